@@ -1,0 +1,13 @@
+-- Names of the threads that call CUDA or mark ranges; of several names of a thread, one.
+--
+-- thread   globalTid
+-- name     the thread's name
+WITH host_thread AS (
+  SELECT globalTid FROM CUPTI_ACTIVITY_KIND_RUNTIME
+  UNION
+  SELECT globalTid FROM NVTX_EVENTS
+)
+SELECT CAST(t.globalTid AS INTEGER) AS thread, max(CAST(s.value AS TEXT)) AS name
+FROM ThreadNames AS t JOIN StringIds AS s ON s.id = t.nameId
+WHERE t.globalTid IN host_thread
+GROUP BY t.globalTid;

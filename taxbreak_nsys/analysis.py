@@ -1,0 +1,231 @@
+"""One report from its file to its result: read → phases → states → layers → result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from taxbreak_nsys import breakdown, cautions
+from taxbreak_nsys.columns import Columns, Steps
+from taxbreak_nsys.device import active_ns, kernel_sum_ns, with_exposure
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.intervals import Flags, percentile
+from taxbreak_nsys.launches import (
+    GRAPH_LAUNCH,
+    KERNEL_LAUNCH,
+    MEMORY_LAUNCH,
+    UNMEASURED_GRAPH,
+    Launches,
+    TSys,
+    find_launches,
+    launch_latency,
+    t_sys_of,
+)
+from taxbreak_nsys.layers import EVIDENCES, PhaseSums, split
+from taxbreak_nsys.mediation import find_operators, mediate
+from taxbreak_nsys.phases import Instances, PhaseRule, find_instances
+from taxbreak_nsys.read.database import Database
+from taxbreak_nsys.read.facts import read_facts
+from taxbreak_nsys.read.nsys_rep import as_sqlite
+from taxbreak_nsys.read.trace import KERNEL, PROCESS_MASK, Trace, pid, read_trace, tid
+from taxbreak_nsys.result import DeviceTime, LaunchCounts, Outside, Phase, ReportFacts, Result
+from taxbreak_nsys.states import host_intervals
+from taxbreak_nsys.verdict import judge
+from taxbreak_nsys.words import STATES
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user can choose of an analysis.
+
+    `window` is (start, end) in ns of the session; `process` and `thread` are the ids that nsys shows; `t_sys_ns`
+    or `null_report` give the floor of the launch path; `evidence` forces one of `layers.EVIDENCES`.
+    """
+
+    rules: tuple[PhaseRule, ...] = ()
+    window: tuple[int, int] | None = None
+    process: int | None = None
+    thread: int | None = None
+    t_sys_ns: int | None = None
+    null_report: Path | None = None
+    evidence: str | None = None
+
+
+def analyze(report: str | Path, options: Options | None = None) -> Result:
+    """Analyse one report, a `.sqlite` export or a `.nsys-rep` (exported through the nsys on PATH).
+
+    Returns the result; raises TaxbreakError, whose message is one line, where the report or the options are
+    no use. The report is opened read-only and nothing is written beside it.
+    """
+    options = options or Options()
+    path = Path(report)
+    with Database(as_sqlite(path)) as database:
+        facts = read_facts(database, path)
+        trace = read_trace(database)
+    launches = find_launches(trace)
+    if not len(launches):
+        raise TaxbreakError(
+            f"{path}: no CUDA launch with device work; capture with 'nsys profile -t cuda,nvtx,osrt' around the "
+            "part that uses the GPU"
+        )
+    instances = find_instances(trace, launches, options.rules, options.window)
+    columns = measure(trace, launches, _selected(instances, options, path))
+    return summarise(facts, columns, _t_sys(launches, options), options)
+
+
+def _selected(instances: Instances, options: Options, path: Path) -> Instances:
+    """Keep the instances of the process and thread that were asked for."""
+    keep = np.ones(len(instances), bool)
+    if options.process is not None:
+        keep &= ((instances.thread >> 24) & 0xFFFFFF) == options.process
+    if options.thread is not None:
+        keep &= (instances.thread & 0xFFFFFF) == options.thread
+    if not keep.any():
+        threads = sorted({f"{pid(t)}/{tid(t)}" for t in instances.thread.tolist()})
+        raise TaxbreakError(
+            f"{path}: no phase is left by the choice of --process, --thread, --start and --end; the launching "
+            f"threads (process/thread) are: {', '.join(threads) or 'none in that time'}"
+        )
+    if keep.all():
+        return instances
+    position = np.cumsum(keep) - 1
+    held = keep[instances.piece_instance]
+    return replace(
+        instances,
+        start=instances.start[keep], end=instances.end[keep], thread=instances.thread[keep],
+        label=instances.label[keep],
+        piece_start=instances.piece_start[held], piece_end=instances.piece_end[held],
+        piece_instance=position[instances.piece_instance[held]],
+    )  # fmt: skip
+
+
+def measure(trace: Trace, launches: Launches, instances: Instances) -> Columns:
+    """Measure everything that the sums of the phases are made of."""
+    launch_instance = instances.at(launches.thread, launches.start)
+    intervals = host_intervals(trace, launches, instances)
+    intervals = with_exposure(intervals, trace, launches, instances, launch_instance)
+    operators = find_operators(trace, launches)
+    no_chains = np.zeros(len(launches), bool)
+    mediation = mediate(trace, launches, operators, launch_instance >= 0, no_chains)
+    return Columns(trace, launches, instances, intervals, operators, mediation)
+
+
+def _t_sys(launches: Launches, options: Options) -> TSys:
+    """Return the floor of the launch path by the best source at hand (method section 4)."""
+    if options.t_sys_ns is not None:
+        return TSys(options.t_sys_ns, "given")
+    if options.null_report is not None:
+        path = options.null_report
+        with Database(as_sqlite(path)) as database:
+            latency = launch_latency(find_launches(read_trace(database)), idle_only=False)
+        median = percentile(latency, 50)
+        if median is None:
+            raise TaxbreakError(f"{path}: holds no kernel launch, so it cannot say T_sys (--null-report)")
+        return TSys(median, "null_report")
+    return t_sys_of(launches)
+
+
+def summarise(facts: ReportFacts, columns: Columns, t_sys: TSys, options: Options) -> Result:
+    """Sum the columns up to phases and say what they mean."""
+    instances, steps = columns.instances, columns.steps
+    entries: list[Phase] = []
+    rows_of: list[breakdown.Entry] = []
+    order = sorted(set(instances.label.tolist()), key=lambda code: int(instances.start[instances.label == code].min()))
+    for code in order:
+        of_label = instances.label == code
+        label = instances.labels[code]
+        threads = np.unique(instances.thread[of_label]).tolist()
+        evidences = []
+        for thread in threads:
+            which = of_label & (instances.thread == thread)
+            evidence = _evidence(columns, which, thread, options.evidence)
+            evidences.append(evidence)
+            rows_of.append((label, thread, evidence))
+            entries.append(_entry(columns, steps, which, label, thread, evidence, t_sys))
+        if len(threads) > 1:
+            weakest = max(evidences, key=EVIDENCES.index)
+            entries.append(_entry(columns, steps, of_label, label, None, weakest, t_sys))
+    result = Result(
+        facts, t_sys.ns, t_sys.source, tuple(entries), _outside(columns),
+        tuple(breakdown.kernel_rows(columns, rows_of)),
+        tuple(breakdown.operator_rows(columns, rows_of)),
+        tuple(breakdown.api_rows(columns, rows_of)),
+        columns,
+    )  # fmt: skip
+    return replace(result, report=replace(facts, warnings=facts.warnings + cautions.of_result(result)))
+
+
+def _evidence(columns: Columns, which: Flags, thread: int, forced: str | None) -> str:
+    """Return the best evidence that a phase has, or the one that was asked for if it has that."""
+    trace, process = columns.trace, thread & PROCESS_MASK
+    ranges = bool(
+        np.any(trace.ranges.is_library & ((trace.ranges.thread & PROCESS_MASK) == process))
+        or np.any((trace.library_calls.thread & PROCESS_MASK) == process)
+    )
+    held = columns.launch_instance
+    inside = (held >= 0) & which[np.maximum(held, 0)]
+    subtractive = columns.mediation.t_base is not None and bool(np.any(inside & columns.mediation.has_dispatch))
+    available = {"ranges": ranges, "subtractive": subtractive, "none": True}
+    if forced is not None:
+        return forced if available.get(forced) else "none"
+    return next(name for name in EVIDENCES if available.get(name))
+
+
+def _entry(
+    columns: Columns, steps: Steps, which: Flags, label: str, thread: int | None, evidence: str, t_sys: TSys
+) -> Phase:
+    """Sum up one phase entry: one thread's instances, or those of all threads that share the label."""
+    states = dict(zip(STATES, steps.states[which].sum(axis=0).tolist(), strict=True))
+    counts = LaunchCounts(
+        kernel=int(steps.kernel_launches[which].sum()),
+        graph=int(steps.graph_launches[which].sum()),
+        memory=int(steps.memory_launches[which].sum()),
+        unmeasured_graph=int(steps.unmeasured_graphs[which].sum()),
+    )
+    ops = columns.trace.ops
+    of_phase = (columns.op_instance >= 0) & which[np.maximum(columns.op_instance, 0)]
+    exposed: dict[str, int] | None = None
+    device = DeviceTime(None, None, None)
+    if not counts.unmeasured_graph:
+        exposed = dict(zip(STATES, steps.exposed[which].sum(axis=0).tolist(), strict=True))
+        device = DeviceTime(int(active_ns(ops, of_phase)[0]), kernel_sum_ns(ops, of_phase), sum(exposed.values()))
+    sums = PhaseSums(states, counts, device, int(steps.over_base[which].sum()))
+    wall = int(steps.wall[which].sum())
+    layers = split(sums, evidence, t_sys.ns)
+    return Phase(
+        phase=label,
+        process=None if thread is None else pid(thread),
+        thread=None if thread is None else tid(thread),
+        instances=int(which.sum()),
+        wall_ns=wall,
+        wall_median_ns=percentile(steps.wall[which], 50),
+        launches=counts,
+        kernels=int(steps.kernels[which].sum()),
+        states_ns=states,
+        in_os_ns=dict(zip(STATES, steps.in_os[which].sum(axis=0).tolist(), strict=True)),
+        exposed_ns=exposed,
+        device=device,
+        taxbreak=layers,
+        corrected=None,
+        verdict=judge(exposed, sums, layers, wall),
+    )
+
+
+def _outside(columns: Columns) -> Outside:
+    """Count what lies in no phase."""
+    ops, launches = columns.trace.ops, columns.launches
+    out = columns.launch_instance < 0
+    out_op = columns.op_instance < 0
+    all_kernels, missed = kernel_sum_ns(ops, np.ones(len(ops), bool)), kernel_sum_ns(ops, out_op)
+    return Outside(
+        kernel_launches=int(np.sum(out & (launches.kind == KERNEL_LAUNCH))),
+        graph_launches=int(np.sum(out & np.isin(launches.kind, (GRAPH_LAUNCH, UNMEASURED_GRAPH)))),
+        memory_launches=int(np.sum(out & (launches.kind == MEMORY_LAUNCH))),
+        kernels=int(np.sum(out_op & (ops.kind == KERNEL))),
+        kernels_without_launch=int(np.sum((launches.of_op < 0) & (ops.kind == KERNEL))),
+        kernel_sum_ns=missed,
+        share=missed / all_kernels if all_kernels else None,
+    )

@@ -1,0 +1,153 @@
+"""Warnings: what limits a result, each with the flags or the step that would answer better."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from taxbreak_nsys.launches import T_SYS_MIN_LAUNCHES, T_SYS_PAPER_NS
+from taxbreak_nsys.phases import ALL
+from taxbreak_nsys.result import Result, Warning
+
+_RANGES_FLAGS = (
+    "nsys profile -t cuda,nvtx,osrt,cublas-verbose -e CUBLAS_NVTX_LEVEL=2,CUBLASLT_NVTX_LEVEL=2 --cuda-graph-trace=node"
+)
+
+
+def of_result(result: Result) -> tuple[Warning, ...]:
+    """Return the warnings that a result calls for."""
+    found: list[Warning] = []
+    for check in (_unmeasured, _evidence, _t_sys, _phases, _cut, _outside, _os_runtime):
+        found += check(result)
+    return tuple(found)
+
+
+def _unmeasured(result: Result) -> list[Warning]:
+    phases = sorted({e.phase for e in result.entries if e.launches.unmeasured_graph})
+    if not phases:
+        return []
+    return [
+        Warning(
+            "unmeasured_graphs",
+            f"CUDA graph launches in {', '.join(phases)} left no device time in the report: device time, exposed "
+            "time and HDBI of those phases are not measured",
+            "capture with 'nsys profile --cuda-graph-trace=node'",
+        )
+    ]
+
+
+def _evidence(result: Result) -> list[Warning]:
+    found = []
+    weak = sorted({e.phase for e in result.entries if e.taxbreak.evidence == "none"})
+    if weak:
+        found.append(
+            Warning(
+                "no_library_evidence",
+                f"nothing in the report tells library time from framework time in {', '.join(weak)}: delta_ct is "
+                "not measured and delta_ft holds both (HDBI does not need the split)",
+                f"capture with '{_RANGES_FLAGS}'",
+            )
+        )
+    estimated = sorted({e.phase for e in result.entries if e.taxbreak.evidence == "subtractive"})
+    if estimated:
+        base = result.columns.mediation.t_base
+        found.append(
+            Warning(
+                "subtractive_estimate",
+                f"library time in {', '.join(estimated)} is an estimate, not measured: dispatch time above that of "
+                f"framework-native launches ({base} ns); operator ranges themselves slow the host",
+                f"capture with '{_RANGES_FLAGS}'",
+            )
+        )
+    libraries = {name.lower() for name in result.columns.trace.libraries}
+    by_ranges = any(e.taxbreak.evidence == "ranges" for e in result.entries)
+    if by_ranges and not any(name.startswith("cublas") for name in libraries):
+        found.append(
+            Warning(
+                "partial_library_ranges",
+                f"only {', '.join(sorted(result.columns.trace.libraries))} marked library ranges: cuBLAS time, if "
+                "there is any, is counted as framework time",
+                f"capture with '{_RANGES_FLAGS}'",
+            )
+        )
+    return found
+
+
+def _t_sys(result: Result) -> list[Warning]:
+    if result.t_sys_source != "paper":
+        return []
+    return [
+        Warning(
+            "t_sys_assumed",
+            f"fewer than {T_SYS_MIN_LAUNCHES} kernel launches met an idle stream, so T_sys is the paper's "
+            f"{T_SYS_PAPER_NS} ns for H100 and H200, not measured",
+            "give --null-report with a capture of an empty kernel on the same machine, or --t-sys",
+        )
+    ]
+
+
+def _phases(result: Result) -> list[Warning]:
+    if result.columns.instances.marked:
+        return []
+    return [
+        Warning(
+            "no_phases",
+            f"no usable NVTX range marks a phase: everything is one phase, '{ALL}'",
+            "mark prefill and decode with NVTX ranges in the program, and capture with 'nsys profile -t cuda,nvtx'",
+        )
+    ]
+
+
+def _cut(result: Result) -> list[Warning]:
+    cut = result.columns.instances.cut
+    if not cut:
+        return []
+    return [
+        Warning("instances_cut", f"{cut} instances reach beyond --start or --end and are left out", "widen the window")
+    ]
+
+
+def _outside(result: Result) -> list[Warning]:
+    found = []
+    outside = result.outside
+    if outside.kernels_without_launch:
+        found.append(
+            Warning(
+                "kernels_without_launch",
+                f"{outside.kernels_without_launch} kernels have no launching call in the report (trimmed, cut short or "
+                "launched by the device): they are in no phase, and host time may be missing",
+                "capture the whole run, or from a moment when the device is idle",
+            )
+        )
+    lone = _launch_calls_without_kernel(result)
+    if lone:
+        found.append(
+            Warning(
+                "launches_without_kernel",
+                f"{lone} kernel launch calls inside phases have no kernel in the report (cut short, or recorded into "
+                "a CUDA graph): their time counts as runtime, and device time may be missing",
+                "let the capture end after the device has finished",
+            )
+        )
+    return found
+
+
+def _launch_calls_without_kernel(result: Result) -> int:
+    columns = result.columns
+    api = columns.trace.api
+    by_name = np.array(["LaunchKernel" in n or "LaunchCooperativeKernel" in n for n in api.names], bool)
+    lone = api.named(by_name)
+    lone[columns.launches.api] = False
+    index = np.flatnonzero(lone)
+    return int(np.sum(columns.instances.at(api.thread[index], api.start[index]) >= 0))
+
+
+def _os_runtime(result: Result) -> list[Warning]:
+    if "osrt" in result.report.traced or len(result.columns.trace.os_calls.start):
+        return []
+    return [
+        Warning(
+            "no_os_runtime",
+            "OS runtime calls were not traced: time blocked in the operating system counts as framework time",
+            "capture with 'nsys profile -t cuda,nvtx,osrt'",
+        )
+    ]

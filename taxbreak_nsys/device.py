@@ -1,0 +1,83 @@
+"""The device's side: when it was busy, and how much of the host's time that left exposed (method section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from taxbreak_nsys.intervals import Flags, Ints, Measure, covered_by_group, union
+from taxbreak_nsys.launches import UNMEASURED_GRAPH, Launches
+from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.read.trace import DeviceOps, Trace
+from taxbreak_nsys.states import HostIntervals
+
+
+def with_exposure(
+    intervals: HostIntervals, trace: Trace, launches: Launches, instances: Instances, launch_instance: Ints
+) -> HostIntervals:
+    """Return the intervals with their exposed time.
+
+    Exposed is what lies outside the device operations, of any process, on the devices that the instance's
+    launches use; an instance whose launches use no device is exposed throughout.
+    """
+    exposed = np.zeros(len(intervals.start), np.int64)
+    sets = _device_sets(trace.ops, launches, len(instances), launch_instance)
+    for devices in set(sets):
+        of_set = np.array([s == devices for s in sets], bool)[intervals.instance]
+        on = np.isin(trace.ops.device_global, sorted(devices))
+        busy = Measure.of(union(trace.ops.start[on], trace.ops.end[on]))
+        start, end = intervals.start[of_set], intervals.end[of_set]
+        exposed[of_set] = (end - start) - busy.within(start, end)
+    return replace(intervals, exposed=exposed)
+
+
+def _device_sets(
+    ops: DeviceOps, launches: Launches, instances: int, launch_instance: Ints
+) -> list[frozenset[int]]:
+    """Return for each instance the devices that its launches use."""
+    sets: list[set[int]] = [set() for _ in range(instances)]
+    joined = ops_instance(launches, launch_instance)
+    held = joined >= 0
+    pairs = np.unique(np.stack([joined[held], ops.device_global[held]]), axis=1)
+    for instance, device in pairs.T.tolist():
+        sets[instance].add(device)
+    return [frozenset(devices) for devices in sets]
+
+
+def ops_instance(launches: Launches, launch_instance: Ints) -> Ints:
+    """Return the instance of each device operation, that of its launch; -1 for none."""
+    of_op = launches.of_op
+    return np.where(of_op >= 0, launch_instance[np.maximum(of_op, 0)], -1) if len(launch_instance) else of_op
+
+
+def active_ns(ops: DeviceOps, which: Flags, group: Ints | None = None, groups: int = 1) -> Ints:
+    """Return T_DeviceActive of some operations in ns: an array with one figure for each group.
+
+    It is the union of kernels and graphs per (process, device), added up. `group` numbers the group of each
+    operation (default: one group); operations of a negative group are left out.
+    """
+    group = np.zeros(len(ops), np.int64) if group is None else group
+    chosen = which & ops.computes & (group >= 0)
+    pairs = np.stack([group[chosen], ops.process[chosen], ops.device[chosen]])
+    keys, code = np.unique(pairs, axis=1, return_inverse=True)
+    by_key = covered_by_group(
+        np.asarray(code, np.int64).reshape(-1), ops.start[chosen], ops.end[chosen], keys.shape[1]
+    )
+    result = np.zeros(groups, np.int64)
+    np.add.at(result, keys[0], by_key)
+    return result
+
+
+def kernel_sum_ns(ops: DeviceOps, which: Flags) -> int:
+    """Return the plain sum of kernels' and graphs' durations, the figure of the paper, ns."""
+    chosen = which & ops.computes
+    return int((ops.end[chosen] - ops.start[chosen]).sum())
+
+
+def unmeasured(launches: Launches, launch_instance: Ints, instances: int) -> Flags:
+    """Tell which instances hold a graph launch whose device time is unknown."""
+    result = np.zeros(instances, bool)
+    held = (launches.kind == UNMEASURED_GRAPH) & (launch_instance >= 0)
+    result[launch_instance[held]] = True
+    return result

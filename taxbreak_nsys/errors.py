@@ -1,0 +1,14 @@
+"""The one error that users see."""
+
+from __future__ import annotations
+
+
+class TaxbreakError(Exception):
+    """Something about the input or the call is wrong; the message is one line and says what to do.
+
+    The command line prints it and exits with code 2.
+    """
+
+    def __init__(self, message: str) -> None:
+        """Keep `message`, with line breaks and control characters folded into spaces."""
+        super().__init__(" ".join("".join(c if c.isprintable() else " " for c in message).split()))

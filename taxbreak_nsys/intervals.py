@@ -1,0 +1,192 @@
+"""Arithmetic over integer intervals [start, end), vectorised; all arrays are one-dimensional int64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Intervals = tuple[Ints, Ints]
+
+EMPTY: Intervals = (np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+def percentile(values: Ints, p: int) -> int | None:
+    """Return the p-th percentile of integers: sorted, the one at index floor((n-1)*p/100); None where n is 0.
+
+    Method, introduction: the median is p = 50, and the result is one of the values.
+    """
+    if not len(values):
+        return None
+    k = (len(values) - 1) * p // 100
+    return int(np.partition(values, k)[k])
+
+
+def union(start: Ints, end: Ints) -> Intervals:
+    """Return the union of intervals as disjoint, sorted, non-touching intervals; empty ones are dropped."""
+    keep = end > start
+    start, end = start[keep], end[keep]
+    if not len(start):
+        return EMPTY
+    if np.any(start[1:] < start[:-1]):
+        order = np.argsort(start, kind="stable")
+        start, end = start[order], end[order]
+    reach = np.maximum.accumulate(end)
+    first = np.flatnonzero(np.r_[True, start[1:] > reach[:-1]])
+    return start[first], reach[np.r_[first[1:] - 1, len(reach) - 1]]
+
+
+def clip(start: Ints, end: Ints, low: int, high: int) -> Intervals:
+    """Return the parts of intervals that lie in [low, high); what lies outside is dropped."""
+    keep = (end > low) & (start < high)
+    return np.maximum(start[keep], low), np.minimum(end[keep], high)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The covered time of disjoint sorted intervals as a function: how much of it lies before a moment."""
+
+    start: Ints
+    end: Ints
+    before: Ints
+
+    @classmethod
+    def of(cls, intervals: Intervals) -> Measure:
+        """Build from the result of `union`."""
+        start, end = intervals
+        return cls(start, end, np.r_[np.int64(0), np.cumsum(end - start)])
+
+    def until(self, moment: Ints) -> Ints:
+        """Return, for each moment (ns), the covered time before it."""
+        if not len(self.start):
+            return np.zeros(len(moment), np.int64)
+        index = np.searchsorted(self.start, moment, side="right")
+        last = np.maximum(index - 1, 0)
+        return np.where(index > 0, self.before[index] - np.maximum(self.end[last] - moment, 0), 0)
+
+    def within(self, start: Ints, end: Ints) -> Ints:
+        """Return, for each interval, how much of it is covered."""
+        return self.until(end) - self.until(start)
+
+
+def partition(pieces: Intervals, layers: list[Intervals]) -> tuple[Ints, Ints, Ints, Ints]:
+    """Cut `pieces` wherever a layer begins or ends, and name the first layer that covers each part.
+
+    `pieces` are disjoint and sorted; each layer is a result of `union`; at most 60 layers. Returns
+    (start, end, piece index, layer index), sorted by time, where the layer index is len(layers) for what no
+    layer covers. Neighbours of one piece with the same layer are one part. The parts of a piece add up to it.
+    """
+    if not len(pieces[0]):
+        return (*EMPTY, *EMPTY)
+    low, high = int(pieces[0][0]), int(pieces[1][-1])
+    bounded = [clip(start, end, low, high) for start, end in layers]
+    inside = 1 << len(layers)
+    times, deltas = [pieces[0], pieces[1]], [np.full(len(pieces[0]), inside), np.full(len(pieces[0]), -inside)]
+    for k, (start, end) in enumerate(bounded):
+        times += [start, end]
+        deltas += [np.full(len(start), 1 << k), np.full(len(start), -(1 << k))]
+    time = np.concatenate(times)
+    order = np.argsort(time, kind="stable")
+    time = time[order]
+    mask = np.cumsum(np.concatenate(deltas)[order])
+    last = np.flatnonzero(np.r_[time[1:] != time[:-1], True])
+    time, mask = time[last], mask[last]
+    start, end, mask = time[:-1], time[1:], mask[:-1]
+    held = (mask & inside) != 0
+    start, end, mask = start[held], end[held], mask[held]
+    # the lowest set bit is the first layer that covers the part; the bit of the piece stands for "none"
+    layer = np.bitwise_count((mask & -mask) - 1).astype(np.int64)
+    piece = np.searchsorted(pieces[0], start, side="right") - 1
+    first = np.flatnonzero(
+        np.r_[True, (layer[1:] != layer[:-1]) | (piece[1:] != piece[:-1]) | (start[1:] != end[:-1])]
+    )
+    stop = np.r_[first[1:] - 1, len(start) - 1]
+    return start[first], end[stop], piece[first], layer[first]
+
+
+def parents(start: Ints, end: Ints) -> Ints:
+    """Return for each interval the index of the innermost one around it, -1 for none.
+
+    The intervals are sorted by (start, longest first). Innermost is the latest that starts at or before the
+    interval and has not ended by its start; where intervals nest (as push/pop ranges do) that is the container.
+    """
+    count = len(start)
+    if not count:
+        return np.empty(0, np.int64)
+    ended = np.searchsorted(np.sort(end), start, side="right")
+    depth = np.arange(count) - ended
+    properly = count < 2 or _nests(start, end, depth)
+    if not properly:
+        return _parents_by_stack(start, end)
+    key = depth * count + np.arange(count)
+    order = np.argsort(key, kind="stable")
+    sorted_key = key[order]
+    found = np.searchsorted(sorted_key, (depth - 1) * count + np.arange(count)) - 1
+    return np.where(depth > 0, order[np.maximum(found, 0)], -1)
+
+
+def _nests(start: Ints, end: Ints, depth: Ints) -> bool:
+    """Tell whether no interval reaches beyond the end of the one around it (depth as counted by `parents`)."""
+    count = len(start)
+    if np.any(depth < 0) or np.any(end <= start):
+        return False
+    key = depth * count + np.arange(count)
+    order = np.argsort(key, kind="stable")
+    found = np.searchsorted(key[order], (depth - 1) * count + np.arange(count)) - 1
+    inner = depth > 0
+    around = order[np.maximum(found, 0)]
+    right_depth = depth[around] == depth - 1
+    return bool(np.all(~inner | (right_depth & (found >= 0) & (end <= end[around]) & (start >= start[around]))))
+
+
+def _parents_by_stack(start: Ints, end: Ints) -> Ints:
+    """Do what `parents` does for intervals that overlap without nesting, one after another."""
+    result = np.full(len(start), -1, np.int64)
+    stack: list[int] = []
+    ends = end.tolist()
+    for index, moment in enumerate(start.tolist()):
+        # whatever lies below an open interval may have ended: look past it, drop it when it surfaces
+        while stack and ends[stack[-1]] <= moment:
+            stack.pop()
+        if stack:
+            result[index] = stack[-1]
+        stack.append(index)
+    return result
+
+
+def innermost(start: Ints, end: Ints, parent: Ints, moments: Ints) -> Ints:
+    """Return for each moment the index of the innermost interval that holds it, -1 for none.
+
+    The intervals are sorted by (start, longest first) and `parent` comes from `parents`; an interval holds
+    its start but not its end.
+    """
+    if not len(start):
+        return np.full(len(moments), -1, np.int64)
+    at = np.searchsorted(start, moments, side="right") - 1
+    while True:
+        over = (at >= 0) & (end[np.maximum(at, 0)] <= moments)
+        if not over.any():
+            return at
+        at[over] = parent[at[over]]
+
+
+def covered_by_group(group: Ints, start: Ints, end: Ints, groups: int) -> Ints:
+    """Return for each group (0 … groups-1) the length of the union of its intervals."""
+    result = np.zeros(groups, np.int64)
+    if not len(start):
+        return result
+    low = int(start.min())
+    span = int(end.max()) - low + 1
+    if span * groups < 2**62:
+        # each group in a stretch of its own, so that one union serves all
+        shifted_start, shifted_end = union(start - low + group * span, end - low + group * span)
+        np.add.at(result, shifted_start // span, shifted_end - shifted_start)
+        return result
+    for one in np.unique(group).tolist():
+        of_group = group == one
+        merged = union(start[of_group], end[of_group])
+        result[one] = (merged[1] - merged[0]).sum()
+    return result

@@ -1,0 +1,154 @@
+"""Which kernel launches went through a CUDA library, and what the paper's subtraction says that it cost.
+
+Method section 4, evidence `subtractive` (the paper's Eq. 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from taxbreak_nsys import words
+from taxbreak_nsys.intervals import Flags, Ints, Measure, innermost, parents, percentile, union
+from taxbreak_nsys.launches import KERNEL_LAUNCH, Launches
+from taxbreak_nsys.read.trace import KERNEL, Trace, runs, thread_slice
+
+REASONS = ("none", "call_chain", "library_range", "driver_api", "kernel_name")
+"""Why a launch counts as library-mediated; index 0: it does not."""
+
+
+@dataclass(frozen=True)
+class Operators:
+    """The operator ranges of the report, sorted by (thread, start), and how they nest."""
+
+    index: Ints
+    """Index into the report's ranges."""
+    start: Ints
+    end: Ints
+    thread: Ints
+    parent: Ints
+    of_launch: Ints
+    """For each launch, the innermost operator (an index into these columns) around its start; -1: none."""
+
+    def __len__(self) -> int:
+        """Return the number of operator ranges."""
+        return len(self.index)
+
+
+@dataclass(frozen=True)
+class Mediation:
+    """For each launch: why it is library-mediated, and its dispatch time; columns over launches.
+
+    `t_dispatch` is the launch's start minus that of the innermost operator around it, less the launches in
+    between (ns; meaningful where `has_dispatch`). `over_base` is max(0, t_dispatch - t_base) for mediated
+    kernel launches inside a phase and 0 for all others. `t_base` is None where no framework-native kernel
+    launch inside a phase has an operator around it.
+    """
+
+    reason: Ints
+    has_dispatch: Flags
+    t_dispatch: Ints
+    over_base: Ints
+    t_base: int | None
+
+
+def find_operators(trace: Trace, launches: Launches) -> Operators:
+    """Find the operator ranges and the innermost one around each launch."""
+    ranges = trace.ranges
+    index = np.flatnonzero(ranges.is_operator)
+    start, end, thread = ranges.start[index], ranges.end[index], ranges.thread[index]
+    parent = np.full(len(index), -1, np.int64)
+    of_launch = np.full(len(launches), -1, np.int64)
+    for low, high in runs(thread):
+        inside = parents(start[low:high], end[low:high])
+        parent[low:high] = np.where(inside >= 0, inside + low, -1)
+        mine = thread_slice(launches.thread, int(thread[low]))
+        found = innermost(start[low:high], end[low:high], inside, launches.start[mine])
+        of_launch[mine] = np.where(found >= 0, found + low, -1)
+    return Operators(index, start, end, thread, parent, of_launch)
+
+
+def mediate(
+    trace: Trace, launches: Launches, operators: Operators, in_phase: Flags, chain_has_library: Flags
+) -> Mediation:
+    """Decide for each launch whether a library made it, and measure its dispatch time.
+
+    `in_phase` tells which launches lie in a phase, `chain_has_library` which have a library in their call
+    chain (section 4 names that first, then a library range, the driver API under an operator that uses a
+    library, the kernel's name).
+    """
+    reason = _reasons(trace, launches, operators, chain_has_library)
+    has_dispatch = operators.of_launch >= 0
+    operator_start = operators.start[operators.of_launch] if len(operators) else launches.start
+    operator_start = np.where(has_dispatch, operator_start, launches.start)
+    t_dispatch = launches.start - operator_start
+    for low, high in runs(launches.thread):
+        busy = Measure.of(union(launches.start[low:high], launches.end[low:high]))
+        t_dispatch[low:high] -= busy.within(operator_start[low:high], launches.start[low:high])
+    counted = in_phase & has_dispatch & (launches.kind == KERNEL_LAUNCH)
+    t_base = percentile(t_dispatch[counted & (reason == 0)], 50)
+    over = np.zeros(len(launches), np.int64)
+    if t_base is not None:
+        mediated = counted & (reason > 0)
+        over[mediated] = np.maximum(t_dispatch[mediated] - t_base, 0)
+    return Mediation(reason, has_dispatch, t_dispatch, over, t_base)
+
+
+def kernel_name_of(trace: Trace, launches: Launches) -> Ints:
+    """Return for each launch the name code of its first kernel in the report's order, -1 for none."""
+    ops = trace.ops
+    result = np.full(len(launches), -1, np.int64)
+    of_kernel = np.flatnonzero((ops.kind == KERNEL) & (launches.of_op >= 0))[::-1]
+    result[launches.of_op[of_kernel]] = ops.name[of_kernel]
+    return result
+
+
+def _reasons(trace: Trace, launches: Launches, operators: Operators, chain_has_library: Flags) -> Ints:
+    kernel = kernel_name_of(trace, launches)
+    by_name = np.array([words.kernel_is_mediated(n) for n in trace.ops.names], bool)
+    api_is_driver = np.array([words.is_driver_api(n) for n in trace.api.names], bool)
+    reason = np.zeros(len(launches), np.int64)
+    if len(by_name):
+        reason[(kernel >= 0) & by_name[kernel]] = REASONS.index("kernel_name")
+    if len(launches):
+        by_driver = api_is_driver[trace.api.name[launches.api]] & _under_library_operator(trace, operators)
+        reason[by_driver] = REASONS.index("driver_api")
+    reason[_in_library(trace, launches)] = REASONS.index("library_range")
+    reason[chain_has_library] = REASONS.index("call_chain")
+    reason[launches.kind != KERNEL_LAUNCH] = 0
+    return reason
+
+
+def _under_library_operator(trace: Trace, operators: Operators) -> Flags:
+    """Tell which launches have an operator that uses a library around them, at any depth."""
+    uses = np.array([words.operator_uses_library(n) for n in trace.ranges.names], bool)
+    if not len(operators):
+        return np.zeros(len(operators.of_launch), bool)
+    under = uses[trace.ranges.name[operators.index]]
+    parent = operators.parent
+    around = parent
+    while np.any(around >= 0):
+        # one level outward a turn
+        under = under | ((around >= 0) & uses[trace.ranges.name[operators.index[np.maximum(around, 0)]]])
+        around = np.where(around >= 0, parent[np.maximum(around, 0)], -1)
+    return (operators.of_launch >= 0) & under[np.maximum(operators.of_launch, 0)]
+
+
+def _in_library(trace: Trace, launches: Launches) -> Flags:
+    """Tell which launches start inside a library range or call."""
+    result = np.zeros(len(launches), bool)
+    ranges, calls = trace.ranges, trace.library_calls
+    for low, high in runs(launches.thread):
+        thread = int(launches.thread[low])
+        part, called = thread_slice(ranges.thread, thread), thread_slice(calls.thread, thread)
+        library = ranges.is_library[part]
+        start, end = union(
+            np.r_[ranges.start[part][library], calls.start[called]],
+            np.r_[ranges.end[part][library], calls.end[called]],
+        )
+        if len(start):
+            moment = launches.start[low:high]
+            before = np.searchsorted(start, moment, side="right") - 1
+            result[low:high] = (before >= 0) & (end[np.maximum(before, 0)] > moment)
+    return result

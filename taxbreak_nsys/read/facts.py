@@ -1,0 +1,57 @@
+"""What a report says of itself: versions, machine, what was traced."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.read.database import Database
+from taxbreak_nsys.result import ReportFacts
+
+_TRACED = {
+    "Cuda": "cuda",
+    "NvtxEvents": "nvtx",
+    "OSRuntime": "osrt",
+    "CuBLAS": "cublas",
+    "CuDNN": "cudnn",
+    "CuSPARSE": "cusparse",
+}
+
+
+def read_facts(database: Database, shown: Path) -> ReportFacts:
+    """Return the facts of a report; `shown` is the path as the user gave it, the one that is hashed.
+
+    `traced` names what nsys was told to trace, and `samples` where CPU samples were taken.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in database.query("report_facts").to_pylist():
+        found.setdefault((row["topic"], row["name"]), []).append(row["value"])
+
+    def one(topic: str, name: str) -> str | None:
+        values = found.get((topic, name))
+        return values[0] if values and values[0] else None
+
+    traced = [_TRACED.get(kind, kind.lower()) for kind in found.get(("capture", "CAPTURE_EVENT_TYPE"), [])]
+    if "SAMPLING_CALLCHAINS" in database.schema:
+        traced.append("samples")
+    gpus = list(dict.fromkeys(found.get(("gpu", "name"), [])))
+    return ReportFacts(
+        path=str(shown),
+        sha256=sha256(shown),
+        nsys_version=one("export", "EXPORT_PRODUCT_VERSION"),
+        schema_version=one("export", "EXPORT_SCHEMA_VERSION"),
+        gpu=", ".join(gpus) or None,
+        cpu=one("system", "CpuDescription"),
+        driver=one("system", "NvDriverVersion"),
+        traced=tuple(sorted(set(traced))),
+    )
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise TaxbreakError(f"{path}: cannot be read ({error.strerror})") from error

@@ -1,0 +1,20 @@
+"""Finds the queries of `sql/`: beside the package in a checkout, inside it in a wheel."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def data_folder(name: str) -> Path:
+    """Return one of the project's top-level data folders (`sql`, `recipes`, `sample_reports`)."""
+    installed = _PACKAGE / "_data" / name
+    return installed if installed.is_dir() else _PACKAGE.parent / name
+
+
+@cache
+def query_text(subject: str) -> str:
+    """Return the text of `sql/<subject>.sql`."""
+    return (data_folder("sql") / f"{subject}.sql").read_text(encoding="utf-8")

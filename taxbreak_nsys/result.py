@@ -1,0 +1,240 @@
+"""The one result object: what the analysis found, as plain data. Outputs read it and query nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from taxbreak_nsys.errors import TaxbreakError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from taxbreak_nsys.columns import Columns
+
+SCHEMA = "taxbreak/1"
+
+
+@dataclass(frozen=True)
+class Warning:
+    """Something that limits what the figures say, and what would mend it."""
+
+    code: str
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class ReportFacts:
+    """Where the figures come from: the file, the versions, the machine, what was traced."""
+
+    path: str
+    sha256: str
+    nsys_version: str | None
+    schema_version: str | None
+    gpu: str | None
+    cpu: str | None
+    driver: str | None
+    traced: tuple[str, ...]
+    warnings: tuple[Warning, ...] = ()
+
+
+@dataclass(frozen=True)
+class LaunchCounts:
+    """Launches of a phase; `graph` counts every graph launch, `unmeasured_graph` those without device time."""
+
+    kernel: int
+    graph: int
+    memory: int
+    unmeasured_graph: int
+
+
+@dataclass(frozen=True)
+class DeviceTime:
+    """Device time of a phase in ns; null where a graph launch was not measured."""
+
+    active_ns: int | None
+    kernel_sum_ns: int | None
+    idle_ns: int | None
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The three layers of a phase in ns, and HDBI (method sections 4 and 5)."""
+
+    delta_ft_ns: int
+    delta_ct_ns: int | None
+    delta_kt_ns: int
+    launch_excess_ns: int
+    t_orchestration_ns: int
+    t_device_active_ns: int | None
+    hdbi: float | None
+    hdbi_reason: str | None
+    evidence: str
+    library_interval_ns: tuple[int, int] | None
+    ft_includes_library: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Where the phase's time can be won: the target, its exposed share of the wall time, a sentence."""
+
+    target: str | None
+    exposed_share: float | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One entry: a phase label on one thread, or (process and thread null) on all threads that share it."""
+
+    phase: str
+    process: int | None
+    thread: int | None
+    instances: int
+    wall_ns: int
+    wall_median_ns: int | None
+    launches: LaunchCounts
+    kernels: int
+    states_ns: dict[str, int]
+    in_os_ns: dict[str, int]
+    exposed_ns: dict[str, int] | None
+    device: DeviceTime
+    taxbreak: Layers
+    corrected: dict[str, Any] | None
+    verdict: Verdict
+
+    @property
+    def combined(self) -> bool:
+        """Whether the entry stands for several threads."""
+        return self.thread is None
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What lies in no phase and in no other figure; `share` is of all kernels' device time, null without any."""
+
+    kernel_launches: int
+    graph_launches: int
+    memory_launches: int
+    kernels: int
+    kernels_without_launch: int
+    kernel_sum_ns: int
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """The analysis of one report.
+
+    `phases`, `kernels`, `operators` and `api_calls` are pandas frames with one row an entry; `entries` the
+    same phases as objects. `columns` are the instances, launches and host intervals behind them.
+    """
+
+    report: ReportFacts
+    t_sys_ns: int
+    t_sys_source: str
+    entries: tuple[Phase, ...]
+    outside: Outside
+    kernel_rows: tuple[dict[str, Any], ...]
+    operator_rows: tuple[dict[str, Any], ...]
+    api_rows: tuple[dict[str, Any], ...]
+    columns: Columns = field(repr=False)
+
+    @property
+    def phases(self) -> pd.DataFrame:
+        """The phases as a pandas frame, nested keys joined by a dot (`taxbreak.hdbi`, `states_ns.python`)."""
+        return self._frame(self.to_arrow())
+
+    @property
+    def kernels(self) -> pd.DataFrame:
+        """Kernels by phase: instances, device and launch time, delta_ft, delta_ct."""
+        import pyarrow as pa
+
+        return self._frame(pa.Table.from_pylist(list(self.kernel_rows)))
+
+    @property
+    def operators(self) -> pd.DataFrame:
+        """Operators by phase, where the report has operator ranges."""
+        import pyarrow as pa
+
+        return self._frame(pa.Table.from_pylist(list(self.operator_rows)))
+
+    @staticmethod
+    def _frame(table: pa.Table) -> pd.DataFrame:
+        import pandas as pd
+
+        # nullable integers: a column with an absent figure must not turn into floats
+        frame: pd.DataFrame = table.to_pandas(types_mapper=_pandas_type)
+        return frame
+
+    def to_arrow(self) -> pa.Table:
+        """Return the phases as an Arrow table, one row an entry, nested keys joined by a dot."""
+        import pyarrow as pa
+
+        rows = [_flat(phase_dict(entry)) for entry in self.entries]
+        return pa.Table.from_pylist(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object of method section 7 as plain Python data."""
+        from taxbreak_nsys import __version__
+
+        report = dataclasses.asdict(self.report)
+        report["traced"] = list(self.report.traced)
+        report["warnings"] = list(report["warnings"])
+        return {
+            "schema": SCHEMA,
+            "tool_version": __version__,
+            "report": report,
+            "t_sys_ns": self.t_sys_ns,
+            "t_sys_source": self.t_sys_source,
+            "phases": [phase_dict(entry) for entry in self.entries],
+            "outside": dataclasses.asdict(self.outside),
+            "kernels": list(self.kernel_rows),
+            "operators": list(self.operator_rows),
+        }
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return `to_dict` as JSON text; `indent=None` gives one line."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+    def phase(self, label: str, thread: int | None = None) -> Phase:
+        """Return one entry by label: that of `thread` (TID), else the combined one, else the only one.
+
+        Raises TaxbreakError where there is none.
+        """
+        named = [entry for entry in self.entries if entry.phase == label]
+        if thread is not None:
+            named = [entry for entry in named if entry.thread == thread]
+        if not named:
+            known = ", ".join(sorted({entry.phase for entry in self.entries})) or "none"
+            raise TaxbreakError(f"{self.report.path}: no phase {label!r}; the phases are: {known}")
+        return next((entry for entry in named if entry.combined), named[0])
+
+
+def phase_dict(entry: Phase) -> dict[str, Any]:
+    """Return a phase as the JSON object of method section 7."""
+    data = dataclasses.asdict(entry)
+    interval = data["taxbreak"]["library_interval_ns"]
+    data["taxbreak"]["library_interval_ns"] = list(interval) if interval else None
+    return data
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _pandas_type(arrow: pa.DataType) -> Any:
+    import pandas as pd
+    import pyarrow as pa
+
+    return {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype(), pa.bool_(): pd.BooleanDtype()}.get(arrow)

@@ -1,0 +1,78 @@
+"""The verdict of a phase: which layer's exposed time is the largest, in a sentence (method section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from taxbreak_nsys.layers import PhaseSums, moved_ns
+from taxbreak_nsys.result import Layers, Verdict
+from taxbreak_nsys.words import FRAMEWORK_STATES
+
+DEVICE = "device"
+DEVICE_IDLE_SHARE = 10
+"""The device is the target where it is idle for less than one part in this many of the phase."""
+
+_NAMES = {
+    "framework": "framework translation (Python, operator dispatch, runtime bookkeeping)",
+    "framework_library": "framework and library translation together",
+    "library": "CUDA library translation",
+    "launch_path": "the kernel launch path",
+    "memop": "launching copies and sets",
+    "module_load": "module loading",
+    "os_wait": "waiting in the operating system",
+    "device_wait": "returning from synchronisation",
+    "profiler": "the profiler itself",
+}
+_ADVICE = {
+    "framework": "launch less from Python: CUDA graphs, compilation, fewer and larger operators",
+    "framework_library": "capture the library's ranges to tell the two apart",
+    "library": "cut library calls: cached plans and heuristics, grouped or fused operations",
+    "launch_path": "cut launches: CUDA graphs or fusion",
+    "memop": "cut small copies and sets, or batch them",
+    "module_load": "load modules before the measured phase (warm-up, eager loading)",
+    "os_wait": "find out what the thread waits for: locks, I/O, another thread",
+    "device_wait": "synchronise less often, or launch ahead of the synchronisation",
+    "profiler": "capture with less tracing",
+}
+
+
+def exposed_layers(exposed: Mapping[str, int], sums: PhaseSums, layers: Layers) -> dict[str, int]:
+    """Return the exposed time of each layer and of what is not orchestration, ns.
+
+    The launch path's is that of the whole `launch` state. Where the subtraction moved time from `dispatch`
+    to the library, it takes along its share of what is exposed of `dispatch`.
+    """
+    framework = sum(exposed[state] for state in FRAMEWORK_STATES)
+    library = exposed["library"]
+    if layers.evidence == "subtractive" and sums.states_ns["dispatch"]:
+        moved = exposed["dispatch"] * moved_ns(sums) // sums.states_ns["dispatch"]
+        framework, library = framework - moved, library + moved
+    by_layer = (
+        {"framework_library": framework + library}
+        if layers.ft_includes_library
+        else {"framework": framework, "library": library}
+    )
+    rest = ("memop", "module_load", "os_wait", "device_wait", "profiler")
+    return by_layer | {"launch_path": exposed["launch"]} | {state: exposed[state] for state in rest}
+
+
+def judge(exposed: Mapping[str, int] | None, sums: PhaseSums, layers: Layers, wall_ns: int) -> Verdict:
+    """Name what to work on: the device where it is hardly idle, else what keeps it idle longest."""
+    if exposed is None:
+        return Verdict(None, None, f"no verdict: {layers.hdbi_reason}")
+    if not wall_ns:
+        return Verdict(None, None, "no verdict: the phase has no wall time")
+    idle = sum(exposed.values())
+    if idle * DEVICE_IDLE_SHARE < wall_ns:
+        share = 1 - idle / wall_ns
+        return Verdict(
+            DEVICE, share,
+            f"the device is busy for {share:.0%} of the phase: only less or faster device work shortens it",
+        )  # fmt: skip
+    by_layer = exposed_layers(exposed, sums, layers)
+    target = max(by_layer, key=lambda name: by_layer[name])
+    share = by_layer[target] / wall_ns
+    return Verdict(
+        target, share,
+        f"{_NAMES[target]} keeps the device idle for {share:.0%} of the phase: {_ADVICE[target]}",
+    )  # fmt: skip

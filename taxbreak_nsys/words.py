@@ -1,0 +1,124 @@
+"""The words of the method: which API, OS call, range or kernel name means what.
+
+Every list that decides a class by name stands here, once. Functions take one name; callers apply them to
+dictionaries of distinct names, never row by row.
+"""
+
+from __future__ import annotations
+
+import re
+
+STATES = (
+    "profiler",
+    "device_wait",
+    "launch",
+    "memop",
+    "module_load",
+    "os_wait",
+    "library",
+    "runtime",
+    "dispatch",
+    "python",
+)
+"""The host states of method section 3, in their order of precedence."""
+
+FRAMEWORK_STATES = ("python", "dispatch", "runtime")
+"""What the framework layer, delta_ft, is made of (method section 4)."""
+
+_VERSION_SUFFIX = re.compile(r"(?:_v\d+|_ptsz|_ptds)+$")
+_PHASE_NUMBER = re.compile(r"[\s_#:./-]*\d+$")
+
+_BLOCKING_COPIES = frozenset(
+    {
+        "cudaMemcpy",
+        "cudaMemcpy2D",
+        "cudaMemcpy3D",
+        "cudaMemcpyToSymbol",
+        "cudaMemcpyFromSymbol",
+        "cuMemcpyDtoH",
+        "cuMemcpyHtoD",
+    }
+)
+_MODULE_LOADS = ("cuModuleLoad", "cuLibraryLoad", "cudaLibraryLoad")
+_GRAPH_LAUNCHES = frozenset({"cudaGraphLaunch", "cuGraphLaunch"})
+
+_OS_WAITS = frozenset(
+    """
+    poll ppoll select pselect pselect6 epoll_wait epoll_pwait epoll_pwait2 futex
+    sem_wait sem_timedwait sem_clockwait pthread_cond_wait pthread_cond_timedwait pthread_cond_clockwait
+    nanosleep clock_nanosleep usleep sleep sigwait sigwaitinfo sigtimedwait sigsuspend pause
+    accept accept4 recv recvfrom recvmsg recvmmsg wait waitpid waitid wait3 wait4
+    """.split()
+)
+
+LIBRARY_PREFIXES = ("nccl", "cublas", "cudnn", "cufft", "cusparse", "cusolver", "cutensor")
+"""Prefixes by which an unnamed NVTX domain's range is known to be a library's (method section 4)."""
+
+_LIBRARY_DOMAINS = (*LIBRARY_PREFIXES, "cccl", "curand", "cudla", "nvshmem")
+
+_MEDIATED_KERNEL = re.compile(r"cublas|cudnn|cutlass|nvjet|gemm|gemv|xmma|splitk|fmha|flash", re.IGNORECASE)
+_MEDIATED_OPERATOR = re.compile(
+    r"^aten::_?(?:mm|addmm|bmm|baddbmm|linear|matmul|\w*convolution|conv[123]d|\w*scaled_dot_product)"
+)
+
+
+def api_name(name: str) -> str:
+    """Return an API call's name without its version suffixes (``_v3020``, ``_v2``, ``_ptsz``, ``_ptds``).
+
+    Method section 3: API names are compared in this form.
+    """
+    return _VERSION_SUFFIX.sub("", name)
+
+
+def is_synchronisation(api: str) -> bool:
+    """Tell whether a call (by `api_name`) waits for the device throughout (method section 3, device_wait)."""
+    return api.endswith("Synchronize") or api in _BLOCKING_COPIES
+
+
+def is_graph_launch(api: str) -> bool:
+    """Tell whether a call (by `api_name`) launches a CUDA graph."""
+    return api in _GRAPH_LAUNCHES
+
+
+def is_module_load(api: str) -> bool:
+    """Tell whether a call (by `api_name`) loads a module or library (method section 3, module_load)."""
+    return api.startswith(_MODULE_LOADS)
+
+
+def is_driver_api(api: str) -> bool:
+    """Tell whether a call (by `api_name`) is of the CUDA driver, not of the runtime."""
+    return api.startswith("cu") and not api.startswith("cuda")
+
+
+def is_os_wait(name: str) -> bool:
+    """Tell whether an OS runtime call waits (method section 3, os_wait)."""
+    return name.lstrip("_") in _OS_WAITS
+
+
+def is_library_domain(domain: str) -> bool:
+    """Tell whether a named NVTX domain is a CUDA library's (method section 4, evidence ranges)."""
+    return domain.lower().startswith(_LIBRARY_DOMAINS)
+
+
+def library_of_text(text: str) -> str | None:
+    """Return the library that a range's text names by its prefix, for domains without a name."""
+    lower = text.lower()
+    return next((prefix for prefix in LIBRARY_PREFIXES if lower.startswith(prefix)), None)
+
+
+def phase_label(text: str) -> str:
+    """Return a phase's label: the text without a trailing number and the separators before it.
+
+    A text that is nothing but a number keeps it: a phase needs a name (method section 2).
+    """
+    return _PHASE_NUMBER.sub("", text) or text
+
+
+def kernel_is_mediated(name: str) -> bool:
+    """Tell whether a kernel's name is that of a library's kernel (method section 4, subtractive)."""
+    return _MEDIATED_KERNEL.search(name) is not None
+
+
+def operator_uses_library(name: str) -> bool:
+    """Tell whether an operator is one that goes through a library (method section 4, subtractive)."""
+    return _MEDIATED_OPERATOR.match(name) is not None
