@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -210,7 +209,7 @@ def _entry(
         device=device,
         taxbreak=layers,
         corrected=None,
-        verdict=judge(exposed, sums, layers, wall),
+        verdict=judge(exposed, states, layers, wall),
     )
 
 

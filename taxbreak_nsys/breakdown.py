@@ -150,10 +150,7 @@ def operator_rows(columns: Columns, entries: Sequence[Entry]) -> list[Row]:
     if not len(operators):
         return []
     instance = columns.instances.at(operators.thread, operators.start)
-    self_of = {
-        group: _self_time(columns, group)
-        for group in (FRAMEWORK_STATES, ("library",), ("launch",), STATES)
-    }
+    self_of = {group: _self_time(columns, group) for group in (FRAMEWORK_STATES, ("library",), ("launch",), STATES)}
     kernels, device = np.zeros(len(operators), np.int64), np.zeros(len(operators), np.int64)
     over, launched = np.zeros(len(operators), np.int64), np.zeros(len(operators), np.int64)
     under = (operators.of_launch >= 0) & (columns.launch_instance >= 0)

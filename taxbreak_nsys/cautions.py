@@ -102,7 +102,11 @@ def _cut(result: Result) -> list[Warning]:
     if not cut:
         return []
     return [
-        Warning("instances_cut", f"{cut} instances reach beyond --start or --end and are left out", "widen the window")
+        Warning(
+            "instances_cut",
+            f"{cut} instances reach beyond --start or --end and are left out",
+            "widen the window",
+        )
     ]
 
 

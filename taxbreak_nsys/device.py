@@ -32,9 +32,7 @@ def with_exposure(
     return replace(intervals, exposed=exposed)
 
 
-def _device_sets(
-    ops: DeviceOps, launches: Launches, instances: int, launch_instance: Ints
-) -> list[frozenset[int]]:
+def _device_sets(ops: DeviceOps, launches: Launches, instances: int, launch_instance: Ints) -> list[frozenset[int]]:
     """Return for each instance the devices that its launches use."""
     sets: list[set[int]] = [set() for _ in range(instances)]
     joined = ops_instance(launches, launch_instance)
@@ -61,9 +59,7 @@ def active_ns(ops: DeviceOps, which: Flags, group: Ints | None = None, groups: i
     chosen = which & ops.computes & (group >= 0)
     pairs = np.stack([group[chosen], ops.process[chosen], ops.device[chosen]])
     keys, code = np.unique(pairs, axis=1, return_inverse=True)
-    by_key = covered_by_group(
-        np.asarray(code, np.int64).reshape(-1), ops.start[chosen], ops.end[chosen], keys.shape[1]
-    )
+    by_key = covered_by_group(np.asarray(code, np.int64).reshape(-1), ops.start[chosen], ops.end[chosen], keys.shape[1])
     result = np.zeros(groups, np.int64)
     np.add.at(result, keys[0], by_key)
     return result

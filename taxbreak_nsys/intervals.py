@@ -84,7 +84,10 @@ def partition(pieces: Intervals, layers: list[Intervals]) -> tuple[Ints, Ints, I
     low, high = int(pieces[0][0]), int(pieces[1][-1])
     bounded = [clip(start, end, low, high) for start, end in layers]
     inside = 1 << len(layers)
-    times, deltas = [pieces[0], pieces[1]], [np.full(len(pieces[0]), inside), np.full(len(pieces[0]), -inside)]
+    times, deltas = (
+        [pieces[0], pieces[1]],
+        [np.full(len(pieces[0]), inside), np.full(len(pieces[0]), -inside)],
+    )
     for k, (start, end) in enumerate(bounded):
         times += [start, end]
         deltas += [np.full(len(start), 1 << k), np.full(len(start), -(1 << k))]
@@ -100,9 +103,7 @@ def partition(pieces: Intervals, layers: list[Intervals]) -> tuple[Ints, Ints, I
     # the lowest set bit is the first layer that covers the part; the bit of the piece stands for "none"
     layer = np.bitwise_count((mask & -mask) - 1).astype(np.int64)
     piece = np.searchsorted(pieces[0], start, side="right") - 1
-    first = np.flatnonzero(
-        np.r_[True, (layer[1:] != layer[:-1]) | (piece[1:] != piece[:-1]) | (start[1:] != end[:-1])]
-    )
+    first = np.flatnonzero(np.r_[True, (layer[1:] != layer[:-1]) | (piece[1:] != piece[:-1]) | (start[1:] != end[:-1])])
     stop = np.r_[first[1:] - 1, len(start) - 1]
     return start[first], end[stop], piece[first], layer[first]
 

@@ -201,7 +201,7 @@ def _assemble(
     pieces = [_pieces(start[low:high], end[low:high], low) for low, high in runs(thread)]
     joined = [np.concatenate(column) for column in zip(*pieces, strict=True)] if pieces else [start] * 3
     marked = any(labels[code] != ALL for code in np.unique(label))
-    return Instances(start, end, thread, label, labels, *joined, marked=marked, cut=cut)
+    return Instances(start, end, thread, label, labels, joined[0], joined[1], joined[2], marked, cut)
 
 
 def _pieces(start: Ints, end: Ints, offset: int) -> tuple[Ints, Ints, Ints]:

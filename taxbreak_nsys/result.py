@@ -165,7 +165,6 @@ class Result:
 
     @staticmethod
     def _frame(table: pa.Table) -> pd.DataFrame:
-        import pandas as pd
 
         # nullable integers: a column with an absent figure must not turn into floats
         frame: pd.DataFrame = table.to_pandas(types_mapper=_pandas_type)

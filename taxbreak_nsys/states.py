@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from taxbreak_nsys import words
-from taxbreak_nsys.intervals import EMPTY, Intervals, Ints, Measure, partition, union
+from taxbreak_nsys.intervals import EMPTY, Flags, Intervals, Ints, Measure, partition, union
 from taxbreak_nsys.launches import GRAPH_LAUNCH, KERNEL_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH, Launches
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.read.trace import PROCESS_MASK, HostCalls, Trace, thread_slice
@@ -57,8 +57,8 @@ def host_intervals(trace: Trace, launches: Launches, instances: Instances) -> Ho
     if not columns:
         empty = EMPTY[0]
         return HostIntervals(empty, empty, empty, empty, empty, empty, empty)
-    joined = [np.concatenate(column) for column in zip(*columns, strict=True)]
-    return HostIntervals(*joined, exposed=np.zeros(len(joined[0]), np.int64))
+    start, end, on, instance, state, in_os = (np.concatenate(column) for column in zip(*columns, strict=True))
+    return HostIntervals(start, end, on, instance, state, in_os, np.zeros(len(start), np.int64))
 
 
 def _layers(trace: Trace, launches: Launches, thread: int) -> tuple[list[Intervals], Intervals]:
@@ -90,7 +90,12 @@ def _layers(trace: Trace, launches: Launches, thread: int) -> tuple[list[Interva
         union(np.r_[start[sync], l_start], np.r_[end[sync], waited]),
         union(l_start[is_launch], l_end[is_launch]),
         union(l_start[is_memory], l_end[is_memory]),
-        union(*map(np.concatenate, zip((start[load], end[load]), _overheads(trace.overheads, thread, profiler=False), strict=True))),
+        union(
+            *map(
+                np.concatenate,
+                zip((start[load], end[load]), _overheads(trace.overheads, thread, profiler=False), strict=True),
+            )
+        ),
         union(wait_start[~enclosed], wait_end[~enclosed]),
         union(*in_library),
         union(start, end),
@@ -118,7 +123,7 @@ def _overheads(overheads: HostCalls, thread: int, *, profiler: bool) -> Interval
     return overheads.start[mine], overheads.end[mine]
 
 
-def _contained(start: Ints, end: Ints, outer_start: Ints, outer_end: Ints) -> Ints:
+def _contained(start: Ints, end: Ints, outer_start: Ints, outer_end: Ints) -> Flags:
     """Tell which intervals lie inside one of the outer ones."""
     if not len(outer_start) or not len(start):
         return np.zeros(len(start), bool)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from taxbreak_nsys.layers import PhaseSums, moved_ns
-from taxbreak_nsys.result import Layers, Verdict
+from taxbreak_nsys.result import Layers, Phase, Verdict
 from taxbreak_nsys.words import FRAMEWORK_STATES
 
 DEVICE = "device"
@@ -14,7 +13,7 @@ DEVICE_IDLE_SHARE = 10
 
 _NAMES = {
     "framework": "framework translation (Python, operator dispatch, runtime bookkeeping)",
-    "framework_library": "framework and library translation together",
+    "framework_library": "framework and library translation (not told apart)",
     "library": "CUDA library translation",
     "launch_path": "the kernel launch path",
     "memop": "launching copies and sets",
@@ -36,7 +35,7 @@ _ADVICE = {
 }
 
 
-def exposed_layers(exposed: Mapping[str, int], sums: PhaseSums, layers: Layers) -> dict[str, int]:
+def exposed_layers(exposed: Mapping[str, int], states: Mapping[str, int], layers: Layers) -> dict[str, int]:
     """Return the exposed time of each layer and of what is not orchestration, ns.
 
     The launch path's is that of the whole `launch` state. Where the subtraction moved time from `dispatch`
@@ -44,8 +43,8 @@ def exposed_layers(exposed: Mapping[str, int], sums: PhaseSums, layers: Layers) 
     """
     framework = sum(exposed[state] for state in FRAMEWORK_STATES)
     library = exposed["library"]
-    if layers.evidence == "subtractive" and sums.states_ns["dispatch"]:
-        moved = exposed["dispatch"] * moved_ns(sums) // sums.states_ns["dispatch"]
+    if layers.evidence == "subtractive" and states["dispatch"] and layers.delta_ct_ns is not None:
+        moved = exposed["dispatch"] * (layers.delta_ct_ns - states["library"]) // states["dispatch"]
         framework, library = framework - moved, library + moved
     by_layer = (
         {"framework_library": framework + library}
@@ -56,7 +55,12 @@ def exposed_layers(exposed: Mapping[str, int], sums: PhaseSums, layers: Layers) 
     return by_layer | {"launch_path": exposed["launch"]} | {state: exposed[state] for state in rest}
 
 
-def judge(exposed: Mapping[str, int] | None, sums: PhaseSums, layers: Layers, wall_ns: int) -> Verdict:
+def exposed_layers_of(entry: Phase) -> dict[str, int] | None:
+    """Return `exposed_layers` of a finished entry; None where the device's time was not measured."""
+    return exposed_layers(entry.exposed_ns, entry.states_ns, entry.taxbreak) if entry.exposed_ns else None
+
+
+def judge(exposed: Mapping[str, int] | None, states: Mapping[str, int], layers: Layers, wall_ns: int) -> Verdict:
     """Name what to work on: the device where it is hardly idle, else what keeps it idle longest."""
     if exposed is None:
         return Verdict(None, None, f"no verdict: {layers.hdbi_reason}")
@@ -69,7 +73,7 @@ def judge(exposed: Mapping[str, int] | None, sums: PhaseSums, layers: Layers, wa
             DEVICE, share,
             f"the device is busy for {share:.0%} of the phase: only less or faster device work shortens it",
         )  # fmt: skip
-    by_layer = exposed_layers(exposed, sums, layers)
+    by_layer = exposed_layers(exposed, states, layers)
     target = max(by_layer, key=lambda name: by_layer[name])
     share = by_layer[target] / wall_ns
     return Verdict(

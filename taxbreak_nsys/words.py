@@ -43,12 +43,15 @@ _MODULE_LOADS = ("cuModuleLoad", "cuLibraryLoad", "cudaLibraryLoad")
 _GRAPH_LAUNCHES = frozenset({"cudaGraphLaunch", "cuGraphLaunch"})
 
 _OS_WAITS = frozenset(
-    """
-    poll ppoll select pselect pselect6 epoll_wait epoll_pwait epoll_pwait2 futex
-    sem_wait sem_timedwait sem_clockwait pthread_cond_wait pthread_cond_timedwait pthread_cond_clockwait
-    nanosleep clock_nanosleep usleep sleep sigwait sigwaitinfo sigtimedwait sigsuspend pause
-    accept accept4 recv recvfrom recvmsg recvmmsg wait waitpid waitid wait3 wait4
-    """.split()
+    (
+        *("poll", "ppoll", "select", "pselect", "pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2", "futex"),
+        *("sem_wait", "sem_timedwait", "sem_clockwait"),
+        *("pthread_cond_wait", "pthread_cond_timedwait", "pthread_cond_clockwait"),
+        *("nanosleep", "clock_nanosleep", "usleep", "sleep"),
+        *("sigwait", "sigwaitinfo", "sigtimedwait", "sigsuspend", "pause"),
+        *("accept", "accept4", "recv", "recvfrom", "recvmsg", "recvmmsg"),
+        *("wait", "waitpid", "waitid", "wait3", "wait4"),
+    )
 )
 
 LIBRARY_PREFIXES = ("nccl", "cublas", "cudnn", "cufft", "cusparse", "cusolver", "cutensor")

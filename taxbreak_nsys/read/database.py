@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 _MAGIC = b"SQLite format 3\x00"
 _BATCH_ROWS = 65536
-_SETTINGS = ("PRAGMA temp_store=MEMORY", "PRAGMA trusted_schema=OFF", "PRAGMA cell_size_check=ON", "PRAGMA query_only=OFF")
+_SETTINGS = (
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA trusted_schema=OFF",
+    "PRAGMA cell_size_check=ON",
+    "PRAGMA query_only=OFF",
+)
 
 
 def _uri(path: Path) -> str:
@@ -84,9 +89,7 @@ class Database:
 
     def _broken(self, error: Exception) -> TaxbreakError:
         reason = str(getattr(error, "orig", None) or error).removeprefix("IO: Failed to step query: ")
-        return TaxbreakError(
-            f"{self.path}: the file is damaged or cut short ({reason[:200]}); export the report again"
-        )
+        return TaxbreakError(f"{self.path}: the file is damaged or cut short ({reason[:200]}); export the report again")
 
     def _execute(self, sql: str) -> pa.Table:
         import adbc_driver_manager

@@ -54,7 +54,14 @@ def _export(nsys: str, path: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as work:
             unfinished = Path(work) / "report.sqlite"
-            command = [nsys, "export", "--type=sqlite", "--force-overwrite=true", f"--output={unfinished}", str(path.resolve())]
+            command = [
+                nsys,
+                "export",
+                "--type=sqlite",
+                "--force-overwrite=true",
+                f"--output={unfinished}",
+                str(path.resolve()),
+            ]
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
             if done.returncode or not unfinished.exists():
                 said = (done.stderr.strip() or done.stdout.strip()).splitlines()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -204,9 +205,7 @@ def _read_api(database: Database, names: _NameTable) -> tuple[ApiCalls, Ints, In
     api_names: dict[str, int] = {}
     to_api = np.array([api_names.setdefault(words.api_name(n), len(api_names)) for n in spelt], np.int64)
     by_row = np.argsort(row, kind="stable")
-    calls = ApiCalls(
-        start, end, thread, columns[0], columns[1], to_api[name] if len(name) else name, tuple(api_names)
-    )
+    calls = ApiCalls(start, end, thread, columns[0], columns[1], to_api[name] if len(name) else name, tuple(api_names))
     return calls, row[by_row], becomes[by_row]
 
 
@@ -215,7 +214,7 @@ def runs(values: Ints) -> list[tuple[int, int]]:
     if not len(values):
         return []
     edges = np.flatnonzero(np.r_[True, values[1:] != values[:-1], True]).tolist()
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _read_ops(database: Database, names: _NameTable, rows: Ints, becomes: Ints) -> DeviceOps:
@@ -257,9 +256,11 @@ def _read_ranges(database: Database) -> tuple[Ranges, set[str]]:
     else:
         is_library = np.empty(0, bool)
     libraries = {domains[code] for code in np.unique(domain[is_library]) if domains[code]}
-    libraries |= {
-        words.library_of_text(names[code]) or "" for code in np.unique(name[is_library & ~named[domain]])
-    } if len(start) else set()
+    libraries |= (
+        {words.library_of_text(names[code]) or "" for code in np.unique(name[is_library & ~named[domain]])}
+        if len(start)
+        else set()
+    )
     order = _order(thread, start, end)
     if order is not None:
         start, end, thread, name = start[order], end[order], thread[order], name[order]

@@ -1,0 +1,86 @@
+"""What several commands have in common: options of the analysis, and how their texts are read."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from taxbreak_nsys.errors import TaxbreakError
+
+if TYPE_CHECKING:
+    from taxbreak_nsys.analysis import Options
+
+_TIME = re.compile(r"\s*([+-]?\d+(?:\.\d*)?)\s*(ns|nsec|us|usec|ms|msec|s|sec)?\s*")
+_FACTORS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+_FOREVER = 2**62
+
+Phases = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--phase", metavar="LABEL=REGEX", help="NVTX ranges that are a phase; repeatable.", show_default=False
+    ),
+]
+Start = Annotated[
+    str | None,
+    typer.Option("--start", metavar="TIME", help="Instances from here on (ns, or 1.5s, 20ms, 300us)."),
+]
+End = Annotated[str | None, typer.Option("--end", metavar="TIME", help="Instances that end by here.")]
+Process = Annotated[int | None, typer.Option("--process", metavar="PID", help="This process alone.")]
+Thread = Annotated[int | None, typer.Option("--thread", metavar="TID", help="This thread alone.")]
+TSys = Annotated[str | None, typer.Option("--t-sys", metavar="TIME", help="The floor of a launch, measured elsewhere.")]
+NullReport = Annotated[
+    Path | None,
+    typer.Option("--null-report", metavar="REPORT", help="A null-kernel report to take that floor from."),
+]
+Evidence = Annotated[
+    str | None,
+    typer.Option("--evidence", metavar="NAME", help="Use this evidence alone: ranges, subtractive, none."),
+]
+Force = Annotated[bool, typer.Option("--force-overwrite", help="Replace the output file if it exists.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No notes on stderr.")]
+
+
+def parse_time(text: str, option: str) -> int:
+    """Return a time in ns from `123`, `1.5s`, `20 ms`; raises TaxbreakError naming the option."""
+    match = _TIME.fullmatch(text)
+    if not match:
+        raise TaxbreakError(f"{option} {text!r}: not a time; write nanoseconds, or 1.5s, 20ms, 300us")
+    return int(Decimal(match[1]) * _FACTORS[(match[2] or "ns").removesuffix("ec")])
+
+
+def options_of(
+    phases: list[str] | None,
+    start: str | None,
+    end: str | None,
+    process: int | None,
+    thread: int | None,
+    t_sys: str | None,
+    null_report: Path | None,
+    evidence: str | None,
+) -> Options:
+    """Return the options of the analysis; raises TaxbreakError where a text cannot be read."""
+    from taxbreak_nsys.analysis import Options
+    from taxbreak_nsys.layers import EVIDENCES
+    from taxbreak_nsys.phases import PhaseRule
+
+    window = None
+    if start is not None or end is not None:
+        window = (
+            parse_time(start, "--start") if start is not None else -_FOREVER,
+            parse_time(end, "--end") if end is not None else _FOREVER,
+        )
+        if window[0] >= window[1]:
+            raise TaxbreakError(f"--start {start} is not before --end {end}")
+    floor = parse_time(t_sys, "--t-sys") if t_sys is not None else None
+    if floor is not None and floor <= 0:
+        raise TaxbreakError(f"--t-sys {t_sys}: must be more than 0")
+    if floor is not None and null_report is not None:
+        raise TaxbreakError("--t-sys and --null-report exclude each other; give one")
+    if evidence is not None and evidence not in EVIDENCES:
+        raise TaxbreakError(f"--evidence {evidence!r}: not one of {', '.join(EVIDENCES)}")
+    rules = tuple(PhaseRule.parse(text) for text in phases or ())
+    return Options(rules, window, process, thread, floor, null_report, evidence)

@@ -1,0 +1,1 @@
+"""Outputs: each takes a `Result` and renders it; none queries a report."""

@@ -1,0 +1,220 @@
+"""The terminal's view of a result: made for reading, in 80 columns, without colour, and through a pipe."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from taxbreak_nsys.layers import hdbi_word
+from taxbreak_nsys.output.tables import DEFAULT_REPORT, table_of
+from taxbreak_nsys.output.units import show_share, show_time
+from taxbreak_nsys.verdict import exposed_layers_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from rich.console import Console
+    from rich.table import Table
+
+    from taxbreak_nsys.result import Phase, Result
+
+NARROW = 80
+WIDE = 120
+MOST_ROWS = 50
+_T_SYS_SOURCES = {
+    "given": "given with --t-sys",
+    "null_report": "the median of the null-kernel report",
+    "idle_launches": "first percentile of launches that met an idle stream",
+    "paper": "the paper's figure for H100 and H200, not measured",
+}
+_EVIDENCE = {
+    "ranges": "ranges: the library's own ranges, exact",
+    "samples": "samples: CPU samples with call chains",
+    "subtractive": "subtractive: dispatch time above framework-native launches, an estimate",
+    "none": "none: framework and library cannot be told apart",
+}
+
+
+def render(result: Result, report: str, unit: str | None) -> str:
+    """Return a named report as text; `unit` is one of nsys's time units, or None for what reads best.
+
+    Colour is used where standard output is a terminal and NO_COLOR is not set.
+    """
+    console = _console()
+    if report == DEFAULT_REPORT:
+        _summary(console, result, unit)
+    else:
+        _listing(console, result, report, unit)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isdigit() else os.get_terminal_size().columns if terminal else NARROW
+    return Console(
+        file=io.StringIO(), width=max(40, min(width, WIDE)), force_terminal=terminal,
+        no_color=not terminal or bool(os.environ.get("NO_COLOR")), highlight=False, markup=False, emoji=False,
+        legacy_windows=False,
+    )  # fmt: skip
+
+
+def clean(text: str) -> str:
+    """Return text from a report without what could steer a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _summary(console: Console, result: Result, unit: str | None) -> None:
+    report = result.report
+    known = (report.gpu, f"nsys {report.nsys_version}" if report.nsys_version else None)
+    console.print(clean(" | ".join([report.path, *filter(None, known)])), style="bold")
+    traced = ", ".join(report.traced) or "unknown"
+    source = _T_SYS_SOURCES[result.t_sys_source]
+    console.print(clean(f"traced: {traced}"))
+    console.print(f"T_sys {show_time(result.t_sys_ns, unit)} a launch ({source})")
+    for entry in result.entries:
+        _phase(console, entry, unit)
+    _outside(console, result, unit)
+    _warnings(console, result)
+
+
+def _phase(console: Console, entry: Phase, unit: str | None) -> None:
+    console.print()
+    where = "all its threads" if entry.combined else f"process {entry.process}, thread {entry.thread}"
+    console.rule(clean(f"{entry.phase} ({where})"), align="left", characters="-")
+    instances = f"{entry.instances} instance" + ("s" if entry.instances != 1 else "")
+    kernels = f"{entry.kernels / max(entry.instances, 1):,.0f} kernels a step"
+    if entry.launches.unmeasured_graph:
+        kernels += f" and {entry.launches.unmeasured_graph / entry.instances:,.0f} graph launches not measured"
+    wall, median = show_time(entry.wall_ns, unit), show_time(entry.wall_median_ns, unit)
+    console.print(f"wall {wall} in {instances}, median {median}; {kernels}")
+    active = entry.device.active_ns
+    if active is None:
+        console.print("device active: not measured")
+    else:
+        share = show_share(entry.wall_ns - (entry.device.idle_ns or 0), entry.wall_ns)
+        console.print(f"device active {show_time(active, unit)}; a device it uses is busy {share} % of the wall time")
+    _hdbi(console, entry)
+    console.print(_layer_table(entry, unit))
+    console.print(f"evidence for the library layer: {_EVIDENCE[entry.taxbreak.evidence]}", style="dim")
+    console.print(clean(f"Verdict: {entry.verdict.why}."), style="bold")
+
+
+def _hdbi(console: Console, entry: Phase) -> None:
+    hdbi = entry.taxbreak.hdbi
+    if hdbi is None:
+        console.print(f"HDBI not measured: {entry.taxbreak.hdbi_reason}", style="bold")
+        return
+    filled = round(20 * hdbi)
+    scale = "#" * filled + "." * (20 - filled)
+    console.print(f"HDBI {hdbi:.3f} {hdbi_word(hdbi)}   host [{scale}] device", style="bold")
+
+
+def _layer_table(entry: Phase, unit: str | None) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="")
+    table.add_column("Layer", no_wrap=True)
+    for title in ("Time", "Time (%)", "Exposed (%)", "in HDBI"):
+        table.add_column(title, justify="right", no_wrap=True)
+    states, taxbreak = entry.states_ns, entry.taxbreak
+    exposed = exposed_layers_of(entry)
+
+    def row(name: str, ns: int | None, key: str, counted: int | None = None, *, always: bool = False) -> None:
+        if ns or always:
+            shown = show_share(exposed[key], entry.wall_ns) if exposed and key in exposed else "-"
+            table.add_row(
+                name, show_time(ns, unit), show_share(ns, entry.wall_ns), shown,
+                show_time(counted, unit) if counted is not None else "",
+            )  # fmt: skip
+
+    ft, ct = taxbreak.delta_ft_ns, taxbreak.delta_ct_ns
+    if taxbreak.ft_includes_library:
+        row("framework + library", ft, "framework_library", ft, always=True)
+    else:
+        row("framework (delta_ft)", ft, "framework", ft, always=True)
+    row("library (delta_ct)", ct, "library", ct, always=True)
+    row("launch path (delta_kt)", states["launch"], "launch_path", taxbreak.delta_kt_ns, always=True)
+    row("launching copies and sets", states["memop"], "memop")
+    row("module loading", states["module_load"], "module_load")
+    row("waiting for the device", states["device_wait"], "device_wait")
+    row("waiting in the OS", states["os_wait"], "os_wait")
+    row("profiler", states["profiler"], "profiler")
+    return table
+
+
+def _outside(console: Console, result: Result, unit: str | None) -> None:
+    outside = result.outside
+    launches = outside.kernel_launches + outside.graph_launches + outside.memory_launches
+    if not launches and not outside.kernels:
+        return
+    share = f", {outside.share:.1%} of all kernel time" if outside.share is not None else ""
+    console.print()
+    console.print(
+        f"(outside) {launches} launches and {outside.kernels} kernels lie in no phase: "
+        f"{show_time(outside.kernel_sum_ns, unit)}{share}"
+    )
+
+
+def _warnings(console: Console, result: Result) -> None:
+    from rich.padding import Padding
+
+    for warning in result.report.warnings:
+        console.print()
+        console.print(clean(f"Warning: {warning.message}."), style="yellow")
+        console.print(Padding(clean(f"Remedy: {warning.remedy}"), (0, 0, 0, 2)))
+
+
+_LISTED = {
+    "taxbreak_kern_sum": (
+        "Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "delta_ft (ns)", "delta_ct (ns)", "Name",
+    ),
+    "taxbreak_op_sum": (
+        "Phase", "Time (%)", "Self Time (ns)", "Instances", "delta_ft (ns)", "delta_ct (ns)", "Kernels", "Operator",
+    ),
+    "taxbreak_api_sum": ("Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "Blocked (ns)", "Name"),
+    "taxbreak_trace": ("Start (ns)", "Duration (ns)", "State", "Phase", "Instance", "TID", "Exposed (ns)"),
+}  # fmt: skip
+
+
+def _listing(console: Console, result: Result, report: str, unit: str | None) -> None:
+    from rich.table import Table
+
+    rows = table_of(result, report)
+    titles = [title for title in _LISTED[report] if title in rows.column_names]
+    threads = rows.column("TID").unique()
+    if len(threads) > 1 and "TID" not in titles:
+        titles.insert(1, "TID")
+    console.print(f"{clean(result.report.path)}: {report}", style="bold")
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    for title in titles:
+        number = not _is_text(rows, title)
+        table.add_column(
+            title.replace(" (ns)", ""), justify="right" if number else "left", no_wrap=True,
+            overflow="ellipsis", ratio=None if number else 1 if title in ("Name", "Operator") else None,
+        )  # fmt: skip
+    for row in rows.select(titles).slice(0, MOST_ROWS).to_pylist():
+        table.add_row(*(_cell(title, row[title], unit) for title in titles))
+    console.print(table)
+    if len(rows) > MOST_ROWS:
+        console.print(f"{len(rows) - MOST_ROWS} more rows; -f csv or -f parquet has them all")
+
+
+def _is_text(rows: pa.Table, title: str) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(rows.schema.field(title).type))
+
+
+def _cell(title: str, value: Any, unit: str | None) -> str:
+    if value is None:
+        return "-"
+    if title.endswith("(ns)") and title != "Start (ns)":
+        return show_time(value, unit)
+    if title == "Start (ns)" and unit:
+        return show_time(value, unit)
+    return clean(value) if isinstance(value, str) else f"{value}"
