@@ -1,9 +1,10 @@
--- The names that API calls, OS calls and kernels refer to. Nothing else of StringIds is read: it also holds
--- environments and paths.
-WITH used AS (
-  SELECT nameId AS id FROM CUPTI_ACTIVITY_KIND_RUNTIME
-  UNION SELECT nameId FROM OSRT_API
-  UNION SELECT coalesce(demangledName, shortName) FROM CUPTI_ACTIVITY_KIND_KERNEL
-)
+-- The strings that some ids refer to. Only ids that events use are asked for: StringIds also holds environments
+-- and paths.
+--
+-- :ids      a JSON array of StringIds ids, as in '[12, 17]'
+--
+-- name_id   StringIds.id
+-- name      the string
 SELECT CAST(s.id AS INTEGER) AS name_id, coalesce(CAST(s.value AS TEXT), '') AS name
-FROM StringIds AS s WHERE s.id IN used;
+FROM StringIds AS s
+WHERE s.id IN (SELECT value FROM json_each(:ids));

@@ -1,13 +1,11 @@
--- OS runtime calls (blocking functions of libc and pthread) of the threads that call CUDA or mark ranges.
+-- OS runtime calls (blocking functions of libc and pthread) of some threads.
+--
+-- :threads                   a JSON array of globalTids
 --
 -- start_ns, end_ns, thread   as in api_calls.sql
 -- name_id                    StringIds.id of the function
+--
 -- Event class 27 is a call; the other classes say that the tracing began or ended.
-WITH host_thread AS (
-  SELECT globalTid FROM CUPTI_ACTIVITY_KIND_RUNTIME
-  UNION
-  SELECT globalTid FROM NVTX_EVENTS
-)
 SELECT
   CAST(start AS INTEGER)                AS start_ns,
   CAST(end AS INTEGER)                  AS end_ns,
@@ -16,4 +14,4 @@ SELECT
 FROM OSRT_API
 WHERE coalesce(eventClass, 27) = 27
   AND start IS NOT NULL AND end >= start
-  AND globalTid IN host_thread;
+  AND globalTid IN (SELECT value FROM json_each(:threads));

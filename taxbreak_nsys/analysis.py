@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,9 +28,10 @@ from taxbreak_nsys.layers import EVIDENCES, PhaseSums, split
 from taxbreak_nsys.mediation import find_operators, mediate
 from taxbreak_nsys.phases import Instances, PhaseRule, find_instances
 from taxbreak_nsys.read.database import Database
-from taxbreak_nsys.read.facts import read_facts
+from taxbreak_nsys.read.facts import read_facts, sha256
+from taxbreak_nsys.read.load import read_trace
 from taxbreak_nsys.read.nsys_rep import as_sqlite
-from taxbreak_nsys.read.trace import KERNEL, PROCESS_MASK, Trace, pid, read_trace, tid
+from taxbreak_nsys.read.trace import KERNEL, PROCESS_MASK, Trace, pid, tid
 from taxbreak_nsys.result import DeviceTime, LaunchCounts, Outside, Phase, ReportFacts, Result
 from taxbreak_nsys.states import host_intervals
 from taxbreak_nsys.verdict import judge
@@ -61,9 +63,11 @@ def analyze(report: str | Path, options: Options | None = None) -> Result:
     """
     options = options or Options()
     path = Path(report)
-    with Database(as_sqlite(path)) as database:
+    with Database(as_sqlite(path)) as database, ThreadPoolExecutor(1) as aside:
+        content = aside.submit(sha256, path)
         facts = read_facts(database, path)
         trace = read_trace(database)
+        facts = replace(facts, sha256=content.result())
     launches = find_launches(trace)
     if not len(launches):
         raise TaxbreakError(

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from taxbreak_nsys.codes import row_codes
 from taxbreak_nsys.intervals import Flags, Ints, Measure, covered_by_group, union
 from taxbreak_nsys.launches import UNMEASURED_GRAPH, Launches
 from taxbreak_nsys.phases import Instances
@@ -37,9 +38,10 @@ def _device_sets(ops: DeviceOps, launches: Launches, instances: int, launch_inst
     sets: list[set[int]] = [set() for _ in range(instances)]
     joined = ops_instance(launches, launch_instance)
     held = joined >= 0
-    pairs = np.unique(np.stack([joined[held], ops.device_global[held]]), axis=1)
-    for instance, device in pairs.T.tolist():
-        sets[instance].add(device)
+    instance, device = joined[held], ops.device_global[held]
+    _, sample = row_codes(instance, device)
+    for one, used in zip(instance[sample].tolist(), device[sample].tolist(), strict=True):
+        sets[one].add(used)
     return [frozenset(devices) for devices in sets]
 
 
@@ -57,11 +59,10 @@ def active_ns(ops: DeviceOps, which: Flags, group: Ints | None = None, groups: i
     """
     group = np.zeros(len(ops), np.int64) if group is None else group
     chosen = which & ops.computes & (group >= 0)
-    pairs = np.stack([group[chosen], ops.process[chosen], ops.device[chosen]])
-    keys, code = np.unique(pairs, axis=1, return_inverse=True)
-    by_key = covered_by_group(np.asarray(code, np.int64).reshape(-1), ops.start[chosen], ops.end[chosen], keys.shape[1])
+    code, sample = row_codes(group[chosen], ops.process[chosen], ops.device[chosen])
+    by_key = covered_by_group(code, ops.start[chosen], ops.end[chosen], len(sample))
     result = np.zeros(groups, np.int64)
-    np.add.at(result, keys[0], by_key)
+    np.add.at(result, group[chosen][sample], by_key)
     return result
 
 

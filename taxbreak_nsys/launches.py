@@ -142,7 +142,7 @@ def _blocked(trace: Trace, index: Ints, start: Ints, end: Ints, queued_until: In
     name, duration = trace.api.name[index], end - start
     idle = (queued_until <= start) & (kind != UNMEASURED_GRAPH)
     limit = np.full(len(trace.api.names), BLOCKING_DEFAULT_NS, np.int64)
-    for code in np.unique(name):
+    for code in np.flatnonzero(np.bincount(name, minlength=len(limit))):
         usual = duration[idle & (name == code)]
         median = percentile(usual, 50)
         if len(usual) >= BLOCKING_MIN_CALLS and median is not None:

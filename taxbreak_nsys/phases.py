@@ -125,7 +125,7 @@ def find_instances(
     if not rules:
         chosen = chosen & ~ranges.is_operator & ~ranges.is_library
     chosen = chosen & (ranges.end > ranges.start)
-    threads = np.unique(launches.thread)
+    threads = launches.thread[[low for low, _ in runs(launches.thread)]]
     found: list[tuple[Ints, Ints, int, Ints]] = []
     for thread in threads.tolist():
         picked = _ranges_for(trace, chosen, thread, bool(rules))

@@ -10,7 +10,7 @@ from taxbreak_nsys import words
 from taxbreak_nsys.intervals import EMPTY, Flags, Intervals, Ints, Measure, partition, union
 from taxbreak_nsys.launches import GRAPH_LAUNCH, KERNEL_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH, Launches
 from taxbreak_nsys.phases import Instances
-from taxbreak_nsys.read.trace import PROCESS_MASK, HostCalls, Trace, thread_slice
+from taxbreak_nsys.read.trace import PROCESS_MASK, HostCalls, Trace, runs, thread_slice
 
 STATE = {name: code for code, name in enumerate(words.STATES)}
 
@@ -47,7 +47,8 @@ class HostIntervals:
 def host_intervals(trace: Trace, launches: Launches, instances: Instances) -> HostIntervals:
     """Partition the pieces of every instance by state; `exposed` is still 0."""
     columns: list[tuple[Ints, ...]] = []
-    for thread in np.unique(instances.piece_thread).tolist():
+    for low, _ in runs(instances.piece_thread):
+        thread = int(instances.piece_thread[low])
         pieces, owner = instances.pieces_of(thread)
         layers, os_busy = _layers(trace, launches, thread)
         start, end, piece, state = partition(pieces, layers)

@@ -26,6 +26,12 @@ FRAMEWORK_STATES = ("python", "dispatch", "runtime")
 """What the framework layer, delta_ft, is made of (method section 4)."""
 
 _VERSION_SUFFIX = re.compile(r"(?:_v\d+|_ptsz|_ptds)+$")
+OPERATOR_PATTERN = r"^(?:aten|autograd)::|op_id =|seq ="
+"""Finds the texts that are a framework operator's (method section 2); in RE2's and Python's syntax alike."""
+
+OPERATOR_TAIL = r", (?:op_id|op_ids|seq|sizes|input_op_ids) ?=.*"
+"""What stands behind an operator's name in its text: numbers, sizes."""
+
 _PHASE_NUMBER = re.compile(r"[\s_#:./-]*\d+$")
 
 _BLOCKING_COPIES = frozenset(

@@ -53,12 +53,18 @@ class Database:
     `schema` holds the tables of interest that the report has. Errors of the file become TaxbreakError.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open `path` and inspect its schema; raises TaxbreakError where it is no usable report."""
-        _check_file(path)
+    def __init__(self, path: Path, schema: Schema | None = None) -> None:
+        """Open `path` and inspect its schema if none is given; raises TaxbreakError where it is no usable report."""
         self.path = path
-        self.schema: Schema = self._inspect()
+        if schema is None:
+            _check_file(path)
+            schema = self._inspect()
+        self.schema: Schema = schema
         self._connect()
+
+    def sibling(self) -> Database:
+        """Return a second connection to the same report, for another thread."""
+        return Database(self.path, self.schema)
 
     def _inspect(self) -> Schema:
         from sqlalchemy import create_engine
@@ -91,23 +97,29 @@ class Database:
         reason = str(getattr(error, "orig", None) or error).removeprefix("IO: Failed to step query: ")
         return TaxbreakError(f"{self.path}: the file is damaged or cut short ({reason[:200]}); export the report again")
 
-    def _execute(self, sql: str) -> pa.Table:
+    def _execute(self, sql: str, **parameters: str) -> pa.Table:
         import adbc_driver_manager
         import pyarrow as pa
 
         with adbc_driver_manager.AdbcStatement(self._connection) as statement:
             statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
             statement.set_sql_query(sql)
+            if parameters:
+                statement.prepare()
+                statement.bind(pa.RecordBatch.from_pydict({name: [value] for name, value in parameters.items()}))
             stream, _ = statement.execute_query()
             return pa.RecordBatchReader.from_stream(stream).read_all()
 
-    def query(self, subject: str) -> pa.Table:
-        """Return what `sql/<subject>.sql` selects, as Arrow columns; an all-NULL column comes back as int64."""
+    def query(self, subject: str, **parameters: str) -> pa.Table:
+        """Return what `sql/<subject>.sql` selects, as Arrow columns; an all-NULL column comes back as int64.
+
+        `parameters` are the query's own (`:name`), in the order of their first use.
+        """
         import adbc_driver_manager
         import pyarrow as pa
 
         try:
-            return self._execute(query_text(subject))
+            return self._execute(query_text(subject), **parameters)
         except (adbc_driver_manager.Error, pa.ArrowException) as error:
             raise self._broken(error) from error
 
