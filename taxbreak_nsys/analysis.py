@@ -27,10 +27,9 @@ from taxbreak_nsys.launches import (
 from taxbreak_nsys.layers import EVIDENCES, PhaseSums, split
 from taxbreak_nsys.mediation import find_operators, mediate
 from taxbreak_nsys.phases import Instances, PhaseRule, find_instances
-from taxbreak_nsys.read.database import Database
 from taxbreak_nsys.read.facts import read_facts, sha256
 from taxbreak_nsys.read.load import read_trace
-from taxbreak_nsys.read.nsys_rep import as_sqlite
+from taxbreak_nsys.read.nsys_rep import open_report
 from taxbreak_nsys.read.trace import KERNEL, PROCESS_MASK, Trace, pid, tid
 from taxbreak_nsys.result import DeviceTime, LaunchCounts, Outside, Phase, ReportFacts, Result
 from taxbreak_nsys.states import host_intervals
@@ -63,7 +62,7 @@ def analyze(report: str | Path, options: Options | None = None) -> Result:
     """
     options = options or Options()
     path = Path(report)
-    with Database(as_sqlite(path)) as database, ThreadPoolExecutor(1) as aside:
+    with open_report(path) as database, ThreadPoolExecutor(1) as aside:
         content = aside.submit(sha256, path)
         facts = read_facts(database, path)
         trace = read_trace(database)
@@ -122,7 +121,7 @@ def _t_sys(launches: Launches, options: Options) -> TSys:
         return TSys(options.t_sys_ns, "given")
     if options.null_report is not None:
         path = options.null_report
-        with Database(as_sqlite(path)) as database:
+        with open_report(path) as database:
             latency = launch_latency(find_launches(read_trace(database)), idle_only=False)
         median = percentile(latency, 50)
         if median is None:

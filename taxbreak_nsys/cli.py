@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from taxbreak_nsys import __version__
+from taxbreak_nsys.commands import recipe
 from taxbreak_nsys.commands.analyze import analyze
 from taxbreak_nsys.errors import TaxbreakError
 
@@ -35,6 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(analyze)
+app.add_typer(recipe.app, name="recipe")
 
 
 def _show_version(value: bool) -> None:

@@ -53,9 +53,13 @@ class Database:
     `schema` holds the tables of interest that the report has. Errors of the file become TaxbreakError.
     """
 
-    def __init__(self, path: Path, schema: Schema | None = None) -> None:
-        """Open `path` and inspect its schema if none is given; raises TaxbreakError where it is no usable report."""
+    def __init__(self, path: Path, schema: Schema | None = None, shown: Path | None = None) -> None:
+        """Open `path` and inspect its schema if none is given; raises TaxbreakError where it is no usable report.
+
+        `shown` is the name for messages where `path` is an export that the user does not know of.
+        """
         self.path = path
+        self.shown = shown or path
         if schema is None:
             _check_file(path)
             schema = self._inspect()
@@ -64,7 +68,7 @@ class Database:
 
     def sibling(self) -> Database:
         """Return a second connection to the same report, for another thread."""
-        return Database(self.path, self.schema)
+        return Database(self.path, self.schema, self.shown)
 
     def _inspect(self) -> Schema:
         from sqlalchemy import create_engine
@@ -75,7 +79,7 @@ class Database:
             "sqlite://", creator=lambda: sqlite3.connect(_uri(self.path), uri=True), poolclass=NullPool
         )
         try:
-            return inspect_schema(engine, str(self.path))
+            return inspect_schema(engine, str(self.shown))
         except (DBAPIError, sqlite3.Error, UnicodeError) as error:
             raise self._broken(error) from error
         finally:
@@ -95,7 +99,7 @@ class Database:
 
     def _broken(self, error: Exception) -> TaxbreakError:
         reason = str(getattr(error, "orig", None) or error).removeprefix("IO: Failed to step query: ")
-        return TaxbreakError(f"{self.path}: the file is damaged or cut short ({reason[:200]}); export the report again")
+        return TaxbreakError(f"{self.shown}: the file is damaged or cut short ({reason[:200]}); export the report again")
 
     def _execute(self, sql: str, **parameters: str) -> pa.Table:
         import adbc_driver_manager

@@ -1,4 +1,4 @@
-"""Turns a `.nsys-rep` into a `.sqlite`, through the nsys on PATH, in a cache of the user's."""
+"""Turns a `.nsys-rep` into a `.sqlite`: the one beside it, or an export by the nsys on PATH, in the user's cache."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.read.database import Database
 
 SUFFIXES = (".nsys-rep", ".qdrep")
 CACHE_VARIABLE = "TAXBREAK_CACHE_DIR"
@@ -25,15 +26,25 @@ def cache_folder() -> Path:
     return user_cache_path("taxbreak-nsys", appauthor=False)
 
 
-def as_sqlite(path: Path) -> Path:
-    """Return `path`, or for a `.nsys-rep` the path of its export in the cache, made now if it is not there.
+def open_report(path: Path) -> Database:
+    """Open a report, a `.sqlite` or a `.nsys-rep`; raises TaxbreakError that names the file the user knows."""
+    file = as_sqlite(path)
+    return Database(file, shown=path if file.parent == cache_folder() else file)
 
-    The cache is keyed by content. Raises TaxbreakError where there is no nsys or the export fails.
+
+def as_sqlite(path: Path) -> Path:
+    """Return `path`, or for a `.nsys-rep` the path of its export: beside it, in the cache, or made now.
+
+    An export beside the report counts if it is not older, as in nsys's own tools. The cache is keyed by content.
+    Raises TaxbreakError where there is no nsys or the export fails.
     """
     if path.suffix not in SUFFIXES:
         return path
     if not path.is_file():
         raise TaxbreakError(f"{path}: no such file")
+    beside = path.with_suffix(".sqlite")
+    if beside.is_file() and beside.stat().st_mtime_ns >= path.stat().st_mtime_ns:
+        return beside
     from taxbreak_nsys.read.facts import sha256
 
     target = cache_folder() / f"{sha256(path)}.sqlite"

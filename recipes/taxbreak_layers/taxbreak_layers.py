@@ -1,0 +1,86 @@
+"""TaxBreak as an nsys recipe: `nsys recipe taxbreak_layers --input REPORTS`.
+
+A shell around the package, which does the analysis, so that recipe and command line give the same integers.
+It keeps to what `nsys_recipe` has had since 2023.4.
+"""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from nsys_recipe.lib import exceptions, recipe
+from nsys_recipe.lib.args import Option
+from nsys_recipe.log import logger
+
+try:
+    from taxbreak_nsys import ranks
+    from taxbreak_nsys.commands.arguments import options_of
+    from taxbreak_nsys.errors import TaxbreakError
+except ImportError as error:
+    raise ImportError(
+        f"{error}; nsys runs recipes with {sys.executable}: install there with "
+        f"'{sys.executable} -m pip install taxbreak-nsys', or put a Python that has it first on PATH"
+    ) from error
+
+# newer releases may drop the name; a plain exception then ends the recipe in the same way
+_RecipeError = getattr(exceptions, "ValueError", RuntimeError)
+
+
+class TaxbreakLayers(recipe.Recipe):
+    """Layers of host time and HDBI, a row a report, process, thread and phase."""
+
+    def run(self, context):
+        """Analyse each report in a task of its own, then write the tables and the notebook."""
+        super().run(context)
+        given = self._parsed_args
+        try:
+            options = options_of(
+                given.phase, given.start, given.end, None, None, given.t_sys, given.null_report, given.evidence
+            )
+            found = context.wait(context.map(ranks.analyze_rank, given.input, options=options))
+            found = ranks.in_rank_order(found)
+            for rank in found if len(found) > 1 else ():
+                if rank.error:
+                    logger.error(f"Left out: {rank.error}")
+            per_rank = ranks.rank_table(found)
+        except TaxbreakError as error:
+            raise _RecipeError(str(error)) from error
+        self._save("rank_stats", per_rank)
+        self._save("all_stats", ranks.all_table(per_rank))
+        ranks.write_plain(ranks.files_table(found), self.add_output_file("files.parquet"))
+        self.create_notebook("taxbreak_layers.ipynb")
+        self._analysis_dict.update(
+            {"EndTime": str(datetime.now()), "InputFiles": given.input, "Outputs": self._output_files}
+        )
+        self.create_analysis_file()
+
+    def _save(self, name, table):
+        ranks.write_indexed(table, self.add_output_file(f"{name}.parquet"))
+        if self._parsed_args.csv:
+            ranks.write_csv(table, self.add_output_file(f"{name}.csv"))
+
+    @classmethod
+    def get_argument_parser(cls):
+        """Return the options: nsys's own for input and output, the command line's for the analysis."""
+        parser = super().get_argument_parser()
+        parser.add_recipe_argument(Option.INPUT, required=True)
+        parser.add_recipe_argument(Option.OUTPUT)
+        parser.add_recipe_argument(Option.FORCE_OVERWRITE)
+        parser.add_recipe_argument(Option.CSV)
+        for name, metavar, text in (
+            ("--start", "TIME", "Phase instances from here on (ns, or 1.5s, 20ms, 300us)"),
+            ("--end", "TIME", "Phase instances that end by here"),
+            ("--t-sys", "TIME", "Floor of a launch, measured elsewhere"),
+            ("--evidence", "NAME", "Use this evidence for the library layer alone"),
+        ):
+            parser.add_recipe_argument(name, metavar=metavar, type=str, help=text)
+        parser.add_recipe_argument(
+            "--phase",
+            metavar="LABEL=REGEX",
+            action="append",
+            help="NVTX ranges that are a phase; repeatable",
+        )
+        parser.add_recipe_argument(
+            "--null-report", metavar="REPORT", type=Path, help="Null-kernel report to take the floor of a launch from"
+        )
+        return parser
