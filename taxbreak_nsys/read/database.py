@@ -99,7 +99,9 @@ class Database:
 
     def _broken(self, error: Exception) -> TaxbreakError:
         reason = str(getattr(error, "orig", None) or error).removeprefix("IO: Failed to step query: ")
-        return TaxbreakError(f"{self.shown}: the file is damaged or cut short ({reason[:200]}); export the report again")
+        return TaxbreakError(
+            f"{self.shown}: the file is damaged or cut short ({reason[:200]}); export the report again"
+        )
 
     def _execute(self, sql: str, **parameters: str) -> pa.Table:
         import adbc_driver_manager
