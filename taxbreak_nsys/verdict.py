@@ -62,10 +62,10 @@ def exposed_layers_of(entry: Phase) -> dict[str, int] | None:
 
 def judge(exposed: Mapping[str, int] | None, states: Mapping[str, int], layers: Layers, wall_ns: int) -> Verdict:
     """Name what to work on: the device where it is hardly idle, else what keeps it idle longest."""
-    if exposed is None:
-        return Verdict(None, None, f"no verdict: {layers.hdbi_reason}")
+    if exposed is None or layers.hdbi is None:
+        return Verdict(None, None, layers.hdbi_reason or "not measured")
     if not wall_ns:
-        return Verdict(None, None, "no verdict: the phase has no wall time")
+        return Verdict(None, None, "the phase has no wall time")
     idle = sum(exposed.values())
     if idle * DEVICE_IDLE_SHARE < wall_ns:
         share = 1 - idle / wall_ns

@@ -51,7 +51,7 @@ def test_table_holds_at_80_columns_without_colour(any_report: Path) -> None:
         assert f"{entry.phase} (" in done.stdout
         if entry.taxbreak.hdbi is not None:
             assert f"HDBI {entry.taxbreak.hdbi:.3f}" in done.stdout
-    assert done.stdout.count("Verdict:") == len(result.entries)
+    assert done.stdout.count("erdict: ") == len(result.entries)
     assert done.stdout.count("Warning:") == done.stdout.count("Remedy:") == len(result.report.warnings)
 
 

@@ -101,7 +101,8 @@ def _phase(console: Console, entry: Phase, unit: str | None) -> None:
     _hdbi(console, entry)
     console.print(_layer_table(entry, unit))
     console.print(f"evidence for the library layer: {_EVIDENCE[entry.taxbreak.evidence]}", style="dim")
-    console.print(clean(f"Verdict: {entry.verdict.why}."), style="bold")
+    verdict = f"Verdict: {entry.verdict.why}" if entry.verdict.target else f"No verdict: {entry.verdict.why}"
+    console.print(clean(f"{verdict}."), style="bold")
 
 
 def _hdbi(console: Console, entry: Phase) -> None:
@@ -171,14 +172,16 @@ def _warnings(console: Console, result: Result) -> None:
 
 _LISTED = {
     "taxbreak_kern_sum": (
-        "Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "delta_ft (ns)", "delta_ct (ns)", "Name",
+        "Phase", "Time (%)", "Total Time (ns)", "Instances", "delta_ft (ns)", "delta_ct (ns)", "Name",
     ),
     "taxbreak_op_sum": (
-        "Phase", "Time (%)", "Self Time (ns)", "Instances", "delta_ft (ns)", "delta_ct (ns)", "Kernels", "Operator",
+        "Phase", "Time (%)", "Self Time (ns)", "Instances", "delta_ft (ns)", "delta_ct (ns)", "Operator",
     ),
     "taxbreak_api_sum": ("Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "Blocked (ns)", "Name"),
     "taxbreak_trace": ("Start (ns)", "Duration (ns)", "State", "Phase", "Instance", "TID", "Exposed (ns)"),
 }  # fmt: skip
+
+_NAMES = ("Name", "Operator")
 
 
 def _listing(console: Console, result: Result, report: str, unit: str | None) -> None:
@@ -190,15 +193,19 @@ def _listing(console: Console, result: Result, report: str, unit: str | None) ->
     if len(threads) > 1 and "TID" not in titles:
         titles.insert(1, "TID")
     console.print(f"{clean(result.report.path)}: {report}", style="bold")
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    for title in titles:
-        number = not _is_text(rows, title)
-        table.add_column(
-            title.replace(" (ns)", ""), justify="right" if number else "left", no_wrap=True,
-            overflow="ellipsis", ratio=None if number else 1 if title in ("Name", "Operator") else None,
-        )  # fmt: skip
-    for row in rows.select(titles).slice(0, MOST_ROWS).to_pylist():
-        table.add_row(*(_cell(title, row[title], unit) for title in titles))
+    shown = rows.select(titles).slice(0, MOST_ROWS).to_pylist()
+    cells = [[_cell(title, row[title], unit) for title in titles] for row in shown]
+    heads = [title.replace(" (ns)", "") for title in titles]
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    if titles[-1] in _NAMES:
+        # names give way, figures do not
+        widths[-1] = min(widths[-1], max(20, console.width - sum(widths[:-1]) - len(widths) + 1))
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    for title, head, width in zip(titles, heads, widths, strict=True):
+        side: Any = "left" if _is_text(rows, title) else "right"
+        table.add_column(head, justify=side, no_wrap=True, overflow="ellipsis", width=width)
+    for row in cells:
+        table.add_row(*row)
     console.print(table)
     if len(rows) > MOST_ROWS:
         console.print(f"{len(rows) - MOST_ROWS} more rows; -f csv or -f parquet has them all")
