@@ -6,12 +6,12 @@
 -- name_id            StringIds.id of the name
 -- callchain_id       CUDA_CALLCHAINS.id of the call's stack, 0 where none was taken
 SELECT
-  CAST(start AS INTEGER)                      AS start_ns,
-  CAST(end AS INTEGER)                        AS end_ns,
-  CAST(globalTid AS INTEGER)                  AS thread,
-  coalesce(CAST(correlationId AS INTEGER), 0) AS correlation_id,
-  coalesce(CAST(nameId AS INTEGER), -1)       AS name_id,
-  coalesce(CAST(callchainId AS INTEGER), 0)   AS callchain_id,
-  rowid                                       AS api_row
+  start                      AS start_ns,
+  end                        AS end_ns,
+  globalTid                  AS thread,
+  coalesce(correlationId, 0) AS correlation_id,
+  coalesce(nameId, -1)       AS name_id,
+  coalesce(callchainId, 0)   AS callchain_id,
+  rowid                      AS api_row
 FROM CUPTI_ACTIVITY_KIND_RUNTIME
-WHERE start IS NOT NULL AND end >= start AND globalTid IS NOT NULL;
+WHERE start IS NOT NULL AND end IS NOT NULL AND globalTid IS NOT NULL;

@@ -30,19 +30,19 @@ WITH device_op AS (
   WHERE NOT (start = 0 AND end = 0)
 )
 SELECT
-  op.kind                                         AS kind,
-  CAST(op.start AS INTEGER)                       AS start_ns,
-  CAST(op.end AS INTEGER)                         AS end_ns,
-  CAST(op.globalPid AS INTEGER)                   AS process,
-  coalesce(CAST(op.deviceId AS INTEGER), 0)       AS device,
-  coalesce(CAST(op.contextId AS INTEGER), 0)      AS context,
-  coalesce(CAST(op.streamId AS INTEGER), 0)       AS stream,
-  coalesce(CAST(map.gpuId AS INTEGER), CAST(op.deviceId AS INTEGER), 0) AS device_global,
-  coalesce(CAST(op.nameId AS INTEGER), -1)        AS name_id,
-  coalesce(op.graphNodeId, 0) <> 0                AS graph_node,
-  coalesce(CAST(op.bytes AS INTEGER), 0)          AS bytes,
-  op.op_row                                       AS op_row,
-  coalesce(api.rowid, -1)                         AS api_row
+  op.kind                             AS kind,
+  op.start                            AS start_ns,
+  op.end                              AS end_ns,
+  op.globalPid                        AS process,
+  coalesce(op.deviceId, 0)            AS device,
+  coalesce(op.contextId, 0)           AS context,
+  coalesce(op.streamId, 0)            AS stream,
+  coalesce(map.gpuId, op.deviceId, 0) AS device_global,
+  coalesce(op.nameId, -1)             AS name_id,
+  coalesce(op.graphNodeId, 0) <> 0    AS graph_node,
+  coalesce(op.bytes, 0)               AS bytes,
+  op.op_row                           AS op_row,
+  coalesce(api.rowid, -1)             AS api_row
 FROM device_op AS op
 LEFT JOIN CUPTI_ACTIVITY_KIND_RUNTIME AS api
   ON api.correlationId = op.correlationId
@@ -50,4 +50,4 @@ LEFT JOIN CUPTI_ACTIVITY_KIND_RUNTIME AS api
 LEFT JOIN TARGET_INFO_CUDA_DEVICE AS map
   ON map.cudaId = op.deviceId
  AND map.pid = ((op.globalPid >> 24) & 0xFFFFFF)
-WHERE op.start IS NOT NULL AND op.end >= op.start AND op.globalPid IS NOT NULL;
+WHERE op.start IS NOT NULL AND op.end IS NOT NULL;

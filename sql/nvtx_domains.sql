@@ -4,8 +4,8 @@
 -- domain_id   as in nvtx_ranges.sql
 -- name        the domain's name
 SELECT
-  CAST(e.globalTid AS INTEGER) & ~0xFFFFFF               AS process,
-  coalesce(CAST(e.domainId AS INTEGER), 0)               AS domain_id,
+  e.globalTid & ~0xFFFFFF                                    AS process,
+  coalesce(e.domainId, 0)                                    AS domain_id,
   coalesce(CAST(max(coalesce(s.value, e.text)) AS TEXT), '') AS name
 FROM NVTX_EVENTS AS e LEFT JOIN StringIds AS s ON s.id = e.textId
 WHERE e.eventType = 75 AND e.globalTid IS NOT NULL

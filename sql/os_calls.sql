@@ -7,11 +7,11 @@
 --
 -- Event class 27 is a call; the other classes say that the tracing began or ended.
 SELECT
-  CAST(start AS INTEGER)                AS start_ns,
-  CAST(end AS INTEGER)                  AS end_ns,
-  CAST(globalTid AS INTEGER)            AS thread,
-  coalesce(CAST(nameId AS INTEGER), -1) AS name_id
+  start                AS start_ns,
+  end                  AS end_ns,
+  globalTid            AS thread,
+  coalesce(nameId, -1) AS name_id
 FROM OSRT_API
 WHERE coalesce(eventClass, 27) = 27
-  AND start IS NOT NULL AND end >= start
+  AND start IS NOT NULL AND end IS NOT NULL
   AND globalTid IN (SELECT value FROM json_each(:threads));

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from taxbreak_nsys import breakdown, cautions
+from taxbreak_nsys import breakdown, cautions, limits
 from taxbreak_nsys.columns import Columns, Steps
 from taxbreak_nsys.device import active_ns, kernel_sum_ns, with_exposure
 from taxbreak_nsys.errors import TaxbreakError
@@ -66,16 +66,19 @@ def analyze(report: str | Path, options: Options | None = None) -> Result:
         content = aside.submit(sha256, path)
         facts = read_facts(database, path)
         trace = read_trace(database)
-        facts = replace(facts, sha256=content.result())
+        facts = replace(facts, sha256=content.result(), warnings=cautions.of_reading(database.cleaning))
     launches = find_launches(trace)
     if not len(launches):
         raise TaxbreakError(
             f"{path}: no CUDA launch with device work; capture with 'nsys profile -t cuda,nvtx,osrt' around the "
             "part that uses the GPU"
         )
-    instances = find_instances(trace, launches, options.rules, options.window)
-    columns = measure(trace, launches, _selected(instances, options, path))
-    return summarise(facts, columns, _t_sys(launches, options), options)
+    limits.check_threads(launches, path)
+    instances = _selected(find_instances(trace, launches, options.rules, options.window), options, path)
+    limits.check_entries(instances, path)
+    t_sys = _t_sys(launches, options)
+    limits.check_t_sys(t_sys, launches, path)
+    return summarise(facts, measure(trace, launches, instances), t_sys, options)
 
 
 def _selected(instances: Instances, options: Options, path: Path) -> Instances:

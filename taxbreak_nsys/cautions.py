@@ -6,6 +6,7 @@ import numpy as np
 
 from taxbreak_nsys.launches import T_SYS_MIN_LAUNCHES, T_SYS_PAPER_NS
 from taxbreak_nsys.phases import ALL
+from taxbreak_nsys.read.clean import Cleaning
 from taxbreak_nsys.result import Result, Warning
 
 _RANGES_FLAGS = (
@@ -19,6 +20,20 @@ def of_result(result: Result) -> tuple[Warning, ...]:
     for check in (_unmeasured, _evidence, _t_sys, _phases, _cut, _outside, _os_runtime):
         found += check(result)
     return tuple(found)
+
+
+def of_reading(cleaning: Cleaning) -> tuple[Warning, ...]:
+    """Return the warnings that the columns of a report call for as they are read."""
+    if not cleaning.left_out:
+        return ()
+    rows = [f"{count} {subject.replace('_', ' ')} {why}" for (subject, why), count in sorted(cleaning.left_out.items())]
+    return (
+        Warning(
+            "rows_left_out",
+            f"damaged rows were left out: {', '.join(rows)}",
+            "export the report again; if they stay, capture again",
+        ),
+    )
 
 
 def _unmeasured(result: Result) -> list[Warning]:

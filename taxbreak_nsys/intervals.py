@@ -167,11 +167,34 @@ def innermost(start: Ints, end: Ints, parent: Ints, moments: Ints) -> Ints:
     if not len(start):
         return np.full(len(moments), -1, np.int64)
     at = np.searchsorted(start, moments, side="right") - 1
-    while True:
+    for _ in range(_STEPS_OUTWARD):
         over = (at >= 0) & (end[np.maximum(at, 0)] <= moments)
         if not over.any():
             return at
         at[over] = parent[at[over]]
+    _walk_outward(at, end, parent, moments)
+    return at
+
+
+_STEPS_OUTWARD = 64
+"""Depth of nesting up to which all moments step outward together."""
+
+
+def _walk_outward(at: Ints, end: Ints, parent: Ints, moments: Ints) -> None:
+    """Finish `innermost` for deep nests, moment by moment in order of time.
+
+    What has ended by one moment has ended for all later ones, so the way past it is remembered.
+    """
+    past, ends = parent.tolist(), end.tolist()
+    over = np.flatnonzero((at >= 0) & (end[np.maximum(at, 0)] <= moments))
+    for index in over[np.argsort(moments[over], kind="stable")].tolist():
+        moment, here, seen = int(moments[index]), int(at[index]), []
+        while here >= 0 and ends[here] <= moment:
+            seen.append(here)
+            here = past[here]
+        for one in seen:
+            past[one] = here
+        at[index] = here
 
 
 def covered_by_group(group: Ints, start: Ints, end: Ints, groups: int) -> Ints:

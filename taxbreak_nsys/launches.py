@@ -164,11 +164,19 @@ T_SYS_MIN_LAUNCHES = 100
 
 
 def launch_latency(launches: Launches, *, idle_only: bool) -> Ints:
-    """Return (kernel start - launch start) in ns for kernel launches, those on an idle stream or all."""
-    which = launches.kind == KERNEL_LAUNCH
+    """Return (kernel start - launch start) in ns for kernel launches, those on an idle stream or all.
+
+    Kernels that start before their launch (`before_launch`) tell of clocks, not of latency, and are left out.
+    """
+    which = (launches.kind == KERNEL_LAUNCH) & ~before_launch(launches)
     if idle_only:
         which = which & launches.idle_stream
     return launches.first_kernel_start[which] - launches.start[which]
+
+
+def before_launch(launches: Launches) -> Flags:
+    """Tell which kernel launches have a kernel that starts before them: the clocks of host and device disagree."""
+    return (launches.kind == KERNEL_LAUNCH) & (launches.first_kernel_start < launches.start)
 
 
 def t_sys_of(launches: Launches) -> TSys:

@@ -126,12 +126,12 @@ def _under_library_operator(trace: Trace, operators: Operators) -> Flags:
     if not len(operators):
         return np.zeros(len(operators.of_launch), bool)
     under = uses[trace.ranges.name[operators.index]]
-    parent = operators.parent
-    around = parent
+    around = operators.parent
     while np.any(around >= 0):
-        # one level outward a turn
-        under = under | ((around >= 0) & uses[trace.ranges.name[operators.index[np.maximum(around, 0)]]])
-        around = np.where(around >= 0, parent[np.maximum(around, 0)], -1)
+        # twice as far outward a turn: what lies around is already judged as far as it has looked
+        outer = np.maximum(around, 0)
+        under = under | ((around >= 0) & under[outer])
+        around = np.where(around >= 0, around[outer], -1)
     return (operators.of_launch >= 0) & under[np.maximum(operators.of_launch, 0)]
 
 

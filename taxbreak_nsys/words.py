@@ -25,14 +25,14 @@ STATES = (
 FRAMEWORK_STATES = ("python", "dispatch", "runtime")
 """What the framework layer, delta_ft, is made of (method section 4)."""
 
-_VERSION_SUFFIX = re.compile(r"(?:_v\d+|_ptsz|_ptds)+$")
+_STREAM_SUFFIXES = ("_ptsz", "_ptds")
 OPERATOR_PATTERN = r"^(?:aten|autograd)::|op_id =|seq ="
 """Finds the texts that are a framework operator's (method section 2); in RE2's and Python's syntax alike."""
 
 OPERATOR_TAIL = r", (?:op_id|op_ids|seq|sizes|input_op_ids) ?=.*"
 """What stands behind an operator's name in its text: numbers, sizes."""
 
-_PHASE_NUMBER = re.compile(r"[\s_#:./-]*\d+$")
+_SEPARATORS = "_#:./-"
 
 _BLOCKING_COPIES = frozenset(
     {
@@ -76,7 +76,14 @@ def api_name(name: str) -> str:
 
     Method section 3: API names are compared in this form.
     """
-    return _VERSION_SUFFIX.sub("", name)
+    while True:
+        head, mark, version = name.rpartition("_v")
+        if name.endswith(_STREAM_SUFFIXES):
+            name = name[: -len(_STREAM_SUFFIXES[0])]
+        elif mark and version.isdecimal():
+            name = head
+        else:
+            return name
 
 
 def is_synchronisation(api: str) -> bool:
@@ -120,7 +127,14 @@ def phase_label(text: str) -> str:
 
     A text that is nothing but a number keeps it: a phase needs a name (method section 2).
     """
-    return _PHASE_NUMBER.sub("", text) or text
+    end = len(text)
+    while end and text[end - 1].isdecimal():
+        end -= 1
+    if end == len(text):
+        return text
+    while end and (text[end - 1] in _SEPARATORS or text[end - 1].isspace()):
+        end -= 1
+    return text[:end] or text
 
 
 def kernel_is_mediated(name: str) -> bool:

@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.read.schema import Schema, inspect_schema, stand_ins
+from taxbreak_nsys.read import guard
+from taxbreak_nsys.read.clean import Cleaning
+from taxbreak_nsys.read.schema import KNOWN_TABLES, Layout, Schema, inspect_layout, stand_ins
 from taxbreak_nsys.read.sql import query_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MAGIC = b"SQLite format 3\x00"
 _BATCH_ROWS = 65536
-_SETTINGS = (
-    "PRAGMA temp_store=MEMORY",
-    "PRAGMA trusted_schema=OFF",
-    "PRAGMA cell_size_check=ON",
-    "PRAGMA query_only=OFF",
-)
-
-
-def _uri(path: Path) -> str:
-    return f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
-
-
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise TaxbreakError(f"{path}: no such file")
-    if path.is_dir():
-        raise TaxbreakError(f"{path}: is a folder, not a report")
-    try:
-        with path.open("rb") as file:
-            magic = file.read(len(_MAGIC))
-    except OSError as error:
-        raise TaxbreakError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-    if not magic:
-        raise TaxbreakError(f"{path}: is empty; export the report again")
-    if magic != _MAGIC:
-        raise TaxbreakError(
-            f"{path}: not an SQLite file; give a .nsys-rep or what 'nsys export -t sqlite REPORT.nsys-rep' writes"
-        )
+_JOINED_ROWS = 4
+"""A query may give this many times the rows of the tables together: a join of ids that repeat gives more."""
 
 
 class Database:
@@ -53,55 +28,67 @@ class Database:
     `schema` holds the tables of interest that the report has. Errors of the file become TaxbreakError.
     """
 
-    def __init__(self, path: Path, schema: Schema | None = None, shown: Path | None = None) -> None:
-        """Open `path` and inspect its schema if none is given; raises TaxbreakError where it is no usable report.
+    def __init__(self, path: Path, shown: Path | None = None, of: Database | None = None) -> None:
+        """Open `path` and inspect it, or share what `of` knows of it; raises TaxbreakError where it is no use.
 
         `shown` is the name for messages where `path` is an export that the user does not know of.
         """
         self.path = path
-        self.shown = shown or path
-        if schema is None:
-            _check_file(path)
-            schema = self._inspect()
-        self.schema: Schema = schema
+        self.shown = str(shown or path)
+        if of is None:
+            guard.check_file(path, self.shown)
+            self._stamp = _stamp(path)
+            self.layout: Layout = self._inspect()
+            self.cleaning = Cleaning(self.shown)
+        else:
+            self._stamp, self.layout, self.cleaning = of._stamp, of.layout, of.cleaning
         self._connect()
+
+    @property
+    def schema(self) -> Schema:
+        """The tables of interest that the report has, with their columns."""
+        return self.layout.schema
 
     def sibling(self) -> Database:
         """Return a second connection to the same report, for another thread."""
-        return Database(self.path, self.schema, self.shown)
+        return Database(self.path, Path(self.shown), self)
 
-    def _inspect(self) -> Schema:
+    def _inspect(self) -> Layout:
         from sqlalchemy import create_engine
         from sqlalchemy.exc import DBAPIError
-        from sqlalchemy.pool import NullPool
+        from sqlalchemy.pool import StaticPool
 
-        engine = create_engine(
-            "sqlite://", creator=lambda: sqlite3.connect(_uri(self.path), uri=True), poolclass=NullPool
-        )
+        engine = None
         try:
-            return inspect_schema(engine, str(self.shown))
+            connection = guard.connect(self.path)
+            engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+            with guard.time_limit(connection, guard.seconds_for(self.path)):
+                guard.check_objects(connection, KNOWN_TABLES, self.shown)
+                return inspect_layout(engine, connection, self.shown, self.path.stat().st_size)
         except (DBAPIError, sqlite3.Error, UnicodeError) as error:
             raise self._broken(error) from error
         finally:
-            engine.dispose()
+            if engine is not None:
+                engine.dispose()
 
     def _connect(self) -> None:
         import adbc_driver_manager
         import adbc_driver_sqlite
 
         try:
-            self._database = adbc_driver_sqlite.connect(_uri(self.path))
+            self._database = adbc_driver_sqlite.connect(guard.uri(self.path))
             self._connection = adbc_driver_manager.AdbcConnection(self._database)
-            for statement in (*_SETTINGS, *stand_ins(self.schema)):
+            for statement in (*guard.SETTINGS, *stand_ins(self.layout), "PRAGMA query_only=ON"):
                 self._execute(statement)
         except adbc_driver_manager.Error as error:
             raise self._broken(error) from error
 
     def _broken(self, error: Exception) -> TaxbreakError:
         reason = str(getattr(error, "orig", None) or error).removeprefix("IO: Failed to step query: ")
-        return TaxbreakError(
-            f"{self.shown}: the file is damaged or cut short ({reason[:200]}); export the report again"
-        )
+        if reason == "interrupted":
+            reason = "it takes longer to read than a file of its size can"
+        shown = "".join(c if c.isprintable() else " " for c in reason)[:200]
+        return TaxbreakError(f"{self.shown}: the file is damaged or cut short ({shown}); export the report again")
 
     def _execute(self, sql: str, **parameters: str) -> pa.Table:
         import adbc_driver_manager
@@ -114,10 +101,28 @@ class Database:
                 statement.prepare()
                 statement.bind(pa.RecordBatch.from_pydict({name: [value] for name, value in parameters.items()}))
             stream, _ = statement.execute_query()
-            return pa.RecordBatchReader.from_stream(stream).read_all()
+            return self._read(pa.RecordBatchReader.from_stream(stream))
+
+    def _read(self, reader: pa.RecordBatchReader) -> pa.Table:
+        """Read a result to its end, while it keeps within what a sound report can give."""
+        import pyarrow as pa
+
+        until = time.monotonic() + guard.seconds_for(self.path)
+        most = _JOINED_ROWS * sum(self.layout.rows.values()) + 1000
+        batches, rows = [], 0
+        for batch in reader:
+            batches.append(batch)
+            rows += len(batch)
+            if rows > most:
+                raise TaxbreakError(f"{self.shown}: damaged (ids that join far more rows than there are events)")
+            if time.monotonic() > until:
+                raise TaxbreakError(f"{self.shown}: takes too long to read; export the report again, on a local disk")
+        return pa.Table.from_batches(batches, reader.schema)
 
     def query(self, subject: str, **parameters: str) -> pa.Table:
-        """Return what `sql/<subject>.sql` selects, as Arrow columns; an all-NULL column comes back as int64.
+        """Return what `sql/<subject>.sql` selects, as Arrow columns, checked and cleaned (`read.clean`).
+
+        An all-NULL column comes back as int64. Raises TaxbreakError where a column cannot be what it should be.
 
         `parameters` are the query's own (`:name`), in the order of their first use.
         """
@@ -125,7 +130,7 @@ class Database:
         import pyarrow as pa
 
         try:
-            return self._execute(query_text(subject), **parameters)
+            return self.cleaning.table(self._execute(query_text(subject), **parameters), subject)
         except (adbc_driver_manager.Error, pa.ArrowException) as error:
             raise self._broken(error) from error
 
@@ -141,5 +146,15 @@ class Database:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the connection."""
+        """Close the connection; raises TaxbreakError where the file changed while it was read."""
         self.close()
+        if kind is None and _stamp(self.path) != self._stamp:
+            raise TaxbreakError(f"{self.shown}: changed while it was read; wait until its export is done")
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise TaxbreakError(f"{path}: cannot be read any more ({error.strerror})") from error
+    return status.st_size, status.st_mtime_ns

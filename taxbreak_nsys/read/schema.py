@@ -7,16 +7,21 @@ stands before the real one: SQLite looks in `temp` first. The report itself is n
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.read import guard
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
 RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
 KERNEL = "CUPTI_ACTIVITY_KIND_KERNEL"
+PROCESS = "globalPid"
+"""The column that old exports of one process lack in the tables of device operations."""
 
 _REQUIRED: dict[str, tuple[str, ...]] = {
     "StringIds": ("id", "value"),
@@ -24,10 +29,10 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 }
 
 _REQUIRED_WHERE_PRESENT: dict[str, tuple[str, ...]] = {
-    KERNEL: ("start", "end", "globalPid", "correlationId"),
-    "CUPTI_ACTIVITY_KIND_MEMCPY": ("start", "end", "globalPid", "correlationId"),
-    "CUPTI_ACTIVITY_KIND_MEMSET": ("start", "end", "globalPid", "correlationId"),
-    "CUPTI_ACTIVITY_KIND_GRAPH_TRACE": ("start", "end", "globalPid", "correlationId"),
+    KERNEL: ("start", "end", "correlationId"),
+    "CUPTI_ACTIVITY_KIND_MEMCPY": ("start", "end", "correlationId"),
+    "CUPTI_ACTIVITY_KIND_MEMSET": ("start", "end", "correlationId"),
+    "CUPTI_ACTIVITY_KIND_GRAPH_TRACE": ("start", "end", "correlationId"),
     "NVTX_EVENTS": ("start", "end", "globalTid", "eventType"),
     "OSRT_API": ("start", "end", "globalTid", "nameId"),
     "PROFILER_OVERHEAD": ("start", "end", "globalTid"),
@@ -40,15 +45,17 @@ _REQUIRED_WHERE_PRESENT: dict[str, tuple[str, ...]] = {
     "SCHED_EVENTS": ("start", "globalTid", "isSchedIn"),
 }
 
+_DEVICE_TABLES = (KERNEL, *(f"CUPTI_ACTIVITY_KIND_{kind}" for kind in ("MEMCPY", "MEMSET", "GRAPH_TRACE")))
+
 _OPTIONAL: dict[str, tuple[str, ...]] = {
     RUNTIME: ("callchainId",),
     KERNEL: (
-        "deviceId", "contextId", "streamId", "demangledName", "shortName", "graphNodeId",
+        PROCESS, "deviceId", "contextId", "streamId", "demangledName", "shortName", "graphNodeId",
         "gridX", "gridY", "gridZ", "blockX", "blockY", "blockZ",
     ),
-    "CUPTI_ACTIVITY_KIND_MEMCPY": ("deviceId", "contextId", "streamId", "graphNodeId", "bytes", "copyKind"),
-    "CUPTI_ACTIVITY_KIND_MEMSET": ("deviceId", "contextId", "streamId", "graphNodeId", "bytes"),
-    "CUPTI_ACTIVITY_KIND_GRAPH_TRACE": ("deviceId", "contextId", "streamId"),
+    "CUPTI_ACTIVITY_KIND_MEMCPY": (PROCESS, "deviceId", "contextId", "streamId", "graphNodeId", "bytes", "copyKind"),
+    "CUPTI_ACTIVITY_KIND_MEMSET": (PROCESS, "deviceId", "contextId", "streamId", "graphNodeId", "bytes"),
+    "CUPTI_ACTIVITY_KIND_GRAPH_TRACE": (PROCESS, "deviceId", "contextId", "streamId"),
     "NVTX_EVENTS": ("text", "textId", "domainId"),
     "OSRT_API": ("eventClass",),
     "PROFILER_OVERHEAD": ("nameId",),
@@ -68,8 +75,53 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
     "EXPORT_META_DATA": ("name", "value"),
 }  # fmt: skip
 
+KNOWN_TABLES = frozenset(_REQUIRED | _REQUIRED_WHERE_PRESENT | _OPTIONAL)
+"""Every table that a query may name."""
+
 Schema = Mapping[str, frozenset[str]]
 """Table name (as the queries spell it) to its columns in lower case; only tables that the report holds."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a report is laid out, as far as the queries must know.
+
+    `rows` counts each table's rows; `process` is the globalPid of the only process that calls CUDA where a
+    table of device operations does not say whose they are; `keyed_names` tells whether StringIds.id is unique
+    by the table's own definition.
+    """
+
+    schema: Schema
+    rows: Mapping[str, int]
+    process: int | None
+    keyed_names: bool
+
+
+def inspect_layout(engine: Engine, connection: sqlite3.Connection, file: str, size: int) -> Layout:
+    """Return the layout of a report of `size` bytes, of which `engine` and `connection` are one connection.
+
+    Raises TaxbreakError where the file is no report of CUDA work, or not a sound one.
+    """
+    schema = inspect_schema(engine, file)
+    rows = guard.count_rows(connection, schema, file, size)
+    process = _only_process(connection, schema, file)
+    return Layout(schema, rows, process, guard.names_are_keyed(connection))
+
+
+def _only_process(connection: sqlite3.Connection, schema: Schema, file: str) -> int | None:
+    """Return the process of the API calls where device operations carry none; refuse to guess among several."""
+    without = [table for table in _DEVICE_TABLES if table in schema and PROCESS.lower() not in schema[table]]
+    if not without:
+        return None
+    found = connection.execute(
+        f"SELECT DISTINCT globalTid & ~0xFFFFFF FROM main.{RUNTIME} WHERE globalTid IS NOT NULL LIMIT 2"
+    ).fetchall()
+    if len(found) > 1:
+        raise TaxbreakError(
+            f"{file}: table {without[0]} does not say which of several processes an operation belongs to (no column "
+            f"{PROCESS}); export the .nsys-rep again with a current nsys"
+        )
+    return int(found[0][0]) if found else 0
 
 
 def inspect_schema(engine: Engine, file: str) -> Schema:
@@ -108,16 +160,24 @@ def inspect_schema(engine: Engine, file: str) -> Schema:
     return schema
 
 
-def stand_ins(schema: Schema) -> list[str]:
-    """Return the statements that create, in `temp`, what `schema` lacks of the schema the queries expect."""
+def stand_ins(layout: Layout) -> list[str]:
+    """Return the statements that create, in `temp`, what a report lacks of the schema the queries expect."""
     statements = []
-    for table in _REQUIRED_WHERE_PRESENT | _OPTIONAL:
-        columns = (*_REQUIRED_WHERE_PRESENT.get(table, ()), *_OPTIONAL.get(table, ()))
-        if table not in schema:
+    for table in _REQUIRED | _REQUIRED_WHERE_PRESENT | _OPTIONAL:
+        columns = dict.fromkeys((*_REQUIRED_WHERE_PRESENT.get(table, ()), *_OPTIONAL.get(table, ())))
+        if table not in layout.schema:
             statements.append(f'CREATE TEMP TABLE "{table}" ({", ".join(f"{column!r}" for column in columns)})')
             continue
-        lacking = [column for column in columns if column.lower() not in schema[table]]
+        lacking = [column for column in columns if column.lower() not in layout.schema[table]]
         if lacking:
-            nulls = ", ".join(f'NULL AS "{column}"' for column in lacking)
-            statements.append(f'CREATE TEMP VIEW "{table}" AS SELECT rowid, *, {nulls} FROM main."{table}"')
+            filled = ", ".join(f'{_filling(layout, column)} AS "{column}"' for column in lacking)
+            statements.append(f'CREATE TEMP VIEW "{table}" AS SELECT rowid, *, {filled} FROM main."{table}"')
+    if not layout.keyed_names:
+        # the queries join names by id and would give a row for each string of an id that repeats
+        statements.append('CREATE TEMP TABLE "StringIds" ("id" INTEGER PRIMARY KEY, "value")')
+        statements.append('INSERT OR IGNORE INTO temp."StringIds" SELECT id, value FROM main."StringIds"')
     return statements
+
+
+def _filling(layout: Layout, column: str) -> str:
+    return str(layout.process) if column == PROCESS and layout.process is not None else "NULL"
