@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from taxbreak_nsys import __version__
 from taxbreak_nsys.commands import recipe
 from taxbreak_nsys.commands.analyze import analyze
+from taxbreak_nsys.commands.html import html
 from taxbreak_nsys.errors import TaxbreakError
 
 DEFAULT_COMMAND = "analyze"
@@ -36,6 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(analyze)
+app.command()(html)
 app.add_typer(recipe.app, name="recipe")
 
 

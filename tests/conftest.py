@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from taxbreak_nsys import Result, analyze
+from tests.browser import browser  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "sample_reports"
