@@ -197,6 +197,10 @@ def test_the_policy_forbids_requests_and_foreign_scripts(analysed, page_of, brow
         "const done = arguments[0]; fetch('http://127.0.0.1:9/').then(() => done('sent'), () => done('refused'))"
     )
     assert outcome == "refused"
+    # plotly can offer to send a chart to a service of its makers
+    buttons = browser.run("return [...document.querySelectorAll('.modebar-btn')].map((b) => b.dataset.title)")
+    assert buttons
+    assert not [title for title in buttons if re.search("cloud|share|edit|upload", title, re.IGNORECASE)]
     assert any("Content Security Policy" in message for message in browser.logs()[0])
 
 
