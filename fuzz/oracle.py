@@ -1,0 +1,94 @@
+"""What the program may do with any file: give figures that add up, or refuse with one line."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from taxbreak_nsys import Result, TaxbreakError, analyze
+from taxbreak_nsys.words import STATES
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "": {},
+    "any range": {"phases": {"any": "."}},
+    "window": {"window_ns": (0, 10**12)},
+    "subtractive": {"evidence": "subtractive"},
+    "none": {"evidence": "none"},
+}
+"""Sets of options that a case may run with."""
+
+_LONGEST_MESSAGE = 700
+
+
+def judge(path: Path, options: str, *, outputs: bool) -> tuple[str, str]:
+    """Run one report; return (`figures` or `refused` or `finding`, what came of it)."""
+    try:
+        result = analyze(path, **OPTIONS[options])
+        problem = wrong_figures(result) or (broken_output(result) if outputs else None)
+    except TaxbreakError as error:
+        problem = wrong_message(str(error))
+        return ("finding", problem) if problem else ("refused", _kind(str(error), path))
+    except Exception as error:
+        return "finding", f"{type(error).__name__} at {_place(error)}: {str(error)[:100]}"
+    return ("finding", problem) if problem else ("figures", "")
+
+
+def _place(error: BaseException) -> str:
+    """Return the last place of a traceback that lies in the program."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "taxbreak_nsys" in f.filename]
+    return f"{Path(frames[-1].filename).name}:{frames[-1].name}" if frames else "outside the program"
+
+
+def _kind(message: str, path: Path) -> str:
+    text = message.removeprefix(f"{path}: ")
+    return "".join("#" if c.isdigit() else c for c in text)[:60]
+
+
+def wrong_message(message: str) -> str | None:
+    """Tell what is wrong with the text of a refusal: it is one line, short, and steers no terminal."""
+    if not message.isprintable():
+        return "a message with control characters"
+    return "a message that is too long" if len(message) > _LONGEST_MESSAGE else None
+
+
+def wrong_figures(result: Result) -> str | None:
+    """Tell which promise of the method a result breaks."""
+    for entry in result.entries:
+        states, exposed, hdbi = entry.states_ns, entry.exposed_ns, entry.taxbreak.hdbi
+        truths = {
+            "states add up to the wall": sum(states.values()) == entry.wall_ns,
+            "states are not negative": min(states.values()) >= 0,
+            "every state is there": tuple(states) == STATES,
+            "time in the OS lies in its state": all(0 <= entry.in_os_ns[s] <= states[s] for s in STATES),
+            "exposed time lies in its state": exposed is None or all(0 <= exposed[s] <= states[s] for s in STATES),
+            "HDBI lies between 0 and 1": hdbi is None or 0 <= hdbi <= 1,
+            "an absent HDBI has its reason": hdbi is not None or bool(entry.taxbreak.hdbi_reason),
+            "layers are not negative": min(entry.taxbreak.delta_ft_ns, entry.taxbreak.delta_ct_ns or 0) >= 0,
+            "device time is not negative": (entry.device.active_ns or 0) >= 0,
+        }
+        for promise, holds in truths.items():
+            if not holds:
+                return f"broken promise: {promise}"
+    return None
+
+
+def broken_output(result: Result) -> str | None:
+    """Tell which output cannot be made of a result."""
+    from taxbreak_nsys.output import formats, text
+    from taxbreak_nsys.output.tables import REPORTS
+
+    makers: dict[str, Callable[[], object]] = {"json": lambda: json.loads(result.to_json())}
+    for name in REPORTS:
+        makers[f"{name} table"] = lambda name=name: text.render(result, name, None)
+        makers[f"{name} csv"] = lambda name=name: formats.to_csv([result], name, None)
+    for name, make in makers.items():
+        try:
+            made = make()
+            if isinstance(made, str):
+                made.encode()
+        except Exception as error:
+            return f"{name}: {type(error).__name__} at {_place(error)}: {str(error)[:100]}"
+    return None

@@ -1,0 +1,58 @@
+"""Coverage-guided fuzzing of the readers with atheris: `python fuzz/readers.py -runs=20000 FOLDER`.
+
+Bytes of a sound report are changed by libFuzzer; what it keeps is what reached new code of `taxbreak_nsys.read`.
+Needs atheris (`pip install atheris`; no part of the `dev` extra, for it has no wheels for every Python).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+with atheris.instrument_imports(include=["taxbreak_nsys"]):
+    from taxbreak_nsys.errors import TaxbreakError
+    from taxbreak_nsys.read.database import Database
+    from taxbreak_nsys.read.facts import read_facts
+    from taxbreak_nsys.read.load import read_trace
+
+from fuzz.oracle import wrong_message  # noqa: E402
+from fuzz.seeds import BUILT, seed  # noqa: E402
+
+_MAGIC = b"SQLite format 3\x00"
+_folder = tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+_path = Path(_folder.name) / "report.sqlite"
+
+
+def one(data: bytes) -> None:
+    """Read one file; anything but columns or a refusal is a finding."""
+    # what is no SQLite file by its first bytes is refused before any reader sees it
+    _path.write_bytes(_MAGIC + data[len(_MAGIC) :])
+    try:
+        with Database(_path) as database:
+            read_facts(database, _path)
+            read_trace(database)
+    except TaxbreakError as error:
+        problem = wrong_message(str(error))
+        if problem:
+            raise RuntimeError(problem) from error
+
+
+def main() -> None:
+    """Put the seeds into the corpus folder, if one is named, and run."""
+    for folder in [Path(argument) for argument in sys.argv[1:] if not argument.startswith("-")][:1]:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in BUILT:
+            (folder / name).write_bytes(seed(name))
+    atheris.Setup(sys.argv, one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
