@@ -52,6 +52,8 @@ class Options:
     t_sys_ns: int | None = None
     null_report: Path | None = None
     evidence: str | None = None
+    skip: int = 0
+    """Leave out the first so many instances of each phase and thread, where it has more."""
 
 
 def analyze(report: str | Path, options: Options | None = None) -> Result:
@@ -66,7 +68,7 @@ def analyze(report: str | Path, options: Options | None = None) -> Result:
         content = aside.submit(sha256, path)
         facts = read_facts(database, path)
         trace = read_trace(database)
-        facts = replace(facts, sha256=content.result(), warnings=cautions.of_reading(database.cleaning))
+        facts = replace(facts, sha256=content.result(), warnings=cautions.of_reading(database))
     launches = find_launches(trace)
     if not len(launches):
         raise TaxbreakError(
@@ -94,6 +96,7 @@ def _selected(instances: Instances, options: Options, path: Path) -> Instances:
             f"{path}: no phase is left by the choice of --process, --thread, --start and --end; the launching "
             f"threads (process/thread) are: {', '.join(threads) or 'none in that time'}"
         )
+    keep &= _after(instances, options.skip)
     if keep.all():
         return instances
     position = np.cumsum(keep) - 1
@@ -105,6 +108,19 @@ def _selected(instances: Instances, options: Options, path: Path) -> Instances:
         piece_start=instances.piece_start[held], piece_end=instances.piece_end[held],
         piece_instance=position[instances.piece_instance[held]],
     )  # fmt: skip
+
+
+def _after(instances: Instances, skip: int) -> Flags:
+    """Tell which instances are beyond the first `skip` of their phase and thread; a phase of no more stays whole."""
+    if skip < 0:
+        raise TaxbreakError(f"--skip {skip}: must not be negative")
+    keep = np.ones(len(instances), bool)
+    pairs = np.stack([instances.label, instances.thread])
+    for pair in np.unique(pairs, axis=1).T if skip else ():
+        mine = np.flatnonzero((pair == pairs.T).all(axis=1))
+        if len(mine) > skip:
+            keep[mine[:skip]] = False
+    return keep
 
 
 def measure(trace: Trace, launches: Launches, instances: Instances) -> Columns:

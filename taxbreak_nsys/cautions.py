@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from taxbreak_nsys import pitfalls, words
 from taxbreak_nsys.launches import T_SYS_MIN_LAUNCHES, T_SYS_PAPER_NS
 from taxbreak_nsys.phases import ALL
-from taxbreak_nsys.read.clean import Cleaning
+from taxbreak_nsys.read.database import Database
 from taxbreak_nsys.result import Result, Warning
 
 _RANGES_FLAGS = (
@@ -19,21 +20,32 @@ def of_result(result: Result) -> tuple[Warning, ...]:
     found: list[Warning] = []
     for check in (_unmeasured, _evidence, _t_sys, _phases, _cut, _outside, _os_runtime):
         found += check(result)
+    return (*found, *pitfalls.of_result(result))
+
+
+def of_reading(database: Database) -> tuple[Warning, ...]:
+    """Return the warnings that a report calls for as it is read; call this after its columns were read."""
+    found = []
+    left_out = database.cleaning.left_out
+    if left_out:
+        rows = [f"{count} {subject.replace('_', ' ')} {why}" for (subject, why), count in sorted(left_out.items())]
+        found.append(
+            Warning(
+                "rows_left_out",
+                f"damaged rows were left out: {', '.join(rows)}",
+                "export the report again; if they stay, capture again",
+            )
+        )
+    lost = [str(row["what"]) for row in database.query("diagnostics").to_pylist()]
+    if lost:
+        found.append(
+            Warning(
+                "events_lost",
+                f"nsys reports that events were lost ({', '.join(lost)}): counts and times may be too low",
+                "read the diagnostics in the nsys GUI; capture less, or for a shorter time",
+            )
+        )
     return tuple(found)
-
-
-def of_reading(cleaning: Cleaning) -> tuple[Warning, ...]:
-    """Return the warnings that the columns of a report call for as they are read."""
-    if not cleaning.left_out:
-        return ()
-    rows = [f"{count} {subject.replace('_', ' ')} {why}" for (subject, why), count in sorted(cleaning.left_out.items())]
-    return (
-        Warning(
-            "rows_left_out",
-            f"damaged rows were left out: {', '.join(rows)}",
-            "export the report again; if they stay, capture again",
-        ),
-    )
 
 
 def _unmeasured(result: Result) -> list[Warning]:
@@ -153,7 +165,7 @@ def _outside(result: Result) -> list[Warning]:
 def _launch_calls_without_kernel(result: Result) -> int:
     columns = result.columns
     api = columns.trace.api
-    by_name = np.array(["LaunchKernel" in n or "LaunchCooperativeKernel" in n for n in api.names], bool)
+    by_name = np.array([words.is_kernel_launch(n) for n in api.names], bool)
     lone = api.named(by_name)
     lone[columns.launches.api] = False
     index = np.flatnonzero(lone)

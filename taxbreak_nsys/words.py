@@ -96,6 +96,11 @@ def is_graph_launch(api: str) -> bool:
     return api in _GRAPH_LAUNCHES
 
 
+def is_kernel_launch(api: str) -> bool:
+    """Tell whether a call (by `api_name`) launches a kernel, to judge by its name alone."""
+    return "LaunchKernel" in api or "LaunchCooperativeKernel" in api
+
+
 def is_module_load(api: str) -> bool:
     """Tell whether a call (by `api_name`) loads a module or library (method section 3, module_load)."""
     return api.startswith(_MODULE_LOADS)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -190,9 +190,9 @@ class Builder:
             row["argumentsId"] = 0
         self.add("OSRT_API", **row)
 
-    def step(self, thread: int, text: str, zero: int) -> None:
+    def step(self, thread: int, text: str, zero: int, longer: int = 0) -> None:
         """Add one step of the scenario, `zero` us after the session's start."""
-        self.range(thread, text, zero, zero + 100)
+        self.range(thread, text, zero, zero + 100 + longer)
         self.launch(thread, zero + 10, zero + 14, (zero + 15, zero + 25), "elementwise_kernel")
         self.cublas(thread, zero + 30, zero + 50)
         self.launch(thread, zero + 35, zero + 40, (zero + 45, zero + 60), "sgemm_128x128")
@@ -249,13 +249,19 @@ def _write_table(
     database.executemany(f'INSERT INTO "{table}" VALUES ({marks})', [[row[c] for c in columns] for row in rows])
 
 
-def build(path: Path, version: Version = VERSIONS[3], variation: Variation = VARIATIONS[0]) -> Path:
-    """Write the scenario to `path`."""
+def build(
+    path: Path,
+    version: Version = VERSIONS[3],
+    variation: Variation = VARIATIONS[0],
+    steps: Iterable[str] = STEPS,
+    longer: Mapping[str, int] | None = None,
+) -> Path:
+    """Write the scenario to `path`; `longer` adds Python time to the end of some steps, us."""
     builder = Builder(version, variation)
     for process in range(2 if variation.second_process else 1):
         thread = thread_id(variation.hardware_id, PID + process)
         if version.cublas == "nvtx":
             builder.domain(thread, "cuBLAS", 5)
-        for number, text in enumerate(STEPS):
-            builder.step(thread, text, 1000 * (number + 1))
+        for number, text in enumerate(steps):
+            builder.step(thread, text, 1000 * (number + 1), (longer or {}).get(text, 0))
     return builder.write(path)

@@ -37,6 +37,7 @@ def analyze(
     t_sys: arguments.TSys = None,
     null_report: arguments.NullReport = None,
     evidence: arguments.Evidence = None,
+    skip: arguments.Skip = 0,
     force_overwrite: arguments.Force = False,
     quiet: arguments.Quiet = False,
 ) -> None:  # fmt: skip
@@ -57,7 +58,7 @@ def analyze(
     if format == "parquet" and output is None:
         raise TaxbreakError("-f parquet needs -o FILE")
     targets = _targets(output, names, force_overwrite)
-    options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence)
+    options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
 
     results: list[Result] = []
     failed = False

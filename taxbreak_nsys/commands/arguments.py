@@ -40,6 +40,9 @@ Evidence = Annotated[
     str | None,
     typer.Option("--evidence", metavar="NAME", help="Use this evidence alone: ranges, subtractive, none."),
 ]
+Skip = Annotated[
+    int, typer.Option("--skip", metavar="N", min=0, help="Leave out the first N instances of each phase (warm-up).")
+]
 Force = Annotated[bool, typer.Option("--force-overwrite", help="Replace the output file if it exists.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No notes on stderr.")]
 
@@ -61,6 +64,7 @@ def options_of(
     t_sys: str | None,
     null_report: Path | None,
     evidence: str | None,
+    skip: int = 0,
 ) -> Options:
     """Return the options of the analysis; raises TaxbreakError where a text cannot be read."""
     from taxbreak_nsys.analysis import Options
@@ -83,4 +87,4 @@ def options_of(
     if evidence is not None and evidence not in EVIDENCES:
         raise TaxbreakError(f"--evidence {evidence!r}: not one of {', '.join(EVIDENCES)}")
     rules = tuple(PhaseRule.parse(text) for text in phases or ())
-    return Options(rules, window, process, thread, floor, null_report, evidence)
+    return Options(rules, window, process, thread, floor, null_report, evidence, skip)

@@ -70,6 +70,7 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
     "TARGET_INFO_GPU": ("name",),
     "TARGET_INFO_SYSTEM_ENV": ("name", "value"),
     "TARGET_INFO_CUDA_DEVICE": ("gpuId", "cudaId", "pid"),
+    "DIAGNOSTIC_EVENT": ("severity", "text"),
     "META_DATA_CAPTURE": ("name", "value"),
     "META_DATA_EXPORT": ("name", "value"),
     "EXPORT_META_DATA": ("name", "value"),
