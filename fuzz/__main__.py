@@ -61,6 +61,7 @@ def campaign(cases: int, first: int, until: float | None, keep: Path) -> int:
                 with keep.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({"what": line["what"], "case": json.loads(line["case"])}) + "\n")
         chunk += 1
+        print(f"{sum(outcomes.values())} cases: {dict(outcomes)}", file=sys.stderr, flush=True)
     total = sum(outcomes.values())
     print(f"{total} cases from seed {first} in {time.monotonic() - began:.0f} s; slowest {slowest:.2f} s")
     print(f"{outcomes['figures']} gave figures that add up, {outcomes['refused']} were refused with one line")

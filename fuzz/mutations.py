@@ -233,50 +233,52 @@ BYTE_CHANGES = {
     "append": _append,
 }
 
+_timed = st.sampled_from([table for table in (*_OFTEN, *COLUMNS) if "end" in COLUMNS[table]])
 _table, _where = st.sampled_from((*_OFTEN, *COLUMNS)), st.sampled_from(WHERE)
+_place = st.sampled_from(_PLACES)
 # sampled, not drawn as integers: hypothesis draws small integers, and the file's head, too often
 _share = st.sampled_from(tuple(range(0, 10_001, 7)))
-_byte = st.integers(0, 255)
-_sets = st.tuples(
-    st.just("set"),
-    st.sampled_from(_PLACES),
-    st.one_of(st.sampled_from(VALUES), st.integers(-(2**63), 2**63 - 1).map(str)),
-    _where,
-)
-_change = st.one_of(
-    _sets,
-    _sets,
-    _sets,
-    _sets,
-    st.tuples(st.just("untype"), _table),
-    st.tuples(st.just("swap"), _table, _where),
-    st.tuples(st.just("shift"), _table, st.sampled_from((-(10**15), -(10**9), -500, 7, 10**6, 10**12, 10**18)), _where),
-    st.tuples(st.just("repeat"), _table, st.integers(1, 4)),
-    st.tuples(st.just("drop table"), _table),
-    st.tuples(st.just("drop column"), st.sampled_from(_PLACES)),
-    st.tuples(st.just("empty"), _table),
-    st.tuples(st.just("mix"), _table, st.integers(1, 1008)),
-    st.tuples(
-        st.just("ranges"),
-        st.sampled_from(tuple(RANGE_FORMS)),
-        st.sampled_from((1, 2, 10, 100, 2000)),
-        st.sampled_from(("step ", "aten::mm", "cublasGemmEx", "", "__")),
+_byte = st.sampled_from(tuple(range(1, 256)))
+_value = st.one_of(st.sampled_from(VALUES), st.integers(-(2**63), 2**63 - 1).map(str))
+_ARGUMENTS: dict[str, tuple[int, tuple[st.SearchStrategy[Any], ...]]] = {
+    "set": (12, (_place, _value, _where)),
+    "untype": (2, (_table,)),
+    "swap": (1, (_timed, _where)),
+    "shift": (3, (_timed, st.sampled_from((-(10**15), -(10**9), -500, 7, 10**6, 10**12, 10**18)), _where)),
+    "repeat": (1, (_table, st.integers(1, 4))),
+    "drop table": (1, (_table,)),
+    "drop column": (1, (_place,)),
+    "empty": (1, (_table,)),
+    "mix": (1, (_table, st.integers(1, 1008))),
+    "ranges": (
+        2,
+        (
+            st.sampled_from(tuple(RANGE_FORMS)),
+            st.sampled_from((1, 2, 10, 100, 2000)),
+            st.sampled_from(("step ", "aten::mm", "cublasGemmEx", "", "__")),
+        ),
     ),
-    st.tuples(st.just("statement"), st.sampled_from(STATEMENTS)),
-    st.tuples(st.just("flip"), _share, st.integers(1, 255)),
-    st.tuples(st.just("cut"), _share),
-    st.tuples(st.just("page"), _share, _byte),
-    st.tuples(st.just("copy page"), _share, _share),
-    st.tuples(st.just("header"), _share, st.integers(0, 40), _byte),
-    st.tuples(st.just("append"), st.sampled_from((1, 512, 4096, 100_000))),
-)
+    "statement": (1, (st.sampled_from(STATEMENTS),)),
+    "flip": (4, (_share, _byte)),
+    "cut": (1, (_share,)),
+    "page": (1, (_share, _byte)),
+    "copy page": (1, (_share, _share)),
+    "header": (3, (_share, st.integers(0, 40), _byte)),
+    "append": (1, (st.sampled_from((1, 512, 4096, 100_000)),)),
+}
+"""How often each change is drawn among its like, and what it takes."""
+
+
+def _changes(of: dict[str, Any], most: int) -> st.SearchStrategy[tuple[tuple[Any, ...], ...]]:
+    kinds = [kind for kind in of for _ in range(_ARGUMENTS[kind][0])]
+    change = st.sampled_from(kinds).flatmap(lambda kind: st.tuples(st.just(kind), *_ARGUMENTS[kind][1]))
+    return st.lists(change, min_size=1, max_size=most).map(tuple)
 
 
 def cases(options: tuple[str, ...]) -> st.SearchStrategy[Case]:
-    """Return the strategy: a seed, up to five changes, a choice of options."""
-    return st.builds(
-        Case,
-        st.sampled_from(NAMES),
-        st.lists(_change, min_size=1, max_size=5).map(tuple),
-        st.sampled_from(options),
-    )
+    """Return the strategy: a seed, changes of rows and schema or of bytes or of both, a choice of options."""
+    rows, raw = _changes(SCHEMA_CHANGES, 6), _changes(BYTE_CHANGES, 3)
+    both = st.tuples(rows, raw).map(lambda pair: pair[0] + pair[1])
+    kind = st.sampled_from(("rows", "rows", "rows", "rows", "raw", "raw", "both"))
+    changes = kind.flatmap(lambda name: {"rows": rows, "raw": raw, "both": both}[name])
+    return st.builds(Case, st.sampled_from(NAMES), changes, st.sampled_from(options))
