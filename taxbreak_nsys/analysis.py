@@ -31,6 +31,7 @@ from taxbreak_nsys.read.facts import read_facts, sha256
 from taxbreak_nsys.read.load import read_trace
 from taxbreak_nsys.read.nsys_rep import open_report
 from taxbreak_nsys.read.trace import KERNEL, PROCESS_MASK, Trace, pid, tid
+from taxbreak_nsys.replay.savings import with_savings
 from taxbreak_nsys.result import DeviceTime, LaunchCounts, Outside, Phase, ReportFacts, Result
 from taxbreak_nsys.states import host_intervals
 from taxbreak_nsys.verdict import judge
@@ -176,6 +177,7 @@ def summarise(facts: ReportFacts, columns: Columns, t_sys: TSys, options: Option
         tuple(breakdown.api_rows(columns, rows_of)),
         columns,
     )  # fmt: skip
+    result = with_savings(result)
     return replace(result, report=replace(facts, warnings=facts.warnings + cautions.of_result(result)))
 
 

@@ -23,7 +23,7 @@ def with_exposure(
     launches use; an instance whose launches use no device is exposed throughout.
     """
     exposed = np.zeros(len(intervals.start), np.int64)
-    sets = _device_sets(trace.ops, launches, len(instances), launch_instance)
+    sets = device_sets(trace.ops, launches, len(instances), launch_instance)
     for devices in set(sets):
         of_set = np.array([s == devices for s in sets], bool)[intervals.instance]
         on = np.isin(trace.ops.device_global, sorted(devices))
@@ -33,7 +33,7 @@ def with_exposure(
     return replace(intervals, exposed=exposed)
 
 
-def _device_sets(ops: DeviceOps, launches: Launches, instances: int, launch_instance: Ints) -> list[frozenset[int]]:
+def device_sets(ops: DeviceOps, launches: Launches, instances: int, launch_instance: Ints) -> list[frozenset[int]]:
     """Return for each instance the devices that its launches use."""
     sets: list[set[int]] = [set() for _ in range(instances)]
     joined = ops_instance(launches, launch_instance)

@@ -80,11 +80,17 @@ class Layers:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Where the phase's time can be won: the target, its exposed share of the wall time, a sentence."""
+    """Where the phase's time can be won: the target, its exposed share of the wall time, a sentence.
+
+    `savings` forecasts, by layer, the share of the wall time that halving it would save (`replay.savings`);
+    null with `savings_reason` where the phase cannot be replayed.
+    """
 
     target: str | None
     exposed_share: float | None
     why: str
+    savings: dict[str, float] | None = None
+    savings_reason: str | None = None
 
 
 @dataclass(frozen=True)

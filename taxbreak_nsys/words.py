@@ -91,6 +91,11 @@ def is_synchronisation(api: str) -> bool:
     return api.endswith("Synchronize") or api in _BLOCKING_COPIES
 
 
+def waits_for_whole_device(api: str) -> bool:
+    """Tell whether a synchronisation (by `api_name`) waits for every stream, not for one stream or event."""
+    return api in ("cudaDeviceSynchronize", "cudaThreadSynchronize", "cuCtxSynchronize")
+
+
 def is_graph_launch(api: str) -> bool:
     """Tell whether a call (by `api_name`) launches a CUDA graph."""
     return api in _GRAPH_LAUNCHES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,6 +44,9 @@ Evidence = Annotated[
 Skip = Annotated[
     int, typer.Option("--skip", metavar="N", min=0, help="Leave out the first N instances of each phase (warm-up).")
 ]
+TimeUnit = Annotated[
+    str | None, typer.Option("--timeunit", help="nsec, usec, msec or sec, for tables.", show_default=False)
+]
 Force = Annotated[bool, typer.Option("--force-overwrite", help="Replace the output file if it exists.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No notes on stderr.")]
 
@@ -53,6 +57,28 @@ def parse_time(text: str, option: str) -> int:
     if not match:
         raise TaxbreakError(f"{option} {text!r}: not a time; write nanoseconds, or 1.5s, 20ms, 300us")
     return int(Decimal(match[1]) * _FACTORS[(match[2] or "ns").removesuffix("ec")])
+
+
+def parse_number(text: str, option: str) -> float:
+    """Return a number; raises TaxbreakError naming the option where the text is none."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise TaxbreakError(f"{option} {text!r}: not a number") from error
+
+
+def check_choice(option: str, value: str, choices: Sequence[str]) -> None:
+    """Raise TaxbreakError where an option's value is not one of its choices."""
+    if value not in choices:
+        raise TaxbreakError(f"{option} {value!r}: not one of {', '.join(choices)}")
+
+
+def check_unit(unit: str | None) -> None:
+    """Raise TaxbreakError where `--timeunit` is not one of nsys's."""
+    from taxbreak_nsys.output.units import UNITS
+
+    if unit is not None:
+        check_choice("--timeunit", unit, tuple(UNITS))
 
 
 def options_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,14 @@ def check_target(path: Path, force: bool) -> Path:
     if not path.parent.is_dir():
         raise TaxbreakError(f"{path}: the folder {path.parent} does not exist")
     return path
+
+
+def put_text(text: str, path: Path | None, *, force: bool) -> None:
+    """Write text to a file, whole or not at all, or to standard output where there is no path."""
+    if path is None:
+        sys.stdout.write(text)
+    else:
+        write_whole(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"), force=force)
 
 
 def write_whole(path: Path, write: Callable[[Path], object], *, force: bool) -> None:

@@ -41,7 +41,7 @@ def render(result: Result, report: str, unit: str | None) -> str:
 
     Colour is used where standard output is a terminal and NO_COLOR is not set.
     """
-    console = _console()
+    console = console_of()
     if report == DEFAULT_REPORT:
         _summary(console, result, unit)
     else:
@@ -50,7 +50,8 @@ def render(result: Result, report: str, unit: str | None) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
-def _console() -> Console:
+def console_of() -> Console:
+    """Return a console that keeps its text, as wide as the terminal (80 without one), coloured where that is wanted."""
     from rich.console import Console
 
     terminal = sys.stdout.isatty()

@@ -1,0 +1,104 @@
+"""`taxbreak-nsys whatif REPORT`: what a faster layer, CPU or device would bring, before anyone builds it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from taxbreak_nsys.commands import arguments
+from taxbreak_nsys.errors import TaxbreakError
+
+FORMATS = ("table", "csv", "json")
+
+
+def _factor(flag: str, of: str) -> typer.models.OptionInfo:
+    return typer.Option(flag, metavar="FACTOR", help=f"Multiply {of} by this: 0.5 is half.", show_default=False)
+
+
+def whatif(
+    report: Annotated[Path, typer.Argument(metavar="REPORT", help="A .sqlite export or a .nsys-rep.")],
+    framework: Annotated[str | None, _factor("--framework", "framework time")] = None,
+    library: Annotated[str | None, _factor("--library", "CUDA library time")] = None,
+    launch: Annotated[str | None, _factor("--launch", "the time of launch calls")] = None,
+    kernels: Annotated[str | None, _factor("--kernels", "kernel time")] = None,
+    copies: Annotated[str | None, _factor("--copies", "the time of copies and sets")] = None,
+    cpu: Annotated[
+        str | None, typer.Option("--cpu", metavar="SPEED", help="A CPU this many times as fast.", show_default=False)
+    ] = None,
+    framework_minus: Annotated[
+        str | None,
+        typer.Option("--framework-minus", metavar="TIME", help="Take TIME off the framework before each launch.",
+                     show_default=False),
+    ] = None,
+    before: Annotated[
+        str | None,
+        typer.Option("--before", metavar="REGEX", help="…before launches of these kernels alone.", show_default=False),
+    ] = None,
+    graphs: Annotated[bool, typer.Option("--graphs", help="Launch each step as one CUDA graph.")] = False,
+    graph_launch: Annotated[
+        str | None,
+        typer.Option("--graph-launch", metavar="TIME", help="What a graph launch takes (T_sys and 200 ns a node).",
+                     show_default=False),
+    ] = None,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Draw the curve of every lever.")] = False,
+    format: Annotated[str, typer.Option("-f", "--format", help="table, csv or json.")] = "table",
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")] = None,
+    timeunit: arguments.TimeUnit = None,
+    phase: arguments.Phases = None,
+    start: arguments.Start = None,
+    end: arguments.End = None,
+    process: arguments.Process = None,
+    thread: arguments.Thread = None,
+    t_sys: arguments.TSys = None,
+    null_report: arguments.NullReport = None,
+    evidence: arguments.Evidence = None,
+    force_overwrite: arguments.Force = False,
+    quiet: arguments.Quiet = False,
+) -> None:  # fmt: skip
+    """Predict wall time, device idle time and HDBI after a change; without a change, rank what each would bring.
+
+    Example: taxbreak-nsys whatif llama.sqlite --framework 0.5 --kernels 0.8
+    """
+    from taxbreak_nsys.analysis import analyze
+    from taxbreak_nsys.output import whatif as shown
+    from taxbreak_nsys.output.files import check_target, put_text
+    from taxbreak_nsys.replay.predict import Replay
+    from taxbreak_nsys.replay.scenarios import Scenario
+    from taxbreak_nsys.replay.sweep import ranking, speeds_to_bound
+    from taxbreak_nsys.replay.sweep import sweep as sweep_levers
+
+    arguments.check_choice("--format", format, FORMATS)
+    arguments.check_unit(timeunit)
+    if output is not None:
+        check_target(output, force_overwrite)
+    factors = {"framework": framework, "library": library, "launch": launch, "kernels": kernels, "copies": copies}
+    scenario = Scenario(
+        **{name: arguments.parse_number(text, f"--{name}") for name, text in (factors | {"cpu": cpu}).items() if text},
+        framework_minus_ns=arguments.parse_time(framework_minus, "--framework-minus") if framework_minus else 0,
+        before=before,
+        graphs=graphs,
+        graph_launch_ns=arguments.parse_time(graph_launch, "--graph-launch") if graph_launch else None,
+    )
+    if before is not None and not framework_minus:
+        raise TaxbreakError("--before says where --framework-minus applies; give both")
+    if sweep and not scenario.unchanged:
+        raise TaxbreakError("--sweep draws every lever by itself; leave the others out")
+    options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence)
+    replay = Replay(analyze(report, options))
+    if sweep:
+        text = shown.sweep(replay, sweep_levers(replay), speeds_to_bound(replay), format, timeunit)
+    elif scenario.unchanged and not _asked(factors | {"cpu": cpu}):
+        text = shown.ranking(replay, ranking(replay), format, timeunit)
+    else:
+        text = shown.prediction(replay, scenario, replay.predict(scenario), format, timeunit)
+    put_text(text, output, force=force_overwrite)
+    if output is not None and not quiet:
+        print(f"wrote {output}", file=sys.stderr)
+
+
+def _asked(given: dict[str, str | None]) -> bool:
+    """Tell whether any factor was given: all of them 1 asks for the unchanged replay."""
+    return any(text is not None for text in given.values())

@@ -1,0 +1,184 @@
+"""What a user can ask: which layer takes how much longer or shorter, and what that does to a thread's model."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.intervals import Ints
+from taxbreak_nsys.launches import KERNEL_LAUNCH
+from taxbreak_nsys.read.trace import thread_slice
+from taxbreak_nsys.replay.graphs import Changed, with_graphs
+from taxbreak_nsys.replay.model import ThreadModel
+from taxbreak_nsys.result import Phase
+from taxbreak_nsys.states import STATE
+from taxbreak_nsys.words import FRAMEWORK_STATES, STATES
+
+Floats = NDArray[np.float64]
+NOT_THE_CPUS = ("device_wait", "os_wait")
+"""Host states that a faster CPU does not shorten."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Factors on times: 1 as measured, 0.5 half, 0 gone. `cpu` is a speed: 2 is twice as fast.
+
+    `framework_minus_ns` is taken from the framework time before each launch (of a kernel that `before` finds,
+    where given). `graphs` launches each stretch between two waits of the host as one CUDA graph, the call taking
+    `graph_launch_ns` (null: T_sys and 200 ns a node).
+    """
+
+    framework: float = 1.0
+    library: float = 1.0
+    launch: float = 1.0
+    kernels: float = 1.0
+    copies: float = 1.0
+    cpu: float = 1.0
+    framework_minus_ns: int = 0
+    before: str | None = None
+    graphs: bool = False
+    graph_launch_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse factors that are negative or not numbers."""
+        for name in ("framework", "library", "launch", "kernels", "copies"):
+            check_factor(getattr(self, name), f"--{name}")
+        if check_factor(self.cpu, "--cpu") == 0:
+            raise TaxbreakError("--cpu 0: is a speed and must be more than 0 (2 is twice as fast)")
+        if self.framework_minus_ns < 0:
+            raise TaxbreakError("--framework-minus: must not be negative")
+        try:
+            re.compile(self.before or "")
+        except re.error as error:
+            raise TaxbreakError(f"--before {self.before!r}: not a regular expression ({error})") from error
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether nothing is asked for."""
+        return self == Scenario(before=self.before, graph_launch_ns=self.graph_launch_ns)
+
+
+def check_factor(value: float, option: str) -> float:
+    """Return a factor; raises TaxbreakError naming the option where it is negative or not a number."""
+    if not math.isfinite(value) or value < 0:
+        raise TaxbreakError(f"{option} {value}: must be a number of 0 or more (0.5 is half the time)")
+    return value
+
+
+def library_parts(entry: Phase) -> dict[str, float]:
+    """Return for each framework state the part of its time that the evidence gives to the library, 0 to 1.
+
+    The method's estimates move time from those states to the library; which of a state's intervals it was is
+    not known, so each gives the same part. `subtractive` moves it from `dispatch` alone.
+    """
+    layers, states = entry.taxbreak, entry.states_ns
+    if layers.delta_ct_ns is None:
+        return {}
+    moved = max(layers.delta_ct_ns - states["library"], 0)
+    givers = ("dispatch",) if layers.evidence == "subtractive" else FRAMEWORK_STATES
+    held = sum(states[state] for state in givers)
+    return {state: min(moved / held, 1.0) for state in givers} if held and moved else {}
+
+
+def state_factors(scenario: Scenario, entry: Phase) -> Floats:
+    """Return the factor of each state for one phase entry, in the order of `words.STATES`."""
+    factors = dict.fromkeys(STATES, 1.0)
+    parts = library_parts(entry)
+    for state in FRAMEWORK_STATES:
+        part = parts.get(state, 0.0)
+        factors[state] = (1 - part) * scenario.framework + part * scenario.library
+    factors["library"] = scenario.framework if entry.taxbreak.ft_includes_library else scenario.library
+    factors["launch"] = scenario.launch
+    for state in STATES:
+        if state not in NOT_THE_CPUS:
+            factors[state] /= scenario.cpu
+    return np.array([factors[state] for state in STATES])
+
+
+def layer_shares(scenario: Scenario, entry: Phase) -> tuple[Floats, Floats]:
+    """Return for each state the part of its time, under the scenario, that is framework's and library's."""
+    parts = library_parts(entry)
+    framework, library = np.zeros(len(STATES)), np.zeros(len(STATES))
+    for state in FRAMEWORK_STATES:
+        part = parts.get(state, 0.0)
+        ours, theirs = (1 - part) * scenario.framework, part * scenario.library
+        whole = ours + theirs
+        framework[STATE[state]] = ours / whole if whole else 0.0
+        library[STATE[state]] = theirs / whole if whole else 0.0
+    (framework if entry.taxbreak.ft_includes_library else library)[STATE["library"]] = 1.0
+    return framework, library
+
+
+def change(columns: Columns, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase]) -> Changed:
+    """Apply a scenario to a thread; `entries` are the thread's phase entries by label code.
+
+    Time outside the phases, and in phases that are not among the entries, stays as measured.
+    """
+    instances, intervals = columns.instances, columns.intervals
+    nothing = np.zeros(len(instances), np.int64)
+    pieces = len(model.piece_interval)
+    changed = Changed(
+        model, np.ones(pieces), _scale(columns, model, scenario, entries), np.zeros(pieces, bool), nothing, nothing
+    )
+    graph_host = None
+    if scenario.graphs:
+        changed, graph_host = with_graphs(columns, changed, scenario.graph_launch_ns, entries)
+    table = np.ones((len(instances.labels) + 1, len(STATES)))
+    for code, entry in entries.items():
+        table[code] = state_factors(scenario, entry)
+    held = changed.model.piece_interval
+    label = np.where(held >= 0, instances.label[intervals.instance[np.maximum(held, 0)]], len(instances.labels))
+    host = table[label, intervals.state[np.maximum(held, 0)]]
+    if scenario.framework_minus_ns:
+        host = host * _less(columns, changed.model, scenario, label, entries)
+    if graph_host is not None:
+        host = np.where(changed.in_graph, graph_host, host)
+    return replace(changed, host=host)
+
+
+def _scale(columns: Columns, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase]) -> Floats:
+    """Return the factor on each item's device work: what the phases launched is scaled."""
+    instance = columns.launch_instance[model.work.launch]
+    label = np.where(instance >= 0, columns.instances.label[np.maximum(instance, 0)], -1)
+    factor = np.where(model.work.computes, scenario.kernels, scenario.copies)
+    return np.where(np.isin(label, list(entries)), factor, 1.0)
+
+
+def _less(
+    columns: Columns, model: ThreadModel, scenario: Scenario, label: Ints, entries: Mapping[int, Phase]
+) -> Floats:
+    """Return the factor that takes `framework_minus_ns` off the framework time before each chosen launch.
+
+    Before a launch is since the launch before it; no more is taken than there is.
+    """
+    launches = columns.launches
+    mine = thread_slice(launches.thread, model.thread)
+    kernel = np.flatnonzero(launches.kind[mine] == KERNEL_LAUNCH) + mine.start
+    chosen = np.ones(len(kernel), bool)
+    if scenario.before is not None:
+        chosen = np.isin(kernel, _launches_of(columns, re.compile(scenario.before)))
+    gap = np.searchsorted(launches.start[kernel] - model.origin, model.knots[:-1], side="right")
+    states = columns.intervals.state[np.maximum(model.piece_interval, 0)]
+    framework = np.isin(states, [STATE[name] for name in FRAMEWORK_STATES]) & np.isin(label, list(entries))
+    length = np.diff(model.knots)
+    held = np.bincount(gap[framework], weights=length[framework], minlength=len(kernel) + 1)
+    taken = np.where(np.r_[chosen, False], np.minimum(held, scenario.framework_minus_ns), 0.0)
+    kept = np.divide(held - taken, held, out=np.ones_like(held), where=held > 0)
+    return np.where(framework, kept[gap], 1.0)
+
+
+def _launches_of(columns: Columns, pattern: re.Pattern[str]) -> Ints:
+    """Return the launches of kernels whose name a pattern finds."""
+    ops, launches = columns.trace.ops, columns.launches
+    named = np.array([pattern.search(name) is not None for name in ops.names], bool)
+    which = (launches.of_op >= 0) & named[ops.name]
+    if not which.any():
+        raise TaxbreakError(f"--before {pattern.pattern!r}: finds no kernel that the report's launches ran")
+    return np.unique(launches.of_op[which])

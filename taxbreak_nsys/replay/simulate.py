@@ -1,0 +1,164 @@
+"""Replay of one thread's model: when everything happens if host time and device work take longer or shorter.
+
+Between two waits the host only goes forward and each lane only queues, so the moments of a stretch follow
+from two numbers, where the host stands and where the lane stands, through maxima and sums: those are taken
+over whole columns. What is left is one short step a wait and lane, in the order of time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taxbreak_nsys.intervals import Flags, Ints
+from taxbreak_nsys.replay.model import ThreadModel
+from taxbreak_nsys.replay.work import NEVER
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A replay's outcome, in ns since the model's origin; `knots` as in the model, `times` when they come now."""
+
+    knots: Ints
+    times: Floats
+    op_start: Floats
+    op_end: Floats
+
+    def at(self, moments: Ints) -> Floats:
+        """Return when measured moments of the thread come in the replay; outside its span they move with its ends."""
+        inside = np.clip(moments, self.knots[0], self.knots[-1])
+        return np.interp(inside, self.knots, self.times) + (moments - inside)
+
+
+def replay(model: ThreadModel, host: Floats, scale: Floats) -> Replayed:
+    """Replay a thread with each piece of host time multiplied by `host` and each item's kernels by `scale`.
+
+    Waits take what the model makes of them, whatever `host` says there. With ones it gives back every
+    measured moment exactly.
+    """
+    waits, work = model.waits, model.work
+    own = np.r_[0.0, np.cumsum(host * np.diff(model.knots))]
+    before = np.r_[0.0, np.interp(waits.end, model.knots, own)]
+    until_wait = np.interp(waits.start, model.knots, own) - before[:-1]
+    length = work.busy * scale + (work.end - work.start - work.busy)
+    item = _chains(model, own, before, length)
+    stands = _stand(model, until_wait, item)
+
+    item_end = np.maximum(stands.host[item.segment] + item.by_host, stands.reach[item.group] + item.by_queue)
+    item_start = item_end - length
+    ops = model.ops
+    return Replayed(
+        model.knots, _knot_times(model, own, before, stands.host),
+        item_start[ops.item] + ops.busy_before * scale[ops.item] + ops.fixed_before,
+        item_start[ops.item] + ops.busy_until * scale[ops.item] + ops.fixed_until,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Chains:
+    """For each item: its stretch between waits, its group (neighbours of one lane and stretch), and its end.
+
+    An item ends at the later of `by_host` after the host's moment at the start of the stretch, and `by_queue`
+    after the end of what its lane held at that time. `last` are the groups' last items.
+    """
+
+    segment: Ints
+    group: Ints
+    by_host: Floats
+    by_queue: Floats
+    last: Ints
+
+
+def _chains(model: ThreadModel, own: Floats, before: Floats, length: Floats) -> _Chains:
+    waits, work = model.waits, model.work
+    segment = np.searchsorted(waits.end, model.anchor, side="right")
+    if not len(segment):
+        empty = np.empty(0)
+        return _Chains(segment, segment, empty, empty, segment)
+    at = np.flatnonzero(np.r_[True, (np.diff(work.lane) != 0) | (np.diff(segment) != 0)])
+    group = np.zeros(len(segment), np.int64)
+    group[at[1:]] = 1
+    group = np.cumsum(group)
+    # end_j = max(ready_j, end_(j-1) + gap_j) + length_j: subtracting the running sum of gap and length leaves
+    # a running maximum
+    total = np.cumsum(model.gap + length)
+    queued = total - np.r_[0.0, total][at][group]
+    ready = np.interp(model.anchor, model.knots, own) - before[segment] + model.latency + length
+    by_host = _running_maximum(ready - queued, at, group) + queued
+    return _Chains(segment, group, by_host, queued, np.r_[at[1:] - 1, len(segment) - 1])
+
+
+def _running_maximum(values: Floats, at: Ints, group: Ints) -> Floats:
+    """Return the running maximum within each group; `at` are the groups' first indices."""
+    low, high = np.minimum.reduceat(values, at), np.maximum.reduceat(values, at)
+    lift = np.r_[0.0, np.cumsum(high[:-1] - low[1:] + 1.0)][group]
+    return np.maximum.accumulate(values + lift) - lift
+
+
+@dataclass(frozen=True)
+class _Stands:
+    """Where the host stands at the start of each stretch, and each group's lane before the group's first item."""
+
+    host: Floats
+    reach: Floats
+
+
+def _stand(model: ThreadModel, until_wait: Floats, item: _Chains) -> _Stands:
+    """Go from wait to wait; this is the part that cannot be done in columns."""
+    waits, work = model.waits, model.work
+    order = np.argsort(item.segment[item.last], kind="stable")
+    last = item.last[order]
+    lane_of, segment_of = work.lane[last].tolist(), item.segment[last].tolist()
+    last_by_host, last_by_queue = item.by_host[last].tolist(), item.by_queue[last].tolist()
+    lanes = int(work.lane.max()) + 1 if len(work) else 0
+    lane_end = [float(NEVER)] * lanes
+    for lane, previous in zip(work.lane[work.first].tolist(), work.previous_end[work.first].tolist(), strict=True):
+        lane_end[lane] = float(previous)
+
+    need = waits.need_item
+    need_wait, lag = waits.need_wait.tolist(), waits.need_lag.tolist()
+    need_group = np.argsort(order)[item.group[need]].tolist() if len(need) else []
+    need_segment = item.segment[need].tolist()
+    need_by_host, need_by_queue = item.by_host[need].tolist(), item.by_queue[need].tolist()
+
+    host, reach = [0.0], []
+    group, pair, groups, pairs = 0, 0, len(last), len(need)
+    arrivals, floors = until_wait.tolist(), waits.floor.tolist()
+    for k in range(len(waits) + 1):
+        now = host[k]
+        while group < groups and segment_of[group] == k:
+            lane = lane_of[group]
+            standing = lane_end[lane]
+            reach.append(standing)
+            lane_end[lane] = max(now + last_by_host[group], standing + last_by_queue[group])
+            group += 1
+        if k == len(waits):
+            break
+        now += arrivals[k] + floors[k]
+        while pair < pairs and need_wait[pair] == k:
+            by_host = host[need_segment[pair]] + need_by_host[pair]
+            by_queue = reach[need_group[pair]] + need_by_queue[pair]
+            now = max(now, by_host + lag[pair], by_queue + lag[pair])
+            pair += 1
+        host.append(now)
+    by_group = np.empty(groups)
+    by_group[order] = reach
+    return _Stands(np.array(host), by_group)
+
+
+def _knot_times(model: ThreadModel, own: Floats, before: Floats, host: Floats) -> Floats:
+    """Return when each knot comes; one inside a wait keeps its distance from the wait's end, as far as it can."""
+    waits, knots = model.waits, model.knots
+    segment = np.searchsorted(waits.end, knots, side="right")
+    if not len(waits):
+        return own.copy()
+    k = np.minimum(segment, len(waits) - 1)
+    inside: Flags = (segment < len(waits)) & (knots > waits.start[k])
+    reached = np.where(inside, waits.start[k], knots)
+    times = host[segment] + np.interp(reached, knots, own) - before[segment]
+    next_host = host[np.minimum(segment + 1, len(host) - 1)]
+    return np.where(inside, np.maximum(times, next_host - (waits.end[k] - knots)), times)

@@ -1,0 +1,110 @@
+"""Rankings and curves over the levers: what to work on first, and how far it carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from taxbreak_nsys.replay.levers import LEVERS
+from taxbreak_nsys.replay.predict import Key, Prediction, Replay, key
+from taxbreak_nsys.replay.scenarios import Scenario
+from taxbreak_nsys.result import Phase
+
+FACTORS = (1.0, 0.8, 0.6, 0.4, 0.2, 0.0)
+SPEEDS = (1.0, 1.5, 2.0, 3.0, 4.0, 8.0, 16.0)
+FASTEST = 64.0
+"""The fastest CPU that is looked at for a phase to become device-bound."""
+DEVICE_BOUND_IDLE = 0.1
+"""A phase is device-bound where the device is idle for less than this share (method section 5, the verdict)."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a curve or of the ranking: a lever at a factor, and what becomes of one phase."""
+
+    lever: str
+    title: str
+    factor: float
+    prediction: Prediction
+
+
+def ranking(replay: Replay) -> list[Point]:
+    """Return for each phase and lever what half of it and none of it would bring.
+
+    Levers come in the order of what they save at most, phases in the result's; factor is 0.5 or 0. Graphs,
+    which are there or not, have factor 0 alone.
+    """
+    found: list[Point] = []
+    for lever in LEVERS:
+        for factor, scenario in ((0.5, lever.half), (0.0, lever.gone)):
+            if scenario is not None:
+                found += _points(replay, lever.name, lever.title, factor, scenario)
+    most = {(p.lever, key(p.prediction)): p.prediction.saved_share or 0.0 for p in found if p.factor == 0}
+    order = {key(entry): number for number, entry in enumerate(replay.result.entries)}
+    return sorted(found, key=lambda p: (order[key(p.prediction)], -most[p.lever, key(p.prediction)], -p.factor))
+
+
+def sweep(replay: Replay) -> list[Point]:
+    """Return each lever's curve for each phase: wall time by factor, and by the speed of the CPU."""
+    found: list[Point] = []
+    for lever in LEVERS:
+        if lever.name == "cpu":
+            for speed in SPEEDS:
+                found += _points(replay, "cpu", "CPU speed", speed, Scenario(cpu=speed))
+        elif lever.half is not None:
+            for factor in FACTORS:
+                scenario = _at(lever.half, factor)
+                found += _points(replay, lever.name, lever.title, factor, scenario)
+    order = {key(entry): number for number, entry in enumerate(replay.result.entries)}
+    return sorted(found, key=lambda p: order[key(p.prediction)])
+
+
+def _at(half: Scenario, factor: float) -> Scenario:
+    """Return a scenario of half of something with another factor in the place of the half."""
+    changed: dict[str, Any] = {
+        name: factor for name in ("framework", "library", "launch", "kernels", "copies") if getattr(half, name) != 1
+    }
+    return replace(half, **changed)
+
+
+def _points(replay: Replay, name: str, title: str, factor: float, scenario: Scenario) -> list[Point]:
+    lever = next(one for one in LEVERS if one.name == name)
+    predictions = zip(replay.result.entries, replay.predict(scenario), strict=True)
+    return [
+        Point(name, title, factor, prediction)
+        for entry, prediction in predictions
+        if prediction.reason is None and lever.applies(entry)
+    ]
+
+
+def speeds_to_bound(replay: Replay) -> dict[Key, float | None]:
+    """Return how fast a CPU would have to be for each phase to be device-bound; None: not even 64 times as fast.
+
+    A phase that is device-bound as it is has speed 1. Phases without a prediction are left out.
+    """
+    found: dict[Key, float | None] = {}
+    for number, entry in enumerate(replay.result.entries):
+        if _idle(replay, number, 1.0) is None:
+            continue
+        found[key(entry)] = _speed(replay, number, entry)
+    return found
+
+
+def _speed(replay: Replay, number: int, entry: Phase) -> float | None:
+    def bound(speed: float) -> bool:
+        idle = _idle(replay, number, speed)
+        return idle is not None and idle < DEVICE_BOUND_IDLE
+
+    if bound(1.0):
+        return 1.0
+    if not bound(FASTEST):
+        return None
+    low, high = 1.0, FASTEST
+    while high / low > 1.01:
+        middle = (low * high) ** 0.5
+        low, high = (low, middle) if bound(middle) else (middle, high)
+    return high
+
+
+def _idle(replay: Replay, number: int, speed: float) -> float | None:
+    return replay.predict(Scenario(cpu=speed))[number].idle_share

@@ -1,0 +1,161 @@
+"""Where the host waits for the device, and what each wait waited for, found from the times in the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from taxbreak_nsys import words
+from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.intervals import Flags, Ints, percentile
+from taxbreak_nsys.launches import BLOCKING_DEFAULT_NS, MEMORY_LAUNCH
+from taxbreak_nsys.read.trace import ApiCalls, runs
+from taxbreak_nsys.replay.work import NEVER, Work, launches_within
+
+
+@dataclass(frozen=True)
+class Waits:
+    """A thread's waits, sorted by time and disjoint; ns since the start of the model's window.
+
+    A wait begins at `start` on the host's clock, takes at least `floor`, and ends no earlier than `lag` after
+    each item that it needs: `need_wait`, `need_item` and `need_lag` list those pairs, sorted by wait.
+    """
+
+    start: Ints
+    end: Ints
+    floor: Ints
+    need_wait: Ints
+    need_item: Ints
+    need_lag: Ints
+
+    def __len__(self) -> int:
+        """Return the number of waits."""
+        return len(self.start)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Candidate waits: `launch` is the blocking launch (-1: a call without one), `own` whether it waits for itself."""
+
+    start: Ints
+    end: Ints
+    launch: Ints
+    sync: Flags
+    own: Flags
+    device_wide: Flags
+    name: Ints
+
+
+def find_waits(columns: Columns, thread: int, low: int, high: int, work: Work, host_bound: Flags) -> Waits:
+    """Find the waits of a thread that lie within [low, high).
+
+    A synchronisation waits for what was launched before it: the last item of every lane where it is for the
+    whole device, else the item that ended last before the wait did. A copy that returns after its own
+    operation waits for that; any other launch that blocks, for the last item of its lane that ended before.
+    A kernel launch call of more than 50 us whose kernel the report lost waits for the item that ended last.
+    """
+    found = _candidates(columns, thread, low, high, work, host_bound)
+    wait, item = _needs(found, work)
+    latest = np.full(len(found.start), NEVER, np.int64)
+    np.maximum.at(latest, wait, work.end[item])
+    duration = found.end - found.start
+    waited = latest > found.start
+    sync = found.sync
+
+    wake = percentile((found.end - latest)[sync & waited], 50) or 0
+    usual = np.zeros(len(columns.trace.api.names) + 1, np.int64)
+    for code in set(found.name[sync & ~waited].tolist()):
+        usual[code] = percentile(duration[sync & ~waited & (found.name == code)], 50) or 0
+    floor = np.where(waited, np.where(sync, np.minimum(duration, usual[found.name]), 0), duration)
+    lag = np.where(waited, found.end - latest, np.minimum(wake, found.end - latest))
+    return Waits(found.start, found.end, floor, wait, item, lag[wait])
+
+
+def _candidates(columns: Columns, thread: int, low: int, high: int, work: Work, host_bound: Flags) -> _Found:
+    api, launches = columns.trace.api, columns.launches
+    mine = slice(*launches_within(columns, thread, low, high))
+    calls = api.thread_slice(thread)
+    part = np.searchsorted(api.start[calls], [low, high]) + calls.start
+    sync_name = np.array([words.is_synchronisation(name) for name in api.names], bool)
+    wide_name = np.array([words.waits_for_whole_device(name) for name in api.names], bool)
+    sync = np.flatnonzero(sync_name[api.name[part[0] : part[1]]]) + part[0]
+    sync = sync[~np.isin(sync, launches.api[mine])]
+    stuck = _stuck(api, part, launches.api[mine])
+
+    own_work = np.flatnonzero(work.own)
+    nth = work.launch[own_work] - mine.start
+    first_start, last_end = np.full(mine.stop - mine.start, -NEVER), np.full(mine.stop - mine.start, NEVER)
+    np.minimum.at(first_start, nth, work.start[own_work])
+    np.maximum.at(last_end, nth, work.end[own_work])
+    held_back = np.zeros(len(first_start), bool)
+    held_back[nth[host_bound[own_work]]] = True
+
+    start, end = launches.start[mine] - low, launches.end[mine] - low
+    named = sync_name[api.name[launches.api[mine]]]
+    own = ((launches.kind[mine] == MEMORY_LAUNCH) | named) & (last_end > NEVER) & (end >= last_end)
+    blocked = launches.wait_until[mine] - low
+    # a copy that met an idle stream is host work until it starts there; one in the queue waits from its call on
+    begin = np.where(own & held_back & ~named, np.maximum(start, np.minimum(first_start, end)), start)
+    index = np.flatnonzero(own | (blocked > start))
+
+    alone = np.r_[sync, stuck]
+    start = np.r_[api.start[alone] - low, begin[index]]
+    end = np.r_[api.end[alone] - low, np.where(own, end, blocked)[index]]
+    launch = np.r_[np.full(len(alone), -1, np.int64), index + mine.start]
+    is_sync = np.arange(len(start)) < len(sync)
+    is_own = np.r_[np.zeros(len(alone), bool), own[index]]
+    wide = np.r_[wide_name[api.name[alone]], np.zeros(len(index), bool)] & is_sync
+    name = np.r_[api.name[alone], np.full(len(index), len(api.names), np.int64)]
+    inside = (end <= high - low) & (end > start)
+    order = np.flatnonzero(inside)[np.argsort(start[inside], kind="stable")]
+    return _Found(start[order], end[order], launch[order], is_sync[order], is_own[order], wide[order], name[order])
+
+
+def _stuck(api: ApiCalls, part: Ints, launching: Ints) -> Ints:
+    """Return kernel launch calls that the report has no kernel for and that took long: a full queue holds them.
+
+    Long is as for launches that block (method section 3, fewer than five calls known to meet an idle stream).
+    """
+    named = np.array([words.is_kernel_launch(name) for name in api.names], bool)
+    calls = np.flatnonzero(named[api.name[part[0] : part[1]]]) + part[0]
+    calls = calls[api.end[calls] - api.start[calls] > BLOCKING_DEFAULT_NS]
+    return calls[~np.isin(calls, launching)]
+
+
+def _needs(found: _Found, work: Work) -> tuple[Ints, Ints]:
+    """Return (wait, item) pairs, sorted by wait: what each wait waits for."""
+    count = len(found.start)
+    lanes = runs(work.lane)
+    last = np.full((len(lanes), count), -1, np.int64)
+    end = np.full((len(lanes), count), NEVER, np.int64)
+    for number, (low, high) in enumerate(lanes):
+        launched = np.searchsorted(work.called[low:high], found.start, side="left")
+        ended = np.searchsorted(np.maximum.accumulate(work.end[low:high]), found.end, side="right")
+        index = np.minimum(launched, ended) - 1
+        last[number] = np.where(index >= 0, index + low, -1)
+        end[number] = np.where(index >= 0, work.end[np.maximum(index, 0) + low], NEVER)
+    if not lanes or not count:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+
+    chosen = end.argmax(axis=0)
+    blocked = np.flatnonzero((found.launch >= 0) & ~found.own)
+    if len(blocked):
+        by_launch = np.argsort(work.launch, kind="stable")
+        at = np.searchsorted(work.launch[by_launch], found.launch[blocked])
+        chosen[blocked] = work.lane[by_launch[at]]
+    wanted = np.zeros((len(lanes), count), bool)
+    wanted[chosen, np.arange(count)] = True
+    wanted[:, found.device_wide] = True
+    wanted[:, found.own] = False
+    row, wait = np.nonzero(wanted & (last >= 0))
+    item = last[row, wait]
+
+    itself = np.flatnonzero(found.own)
+    if len(itself):
+        itself = itself[np.argsort(found.launch[itself], kind="stable")]
+        at = np.minimum(np.searchsorted(found.launch[itself], work.launch), len(itself) - 1)
+        self_item = np.flatnonzero(found.launch[itself][at] == work.launch)
+        wait, item = np.r_[wait, itself[at[self_item]]], np.r_[item, self_item]
+    order = np.argsort(wait, kind="stable")
+    return wait[order], item[order]

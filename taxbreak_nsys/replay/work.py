@@ -1,0 +1,159 @@
+"""The device work that one thread's replay is made of: items on lanes, and the operations behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.intervals import Flags, Ints, Measure, union
+from taxbreak_nsys.launches import NEVER as NO_EARLIER
+from taxbreak_nsys.read.trace import PROCESS_MASK, runs, thread_slice
+
+NEVER = -(2**60)
+"""Stands for "nothing before" among ends of device work."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What each launch put on each stream: items, sorted by (lane, launch start); a lane is a stream.
+
+    Times are ns since the start of the model's window. `called` and `returned` bound the launching call;
+    `busy` is how long its kernels and graphs ran (their union, which may have gaps: a CUDA graph) or, where it
+    has none (`computes` is False), its copies and sets;
+    `previous_end` is the end of the item before it on its lane (NEVER: none); `own` tells this thread's
+    launches from other threads' on the same stream.
+    """
+
+    launch: Ints
+    lane: Ints
+    called: Ints
+    returned: Ints
+    start: Ints
+    end: Ints
+    busy: Ints
+    computes: Flags
+    first: Flags
+    previous_end: Ints
+    own: Flags
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.start)
+
+
+@dataclass(frozen=True)
+class WorkOps:
+    """The device operations behind the items: `op` indexes the report's, `item` the items.
+
+    An operation starts `busy_before` (what `Work.busy` counts, which scenarios scale) plus `fixed_before` after its
+    item does, and ends `busy_until` plus `fixed_until` after it.
+    """
+
+    op: Ints
+    item: Ints
+    busy_before: Ints
+    fixed_before: Ints
+    busy_until: Ints
+    fixed_until: Ints
+
+
+@dataclass(frozen=True)
+class OpIndex:
+    """Device operations by launch: those of launch i are `op[first[i]:first[i + 1]]`, in order of start."""
+
+    op: Ints
+    first: Ints
+
+    @classmethod
+    def of(cls, columns: Columns) -> OpIndex:
+        """Sort a report's operations by launch, once for all models."""
+        of_op, start = columns.launches.of_op, columns.trace.ops.start
+        held = np.flatnonzero(of_op >= 0)
+        op = held[np.lexsort((start[held], of_op[held]))]
+        counts = np.bincount(of_op[held], minlength=len(columns.launches))
+        return cls(op, np.r_[np.int64(0), np.cumsum(counts)])
+
+    def of_launches(self, low: int, high: int) -> Ints:
+        """Return the operations of the launches in [low, high)."""
+        return self.op[self.first[low] : self.first[high]]
+
+
+def collect(columns: Columns, index: OpIndex, thread: int, low: int, high: int) -> tuple[Work, WorkOps]:
+    """Collect the work on the streams that a thread launches to in [low, high); `low` becomes time 0.
+
+    Other threads' launches to those streams in that time are in it. What was launched before only bounds the
+    first item of its lane.
+    """
+    ops, launches = columns.trace.ops, columns.launches
+    own = index.of_launches(*launches_within(columns, thread, low, high))
+    streams = np.flatnonzero(np.bincount(ops.stream[own], minlength=1))
+    found = [own]
+    for other in (int(launches.thread[first]) for first, _ in runs(launches.thread)):
+        if other != thread and (other ^ thread) & PROCESS_MASK == 0:
+            theirs = index.of_launches(*launches_within(columns, other, low, high))
+            found.append(theirs[np.isin(ops.stream[theirs], streams)])
+    held = np.concatenate(found)
+    of = launches.of_op[held]
+    called, lane = launches.start[of] - low, np.searchsorted(streams, ops.stream[held])
+
+    order = np.lexsort((ops.start[held], of, called, lane))
+    held, of, lane = held[order], of[order], lane[order]
+    at = _first_of_runs(lane, of)
+    if not len(at):
+        empty, none = np.empty(0, np.int64), np.empty(0, bool)
+        work = Work(empty, empty, empty, empty, empty, empty, empty, none, none, empty, none)
+        return work, WorkOps(empty, empty, empty, empty, empty, empty)
+    item = np.zeros(len(held), np.int64)
+    item[at[1:]] = 1
+    item = np.cumsum(item)
+    op_start, op_end = ops.start[held] - low, ops.end[held] - low
+    start, end = np.minimum.reduceat(op_start, at), np.maximum.reduceat(op_end, at)
+    since_start, since_end = op_start - start[item], op_end - start[item]
+    computes = np.logical_or.reduceat(ops.computes[held], at)
+    counted = ops.computes[held] | ~computes[item]
+    before, after = _busy_within(item, since_start, since_end, counted, len(at))
+    launch, lane = of[at], lane[at]
+    first = np.r_[True, lane[1:] != lane[:-1]]
+    queued = launches.queued_until[launch]
+    work = Work(
+        launch, lane, launches.start[launch] - low, launches.end[launch] - low, start, end,
+        np.maximum.reduceat(after, at), computes, first,
+        np.where(first, np.where(queued > NO_EARLIER, queued - low, NEVER), np.r_[np.int64(NEVER), end[:-1]]),
+        launches.thread[launch] == thread,
+    )  # fmt: skip
+    return work, WorkOps(held, item, before, since_start - before, after, since_end - after)
+
+
+def launches_within(columns: Columns, thread: int, low: int, high: int) -> tuple[int, int]:
+    """Return the range of launches that a thread starts in [low, high)."""
+    mine = thread_slice(columns.launches.thread, thread)
+    bounds = np.searchsorted(columns.launches.start[mine], [low, high]) + mine.start
+    return int(bounds[0]), int(bounds[1])
+
+
+def _first_of_runs(*keys: Ints) -> Ints:
+    """Return the index of the first of each run of equal neighbours."""
+    if not len(keys[0]):
+        return np.empty(0, np.int64)
+    new = np.zeros(len(keys[0]), bool)
+    new[0] = True
+    for key in keys:
+        new[1:] |= key[1:] != key[:-1]
+    return np.flatnonzero(new)
+
+
+def _busy_within(item: Ints, start: Ints, end: Ints, counted: Flags, items: int) -> tuple[Ints, Ints]:
+    """Return for how long the counted operations had run in its item when each started, and when it ended.
+
+    `start` and `end` are relative to the item's start.
+    """
+    if len(item) == items:
+        return np.zeros(items, np.int64), np.where(counted, end - start, 0)
+    # each item in a stretch of its own, so that one union serves all
+    length = np.zeros(items, np.int64)
+    np.maximum.at(length, item, end)
+    shift = (np.cumsum(length + 1) - length - 1)[item]
+    running = Measure.of(union((start + shift)[counted], (end + shift)[counted]))
+    return running.within(shift, shift + start), running.within(shift, shift + end)
