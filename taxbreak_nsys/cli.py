@@ -13,6 +13,7 @@ from taxbreak_nsys import __version__
 from taxbreak_nsys.commands import recipe
 from taxbreak_nsys.commands.analyze import analyze
 from taxbreak_nsys.commands.html import html
+from taxbreak_nsys.commands.diff import diff
 from taxbreak_nsys.commands.whatif import whatif
 from taxbreak_nsys.errors import TaxbreakError
 
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.command()(analyze)
 app.command()(html)
+app.command()(diff)
 app.command()(whatif)
 app.add_typer(recipe.app, name="recipe")
 

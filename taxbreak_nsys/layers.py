@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.result import DeviceTime, LaunchCounts, Layers
+from taxbreak_nsys.result import DeviceTime, LaunchCounts, Layers, Phase
 from taxbreak_nsys.words import FRAMEWORK_STATES
 
 EVIDENCES = ("ranges", "samples", "subtractive", "none")
@@ -58,6 +58,21 @@ def split(sums: PhaseSums, evidence: str, t_sys_ns: int) -> Layers:
 def moved_ns(sums: PhaseSums) -> int:
     """Return what the subtraction moves from `dispatch` to the library, at most what `dispatch` holds."""
     return min(sums.over_base_ns, sums.states_ns["dispatch"])
+
+
+def library_parts(entry: Phase) -> dict[str, float]:
+    """Return for each framework state the part of its time that the evidence gives to the library, 0 to 1.
+
+    The method's estimates move time from those states to the library; which of a state's intervals it was is
+    not known, so each gives the same part. `subtractive` moves it from `dispatch` alone.
+    """
+    layers, states = entry.taxbreak, entry.states_ns
+    if layers.delta_ct_ns is None:
+        return {}
+    moved = max(layers.delta_ct_ns - states["library"], 0)
+    givers = ("dispatch",) if layers.evidence == "subtractive" else FRAMEWORK_STATES
+    held = sum(states[state] for state in givers)
+    return {state: min(moved / held, 1.0) for state in givers} if held and moved else {}
 
 
 def _hdbi(active: int | None, orchestration: int, launches: LaunchCounts) -> tuple[float | None, str | None]:

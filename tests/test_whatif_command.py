@@ -18,7 +18,7 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_ranking_prediction_and_sweep_in_text(report) -> None:
-    path = report("llama-1b")
+    path = report("inject")
     ranked = run(path)
     assert ranked.returncode == 0, ranked.stderr
     assert "framework time" in ranked.stdout

@@ -6,7 +6,11 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 Row = Mapping[str, Any]
 
@@ -36,3 +40,19 @@ def percent(share: float | None, *, signed: bool = False) -> str:
 def figure(value: float | None, digits: int = 3) -> str:
     """Return a plain number for a table, a dash where it is not known."""
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def plain_table(*titles: str) -> Table:
+    """Return an empty table without lines: text to the left in the first column, figures to the right in the others."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="")
+    for number, title in enumerate(titles):
+        table.add_column(title, justify="right" if number else "left", no_wrap=True)
+    return table
+
+
+def text_of(console: Console) -> str:
+    """Return what was printed on a console of `text.console_of`, without blanks at the ends of lines."""
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from taxbreak_nsys.output.rows import figure, percent, rows_to_csv, to_json
+from taxbreak_nsys.output.rows import figure, percent, plain_table, rows_to_csv, text_of, to_json
 from taxbreak_nsys.output.text import clean, console_of
 from taxbreak_nsys.output.units import show_time
 from taxbreak_nsys.replay.predict import Key, Prediction, Replay, key
@@ -72,7 +72,7 @@ def prediction(
             f"graphs: {show_time(typical.graph_gap)} between nodes ({typical.graph_gap_source}); "
             "--graph-launch sets what a launch takes"
         )
-    return _text(console)
+    return text_of(console)
 
 
 def ranking(replay: Replay, points: Sequence[Point], format: str, unit: str | None) -> str:
@@ -87,7 +87,7 @@ def ranking(replay: Replay, points: Sequence[Point], format: str, unit: str | No
         if not of_phase:
             console.print(clean(f"no prediction: {one.reason}"))
             continue
-        table = _table("Lever", "half saves %", "all saves %", "then idle %", "HDBI")
+        table = plain_table("Lever", "half saves %", "all saves %", "then idle %", "HDBI")
         half = {p.lever: p.prediction for p in of_phase if p.factor == 0.5}
         for point in of_phase:
             if point.factor == 0:
@@ -100,7 +100,7 @@ def ranking(replay: Replay, points: Sequence[Point], format: str, unit: str | No
         console.print(f"wall {show_time(one.wall_ns, unit)}, median {show_time(one.wall_median_ns, unit)}")
         console.print(table)
         _trust(console, of_phase[0].prediction)
-    return _text(console)
+    return text_of(console)
 
 
 def sweep(
@@ -123,7 +123,7 @@ def sweep(
             if max(abs(point.prediction.saved_share or 0.0) for point in curve) < FLAT:
                 flat.append(curve[0].title)
                 continue
-            table = _table(curve[0].title, "median", "saved %", "idle %", "HDBI")
+            table = plain_table(curve[0].title, "median", "saved %", "idle %", "HDBI")
             table.add_column("wall", no_wrap=True)
             for point in curve:
                 now = point.prediction
@@ -137,7 +137,7 @@ def sweep(
             console.print(f"no difference to the wall time: {', '.join(flat)}")
         console.print(_bound(speeds[key(one)]), style="bold")
         _trust(console, of_phase[0].prediction)
-    return _text(console)
+    return text_of(console)
 
 
 def _bound(speed: float | None) -> str:
@@ -197,7 +197,7 @@ def _title(console: Console, one: Prediction) -> None:
 
 
 def _before_and_after(one: Prediction, unit: str | None) -> Table:
-    table = _table("", "measured", "predicted", "change (%)")
+    table = plain_table("", "measured", "predicted", "change (%)")
 
     def row(name: str, before: int | None, after: int | None) -> None:
         change = after / before - 1 if before and after is not None else None
@@ -216,17 +216,3 @@ def _trust(console: Console, one: Prediction) -> None:
         f"with typical delays, {percent(one.loose_error, signed=True)} %",
         style="dim",
     )
-
-
-def _table(*titles: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="")
-    for number, title in enumerate(titles):
-        table.add_column(title, justify="right" if number else "left", no_wrap=True)
-    return table
-
-
-def _text(console: Console) -> str:
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"

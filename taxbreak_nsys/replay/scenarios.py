@@ -14,6 +14,7 @@ from taxbreak_nsys.columns import Columns
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.intervals import Ints
 from taxbreak_nsys.launches import KERNEL_LAUNCH
+from taxbreak_nsys.layers import library_parts
 from taxbreak_nsys.read.trace import thread_slice
 from taxbreak_nsys.replay.graphs import Changed, with_graphs
 from taxbreak_nsys.replay.model import ThreadModel
@@ -70,21 +71,6 @@ def check_factor(value: float, option: str) -> float:
     if not math.isfinite(value) or value < 0:
         raise TaxbreakError(f"{option} {value}: must be a number of 0 or more (0.5 is half the time)")
     return value
-
-
-def library_parts(entry: Phase) -> dict[str, float]:
-    """Return for each framework state the part of its time that the evidence gives to the library, 0 to 1.
-
-    The method's estimates move time from those states to the library; which of a state's intervals it was is
-    not known, so each gives the same part. `subtractive` moves it from `dispatch` alone.
-    """
-    layers, states = entry.taxbreak, entry.states_ns
-    if layers.delta_ct_ns is None:
-        return {}
-    moved = max(layers.delta_ct_ns - states["library"], 0)
-    givers = ("dispatch",) if layers.evidence == "subtractive" else FRAMEWORK_STATES
-    held = sum(states[state] for state in givers)
-    return {state: min(moved / held, 1.0) for state in givers} if held and moved else {}
 
 
 def state_factors(scenario: Scenario, entry: Phase) -> Floats:

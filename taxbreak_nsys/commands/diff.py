@@ -1,0 +1,64 @@
+"""`taxbreak-nsys diff BEFORE AFTER`: did the change help, and in which layer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from taxbreak_nsys.commands import arguments
+from taxbreak_nsys.errors import TaxbreakError
+
+FORMATS = ("table", "csv", "json")
+_SUFFIXES = (".sqlite", ".nsys-rep")
+
+
+def diff(
+    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="A report, or a folder of reports of one kind.")],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The same of what is compared with it.")],
+    map: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="BEFORE=AFTER", help="Compare these two phases; repeatable.", show_default=False),
+    ] = None,
+    format: Annotated[str, typer.Option("-f", "--format", help="table, csv or json.")] = "table",
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")] = None,
+    timeunit: arguments.TimeUnit = None,
+    phase: arguments.Phases = None,
+    t_sys: arguments.TSys = None,
+    null_report: arguments.NullReport = None,
+    evidence: arguments.Evidence = None,
+    force_overwrite: arguments.Force = False,
+    quiet: arguments.Quiet = False,
+) -> None:
+    """Compare two captures a step: wall, layers, exposed time, HDBI, kernels, each with a 95 % interval.
+
+    Example: taxbreak-nsys diff before.sqlite after.sqlite --map decode=decode_graph
+    """
+    from taxbreak_nsys.analysis import analyze
+    from taxbreak_nsys.compare.compare import compare
+    from taxbreak_nsys.output.diff import render
+    from taxbreak_nsys.output.files import check_target, put_text
+
+    arguments.check_choice("--format", format, FORMATS)
+    arguments.check_unit(timeunit)
+    if output is not None:
+        check_target(output, force_overwrite)
+    options = arguments.options_of(phase, None, None, None, None, t_sys, null_report, evidence)
+    one, other = ([analyze(path, options) for path in _reports(side)] for side in (before, after))
+    put_text(render(compare(one, other, map or ()), format, timeunit), output, force=force_overwrite)
+    if output is not None and not quiet:
+        print(f"wrote {output}", file=sys.stderr)
+
+
+def _reports(side: Path) -> list[Path]:
+    """Return the report itself, or the reports of a folder in the order of their names."""
+    if not side.is_dir():
+        return [side]
+    found = sorted(path for path in side.iterdir() if path.suffix in _SUFFIXES)
+    # an export beside its capture is the same report
+    kept = [path for path in found if path.suffix == ".sqlite" or path.with_suffix(".sqlite") not in found]
+    if not kept:
+        raise TaxbreakError(f"{side}: the folder holds no .sqlite export and no .nsys-rep")
+    return kept

@@ -1,0 +1,125 @@
+"""How much a figure changed between two sets of instances, and whether that could be chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taxbreak_nsys.compare.samples import FIGURES, Figure, PhaseSamples
+from taxbreak_nsys.errors import TaxbreakError
+
+Floats = NDArray[np.float64]
+
+BETTER, WORSE, MORE, LESS = "better", "worse", "more", "less"
+NO_DIFFERENCE = "no difference shown"
+NO_INTERVAL = "one instance: no interval"
+NOT_COMPARABLE = "not comparable"
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+FEW = 5
+"""Below this many instances on a side an interval is coarse, and the output says so."""
+_SEED = 20260317
+
+
+@dataclass(frozen=True)
+class Change:
+    """The change of one figure of a step; times in ns. `low` and `high` bound the difference of the medians (95 %).
+
+    `word` is better, worse, more or less (where neither is better), no difference shown, that a single instance
+    has no interval, or not comparable: the figure holds host time and the two sides were traced differently.
+    """
+
+    figure: str
+    title: str
+    before: float
+    after: float
+    low: float | None
+    high: float | None
+    word: str
+
+    @property
+    def difference(self) -> float:
+        """Return the change of the median."""
+        return self.after - self.before
+
+    def share(self, value: float | None) -> float | None:
+        """Return a difference as a share of the median before; None where that is 0."""
+        return value / self.before if value is not None and self.before else None
+
+
+def changes(
+    before: PhaseSamples, after: PhaseSamples, *, layers_comparable: bool, host_comparable: bool
+) -> list[Change]:
+    """Return the change of every figure that both sides have.
+
+    Where the layers come from different evidence, framework and library are compared as their sum alone.
+    """
+    found = []
+    for figure in FIGURES:
+        apart = figure.name in ("delta_ft_ns", "delta_ct_ns")
+        split = layers_comparable and all("delta_ft_ns" in side.values for side in (before, after))
+        if (apart and not split) or (figure.name == "framework_library_ns" and split):
+            continue
+        if figure.name in before.values and figure.name in after.values:
+            one, other = before.values[figure.name], after.values[figure.name]
+            if one.any() or other.any():
+                found.append(_change(figure, one, other, host_comparable or not figure.of_host))
+    return found
+
+
+def _change(figure: Figure, before: Floats, after: Floats, comparable: bool) -> Change:
+    bounds = interval(before, after) if len(before) > 1 and len(after) > 1 else None
+    low, high = bounds or (None, None)
+    one, other = float(_median(before)), float(_median(after))
+    return Change(figure.name, figure.title, one, other, low, high, _word(figure, bounds, comparable))
+
+
+def _word(figure: Figure, bounds: tuple[float, float] | None, comparable: bool) -> str:
+    if not comparable:
+        return NOT_COMPARABLE
+    if bounds is None:
+        return NO_INTERVAL
+    low, high = bounds
+    if low <= 0 <= high:
+        return NO_DIFFERENCE
+    sign = 1 if low > 0 else -1
+    if not figure.better:
+        return MORE if sign > 0 else LESS
+    return BETTER if sign == figure.better else WORSE
+
+
+def _median(values: Floats, axis: int = -1) -> Floats:
+    """Return the median as the method defines it: of an even number, the lower of the two in the middle."""
+    middle = (values.shape[axis] - 1) // 2
+    return np.asarray(np.take(np.partition(values, middle, axis=axis), middle, axis=axis))
+
+
+def interval(before: Floats, after: Floats) -> tuple[float, float]:
+    """Return the 95 % interval of median(after) - median(before): a percentile bootstrap, the same at every run.
+
+    Raises TaxbreakError where scipy is not installed.
+    """
+    try:
+        from scipy.stats import bootstrap
+    except ImportError as error:
+        raise TaxbreakError("diff needs scipy: pip install 'taxbreak-nsys[compare]'") from error
+
+    def difference(one: Floats, other: Floats, axis: int = -1) -> Floats:
+        return _median(other, axis) - _median(one, axis)
+
+    found = bootstrap(
+        (before, after), difference, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="percentile",
+        vectorized=True, rng=np.random.default_rng(_SEED),
+    ).confidence_interval  # fmt: skip
+    return float(found.low), float(found.high)
+
+
+def where(found: list[Change]) -> Change | None:
+    """Return the layer that changed most in the direction of the wall time; None where the wall did not change."""
+    layers = {figure.name for figure in FIGURES if figure.layer}
+    wall = next(change for change in found if change.figure == "wall_ns").difference
+    of_layer = [change for change in found if change.figure in layers and change.difference * wall > 0]
+    return max(of_layer, key=lambda change: abs(change.difference), default=None)
