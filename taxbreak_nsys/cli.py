@@ -14,6 +14,7 @@ from taxbreak_nsys.commands import recipe
 from taxbreak_nsys.commands.analyze import analyze
 from taxbreak_nsys.commands.html import html
 from taxbreak_nsys.commands.diff import diff
+from taxbreak_nsys.commands.gate import gate
 from taxbreak_nsys.commands.whatif import whatif
 from taxbreak_nsys.errors import TaxbreakError
 
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.command()(analyze)
 app.command()(html)
 app.command()(diff)
+app.command()(gate)
 app.command()(whatif)
 app.add_typer(recipe.app, name="recipe")
 

@@ -1,0 +1,59 @@
+"""Where rules come from: the command line, a TOML file, or pyproject.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.gate.rules import Rule, parse_rule
+
+PYPROJECT = "pyproject.toml"
+TABLE = "tool.taxbreak-nsys.gate"
+
+
+def find_rules(given: Sequence[str], file: Path | None, folder: Path) -> tuple[list[Rule], Path | None]:
+    """Return the rules, and the baseline that their file names.
+
+    Rules given come first, then those of `file`; without either, those of pyproject.toml in `folder`. Raises
+    TaxbreakError where there are none, or where one cannot be read.
+    """
+    texts, baseline = list(given), None
+    if file is None and not texts and (folder / PYPROJECT).is_file():
+        file = folder / PYPROJECT
+    if file is not None:
+        table = _table(file)
+        listed = table.get("rules", [])
+        if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
+            raise TaxbreakError(f"{file}: 'rules' must be a list of texts")
+        texts += listed
+        named = table.get("baseline")
+        if named is not None and not isinstance(named, str):
+            raise TaxbreakError(f"{file}: 'baseline' must be the name of a file")
+        baseline = file.parent / named if named else None
+    if not texts:
+        raise TaxbreakError(
+            f"no rules: give --rule 'decode.hdbi >= 0.2', --rules FILE.toml, or rules in [{TABLE}] of {PYPROJECT}"
+        )
+    return [parse_rule(text) for text in texts], baseline
+
+
+def _table(file: Path) -> dict[str, Any]:
+    """Return the table with the rules: [tool.taxbreak-nsys.gate] where the file has it, else its top level."""
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TaxbreakError(f"{file}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TaxbreakError(f"{file}: not TOML ({error})") from error
+    table: Any = data
+    for name in TABLE.split("."):
+        table = table.get(name) if isinstance(table, dict) else None
+    if table is None and file.name == PYPROJECT:
+        return {}
+    found = data if table is None else table
+    if not isinstance(found, dict):
+        raise TaxbreakError(f"{file}: [{TABLE}] must be a table")
+    return found
