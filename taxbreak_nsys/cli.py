@@ -12,9 +12,9 @@ from typer.core import TyperGroup
 from taxbreak_nsys import __version__
 from taxbreak_nsys.commands import recipe
 from taxbreak_nsys.commands.analyze import analyze
-from taxbreak_nsys.commands.html import html
 from taxbreak_nsys.commands.diff import diff
 from taxbreak_nsys.commands.gate import gate
+from taxbreak_nsys.commands.html import html
 from taxbreak_nsys.commands.whatif import whatif
 from taxbreak_nsys.errors import TaxbreakError
 
