@@ -29,6 +29,7 @@ def diff(
     t_sys: arguments.TSys = None,
     null_report: arguments.NullReport = None,
     evidence: arguments.Evidence = None,
+    skip: arguments.Skip = 0,
     force_overwrite: arguments.Force = False,
     quiet: arguments.Quiet = False,
 ) -> None:
@@ -45,7 +46,7 @@ def diff(
     arguments.check_unit(timeunit)
     if output is not None:
         check_target(output, force_overwrite)
-    options = arguments.options_of(phase, None, None, None, None, t_sys, null_report, evidence)
+    options = arguments.options_of(phase, None, None, None, None, t_sys, null_report, evidence, skip)
     one, other = ([analyze(path, options) for path in _reports(side)] for side in (before, after))
     put_text(render(compare(one, other, map or ()), format, timeunit), output, force=force_overwrite)
     if output is not None and not quiet:

@@ -44,6 +44,7 @@ def gate(
     t_sys: arguments.TSys = None,
     null_report: arguments.NullReport = None,
     evidence: arguments.Evidence = None,
+    skip: arguments.Skip = 0,
     force_overwrite: arguments.Force = False,
     quiet: arguments.Quiet = False,
 ) -> None:  # fmt: skip
@@ -64,7 +65,7 @@ def gate(
         if target is not None:
             check_target(target, force_overwrite)
     asked, named = find_rules(rule or (), rules, Path.cwd())
-    options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence)
+    options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
     source = baseline or named
     held = None
     if source is not None and any(one.needs_baseline for one in asked):

@@ -55,6 +55,7 @@ def whatif(
     t_sys: arguments.TSys = None,
     null_report: arguments.NullReport = None,
     evidence: arguments.Evidence = None,
+    skip: arguments.Skip = 0,
     force_overwrite: arguments.Force = False,
     quiet: arguments.Quiet = False,
 ) -> None:  # fmt: skip
@@ -86,7 +87,7 @@ def whatif(
         raise TaxbreakError("--before says where --framework-minus applies; give both")
     if sweep and not scenario.unchanged:
         raise TaxbreakError("--sweep draws every lever by itself; leave the others out")
-    options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence)
+    options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
     replay = Replay(analyze(report, options))
     if sweep:
         text = shown.sweep(replay, sweep_levers(replay), speeds_to_bound(replay), format, timeunit)
