@@ -12,7 +12,9 @@ from typer.core import TyperGroup
 from taxbreak_nsys import __version__
 from taxbreak_nsys.commands import recipe
 from taxbreak_nsys.commands.analyze import analyze
+from taxbreak_nsys.commands.capture import capture
 from taxbreak_nsys.commands.diff import diff
+from taxbreak_nsys.commands.doctor import doctor
 from taxbreak_nsys.commands.gate import gate
 from taxbreak_nsys.commands.html import html
 from taxbreak_nsys.commands.whatif import whatif
@@ -44,6 +46,8 @@ app.command()(html)
 app.command()(diff)
 app.command()(gate)
 app.command()(whatif)
+app.command(context_settings={"allow_interspersed_args": False})(capture)
+app.command()(doctor)
 app.add_typer(recipe.app, name="recipe")
 
 

@@ -63,6 +63,11 @@ class Nsys:
         match = _VERSION.search(f"version {self.version_text}")
         return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
+    @property
+    def release(self) -> str:
+        """The version for people: `2023.4.4`, or whatever nsys says it is."""
+        return ".".join(map(str, self.version)) if self.version else self.version_text or "of an unknown version"
+
     @cached_property
     def commands(self) -> frozenset[str]:
         """The sub-commands that `nsys --help` lists."""
@@ -84,4 +89,4 @@ class Nsys:
         if start is None:
             return frozenset()
         end = next((m.start() for m in _OPTION_LINE.finditer(text, start.end())), len(text))
-        return frozenset(re.findall(r"['`\"]([\w-]+)['`\"]", text[start.end() : end]))
+        return frozenset(re.findall(r"['`\"]([A-Za-z][\w-]*)['`\"]", text[start.end() : end]))

@@ -106,5 +106,5 @@ def _notes() -> list[str]:
     if nsys is None:
         return ["nsys is not on PATH; recipes need Nsight Systems 2023.4 or newer"]
     if nsys.commands and "recipe" not in nsys.commands:
-        return [f"nsys {nsys.version_text} has no recipes; install Nsight Systems 2023.4 or newer"]
+        return [f"nsys {nsys.release} has no recipes; install Nsight Systems 2023.4 or newer"]
     return [f"nsys runs recipes with the python3 on PATH: it must be one that has taxbreak-nsys, as {sys.executable}"]

@@ -56,29 +56,27 @@ def as_sqlite(path: Path) -> Path:
             f"{path}: reading a {path.suffix} needs nsys on PATH, and there is none; run "
             f"'nsys export -t sqlite {path.name}' where nsys is installed and give the .sqlite"
         )
-    _export(nsys, path, target)
-    return target
-
-
-def _export(nsys: str, path: Path, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as work:
-            unfinished = Path(work) / "report.sqlite"
-            command = [
-                nsys,
-                "export",
-                "--type=sqlite",
-                "--force-overwrite=true",
-                f"--output={unfinished}",
-                str(path.resolve()),
-            ]
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-            if done.returncode or not unfinished.exists():
-                said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-                raise TaxbreakError(f"{path}: nsys export failed ({said[-1] if said else 'no message'})")
-            unfinished.replace(target)
+        export_to(nsys, path, target)
     except OSError as error:
         raise TaxbreakError(
             f"{target.parent}: cannot hold the export ({error.strerror}); set {CACHE_VARIABLE} to a folder with room"
         ) from error
+    return target
+
+
+def export_to(nsys: str, path: Path, target: Path) -> None:
+    """Export a `.nsys-rep` to `target`, whole or not at all; raises TaxbreakError where nsys cannot.
+
+    OSError where the folder of `target` cannot be written.
+    """
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as work:
+        unfinished = Path(work) / "report.sqlite"
+        command = [nsys, "export", "--type=sqlite", "--force-overwrite=true", f"--output={unfinished}"]
+        command.append(str(path.resolve()))
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode or not unfinished.exists():
+            said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+            raise TaxbreakError(f"{path}: nsys export failed ({said[-1] if said else 'no message'})")
+        unfinished.replace(target)
