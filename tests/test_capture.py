@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, SAMPLES
-from fake_nsys import read_options
+from fake_nsys import REACHES_RANGE, read_options
 from real_nsys import need_nsys
 from typer.testing import CliRunner, Result
 
@@ -161,11 +161,14 @@ def test_status_of_the_program_is_passed_on(install, tmp_path: Path) -> None:
     assert "HDBI" in done.stdout
 
 
-def test_no_report_is_an_error_that_says_why(install, tmp_path: Path) -> None:
+def test_no_report_is_an_error_that_says_why(install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install("2023.4")
     done = run("-c", "cudaProfilerApi", "--", "true")
     assert isinstance(done.exception, TaxbreakError)
     assert "never reached the capture range" in str(done.exception)
+    monkeypatch.setenv(REACHES_RANGE, "1")
+    assert run("-c", "cudaProfilerApi", "-o", "reached", "--", "true").exit_code == 0
+    (tmp_path / "reached.sqlite").unlink()
     done = run("--nsys=--no-such-option=1", "--", "true")
     assert "ended with status 1" in str(done.exception)
     assert not list(tmp_path.glob("*.sqlite"))
