@@ -35,8 +35,9 @@ class TaxbreakLayers(recipe.Recipe):
         given = self._parsed_args
         try:
             options = options_of(
-                given.phase, given.start, given.end, None, None, given.t_sys, given.null_report, given.evidence
-            )
+                phases=given.phase, start=given.start, end=given.end, process=None, thread=None, t_sys=given.t_sys,
+                null_report=given.null_report, evidence=given.evidence,
+            )  # fmt: skip
             found = context.wait(context.map(ranks.analyze_rank, given.input, options=options))
             found = ranks.in_rank_order(found)
             for rank in found if len(found) > 1 else ():
