@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Captures every workload of the validation on a GPU machine and writes exports, un-profiled times and a log.
 #
-#   examples/capture_all.sh OUT [GROUP...]       groups: inject llm sweep settings graph null; default: all
+#   examples/capture_all.sh OUT [GROUP...]       groups: inject llm moe sweep settings graph null; default: all
 #
 # Needs nsys on PATH, torch and transformers, and for inject a compiler and CUDA's headers. In OUT: NAME.sqlite for
 # each capture, NAME.times.json for what ran bare, log.txt.
@@ -9,7 +9,7 @@ set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(mkdir -p "$1" && cd "$1" && pwd)
 shift
-groups=${*:-inject llm sweep settings graph null}
+groups=${*:-inject llm moe sweep settings graph null}
 export PYTHONPATH=${PYTHONPATH:+$PYTHONPATH:}$here/..
 
 # nsys takes --env-var once, so what a workload needs of the environment (LD_PRELOAD below) goes in here
@@ -60,6 +60,8 @@ if has llm; then
     bare "$model" $py "$here/llm.py" --model $model
     more=$cublas capture "$model" "$ranges --osrt-threshold=1000" $py "$here/llm.py" --model $model
   done
+fi
+if has moe; then
   for model in olmoe-1b-7b qwen1.5-moe-a2.7b; do
     for experts in eager grouped_mm; do
       bare "$model-$experts" $py "$here/llm.py" --model $model --experts $experts
