@@ -61,6 +61,7 @@ def record_of(report: Path, times: Path | None) -> Record:
             label: entry["median_ms"] for label, entry in (json.loads(times.read_text()) if times else {}).items()
         },
         "steps": steps_of(best),
+        "products": products_of(best) if report.stem.startswith("inject") else None,
         "evidence": {},
     }
     for evidence in ("best", "ranges", "samples", "subtractive", "none"):
@@ -95,6 +96,27 @@ def steps_of(result: Any) -> Record:
     return found
 
 
+def products_of(result: Any) -> Record:
+    """Return, by phase, the medians over all products of the host time that led to a product's launch, ns."""
+    import numpy as np
+
+    from taxbreak_nsys.breakdown import host_time_before
+
+    columns = result.columns
+    framework, library = host_time_before(columns)
+    instance = columns.launch_instance
+    found: Record = {}
+    for code, label in enumerate(columns.instances.labels):
+        held = (instance >= 0) & (columns.mediation.reason > 0)
+        held[held] = columns.instances.label[instance[held]] == code
+        found[label] = {
+            "products": int(held.sum()),
+            "framework_ns": float(np.median(framework[held])),
+            "library_ns": float(np.median(library[held])),
+        }
+    return found
+
+
 # ----------------------------------------------------------------------------------------------- render
 
 
@@ -125,15 +147,39 @@ def added(record: Record, label: str, state: str) -> list[float]:
     return [a - b for a, b in zip(steps[label][state], steps["base"][state], strict=True)]
 
 
+def per_product(record: Record) -> str:
+    """Cost added to each product against the median over all products, with the library's ranges as evidence."""
+    rows = []
+    base = record["products"]["base"]
+    for target in ("framework", "library"):
+        other = "library" if target == "framework" else "framework"
+        for size in SIZES:
+            entry = record["products"][f"{target} {size} us"]
+            found = (entry[f"{target}_ns"] - base[f"{target}_ns"]) / 1000
+            leaked = (entry[f"{other}_ns"] - base[f"{other}_ns"]) / 1000
+            rows.append(
+                (
+                    f"{target} {size} us", entry["products"], f"{found:.2f}", f"{100 * (found / size - 1):+.1f} %",
+                    f"{leaked:+.2f}", f"{100 * leaked / size:+.1f} %",
+                )
+            )  # fmt: skip
+    return table(("phase", "products", "found, us a product", "off by", "in the other layer, us", "of what was added"), rows)
+
+
 def injection(record: Record) -> str:
-    """Cost added against cost found, with the library's ranges as evidence."""
+    """Cost added to a step against cost found, with the library's ranges as evidence.
+
+    What was really added is the un-profiled wall of the phase less that of the base: a sleep lasts longer than
+    asked for.
+    """
     rows = []
     for layer, state in STATES_OF.items():
         for size in SIZES:
             label = f"{layer} {size} us"
             if label not in record["steps"]:
                 continue
-            cost = size * PRODUCTS * 1000
+            bare = record["reference_ms"]
+            cost = (bare[label] - bare["base"]) * 1e6
             found = added(record, label, state)
             others = {
                 other: median(added(record, label, other))
@@ -147,7 +193,7 @@ def injection(record: Record) -> str:
                     f"{100 * (median(found) / cost - 1):+.1f} %", f"{worst} {100 * others[worst] / cost:+.1f} %",
                 )
             )  # fmt: skip
-    head = ("phase", "added, ms a step", "found (median of 5)", "range", "off by", "largest change elsewhere")
+    head = ("phase", "added to the un-profiled wall, ms a step", "found (median of 5)", "range", "off by", "largest change elsewhere")
     return table(head, rows)
 
 
@@ -186,6 +232,10 @@ def models(records: dict[str, Record]) -> str:
             continue
         for label, entry in record["evidence"]["best"].items():
             layers, count = entry["taxbreak"], entry["instances"]
+            if layers["hdbi"] is None:
+                bare = record["reference_ms"].get(label)
+                rows.append((name, label, "capture cut short", f"un-profiled {bare:.1f}", *["-"] * 6))
+                continue
             corrected = (entry["corrected"] or {}).get("hdbi")
             rows.append(
                 (
@@ -319,6 +369,8 @@ def render() -> None:
     everything = load()
     main = everything["h100"]
     parts: dict[str, Callable[[], str]] = {
+        "per_product": lambda: per_product(main["inject"]),
+        "per_product_h200": lambda: per_product(everything["h200"]["inject"]),
         "injection": lambda: injection(main["inject"]),
         "injection_by_evidence": lambda: injection_by_evidence(main),
         "models": lambda: models(main),
