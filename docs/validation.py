@@ -164,7 +164,8 @@ def per_product(record: Record) -> str:
                     f"{leaked:+.2f}", f"{100 * leaked / size:+.1f} %",
                 )
             )  # fmt: skip
-    return table(("phase", "products", "found, us a product", "off by", "in the other layer, us", "of what was added"), rows)
+    head = ("phase", "products", "found, us a product", "off by", "in the other layer, us", "of what was added")
+    return table(head, rows)
 
 
 def injection(record: Record) -> str:
@@ -194,7 +195,14 @@ def injection(record: Record) -> str:
                     f"{100 * (median(found) / cost - 1):+.1f} %", f"{worst} {100 * others[worst] / cost:+.1f} %",
                 )
             )  # fmt: skip
-    head = ("phase", "added to the un-profiled wall, ms a step", "found (median of 5)", "range", "off by", "largest change elsewhere")
+    head = (
+        "phase",
+        "added un-profiled, ms a step",
+        "found (median of 5)",
+        "range",
+        "off by",
+        "largest change elsewhere",
+    )
     return table(head, rows)
 
 
