@@ -60,19 +60,24 @@ def moved_ns(sums: PhaseSums) -> int:
     return min(sums.over_base_ns, sums.states_ns["dispatch"])
 
 
-def library_parts(entry: Phase) -> dict[str, float]:
-    """Return for each framework state the part of its time that the evidence gives to the library, 0 to 1.
+def layer_parts(entry: Phase) -> dict[str, tuple[float, float]]:
+    """Return for each state of the host layers the parts of its time that are framework's and library's, 0 to 1.
 
-    The method's estimates move time from those states to the library; which of a state's intervals it was is
-    not known, so each gives the same part. `subtractive` moves it from `dispatch` alone.
+    Sums over a phase of state times parts are its delta_ft and delta_ct; the rest of a state is in neither (the
+    profiler's samples, time off the CPU). Which of a state's intervals an estimate moved is not known, so each has
+    the same parts: `subtractive` moves time out of `dispatch`, `samples` split all of these states together.
     """
     layers, states = entry.taxbreak, entry.states_ns
+    parts = dict.fromkeys(FRAMEWORK_STATES, (1.0, 0.0)) | {"library": (0.0, 1.0)}
     if layers.delta_ct_ns is None:
-        return {}
-    moved = max(layers.delta_ct_ns - states["library"], 0)
-    givers = ("dispatch",) if layers.evidence == "subtractive" else FRAMEWORK_STATES
-    held = sum(states[state] for state in givers)
-    return {state: min(moved / held, 1.0) for state in givers} if held and moved else {}
+        return parts | {"library": (1.0, 0.0)}
+    if layers.evidence == "subtractive" and states["dispatch"]:
+        part = (layers.delta_ct_ns - states["library"]) / states["dispatch"]
+        return parts | {"dispatch": (1 - part, part)}
+    whole = sum(states[state] for state in parts)
+    if layers.evidence == "samples" and whole:
+        return dict.fromkeys(parts, (layers.delta_ft_ns / whole, layers.delta_ct_ns / whole))
+    return parts
 
 
 def _hdbi(active: int | None, orchestration: int, launches: LaunchCounts) -> tuple[float | None, str | None]:

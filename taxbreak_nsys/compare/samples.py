@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.intervals import Ints
-from taxbreak_nsys.layers import library_parts
+from taxbreak_nsys.layers import layer_parts
 from taxbreak_nsys.read.trace import pid, tid
 from taxbreak_nsys.result import Phase, Result
 from taxbreak_nsys.states import STATE
-from taxbreak_nsys.words import FRAMEWORK_STATES
 
 Floats = NDArray[np.float64]
 
@@ -87,18 +86,20 @@ def _joined(label: str, parts: list[PhaseSamples]) -> PhaseSamples:
 def _of_entry(result: Result, entry: Phase) -> PhaseSamples:
     """Return one thread's figures of a phase.
 
-    Where an estimate moves time from states to the library, every instance gives the phase's share of it.
+    Where an estimate says what part of a state is the library's, it is the phase's part in every instance.
     """
     which = _instances(result, entry)
     steps = result.columns.steps
     states = steps.states[which].astype(np.float64)
-    parts = library_parts(entry)
-    both = states[:, [STATE[s] for s in FRAMEWORK_STATES]].sum(axis=1) + states[:, STATE["library"]]
-    moved = sum((states[:, STATE[state]] * part for state, part in parts.items()), np.zeros(len(which)))
-    library = states[:, STATE["library"]] + moved
-    values: dict[str, Floats] = {"wall_ns": steps.wall[which].astype(np.float64), "framework_library_ns": both}
+    parts = layer_parts(entry)
+    held = states[:, [STATE[state] for state in parts]]
+    framework, library = (held @ np.array([part[k] for part in parts.values()]) for k in (0, 1))
+    values: dict[str, Floats] = {
+        "wall_ns": steps.wall[which].astype(np.float64),
+        "framework_library_ns": held.sum(axis=1),
+    }
     if not entry.taxbreak.ft_includes_library:
-        values |= {"delta_ft_ns": both - library, "delta_ct_ns": library}
+        values |= {"delta_ft_ns": framework, "delta_ct_ns": library}
     for state in ("launch", "memop", "module_load", "device_wait", "os_wait", "profiler"):
         values[f"{state}_ns"] = states[:, STATE[state]]
     values["kernels"] = steps.kernels[which].astype(np.float64)
@@ -107,7 +108,7 @@ def _of_entry(result: Result, entry: Phase) -> PhaseSamples:
         values["exposed_ns"] = steps.exposed[which].sum(axis=1).astype(np.float64)
         values["device_active_ns"] = active
         launched = steps.kernel_launches[which] + steps.graph_launches[which]
-        whole = active + both + launched * result.t_sys_ns
+        whole = active + framework + library + launched * result.t_sys_ns
         if launched.all():
             values["hdbi"] = active / whole
     return PhaseSamples(entry.phase, values, frozenset({entry.taxbreak.evidence}))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SCHEMA = "taxbreak-whatif/1"
 BAR = 20
+UNEXPLAINED = 0.05
+"""Beyond this share of the wall the output warns of delays that the model does not know."""
 FLAT = 0.005
 """A lever whose curve moves the wall by less than this share is not drawn."""
 _TITLES = {
@@ -216,3 +218,9 @@ def _trust(console: Console, one: Prediction) -> None:
         f"with typical delays, {percent(one.loose_error, signed=True)} %",
         style="dim",
     )
+    if abs(one.loose_error or 0.0) > UNEXPLAINED:
+        console.print(
+            f"The report does not explain delays of {percent(abs(one.loose_error or 0.0))} % of the wall (lost kernels, "
+            "dependencies between streams): they stay as measured, so savings may be larger.",
+            style="yellow",
+        )

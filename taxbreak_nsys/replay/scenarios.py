@@ -14,7 +14,7 @@ from taxbreak_nsys.columns import Columns
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.intervals import Ints
 from taxbreak_nsys.launches import KERNEL_LAUNCH
-from taxbreak_nsys.layers import library_parts
+from taxbreak_nsys.layers import layer_parts
 from taxbreak_nsys.read.trace import thread_slice
 from taxbreak_nsys.replay.graphs import Changed, with_graphs
 from taxbreak_nsys.replay.model import ThreadModel
@@ -76,11 +76,9 @@ def check_factor(value: float, option: str) -> float:
 def state_factors(scenario: Scenario, entry: Phase) -> Floats:
     """Return the factor of each state for one phase entry, in the order of `words.STATES`."""
     factors = dict.fromkeys(STATES, 1.0)
-    parts = library_parts(entry)
-    for state in FRAMEWORK_STATES:
-        part = parts.get(state, 0.0)
-        factors[state] = (1 - part) * scenario.framework + part * scenario.library
-    factors["library"] = scenario.framework if entry.taxbreak.ft_includes_library else scenario.library
+    for state, (framework, library) in layer_parts(entry).items():
+        rest = 1 - framework - library
+        factors[state] = framework * scenario.framework + library * scenario.library + rest
     factors["launch"] = scenario.launch
     for state in STATES:
         if state not in NOT_THE_CPUS:
@@ -90,16 +88,12 @@ def state_factors(scenario: Scenario, entry: Phase) -> Floats:
 
 def layer_shares(scenario: Scenario, entry: Phase) -> tuple[Floats, Floats]:
     """Return for each state the part of its time, under the scenario, that is framework's and library's."""
-    parts = library_parts(entry)
-    framework, library = np.zeros(len(STATES)), np.zeros(len(STATES))
-    for state in FRAMEWORK_STATES:
-        part = parts.get(state, 0.0)
-        ours, theirs = (1 - part) * scenario.framework, part * scenario.library
-        whole = ours + theirs
-        framework[STATE[state]] = ours / whole if whole else 0.0
-        library[STATE[state]] = theirs / whole if whole else 0.0
-    (framework if entry.taxbreak.ft_includes_library else library)[STATE["library"]] = 1.0
-    return framework, library
+    shares = np.zeros((2, len(STATES)))
+    for state, (framework, library) in layer_parts(entry).items():
+        parts = np.array([framework * scenario.framework, library * scenario.library])
+        whole = parts.sum() + 1 - framework - library
+        shares[:, STATE[state]] = parts / whole if whole else 0.0
+    return shares[0], shares[1]
 
 
 def change(columns: Columns, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase]) -> Changed:
