@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import in_process
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,9 +19,8 @@ from taxbreak_nsys.compare.moved import moved
 from taxbreak_nsys.compare.samples import samples_of
 
 
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from taxbreak_nsys.cli import main; main()", "diff", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+def run(*words: object, **where: Path) -> in_process.Done:
+    return in_process.run("diff", *words, **where)
 
 
 def figure(phase: PhaseChange, name: str) -> Change:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import in_process
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -206,9 +205,8 @@ def test_where_rules_come_from(tmp_path: Path) -> None:
             find_rules([], plain, tmp_path)
 
 
-def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from taxbreak_nsys.cli import main; main()", "gate", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
+def run(*words: object, **where: Path) -> in_process.Done:
+    return in_process.run("gate", *words, **where)
 
 
 def test_the_command(report, tmp_path: Path) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import in_process
 import pytest
 
 
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from taxbreak_nsys.cli import main; main()", "whatif", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+def run(*words: object, **where: Path) -> in_process.Done:
+    return in_process.run("whatif", *words, **where)
 
 
 def test_ranking_prediction_and_sweep_in_text(report) -> None:

@@ -218,9 +218,10 @@ def _trust(console: Console, one: Prediction) -> None:
         f"with typical delays, {percent(one.loose_error, signed=True)} %",
         style="dim",
     )
-    if abs(one.loose_error or 0.0) > UNEXPLAINED:
+    unexplained = abs(one.loose_error or 0.0)
+    if unexplained > UNEXPLAINED:
         console.print(
-            f"The report does not explain delays of {percent(abs(one.loose_error or 0.0))} % of the wall (lost kernels, "
+            f"The report does not explain delays of {percent(unexplained)} % of the wall (lost kernels, "
             "dependencies between streams): they stay as measured, so savings may be larger.",
             style="yellow",
         )
