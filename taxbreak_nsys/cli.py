@@ -17,6 +17,7 @@ from taxbreak_nsys.commands.diff import diff
 from taxbreak_nsys.commands.doctor import doctor
 from taxbreak_nsys.commands.gate import gate
 from taxbreak_nsys.commands.html import html
+from taxbreak_nsys.commands.scrub import scrub
 from taxbreak_nsys.commands.whatif import whatif
 from taxbreak_nsys.errors import TaxbreakError
 
@@ -48,6 +49,7 @@ app.command()(gate)
 app.command()(whatif)
 app.command(context_settings={"allow_interspersed_args": False})(capture)
 app.command()(doctor)
+app.command()(scrub)
 app.add_typer(recipe.app, name="recipe")
 
 

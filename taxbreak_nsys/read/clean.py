@@ -139,11 +139,12 @@ def readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     encoded = pc.dictionary_encode(column.cast(pa.large_binary())).combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = pa.concat_arrays(encoded.chunks) if encoded.num_chunks else encoded
-    texts = pa.array([_text(value) for value in encoded.dictionary.to_pylist()], pa.string())
+    texts = pa.array([decoded(value) for value in encoded.dictionary.to_pylist()], pa.string())
     return pa.chunked_array([texts.take(encoded.indices)])
 
 
-def _text(value: bytes) -> str:
+def decoded(value: bytes) -> str:
+    """Return bytes as text of bounded length, whatever they are."""
     if len(value) <= LONGEST_TEXT:
         return value.decode("utf-8", "replace")
     import hashlib

@@ -67,10 +67,13 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
     "CUDA_CALLCHAINS": ("symbol", "module", "unresolved"),
     "SCHED_EVENTS": (),
     "ThreadNames": ("globalTid", "nameId"),
-    "TARGET_INFO_GPU": ("name",),
+    "TARGET_INFO_GPU": ("name", "uuid"),
     "TARGET_INFO_SYSTEM_ENV": ("name", "value"),
     "TARGET_INFO_CUDA_DEVICE": ("gpuId", "cudaId", "pid"),
     "DIAGNOSTIC_EVENT": ("severity", "text"),
+    "PROCESSES": ("globalPid",),
+    "ProcessStreams": (),
+    "ANALYSIS_FILE": (),
     "META_DATA_CAPTURE": ("name", "value"),
     "META_DATA_EXPORT": ("name", "value"),
     "EXPORT_META_DATA": ("name", "value"),
@@ -167,6 +170,7 @@ def stand_ins(layout: Layout) -> list[str]:
     for table in _REQUIRED | _REQUIRED_WHERE_PRESENT | _OPTIONAL:
         columns = dict.fromkeys((*_REQUIRED_WHERE_PRESENT.get(table, ()), *_OPTIONAL.get(table, ())))
         if table not in layout.schema:
+            columns = columns or {"id": None}
             statements.append(f'CREATE TEMP TABLE "{table}" ({", ".join(f"{column!r}" for column in columns)})')
             continue
         lacking = [column for column in columns if column.lower() not in layout.schema[table]]
