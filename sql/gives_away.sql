@@ -49,12 +49,23 @@ SELECT 'serial numbers', 'TARGET_INFO_GPU', count(*) FROM TARGET_INFO_GPU WHERE 
 UNION ALL
 SELECT 'texts that look like secrets', 'StringIds', count(*)
 FROM StringIds
-WHERE value GLOB '*gh[pousr]_[A-Za-z0-9]*' OR value GLOB '*hf_[A-Za-z0-9]*' OR value GLOB '*AKIA[A-Z0-9]*'
-   OR value GLOB '*sk-[A-Za-z0-9]*' OR value LIKE '%BEGIN % PRIVATE KEY%' OR value LIKE '%password=%'
+WHERE value GLOB '*gh[pousr]_[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]*'
+   OR value GLOB '*hf_[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]*'
+   OR value GLOB '*AKIA[A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9]*'
+  
+   OR value GLOB '*sk-[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]*'
+   OR value LIKE '%BEGIN % PRIVATE KEY%'
+   OR value LIKE '%password=%'
    OR value LIKE '%token=%' OR value LIKE '%secret=%' OR value LIKE '%api_key=%'
 UNION ALL
 SELECT 'texts that look like secrets', 'META_DATA_CAPTURE', count(*)
 FROM META_DATA_CAPTURE
-WHERE value GLOB '*gh[pousr]_[A-Za-z0-9]*' OR value GLOB '*hf_[A-Za-z0-9]*' OR value GLOB '*AKIA[A-Z0-9]*'
-   OR value GLOB '*sk-[A-Za-z0-9]*' OR value LIKE '%password=%' OR value LIKE '%token=%' OR value LIKE '%secret=%'
+WHERE value GLOB '*gh[pousr]_[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]*'
+   OR value GLOB '*hf_[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]*'
+   OR value GLOB '*AKIA[A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9]*'
+  
+   OR value GLOB '*sk-[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]*'
+   OR value LIKE '%password=%'
+   OR value LIKE '%token=%'
+   OR value LIKE '%secret=%'
    OR value LIKE '%api_key=%';

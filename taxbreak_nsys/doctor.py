@@ -22,6 +22,7 @@ from taxbreak_nsys.machine import sampling_problem
 from taxbreak_nsys.nsys_program import Nsys
 from taxbreak_nsys.read.nsys_rep import open_report
 from taxbreak_nsys.result import Result
+from taxbreak_nsys.scrub import gives_away
 
 OK, MISSING, NOTE, PROBLEM = "ok", "missing", "note", "problem"
 """States of a finding: as it should be; not there, though it could be; good to know; stands in the way."""
@@ -218,10 +219,23 @@ def _warnings(report: Report) -> list[Finding]:
     ]
 
 
+def _gives_away(report: Report) -> list[Finding]:
+    """Say what a posted report would show of its owner beyond the measurement."""
+    found: dict[str, int] = {}
+    for one in gives_away(report.path):
+        found[one.what] = found.get(one.what, 0) + one.rows
+    if not found:
+        return []
+    kinds = ", ".join(f"{what} ({rows})" for what, rows in found.items())
+    return [
+        Finding(NOTE, "privacy", f"the report gives away {kinds}", "post the copy that 'taxbreak-nsys scrub' writes")
+    ]
+
+
 MACHINE_CHECKS: tuple[Callable[[Nsys | None], list[Finding]], ...] = (_nsys, _gpu, _sampling, _captures, _recipes)
 """Checks of this machine; each takes the nsys on PATH, or None."""
 
 REPORT_CHECKS: tuple[Callable[[Report], list[Finding]], ...] = (
-    _used, _ranges, _samples, _subtractive, _chains, _warnings,
+    _used, _ranges, _samples, _subtractive, _chains, _warnings, _gives_away,
 )  # fmt: skip
 """Checks of a report that could be analysed."""

@@ -122,6 +122,9 @@ def test_no_command_shows_what_is_not_measured(planted: Path, tmp_path: Path) ->
     out.mkdir()
     runs = [["analyze", str(planted), "-f", kind, "-r", name] for kind in ("table", "csv", "json") for name in REPORTS]
     runs += [["analyze", str(planted), "-f", "parquet", "-o", str(out / "a.parquet")], ["scrub", str(planted)]]
+    for name in ("diff", "whatif"):
+        if name in commands:
+            runs.append([name, *[str(planted)] * (2 if name == "diff" else 1)])
     if "html" in commands:
         runs.append(["html", str(planted), "-o", str(out / "a.html")])
     if "doctor" in commands:
@@ -238,6 +241,9 @@ def test_what_a_report_gives_away(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["scrub", str(path)])
     assert "host and user: 1 rows of META_DATA_EXPORT" in shown.output
     assert "node17" not in shown.output
+    doctor = CliRunner().invoke(app, ["doctor", str(path)]).output
+    assert "the report gives away environment variables (2)" in " ".join(doctor.split())
+    assert "node17" not in doctor
     write_clean(path, tmp_path / "clean.sqlite")
     assert gives_away(tmp_path / "clean.sqlite") == []
 
