@@ -82,14 +82,14 @@ class Layers:
 class Verdict:
     """Where the phase's time can be won: the target, its exposed share of the wall time, a sentence.
 
-    `savings` forecasts, by layer, the share of the wall time that halving it would save (`replay.savings`);
-    null with `savings_reason` where the phase cannot be replayed.
+    `savings` forecasts, by layer, the share of the wall time that halving it would save (`replay.savings`): null
+    for a layer that the evidence does not tell apart, and with `savings_reason` where the phase cannot be replayed.
     """
 
     target: str | None
     exposed_share: float | None
     why: str
-    savings: dict[str, float] | None = None
+    savings: dict[str, float | None] = field(default_factory=dict)
     savings_reason: str | None = None
 
 

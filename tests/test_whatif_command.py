@@ -56,6 +56,8 @@ def test_machine_formats(report, tmp_path: Path) -> None:
         (("--framework-minus", "5us", "--before", "("), "not a regular expression"),
         (("--framework-minus", "5us", "--before", "no such kernel"), "finds no kernel"),
         (("--before", "gemm"), "give both"),
+        (("--graph-launch", "5us"), "give both"),
+        (("--graphs", "--graph-launch", "-5us"), "must not be negative"),
         (("--sweep", "--cpu", "2"), "--sweep"),
         (("-f", "yaml"), "--format 'yaml'"),
     ],

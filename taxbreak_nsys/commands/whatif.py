@@ -85,6 +85,8 @@ def whatif(
     )
     if before is not None and not framework_minus:
         raise TaxbreakError("--before says where --framework-minus applies; give both")
+    if graph_launch is not None and not graphs:
+        raise TaxbreakError("--graph-launch says what a launch of --graphs takes; give both")
     if sweep and not scenario.unchanged:
         raise TaxbreakError("--sweep draws every lever by itself; leave the others out")
     options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence, skip)

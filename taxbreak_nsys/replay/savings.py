@@ -72,7 +72,7 @@ def _windows(columns: Columns, entry: Phase) -> list[tuple[int, int, int]]:
 def _forecast(columns: Columns, entry: Phase, samples: dict[Key, list[ThreadModel]]) -> Phase:
     reason = why_not(entry) or (entry.verdict.why if entry.verdict.target is None else None)
     if reason is not None:
-        return replace(entry, verdict=replace(entry.verdict, savings_reason=reason))
+        return replace(entry, verdict=_without(entry, reason))
     parts = [
         (single, model)
         for (label, process, thread), models in samples.items()
@@ -82,7 +82,7 @@ def _forecast(columns: Columns, entry: Phase, samples: dict[Key, list[ThreadMode
     ]
     before = sum(_wall(columns, model, single, Scenario()) for single, model in parts)
     if not before:
-        return replace(entry, verdict=replace(entry.verdict, savings_reason="the phase has no wall time"))
+        return replace(entry, verdict=_without(entry, "the phase has no wall time"))
     savings = {
         lever.name: 1 - sum(_wall(columns, model, single, lever.half) for single, model in parts) / before
         for lever in LEVERS
@@ -99,6 +99,11 @@ def _wall(columns: Columns, model: ThreadModel, entry: Phase, scenario: Scenario
     return int((end - begin)[columns.instances.label[owner] == code].sum())
 
 
+def _without(entry: Phase, reason: str) -> Verdict:
+    """Return the verdict with no forecast: every lever is there, as null."""
+    return replace(entry.verdict, savings=dict.fromkeys(NAMED), savings_reason=reason)
+
+
 def _told(entry: Phase, savings: dict[str, float]) -> Verdict:
     """Return the verdict with its forecast in words: the host's best lever and the device's, the better first."""
     titles = {lever.name: lever.title for lever in LEVERS}
@@ -109,4 +114,5 @@ def _told(entry: Phase, savings: dict[str, float]) -> Verdict:
         f"halving {titles[first]} would save {max(savings[first], 0):.0%} of {entry.phase}, "
         f"halving {titles[second]} {max(savings[second], 0):.0%}"
     )
-    return replace(entry.verdict, savings=savings, why=f"{entry.verdict.why}; {told}")
+    every = dict.fromkeys(NAMED) | savings
+    return replace(entry.verdict, savings=every, why=f"{entry.verdict.why}; {told}")

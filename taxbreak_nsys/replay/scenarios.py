@@ -55,6 +55,8 @@ class Scenario:
             raise TaxbreakError("--cpu 0: is a speed and must be more than 0 (2 is twice as fast)")
         if self.framework_minus_ns < 0:
             raise TaxbreakError("--framework-minus: must not be negative")
+        if self.graph_launch_ns is not None and self.graph_launch_ns < 0:
+            raise TaxbreakError("--graph-launch: must not be negative")
         try:
             re.compile(self.before or "")
         except re.error as error:
