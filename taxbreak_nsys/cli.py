@@ -17,7 +17,9 @@ from taxbreak_nsys.commands.diff import diff
 from taxbreak_nsys.commands.doctor import doctor
 from taxbreak_nsys.commands.gate import gate
 from taxbreak_nsys.commands.html import html
+from taxbreak_nsys.commands.plot import plot
 from taxbreak_nsys.commands.scrub import scrub
+from taxbreak_nsys.commands.trace import trace
 from taxbreak_nsys.commands.whatif import whatif
 from taxbreak_nsys.errors import TaxbreakError
 
@@ -50,6 +52,8 @@ app.command()(whatif)
 app.command(context_settings={"allow_interspersed_args": False})(capture)
 app.command()(doctor)
 app.command()(scrub)
+app.command()(trace)
+app.command()(plot)
 app.add_typer(recipe.app, name="recipe")
 
 
