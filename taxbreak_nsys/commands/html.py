@@ -27,6 +27,7 @@ def html(
     t_sys: arguments.TSys = None,
     null_report: arguments.NullReport = None,
     evidence: arguments.Evidence = None,
+    skip: arguments.Skip = 0,
     force_overwrite: arguments.Force = False,
     quiet: arguments.Quiet = False,
 ) -> None:
@@ -39,7 +40,7 @@ def html(
     from taxbreak_nsys.output.html.page import render
 
     check_target(output, force_overwrite)
-    options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence)
+    options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
     page = render([analyze(report, options) for report in reports], events)
     write_whole(output, lambda path: path.write_text(page, encoding="utf-8"), force=force_overwrite)
     if not quiet:

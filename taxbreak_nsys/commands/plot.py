@@ -27,6 +27,7 @@ def plot(
     t_sys: arguments.TSys = None,
     null_report: arguments.NullReport = None,
     evidence: arguments.Evidence = None,
+    skip: arguments.Skip = 0,
     force_overwrite: arguments.Force = False,
     quiet: arguments.Quiet = False,
 ) -> None:
@@ -42,7 +43,7 @@ def plot(
     if format not in FORMATS:
         raise TaxbreakError(f"{output}: the name must end in {', '.join('.' + name for name in FORMATS)}")
     check_target(output, force_overwrite)
-    options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence)
+    options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
     results = [analyze(report, options) for report in reports]
     write_whole(
         output,

@@ -25,6 +25,7 @@ def trace(
     t_sys: arguments.TSys = None,
     null_report: arguments.NullReport = None,
     evidence: arguments.Evidence = None,
+    skip: arguments.Skip = 0,
     force_overwrite: arguments.Force = False,
     quiet: arguments.Quiet = False,
 ) -> None:
@@ -44,7 +45,7 @@ def trace(
     if span <= 0:
         raise TaxbreakError(f"--window {window}: must be more than 0")
     check_target(output, force_overwrite)
-    options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence)
+    options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
     result = analyze(report, options)
     write_whole(output, lambda path: writers[format](result, path, span), force=force_overwrite)
     if not quiet:

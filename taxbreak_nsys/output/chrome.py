@@ -33,7 +33,8 @@ def _lines(event: Track | Slices | Samples, tracks: dict[int, Track]) -> Iterato
         tracks[event.key] = event
         yield from _track(event, tracks)
     elif isinstance(event, Slices):
-        yield from _slices(event, tracks[event.track])
+        for part in event.parts():
+            yield from _slices(part, tracks[event.track])
     else:
         track = tracks[event.track]
         head = f'{{"ph":"C","pid":{track.pid},"name":{json.dumps(track.name)},"ts":'

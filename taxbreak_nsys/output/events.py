@@ -16,7 +16,7 @@ from taxbreak_nsys.device import unmeasured
 from taxbreak_nsys.intervals import Flags, Ints, Measure, union
 from taxbreak_nsys.launches import GRAPH_LAUNCH, KERNEL_LAUNCH
 from taxbreak_nsys.output.stack import LAYER_OF_STATE, TITLES
-from taxbreak_nsys.output.timeline import Details, details_of, device_rows, lanes
+from taxbreak_nsys.output.timeline import Details, Rows, details_of, device_rows, lanes, step_numbers
 from taxbreak_nsys.read.trace import KERNEL, PROCESS_MASK, pid, runs, tid
 from taxbreak_nsys.result import Result
 from taxbreak_nsys.words import FRAMEWORK_STATES, STATES
@@ -24,6 +24,7 @@ from taxbreak_nsys.words import FRAMEWORK_STATES, STATES
 WINDOW_NS = 10_000_000
 MOST_SAMPLES = 20_000
 """Values of one counter; longer captures are sampled at larger distances."""
+_PART = 100_000
 _KINDS = ("kernel", "copy", "set", "graph")
 _LAYERS = tuple(dict.fromkeys(LAYER_OF_STATE[state] for state in STATES))
 
@@ -41,7 +42,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Slices:
-    """Slices of one track, in order of start, properly nested; columns of one length.
+    """Slices of one track, in order of start, that do not overlap; columns of one length.
 
     `name` is a code into `names`; `texts` are further columns of codes (-1: none) with their strings, `numbers`
     further columns of integers (negative: none). `leaves` and `arrives` are arrow numbers, 0 for none.
@@ -57,6 +58,18 @@ class Slices:
     numbers: Mapping[str, Ints] = field(default_factory=dict)
     leaves: Ints | None = None
     arrives: Ints | None = None
+
+    def parts(self) -> Iterator[Slices]:
+        """Yield the slices in parts of bounded length: a writer turns them into Python objects."""
+        for low in range(0, len(self.start), _PART):
+            part = slice(low, low + _PART)
+            yield Slices(
+                self.track, self.category, self.start[part], self.end[part], self.name[part], self.names,
+                {key: (codes[part], strings) for key, (codes, strings) in self.texts.items()},
+                {key: column[part] for key, column in self.numbers.items()},
+                None if self.leaves is None else self.leaves[part],
+                None if self.arrives is None else self.arrives[part],
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,7 @@ def walk(result: Result, window: int = WINDOW_NS) -> Iterator[Event]:
     details = details_of(columns)
     arrow = _arrows(details, len(columns.launches))
     keys = iter(range(1, 2**40))
+    rows = device_rows(columns)
     processes = np.unique(np.r_[columns.instances.thread & PROCESS_MASK, columns.trace.ops.process]).tolist()
     for process in processes:
         number = pid(process)
@@ -85,7 +99,7 @@ def walk(result: Result, window: int = WINDOW_NS) -> Iterator[Event]:
         threads = np.unique(columns.instances.thread[(columns.instances.thread & PROCESS_MASK) == process])
         for thread in threads.tolist():
             yield from _thread(result, details, arrow, thread, top, keys)
-        yield from _device(columns, process, top, keys, arrow)
+        yield from _device(columns, rows, process, top, keys, arrow)
         yield from _counters(result, process, top, keys, window)
 
 
@@ -117,7 +131,7 @@ def _thread(
             track.key, "phase", instances.start[chosen], instances.end[chosen],
             instances.label[chosen], instances.labels,
             texts={"device time": (np.where(missing[held], 0, -1), (_reason(result),))},
-            numbers={"step": _numbers(columns, chosen), "wall_ns": instances.wall[chosen]},
+            numbers={"step": step_numbers(instances)[chosen], "wall_ns": instances.wall[chosen]},
         )  # fmt: skip
     low, high = np.searchsorted(intervals.thread, [thread, thread + 1])
     part = slice(int(low), int(high))
@@ -138,18 +152,6 @@ def _thread(
 def _reason(result: Result) -> str:
     reasons = [entry.taxbreak.hdbi_reason for entry in result.entries if entry.launches.unmeasured_graph]
     return f"not measured: {reasons[0]}" if reasons else ""
-
-
-def _numbers(columns: Columns, which: Ints) -> Ints:
-    """Return the number of each instance among those of its label on its thread, from 0."""
-    instances = columns.instances
-    return np.array(
-        [
-            np.sum((instances.label[:i] == instances.label[i]) & (instances.thread[:i] == instances.thread[i]))
-            for i in which.tolist()
-        ],
-        np.int64,
-    )
 
 
 def _layers(result: Result, part: slice, thread: int, group: Track, keys: Iterator[int]) -> Iterator[Event]:
@@ -177,12 +179,13 @@ def _layers(result: Result, part: slice, thread: int, group: Track, keys: Iterat
     yield Slices(track.key, "layer", start[first], end[last], layer[first], names)
 
 
-def _device(columns: Columns, process: int, top: Track, keys: Iterator[int], source: Ints) -> Iterator[Event]:
+def _device(
+    columns: Columns, rows: Rows, process: int, top: Track, keys: Iterator[int], source: Ints
+) -> Iterator[Event]:
     """Yield the device's streams of a process; an arrow comes to the first operation of each launch."""
     ops, launches = columns.trace.ops, columns.launches
     if not len(ops):
         return
-    rows = device_rows(columns)
     name = np.where(ops.kind == KERNEL, ops.name, len(ops.names) + ops.kind)
     names = (*ops.names, *_KINDS)
     arrives = np.zeros(len(ops), np.int64)

@@ -39,7 +39,7 @@ def write_figure(results: Sequence[Result], path: Path, format: str, *, per_step
             f"{len(bars)} phases are too many for a figure (at most {MOST_BARS}); choose some with --phase, --thread"
         )
     # names are names, never mathematics; text stays text, so that it can be edited and searched
-    style = {
+    style: Any = {
         "text.usetex": False,
         "svg.fonttype": "none",
         "pdf.fonttype": 42,

@@ -41,7 +41,8 @@ def write_perfetto(result: Result, path: Path, window: int = WINDOW_NS) -> None:
             if isinstance(event, Track):
                 writer.track(event)
             elif isinstance(event, Slices):
-                writer.slices(event)
+                for part in event.parts():
+                    writer.slices(part)
             else:
                 writer.samples(event)
         writer.flush()
@@ -120,7 +121,7 @@ class _Writer:
         return found
 
     def slices(self, slices: Slices) -> None:
-        """Write slices; where they nest, the end of the inner comes before that of the outer."""
+        """Write slices: a begin and an end each."""
         names = self.codes("event_names", slices.name, slices.names)
         category = self.codes("event_categories", np.zeros(1, np.int64), (slices.category,))[0]
         keys = (*slices.texts, *slices.numbers)

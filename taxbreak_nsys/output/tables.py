@@ -196,16 +196,13 @@ def _api_sum(result: Result) -> pa.Table:
 
 
 def _trace(result: Result) -> pa.Table:
-    import numpy as np
     import pyarrow as pa
+
+    from taxbreak_nsys.output.timeline import step_numbers
 
     intervals, instances = result.columns.intervals, result.columns.instances
     instance = intervals.instance
-    number = np.zeros(len(instances), np.int64)
-    for label in np.unique(instances.label):
-        for thread in np.unique(instances.thread):
-            of = (instances.label == label) & (instances.thread == thread)
-            number[of] = np.arange(int(of.sum()))
+    number = step_numbers(instances)
     label = instances.label[instance] if len(instance) else instance
     return pa.table(
         {

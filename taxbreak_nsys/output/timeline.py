@@ -10,6 +10,7 @@ import numpy as np
 from taxbreak_nsys.columns import Columns
 from taxbreak_nsys.intervals import Flags, Ints, innermost, parents, percentile
 from taxbreak_nsys.mediation import kernel_name_of
+from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.read.trace import runs, thread_slice
 from taxbreak_nsys.states import STATE
 
@@ -127,6 +128,16 @@ def device_rows(columns: Columns) -> Rows:
     for low, high in runs(process * 64 + device):
         number[low:high] = np.unique(stream[low:high], return_inverse=True)[1] + 1
     return Rows(np.asarray(row, np.int64).reshape(-1), stream, keys[3], process, device, number)
+
+
+def step_numbers(instances: Instances) -> Ints:
+    """Return the number of each instance among those of its label on its thread, from 0 in order of start."""
+    number = np.zeros(len(instances), np.int64)
+    order = np.lexsort((instances.start, instances.label, instances.thread))
+    _, of = np.unique(np.stack([instances.thread[order], instances.label[order]]), axis=1, return_inverse=True)
+    for low, high in runs(np.asarray(of, np.int64).reshape(-1)):
+        number[order[low:high]] = np.arange(high - low)
+    return number
 
 
 def stands_out(wall: Ints) -> Flags:
