@@ -10,8 +10,9 @@ import typer
 from typer.core import TyperGroup
 
 from taxbreak_nsys import __version__
-from taxbreak_nsys.commands import recipe
+from taxbreak_nsys.commands import recipe, store
 from taxbreak_nsys.commands.analyze import analyze
+from taxbreak_nsys.commands.batch import batch
 from taxbreak_nsys.commands.capture import capture
 from taxbreak_nsys.commands.diff import diff
 from taxbreak_nsys.commands.doctor import doctor
@@ -20,6 +21,7 @@ from taxbreak_nsys.commands.html import html
 from taxbreak_nsys.commands.plot import plot
 from taxbreak_nsys.commands.scrub import scrub
 from taxbreak_nsys.commands.trace import trace
+from taxbreak_nsys.commands.trend import trend
 from taxbreak_nsys.commands.whatif import whatif
 from taxbreak_nsys.errors import TaxbreakError
 
@@ -55,6 +57,9 @@ app.command()(scrub)
 app.command()(trace)
 app.command()(plot)
 app.add_typer(recipe.app, name="recipe")
+app.command()(batch)
+app.add_typer(store.app, name="store")
+app.command()(trend)
 
 
 def _show_version(value: bool) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 SCHEMA = "taxbreak/1"
 
+METHOD_VERSION = 1
+"""Raised when the same report gives other figures than before: stores analyse such reports again."""
+
 
 @dataclass(frozen=True)
 class Warning:
@@ -29,7 +32,10 @@ class Warning:
 
 @dataclass(frozen=True)
 class ReportFacts:
-    """Where the figures come from: the file, the versions, the machine, what was traced."""
+    """Where the figures come from: the file, the versions, the machine, what was traced.
+
+    `captured_utc_ns` is the start of the session in ns since 1970 (UTC).
+    """
 
     path: str
     sha256: str
@@ -38,6 +44,8 @@ class ReportFacts:
     gpu: str | None
     cpu: str | None
     driver: str | None
+    host: str | None
+    captured_utc_ns: int | None
     traced: tuple[str, ...]
     warnings: tuple[Warning, ...] = ()
 

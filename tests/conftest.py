@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -63,3 +64,30 @@ def report() -> Callable[[str], Path]:
 def analysed() -> Callable[[str], Result]:
     """The result of a report by name, analysed once a session with default options."""
     return lambda name: _analysed(find_report(name))
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server's URL, without a database; skips where it cannot be had."""
+    pytest.importorskip("psycopg", reason="PostgreSQL needs the extra: pip install 'taxbreak-nsys[postgresql]'")
+    import postgres
+
+    binaries = postgres.programs()
+    if binaries is None:
+        pytest.skip("no PostgreSQL here; install Debian's package postgresql")
+    with postgres.server(binaries) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty place for a results store, in each database in turn."""
+    if request.param == "sqlite":
+        return str(tmp_path / "store.db")
+    import psycopg
+
+    server = request.getfixturevalue("postgres_url")
+    name = f"t{uuid.uuid4().hex}"
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+    return f"{server}/{name}"

@@ -47,6 +47,12 @@ Skip = Annotated[
 TimeUnit = Annotated[
     str | None, typer.Option("--timeunit", help="nsec, usec, msec or sec, for tables.", show_default=False)
 ]
+Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")]
+StoreUrl = Annotated[
+    str,
+    typer.Option("--store", metavar="URL", envvar="TAXBREAK_STORE", help="The results store: an SQLite file, or a "
+                 "database's URL."),
+]  # fmt: skip
 Force = Annotated[bool, typer.Option("--force-overwrite", help="Replace the output file if it exists.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No notes on stderr.")]
 

@@ -35,6 +35,7 @@ def read_facts(database: Database, shown: Path) -> ReportFacts:
     traced = [_TRACED.get(kind, kind.lower()) for kind in found.get(("capture", "CAPTURE_EVENT_TYPE"), [])]
     if "SAMPLING_CALLCHAINS" in database.schema:
         traced.append("samples")
+    started = one("session", "utcEpochNs")
     gpus = list(dict.fromkeys(found.get(("gpu", "name"), [])))
     return ReportFacts(
         path=str(shown),
@@ -44,6 +45,8 @@ def read_facts(database: Database, shown: Path) -> ReportFacts:
         gpu=", ".join(gpus) or None,
         cpu=one("system", "CpuDescription"),
         driver=one("system", "NvDriverVersion"),
+        host=one("system", "Hostname"),
+        captured_utc_ns=int(started) if started else None,
         traced=tuple(sorted(set(traced))),
     )
 

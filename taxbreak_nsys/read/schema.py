@@ -69,6 +69,7 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
     "ThreadNames": ("globalTid", "nameId"),
     "TARGET_INFO_GPU": ("name", "uuid"),
     "TARGET_INFO_SYSTEM_ENV": ("name", "value"),
+    "TARGET_INFO_SESSION_START_TIME": ("utcEpochNs",),
     "TARGET_INFO_CUDA_DEVICE": ("gpuId", "cudaId", "pid"),
     "DIAGNOSTIC_EVENT": ("severity", "text"),
     "PROCESSES": ("globalPid",),

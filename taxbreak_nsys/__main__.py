@@ -1,0 +1,5 @@
+"""`python -m taxbreak_nsys`: the command line."""
+
+from taxbreak_nsys.cli import main
+
+main()

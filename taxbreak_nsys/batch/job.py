@@ -1,0 +1,91 @@
+"""What goes to a worker and what comes back: plain data that every transport can carry."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from taxbreak_nsys.analysis import Options
+
+
+@dataclass(frozen=True)
+class Job:
+    """One report to analyse: its absolute path or URL, its tags, the hashes of contents that are done already."""
+
+    path: str
+    tags: dict[str, str] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for all reports of a batch; sizes in bytes, `timeout_s` in seconds, None for no limit."""
+
+    options: Options
+    timeout_s: float | None = None
+    memory: int | None = None
+    unpacked: int | None = None
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """A report that was analysed; `result` is what `Result.to_dict()` gives."""
+
+    path: str
+    tags: dict[str, str]
+    sha256: str
+    size: int
+    result: dict[str, Any]
+    milliseconds: int
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """A report whose content is in the store already."""
+
+    path: str
+    tags: dict[str, str]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A report that could not be analysed, and why.
+
+    `kind` is `refused` (the report), `unreadable`, `changed` (while it was read), `timeout`, `memory`, `killed`,
+    or `defect` (of this program).
+    """
+
+    path: str
+    kind: str
+    message: str
+    sha256: str | None = None
+    milliseconds: int = 0
+
+
+Outcome = Analysed | Unchanged | Failed
+
+
+def options_text(options: Options) -> str:
+    """Return the choices made of the analysis as JSON, the same text for the same choices.
+
+    A file that is part of them (the null report) counts by its content.
+    """
+    from taxbreak_nsys.read.facts import sha256
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Path):
+            return sha256(value)
+        if isinstance(value, re.Pattern):
+            return value.pattern
+        if dataclasses.is_dataclass(value):
+            return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    made = {name: value for name, value in plain(options).items() if value not in (None, [], {}, False)}
+    return json.dumps(made, sort_keys=True, ensure_ascii=True, default=str)

@@ -1,0 +1,165 @@
+"""`taxbreak-nsys batch PATH…`: an archive of reports into a results store."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from taxbreak_nsys.commands import arguments
+from taxbreak_nsys.errors import TaxbreakError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from taxbreak_nsys.batch.run import Runner, Tally
+
+_BRIEF = ("Phase", "TID", "Wall Med (ns)", "HDBI", "Target")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(?:i?B)?")
+_FACTOR = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def batch(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="Reports, folders, globs, URLs; - reads a list from standard input. "
+                       ".sqlite and .nsys-rep, also as .zst, .gz, .xz.", show_default=False),
+    ],
+    store: arguments.StoreUrl = "taxbreak.db",
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="Reports at a time; one a core without it.", show_default=False)
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="The most time for one report.")
+    ] = 1800,
+    memory: Annotated[
+        str | None, typer.Option("--memory", metavar="SIZE", help="The most memory for one report, as 4G; without it "
+                                 "this machine's divided by --jobs.", show_default=False)
+    ] = None,
+    unpack_limit: Annotated[
+        str, typer.Option("--unpack-limit", metavar="SIZE", help="The most that a compressed report may unpack to.")
+    ] = "64G",
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="A tag for every report; repeatable.")
+    ] = None,
+    tag_from: Annotated[
+        list[str] | None, typer.Option("--tag-from", metavar="REGEX", help="Tags from the path: the regex's named "
+                                       "groups, as (?P<model>[^/]+)/(?P<date>\\d{8}); repeatable.")
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option("-f", "--format", help="Show the reports' phases: table, csv, json or parquet.")
+    ] = None,
+    output: arguments.Output = None,
+    phase: arguments.Phases = None,
+    t_sys: arguments.TSys = None,
+    null_report: arguments.NullReport = None,
+    evidence: arguments.Evidence = None,
+    skip: arguments.Skip = 0,
+    force_overwrite: arguments.Force = False,
+    quiet: arguments.Quiet = False,
+) -> None:  # fmt: skip
+    """Analyse many reports, each in a process of its own, into a results store.
+
+    Run again it does only what is new or changed, and tries again what failed. The exit code is 1 where a report
+    failed; the others are stored.
+
+    Example: taxbreak-nsys batch nightly/ --store team.db --tag-from '(?P<model>[^/]+)/(?P<date>\\d{8})'
+    """
+    from taxbreak_nsys.batch.find import find
+    from taxbreak_nsys.batch.job import Settings
+    from taxbreak_nsys.batch.run import run
+    from taxbreak_nsys.batch.tags import TagRules
+    from taxbreak_nsys.output.listing import check_format, put_rows
+    from taxbreak_nsys.output.progress import progress
+    from taxbreak_nsys.store.opening import open_store
+    from taxbreak_nsys.store.reading import phases_of
+
+    if format is None and output is not None:
+        raise TaxbreakError("-o needs -f table, csv, json or parquet")
+    if format is not None:
+        check_format(format, output, force_overwrite)
+    rules = TagRules.parse(tag or (), tag_from or ())
+    options = arguments.options_of(
+        phases=phase, start=None, end=None, process=None, thread=None, t_sys=t_sys,
+        null_report=null_report and null_report.absolute(), evidence=evidence, skip=skip,
+    )  # fmt: skip
+    workers = jobs or len(os.sched_getaffinity(0))
+    limit = parse_size(memory, "--memory") if memory else None if scheduler else _physical_memory() // workers
+    settings = Settings(options, timeout, limit, parse_size(unpack_limit, "--unpack-limit"))
+    found = find(paths, sys.stdin)
+    if not quiet and found.twins:
+        print(f"{found.twins} .nsys-rep left out: their .sqlite lies beside them", file=sys.stderr)
+
+    with open_store(store, write=True) as opened:
+        total = len(found.paths) + len(found.unreadable)
+        tally = None
+        try:
+            with progress(total, "reports", quiet=quiet) as show:
+
+                def each(now: Tally) -> None:
+                    nonlocal tally
+                    tally = now
+                    show(now.done, len(now.failed))
+
+                tally = run(opened, found, rules, settings, _runner(scheduler, workers), each)
+        except KeyboardInterrupt:
+            done = tally.done if tally else 0
+            print(f"stopped; {done} of {total} reports are done, the same command goes on from there", file=sys.stderr)
+            raise
+        _say(tally, opened.shown, quiet)
+        if format is not None:
+            rows = phases_of(opened, found.paths)
+            if format == "table":
+                rows = _shortened(rows)
+            brief = ["Report", *(n for n in rows.column_names if n.startswith("tag ")), *_BRIEF]
+            put_rows(rows, format, output, force=force_overwrite, quiet=quiet, brief=brief)
+    if tally.failed:
+        raise typer.Exit(1)
+
+
+def _runner(scheduler: str | None, workers: int) -> Runner:
+    if scheduler is not None:
+        from taxbreak_nsys.batch.cluster import outcomes
+
+        return lambda jobs, settings: outcomes(jobs, settings, scheduler)
+    from taxbreak_nsys.batch.pool import local_outcomes
+
+    return lambda jobs, settings: local_outcomes(jobs, settings, workers)
+
+
+def _say(tally: Tally, store: str, quiet: bool) -> None:
+    for failed in tally.failed:
+        print(f"taxbreak-nsys: {failed.message}", file=sys.stderr)
+    if not quiet:
+        print(
+            f"{tally.analysed} analysed, {tally.unchanged} unchanged, {len(tally.failed)} failed; the store is {store}",
+            file=sys.stderr,
+        )
+
+
+def _shortened(rows: pa.Table) -> pa.Table:
+    """Leave out the folder that all reports lie in: a terminal has no room for it."""
+    import pyarrow as pa
+
+    names = rows.column("Report").to_pylist()
+    common = os.path.commonprefix(names).rpartition("/")[0]  # noqa: RUF071 (URLs too, and cut at a folder)
+    short = [name.removeprefix(f"{common}/") for name in names] if common else names
+    return rows.set_column(rows.column_names.index("Report"), "Report", pa.array(short, pa.string()))
+
+
+def parse_size(text: str, option: str) -> int:
+    """Return bytes from `512M` or `4G` (powers of 1024); raises TaxbreakError naming the option."""
+    match = _SIZE.fullmatch(text.strip())
+    if not match or not float(match[1]):
+        raise TaxbreakError(f"{option} {text!r}: not a size; write 512M or 4G")
+    return int(float(match[1]) * _FACTOR[match[2].upper()])
+
+
+def _physical_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

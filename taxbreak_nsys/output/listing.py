@@ -1,0 +1,128 @@
+"""Any table of rows in the formats that nsys users know: for the terminal, CSV, JSON, Parquet."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taxbreak_nsys.errors import TaxbreakError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMATS = ("table", "csv", "json", "parquet")
+MOST_ROWS = 50
+
+
+def check_format(format: str, output: Path | None, force: bool) -> None:
+    """Raise TaxbreakError where a format is none, or has no place to go; before the work, not after it."""
+    from taxbreak_nsys.output.files import check_target
+
+    if format not in FORMATS:
+        raise TaxbreakError(f"--format {format!r}: not one of {', '.join(FORMATS)}")
+    if format == "parquet" and output is None:
+        raise TaxbreakError("-f parquet needs -o FILE")
+    if output is not None:
+        check_target(output, force)
+
+
+def put_rows(
+    table: pa.Table, format: str, output: Path | None, *, force: bool, quiet: bool, brief: Sequence[str] | None = None
+) -> None:
+    """Write a table to a file or standard output.
+
+    The terminal's view shows the first rows alone, of the columns `brief` where they are given.
+    """
+    from taxbreak_nsys.output.files import write_whole
+
+    if format == "parquet":
+        import pyarrow.parquet
+
+        assert output is not None
+        write_whole(output, lambda path: pyarrow.parquet.write_table(table, path), force=force)
+    else:
+        if format == "table" and brief is not None:
+            table = table.select([name for name in table.column_names if name in brief])
+        shown = {"csv": _csv, "json": _json, "table": _text}[format](table)
+        if output is None:
+            sys.stdout.write(shown)
+            return
+        write_whole(output, lambda path: path.write_text(shown, encoding="utf-8"), force=force)
+    if not quiet:
+        print(f"wrote {output}", file=sys.stderr)
+
+
+def table_of_rows(names: Sequence[str], rows: Sequence[Sequence[Any] | Mapping[str, Any]]) -> pa.Table:
+    """Return rows as columns of one type each: what fits no common type becomes text."""
+    import pyarrow as pa
+
+    columns = []
+    for index, name in enumerate(names):
+        cells = [row[name] if isinstance(row, Mapping) else row[index] for row in rows]
+        try:
+            columns.append(pa.array(cells))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+            columns.append(pa.array([None if cell is None else str(cell) for cell in cells], pa.string()))
+    return pa.Table.from_arrays(columns, names=list(names))
+
+
+def _csv(table: pa.Table) -> str:
+    import pyarrow as pa
+    import pyarrow.csv
+
+    for index, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type) or pa.types.is_null(field.type):
+            # a tag map, a list, or nothing at all
+            texts = [None if cell is None else _plain(cell) for cell in table.column(index).to_pylist()]
+            table = table.set_column(index, field.name, pa.array(texts, pa.string()))
+    buffer = io.BytesIO()
+    pyarrow.csv.write_csv(table, buffer)
+    return buffer.getvalue().decode()
+
+
+def _json(table: pa.Table) -> str:
+    return json.dumps(table.to_pylist(), ensure_ascii=False, indent=1, default=str) + "\n"
+
+
+def _plain(cell: Any) -> str:
+    return cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False, default=str)
+
+
+def _text(table: pa.Table) -> str:
+    import pyarrow as pa
+    from rich.table import Table
+
+    from taxbreak_nsys.output.rows import text_of
+    from taxbreak_nsys.output.text import clean, console_of
+
+    view = console_of()
+    grid = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    for field in table.schema:
+        number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        grid.add_column(
+            clean(field.name.removesuffix(" (ns)")), justify="right" if number else "left", no_wrap=number,
+            overflow="fold",
+        )  # fmt: skip
+    for row in table.slice(0, MOST_ROWS).to_pylist():
+        grid.add_row(*(_cell(name, value) for name, value in row.items()))
+    view.print(grid)
+    if len(table) > MOST_ROWS:
+        view.print(f"{len(table) - MOST_ROWS} more rows; -f csv or -f parquet has them all")
+    return text_of(view)
+
+
+def _cell(name: str, value: Any) -> str:
+    from taxbreak_nsys.output.text import clean
+    from taxbreak_nsys.output.units import show_time
+
+    if value is None:
+        return "-"
+    if name.endswith("(ns)") and isinstance(value, int):
+        return show_time(value)
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.1f}"
+    return clean(_plain(value) if isinstance(value, (list, dict)) else str(value))

@@ -1,0 +1,35 @@
+"""How far a long run is, on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress(total: int, what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar with rate and time left while standard error is a terminal; nothing else writes there then.
+
+    Yields the function that takes how many are done and how many of those failed.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, failed: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+        TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}", style="red"),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total, rate="", note="")
+
+        def show(done: int, failed: int) -> None:
+            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+            bar.update(
+                task, completed=done, rate=f"{speed:.1f}/s" if speed else "", note=f"{failed} failed" if failed else ""
+            )
+
+        yield show

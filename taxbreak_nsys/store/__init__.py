@@ -1,0 +1,1 @@
+"""The results store: a database of many reports' results, SQLite or PostgreSQL, through SQLAlchemy."""

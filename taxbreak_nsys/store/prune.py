@@ -1,0 +1,74 @@
+"""Thinning a store out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Delete, delete, func, select
+
+from taxbreak_nsys.batch.fetch import is_url
+from taxbreak_nsys.store.models import failures, reports
+from taxbreak_nsys.store.opening import Store, errors_of
+from taxbreak_nsys.store.reading import where_tags
+
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which reports go: those for which all that is given holds.
+
+    `older_than` is the age of the capture, or where a report does not say when, of the analysis. `gone` are those
+    whose file is no longer there (files of this machine; URLs are not asked). `failures` adds all failures.
+    """
+
+    older_than: timedelta | None = None
+    tags: Mapping[str, str] | None = None
+    gone: bool = False
+    failures: bool = False
+
+    @property
+    def reports(self) -> bool:
+        """Whether reports are asked for, not failures alone."""
+        return self.older_than is not None or bool(self.tags) or self.gone
+
+
+def prune(store: Store, selection: Selection, *, dry: bool) -> tuple[int, int]:
+    """Delete reports with all that hangs on them, and failures; returns how many of each. `dry` deletes nothing."""
+    with store.begin() as connection:
+        wanted = select(reports.c.id, reports.c.path)
+        if selection.older_than is not None:
+            oldest = datetime.now(UTC).replace(tzinfo=None) - selection.older_than
+            wanted = wanted.where(func.coalesce(reports.c.captured_at, reports.c.analysed_at) < oldest)
+        if selection.tags:
+            wanted = wanted.where(where_tags(dict(selection.tags)))
+        found = connection.execute(wanted).all() if selection.reports else []
+        ids = [id for id, path in found if not selection.gone or not (is_url(path) or os.path.exists(path))]
+        failed = 0
+        if selection.failures:
+            failed = connection.execute(select(func.count()).select_from(failures)).scalar_one()
+        if not dry:
+            for start in range(0, len(ids), _AT_ONCE):
+                connection.execute(_of(ids[start : start + _AT_ONCE]))
+            if selection.failures:
+                connection.execute(delete(failures))
+    if not dry and ids and store.engine.dialect.name == "sqlite":
+        _give_back(store)
+    return len(ids), failed
+
+
+def _of(ids: list[int]) -> Delete:
+    return delete(reports).where(reports.c.id.in_(ids))
+
+
+def _give_back(store: Store) -> None:
+    """Let the file shrink; PostgreSQL does that by itself."""
+    with errors_of(store.shown):
+        raw = store.engine.raw_connection()
+        try:
+            raw.cursor().execute("VACUUM")
+        finally:
+            raw.close()

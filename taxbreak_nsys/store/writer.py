@@ -1,0 +1,210 @@
+"""Writing to the store: a report is one transaction, whole or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from taxbreak_nsys import __version__
+from taxbreak_nsys.batch.job import Analysed, Failed
+from taxbreak_nsys.result import METHOD_VERSION
+from taxbreak_nsys.store import models
+from taxbreak_nsys.store.opening import Store, errors_of
+
+Row = dict[str, Any]
+_TRIES = 5
+
+
+def clean(text: str) -> str:
+    """Return text as every database takes it: no NUL and no half of a surrogate pair."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+def known_content(store: Store, options: str) -> dict[str, frozenset[str]]:
+    """Return for each path the hashes of the contents that this program has analysed with these options."""
+    found: dict[str, set[str]] = {}
+    wanted = select(models.reports.c.path, models.reports.c.sha256).where(
+        models.reports.c.tool_version == __version__,
+        models.reports.c.method_version == METHOD_VERSION,
+        models.reports.c.options == options,
+    )
+    with store.begin() as connection:
+        for path, sha256 in connection.execute(wanted):
+            found.setdefault(path, set()).add(sha256)
+    return {path: frozenset(hashes) for path, hashes in found.items()}
+
+
+def write_analysed(store: Store, done: Analysed, options: str) -> None:
+    """Store a report's result in one transaction, in place of what was stored of the same capture at its path."""
+
+    def write(connection: Connection) -> None:
+        report = _report_row(done, options)
+        connection.execute(
+            delete(models.reports).where(
+                models.reports.c.path == report["path"], models.reports.c.capture == report["capture"]
+            )
+        )
+        connection.execute(delete(models.failures).where(models.failures.c.path == report["path"]))
+        report_id = connection.execute(
+            insert(models.reports).values(report).returning(models.reports.c.id)
+        ).scalar_one()
+        _put_tags(connection, report_id, done.tags)
+        _put(connection, models.warnings, ({"report_id": report_id} | w for w in done.result["report"]["warnings"]))
+        _put_phases(connection, report_id, done.result)
+
+    _in_transaction(store, write)
+
+
+def write_tags(store: Store, path: str, sha256: str, tags: Mapping[str, str]) -> None:
+    """Give the stored reports of a path and content these tags, and leave their others."""
+    wanted = select(models.reports.c.id).where(models.reports.c.path == clean(path), models.reports.c.sha256 == sha256)
+
+    def write(connection: Connection) -> None:
+        for report_id in connection.execute(wanted).scalars().all():
+            held = select(models.tags.c.key, models.tags.c.value).where(models.tags.c.report_id == report_id)
+            present = {key: value for key, value in connection.execute(held)}
+            changed = {key: value for key, value in tags.items() if present.get(key) != value}
+            if changed:
+                connection.execute(
+                    delete(models.tags).where(models.tags.c.report_id == report_id, models.tags.c.key.in_(changed))
+                )
+                _put_tags(connection, report_id, changed)
+
+    if tags:
+        _in_transaction(store, write)
+
+
+def write_failed(store: Store, failed: Failed) -> None:
+    """Store why a report could not be analysed, in place of the last such row of its path."""
+    row = {
+        "path": clean(failed.path),
+        "kind": failed.kind,
+        "message": clean(failed.message),
+        "sha256": failed.sha256,
+        "tool_version": __version__,
+        "failed_at": _now(),
+        "analysis_ms": failed.milliseconds,
+    }
+
+    def write(connection: Connection) -> None:
+        connection.execute(delete(models.failures).where(models.failures.c.path == row["path"]))
+        connection.execute(insert(models.failures).values(row))
+
+    _in_transaction(store, write)
+
+
+def _in_transaction(store: Store, write: Callable[[Connection], None]) -> None:
+    """Run `write` in a transaction, again where another batch has written the same report in between."""
+    with errors_of(store.shown):
+        for attempt in range(_TRIES):
+            try:
+                with store.engine.begin() as connection:
+                    write(connection)
+                return
+            except IntegrityError:
+                if attempt == _TRIES - 1:
+                    raise
+                time.sleep(0.05 * (attempt + 1))
+
+
+def _put(connection: Connection, table: Any, rows: Iterable[Row]) -> None:
+    held = [{key: clean(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
+    if held:
+        connection.execute(insert(table), held)
+
+
+def _put_tags(connection: Connection, report_id: int, tags: Mapping[str, str]) -> None:
+    _put(connection, models.tags, ({"report_id": report_id, "key": k, "value": v} for k, v in tags.items()))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+
+
+def _moment(utc_ns: int | None) -> datetime | None:
+    if utc_ns is None:
+        return None
+    try:
+        return datetime.fromtimestamp(utc_ns // 10**9, UTC).replace(tzinfo=None)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _report_row(done: Analysed, options: str) -> Row:
+    result, facts = done.result, done.result["report"]
+    captured = facts["captured_utc_ns"]
+    text = {name: facts[name] for name in ("nsys_version", "schema_version", "gpu", "cpu", "driver", "host")}
+    row = text | {
+        "path": done.path,
+        "capture": "" if captured is None else str(captured),
+        "sha256": done.sha256,
+        "size_bytes": done.size,
+        "tool_version": result["tool_version"],
+        "method_version": METHOD_VERSION,
+        "options": options,
+        "analysed_at": _now(),
+        "analysis_ms": done.milliseconds,
+        "captured_at": _moment(captured),
+        "traced": ",".join(facts["traced"]),
+        "t_sys_ns": result["t_sys_ns"],
+        "t_sys_source": result["t_sys_source"],
+        "outside_kernels": result["outside"]["kernels"],
+        "outside_share": result["outside"]["share"],
+    }
+    return {key: clean(value) if isinstance(value, str) else value for key, value in row.items()}
+
+
+def _put_phases(connection: Connection, report_id: int, result: Mapping[str, Any]) -> None:
+    entries = result["phases"]
+    threads: dict[str, int] = {}
+    for entry in entries:
+        threads[entry["phase"]] = threads.get(entry["phase"], 0) + 1
+    rows = [_phase_row(entry, threads[entry["phase"]] == 1) | {"report_id": report_id} for entry in entries]
+    cleaned = [{key: clean(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
+    if not cleaned:
+        return
+    numbered = insert(models.phases).returning(models.phases.c.id, sort_by_parameter_order=True)
+    ids = list(connection.execute(numbered, cleaned).scalars())
+    _put(connection, models.states, (row for i, entry in zip(ids, entries, strict=True) for row in _states(i, entry)))
+    phase_id = {(e["phase"], e["process"], e["thread"]): i for i, e in zip(ids, entries, strict=True)}
+    columns = {column.name for column in models.kernels.columns}
+    _put(
+        connection,
+        models.kernels,
+        (
+            {"phase_id": phase_id[row["phase"], row["process"], row["thread"]]}
+            | {key: value for key, value in row.items() if key in columns}
+            for row in result["kernels"]
+        ),
+    )
+
+
+def _phase_row(entry: Mapping[str, Any], only: bool) -> Row:
+    interval = entry["taxbreak"]["library_interval_ns"] or (None, None)
+    direct = ("phase", "process", "thread", "instances", "wall_ns", "wall_median_ns", "kernels")
+    return (
+        {name: entry[name] for name in direct}
+        | {"whole_label": only or entry["thread"] is None}
+        | {f"launches_{kind}": entry["launches"][kind] for kind in ("kernel", "graph", "memory", "unmeasured_graph")}
+        | {f"device_{name}": entry["device"][name] for name in ("active_ns", "kernel_sum_ns", "idle_ns")}
+        | {name: value for name, value in entry["taxbreak"].items() if name in models.phases.columns}
+        | {"library_low_ns": interval[0], "library_high_ns": interval[1]}
+        | {f"verdict_{name}": entry["verdict"][name] for name in ("target", "exposed_share", "why")}
+    )
+
+
+def _states(phase_id: int, entry: Mapping[str, Any]) -> Iterable[Row]:
+    exposed = entry["exposed_ns"] or {}
+    for state, ns in entry["states_ns"].items():
+        yield {
+            "phase_id": phase_id,
+            "state": state,
+            "total_ns": ns,
+            "exposed_ns": exposed.get(state),
+            "in_os_ns": entry["in_os_ns"].get(state),
+        }
