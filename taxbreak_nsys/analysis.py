@@ -26,10 +26,13 @@ from taxbreak_nsys.launches import (
 )
 from taxbreak_nsys.layers import EVIDENCES, PhaseSums, split
 from taxbreak_nsys.mediation import find_operators, mediate
-from taxbreak_nsys.phases import Instances, PhaseRule, find_instances
+from taxbreak_nsys.phases import Choice, Instances, PhaseRule, find_instances
+from taxbreak_nsys.phases.counts import source_of, step_counts
+from taxbreak_nsys.phases.engines import load_engines
 from taxbreak_nsys.read.facts import read_facts, sha256
 from taxbreak_nsys.read.load import read_trace
 from taxbreak_nsys.read.nsys_rep import open_report
+from taxbreak_nsys.read.op_shapes import OpShapes, read_op_shapes
 from taxbreak_nsys.read.trace import KERNEL, PROCESS_MASK, Trace, pid, tid
 from taxbreak_nsys.replay.savings import with_savings
 from taxbreak_nsys.result import DeviceTime, LaunchCounts, Outside, Phase, ReportFacts, Result
@@ -43,7 +46,9 @@ class Options:
     """What a user can choose of an analysis.
 
     `window` is (start, end) in ns of the session; `process` and `thread` are the ids that nsys shows; `t_sys_ns`
-    or `null_report` give the floor of the launch path; `evidence` forces one of `layers.EVIDENCES`.
+    or `null_report` give the floor of the launch path; `evidence` forces one of `layers.EVIDENCES`. `phases` is
+    one of `phases.SOURCES`, `engine` the name of the engine whose marks are meant, `phase_rules` a file of more
+    engines; `by_batch` splits phases by the number of requests.
     """
 
     rules: tuple[PhaseRule, ...] = ()
@@ -55,6 +60,10 @@ class Options:
     evidence: str | None = None
     skip: int = 0
     """Leave out the first so many instances of each phase and thread, where it has more."""
+    phases: str = "best"
+    engine: str | None = None
+    phase_rules: Path | None = None
+    by_batch: bool = False
 
 
 def analyze(report: str | Path, options: Options | None = None) -> Result:
@@ -77,11 +86,25 @@ def analyze(report: str | Path, options: Options | None = None) -> Result:
             "part that uses the GPU"
         )
     limits.check_threads(launches, path)
-    instances = _selected(find_instances(trace, launches, options.rules, options.window), options, path)
+    found = find_instances(trace, launches, _choice(options), lambda: _shapes(path, trace))
+    instances = _selected(found, options, path)
     limits.check_entries(instances, path)
     t_sys = _t_sys(launches, options)
     limits.check_t_sys(t_sys, launches, path)
     return summarise(facts, measure(trace, launches, instances), t_sys, options)
+
+
+def _shapes(path: Path, trace: Trace) -> OpShapes:
+    """Read what only phases found in the launches need."""
+    with open_report(path) as database:
+        return read_op_shapes(database, trace.ops)
+
+
+def _choice(options: Options) -> Choice:
+    return Choice(
+        options.rules, options.window, options.phases, options.engine, load_engines(options.phase_rules),
+        options.by_batch,
+    )  # fmt: skip
 
 
 def _selected(instances: Instances, options: Options, path: Path) -> Instances:
@@ -98,17 +121,7 @@ def _selected(instances: Instances, options: Options, path: Path) -> Instances:
             f"threads (process/thread) are: {', '.join(threads) or 'none in that time'}"
         )
     keep &= _after(instances, options.skip)
-    if keep.all():
-        return instances
-    position = np.cumsum(keep) - 1
-    held = keep[instances.piece_instance]
-    return replace(
-        instances,
-        start=instances.start[keep], end=instances.end[keep], thread=instances.thread[keep],
-        label=instances.label[keep],
-        piece_start=instances.piece_start[held], piece_end=instances.piece_end[held],
-        piece_instance=position[instances.piece_instance[held]],
-    )  # fmt: skip
+    return instances.keep(keep)
 
 
 def _after(instances: Instances, skip: int) -> Flags:
@@ -218,6 +231,14 @@ def _entry(
     sums = PhaseSums(states, counts, device, int(steps.over_base[which].sum()))
     wall = int(steps.wall[which].sum())
     layers = split(sums, evidence, t_sys.ns)
+    figures = {
+        "wall": wall,
+        "delta_ft": layers.delta_ft_ns,
+        "delta_ct": layers.delta_ct_ns,
+        "delta_kt": layers.delta_kt_ns,
+        "t_orchestration": layers.t_orchestration_ns,
+        "t_device_active": layers.t_device_active_ns,
+    }
     return Phase(
         phase=label,
         process=None if thread is None else pid(thread),
@@ -234,6 +255,8 @@ def _entry(
         taxbreak=layers,
         corrected=None,
         verdict=judge(exposed, states, layers, wall),
+        phase_source=source_of(columns.instances, which),
+        steps=step_counts(columns.instances, which, figures),
     )
 
 

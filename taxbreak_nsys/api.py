@@ -8,7 +8,8 @@ from pathlib import Path
 
 from taxbreak_nsys.analysis import Options
 from taxbreak_nsys.analysis import analyze as _analyze
-from taxbreak_nsys.phases import PhaseRule
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.phases import SOURCES, PhaseRule
 from taxbreak_nsys.result import Result
 
 
@@ -23,11 +24,18 @@ def analyze(
     null_report: str | PathLike[str] | None = None,
     evidence: str | None = None,
     skip: int = 0,
+    phase_source: str = "best",
+    engine: str | None = None,
+    phase_rules: str | PathLike[str] | None = None,
+    by_batch: bool = False,
 ) -> Result:
     """Analyse an Nsight Systems report.
 
     `report` is a `.sqlite` export or a `.nsys-rep`. `phases` maps labels to regular expressions over NVTX
-    range texts; without it the outermost ranges are the phases. `window_ns` keeps the instances inside
+    range texts; without it the phases are the marks of a known serving engine, or else the outermost ranges, or
+    else steps found in the launches. `phase_source` narrows that: `marks`, `auto` (the launches) or `all` (a
+    thread is one phase); `engine` names the engine, `phase_rules` is a TOML file of more engines, `by_batch`
+    splits phases by the number of requests. `window_ns` keeps the instances inside
     (start, end) in ns of the session, `process` and `thread` those of one process or thread id. `t_sys_ns`
     or `null_report` give the floor of the launch path; `evidence` forces `ranges`, `subtractive` or `none`.
     `skip` leaves out the first instances of each phase and thread that has more.
@@ -37,9 +45,12 @@ def analyze(
     report or a choice is no use.
     """
     rules = tuple(PhaseRule.parse(f"{label}={regex}") for label, regex in (phases or {}).items())
+    if phase_source not in SOURCES:
+        raise TaxbreakError(f"phase_source {phase_source!r}: not one of {', '.join(SOURCES)}")
     return _analyze(
         Path(report),
         Options(
-            rules, window_ns, process, thread, t_sys_ns, Path(null_report) if null_report else None, evidence, skip
+            rules, window_ns, process, thread, t_sys_ns, Path(null_report) if null_report else None, evidence, skip,
+            phase_source, engine, Path(phase_rules) if phase_rules else None, by_batch,
         ),
-    )
+    )  # fmt: skip

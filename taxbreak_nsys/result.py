@@ -102,6 +102,39 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class PhaseSource:
+    """What divided the report into phases.
+
+    `kind` is `rule` (--phase), `engine` (the marks of a serving engine, whose `name` it is), `marks` (the
+    outermost NVTX ranges), `auto` (steps found in the launches; `confidence` from 0 to 1) or `all` (nothing:
+    a thread is one phase). `evidence` says in words what it rests on.
+    """
+
+    kind: str
+    name: str | None = None
+    confidence: float | None = None
+    evidence: str | None = None
+
+
+@dataclass(frozen=True)
+class StepCounts:
+    """Requests and tokens of a phase's steps, added up over its instances; null where the marks do not say.
+
+    A request counts once in each step that works on it. `per_request_ns` and `per_token_ns` hold the wall
+    time, the layers and the device time of the phase divided by them, rounded down.
+    """
+
+    requests: int | None
+    tokens: int | None
+    context_requests: int | None
+    context_tokens: int | None
+    generation_requests: int | None
+    generation_tokens: int | None
+    per_request_ns: dict[str, int | None] | None
+    per_token_ns: dict[str, int | None] | None
+
+
+@dataclass(frozen=True)
 class Phase:
     """One entry: a phase label on one thread, or (process and thread null) on all threads that share it."""
 
@@ -120,6 +153,8 @@ class Phase:
     taxbreak: Layers
     corrected: dict[str, Any] | None
     verdict: Verdict
+    phase_source: PhaseSource
+    steps: StepCounts | None
 
     @property
     def combined(self) -> bool:

@@ -30,6 +30,11 @@ def analyze(
         str | None, typer.Option("--timeunit", help="nsec, usec, msec or sec, for table and csv.", show_default=False)
     ] = None,
     phase: arguments.Phases = None,
+    phases: arguments.PhaseSources = None,
+    ignore_marks: arguments.IgnoreMarks = False,
+    engine: arguments.Engine = None,
+    phase_rules: arguments.PhaseRules = None,
+    by: arguments.By = None,
     start: arguments.Start = None,
     end: arguments.End = None,
     process: arguments.Process = None,
@@ -58,7 +63,10 @@ def analyze(
     if format == "parquet" and output is None:
         raise TaxbreakError("-f parquet needs -o FILE")
     targets = _targets(output, names, force_overwrite)
-    options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
+    options = arguments.options_of(
+        phase, start, end, process, thread, t_sys, null_report, evidence, skip,
+        phases, ignore_marks, engine, phase_rules, by,
+    )  # fmt: skip
 
     results: list[Result] = []
     failed = False

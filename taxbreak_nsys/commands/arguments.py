@@ -53,6 +53,26 @@ StoreUrl = Annotated[
     typer.Option("--store", metavar="URL", envvar="TAXBREAK_STORE", help="The results store: an SQLite file, or a "
                  "database's URL."),
 ]  # fmt: skip
+PhaseSources = Annotated[
+    str | None,
+    typer.Option(
+        "--phases", metavar="SOURCE", show_default=False,
+        help="Where phases come from: marks (NVTX ranges), auto (steps found in the launches), all (none).",
+    ),
+]  # fmt: skip
+IgnoreMarks = Annotated[bool, typer.Option("--ignore-marks", help="Short for --phases auto.")]
+Engine = Annotated[
+    str | None,
+    typer.Option("--engine", metavar="NAME", help="The serving engine whose marks are the phases.", show_default=False),
+]
+PhaseRules = Annotated[
+    Path | None,
+    typer.Option("--phase-rules", metavar="FILE", help="More engines' marks (TOML).", show_default=False),
+]
+By = Annotated[
+    str | None,
+    typer.Option("--by", metavar="WHAT", help="batch: a phase for each number of requests.", show_default=False),
+]
 Force = Annotated[bool, typer.Option("--force-overwrite", help="Replace the output file if it exists.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No notes on stderr.")]
 
@@ -97,11 +117,16 @@ def options_of(
     null_report: Path | None,
     evidence: str | None,
     skip: int = 0,
+    source: str | None = None,
+    ignore_marks: bool = False,
+    engine: str | None = None,
+    phase_rules: Path | None = None,
+    by: str | None = None,
 ) -> Options:
     """Return the options of the analysis; raises TaxbreakError where a text cannot be read."""
     from taxbreak_nsys.analysis import Options
     from taxbreak_nsys.layers import EVIDENCES
-    from taxbreak_nsys.phases import PhaseRule
+    from taxbreak_nsys.phases import SOURCES, PhaseRule
 
     window = None
     if start is not None or end is not None:
@@ -119,4 +144,18 @@ def options_of(
     if evidence is not None and evidence not in EVIDENCES:
         raise TaxbreakError(f"--evidence {evidence!r}: not one of {', '.join(EVIDENCES)}")
     rules = tuple(PhaseRule.parse(text) for text in phases or ())
-    return Options(rules, window, process, thread, floor, null_report, evidence, skip)
+    if source is not None and source not in SOURCES:
+        raise TaxbreakError(f"--phases {source!r}: not one of {', '.join(SOURCES)}")
+    if ignore_marks and (source or "auto") != "auto":
+        raise TaxbreakError(f"--ignore-marks means --phases auto; leave out --phases {source}")
+    source = "auto" if ignore_marks else source or "best"
+    if rules and (source != "best" or engine):
+        raise TaxbreakError("--phase says which ranges are the phases; leave out --phases, --ignore-marks, --engine")
+    if engine is not None and source in ("auto", "all"):
+        raise TaxbreakError(f"--engine {engine} needs the marks that --phases {source} leaves out")
+    if by not in (None, "batch"):
+        raise TaxbreakError(f"--by {by!r}: the one choice is batch")
+    return Options(
+        rules, window, process, thread, floor, null_report, evidence, skip,
+        phases=source, engine=engine, phase_rules=phase_rules, by_batch=by == "batch",
+    )  # fmt: skip

@@ -1,0 +1,154 @@
+"""Phases where nobody marked them: steps found in the launches of a thread, and named by their kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from taxbreak_nsys import words
+from taxbreak_nsys.intervals import Ints, percentile
+from taxbreak_nsys.launches import GRAPH_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH, Launches
+from taxbreak_nsys.phases.instances import Found
+from taxbreak_nsys.phases.naming import Kind, is_attention, name_kinds
+from taxbreak_nsys.phases.periods import Launched, Periods, find_periods
+from taxbreak_nsys.read.op_shapes import OpShapes
+from taxbreak_nsys.read.trace import KERNEL, Trace, thread_slice
+from taxbreak_nsys.result import PhaseSource
+
+MIN_CONFIDENCE = 0.6
+"""Below this, what was found is not used: the thread is one phase."""
+
+MOST_IDLE = 0.5
+"""A step begins where the one before it ended, unless that is further away than this share of its length."""
+
+
+def by_launches(
+    trace: Trace, launches: Launches, threads: Sequence[int], shapes: Callable[[], OpShapes]
+) -> tuple[list[Found], dict[int, str]]:
+    """Return the steps of each thread that repeats some, and for each other thread why it has none."""
+    found: list[Found] = []
+    why: dict[int, str] = {}
+    if not threads:
+        return found, why
+    read = shapes()
+    lead = _first_op(launches)
+    for thread in threads:
+        mine = thread_slice(launches.thread, thread)
+        launched = _launched(trace, launches, mine, lead[mine], read)
+        periods = find_periods(launched)
+        if periods is None:
+            why[thread] = "no steps that repeat were found in its launches"
+        elif periods.confidence < MIN_CONFIDENCE:
+            why[thread] = f"the steps found in its launches have a confidence of {periods.confidence:.2f} only"
+        else:
+            found.append(_found(trace, launches, mine, thread, launched, periods, read))
+    return found, why
+
+
+def _first_op(launches: Launches) -> Ints:
+    """Return for each launch one of its device operations, the first in the report's order; -1 without any."""
+    first = np.full(len(launches), -1, np.int64)
+    joined = np.flatnonzero(launches.of_op >= 0)[::-1]
+    first[launches.of_op[joined]] = joined
+    return first
+
+
+def _launched(trace: Trace, launches: Launches, mine: slice, lead: Ints, shapes: OpShapes) -> Launched:
+    ops, names = trace.ops, len(trace.ops.names)
+    held = lead >= 0
+    op = np.maximum(lead, 0)
+    kind = launches.kind[mine]
+    graph, hidden = np.isin(kind, (GRAPH_LAUNCH, UNMEASURED_GRAPH)), kind == UNMEASURED_GRAPH
+    memory = kind == MEMORY_LAUNCH
+    to_host = memory & held & shapes.to_host[op]
+    token = np.where(held, ops.name[op], 0)
+    token[memory] = names + ops.kind[op[memory]] * 2 + to_host[memory]
+    # a graph is told by its first kernel and how many it has
+    token[graph] = names + 16 + ops.name[op[graph]] + names * launches.kernels[mine][graph]
+    token[hidden] = names + 15
+    # sizes a power of two apart are different steps; a few blocks more, as with a growing cache, are not
+    size = np.where(held & ~memory & ~graph, np.log2(np.maximum(shapes.blocks[op], 1)).astype(np.int64), 0)
+    start = launches.start[mine]
+    sync = _synchronised(trace, int(launches.thread[mine.start]), start)
+    of = (launches.of_op >= mine.start) & (launches.of_op < mine.stop) & (ops.kind == KERNEL)
+    attends = is_attention(ops.names, np.unique(ops.name[of]))
+    attention = np.bincount(
+        launches.of_op[of][attends[ops.name[of]]] - mine.start, minlength=mine.stop - mine.start
+    ).astype(np.int64)
+    return Launched(token, token * 64 + size, sync | to_host, to_host, attention, graph, hidden, memory)
+
+
+def _synchronised(trace: Trace, thread: int, start: Ints) -> np.ndarray:
+    """Tell after which launches (by their starts) the thread synchronised before the next."""
+    api = trace.api
+    part = api.thread_slice(thread)
+    waits = np.array([words.is_synchronisation(name) for name in api.names], bool)
+    moments = api.start[part][waits[api.name[part]]]
+    after = np.searchsorted(start, moments, side="right") - 1
+    result = np.zeros(len(start), bool)
+    result[after[after >= 0]] = True
+    return result
+
+
+def _found(
+    trace: Trace, launches: Launches, mine: slice, thread: int, launched: Launched, periods: Periods, shapes: OpShapes
+) -> Found:
+    kinds = [_kind(trace, launches, mine, launched, periods, code, shapes) for code in np.unique(periods.kind).tolist()]
+    names, evidence = name_kinds(kinds, trace.ops.names, attends=bool(launched.attention.any()))
+    position = np.searchsorted(np.unique(periods.kind), periods.kind)
+    labels = tuple(dict.fromkeys(names))
+    label = np.array([labels.index(name) for name in names], np.int64)[position]
+    start, end = _times(trace, launches, mine, thread, periods)
+    how = "a wait for the device ends each" if periods.waited else "no wait ends them: told by a kernel each has once"
+    text = f"{len(start)} steps that repeat in the launches, {how}; {evidence}"
+    return Found(
+        start, end, thread, label, labels, PhaseSource("auto", None, round(periods.confidence, 3), text)
+    )  # fmt: skip
+
+
+def _times(trace: Trace, launches: Launches, mine: slice, thread: int, periods: Periods) -> tuple[Ints, Ints]:
+    """Return where the host begins and ends each step: from the end of the step before to that of its last wait."""
+    api = trace.api
+    part = api.thread_slice(thread)
+    begun = launches.start[mine]
+    first = begun[periods.first]
+    # the calls after a step's last launch, until the next launch, still belong to it if they wait
+    waits = np.array([words.is_synchronisation(name) for name in api.names], bool)[api.name[part]]
+    wait_start, wait_end = api.start[part][waits], api.end[part][waits]
+    after = np.searchsorted(begun, wait_start, side="right") - 1
+    ended = launches.end[mine].copy()
+    np.maximum.at(ended, after[after >= 0], wait_end[after >= 0])
+    end = ended[periods.last]
+    before = np.r_[first[0], ended[np.maximum(periods.first[1:] - 1, 0)]]
+    length = end - first
+    near = first - before <= MOST_IDLE * length
+    start = np.where(near, before, first)
+    return start, end
+
+
+def _kind(
+    trace: Trace, launches: Launches, mine: slice, launched: Launched, periods: Periods, code: int, shapes: OpShapes
+) -> Kind:
+    """Gather the kernels of one kind of step."""
+    ops = trace.ops
+    which = periods.kind == code
+    of_launch = np.full(len(launches), False)
+    for low, high in zip(periods.first[which].tolist(), periods.last[which].tolist(), strict=True):
+        of_launch[mine.start + low : mine.start + high + 1] = True
+    held = (launches.of_op >= 0) & of_launch[np.maximum(launches.of_op, 0)] & (ops.kind == KERNEL)
+    name, index, count = np.unique(ops.name[held], return_inverse=True, return_counts=True)
+    blocks = np.bincount(index, weights=shapes.blocks[held], minlength=len(name)).astype(np.int64)
+    steps = int(which.sum())
+    inside = of_launch[mine]
+    reads = np.flatnonzero(launched.to_host & inside)
+    last = np.searchsorted(reads, periods.last[which], side="right") - 1
+    last = reads[last[(last >= 0)]]
+    bytes_of = np.zeros(len(launched), np.int64)
+    copies = np.flatnonzero((launches.of_op >= mine.start) & (launches.of_op < mine.stop) & shapes.to_host)
+    bytes_of[launches.of_op[copies] - mine.start] = ops.bytes[copies]
+    read = percentile(bytes_of[last], 50) or 0
+    return Kind(
+        name, count, blocks, steps, int(periods.first[which].min()),
+        bool(np.any(launched.graph & inside)), bool(np.any(launched.hidden & inside)), read,
+    )  # fmt: skip

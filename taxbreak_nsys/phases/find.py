@@ -1,0 +1,123 @@
+"""Which way of finding phases a report gets: rules, an engine's marks, the outermost ranges, the launches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.launches import Launches
+from taxbreak_nsys.phases import engines, marks
+from taxbreak_nsys.phases.auto import by_launches
+from taxbreak_nsys.phases.instances import ALL, COUNTS, UNKNOWN, Found, Instances, assemble
+from taxbreak_nsys.phases.marks import PhaseRule
+from taxbreak_nsys.read.op_shapes import OpShapes
+from taxbreak_nsys.read.trace import Trace, runs, thread_slice
+from taxbreak_nsys.result import PhaseSource
+
+SOURCES = ("best", "marks", "auto", "all")
+"""Where phases may come from: the best that there is; NVTX ranges, or else `all`; the launches, or else `all`;
+`all` alone."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a user can choose of the phases.
+
+    `rules` override everything; `window` (ns) keeps the instances that lie wholly inside it; `source` is one of
+    SOURCES; `engine` asks for one engine's marks; `engines` are the known ones (default: those of the package);
+    `by_batch` splits phases by the number of requests.
+    """
+
+    rules: tuple[PhaseRule, ...] = ()
+    window: tuple[int, int] | None = None
+    source: str = "best"
+    engine: str | None = None
+    engines: tuple[engines.Engine, ...] | None = None
+    by_batch: bool = False
+
+
+def find_instances(
+    trace: Trace, launches: Launches, choice: Choice | None = None, shapes: Callable[[], OpShapes] | None = None
+) -> Instances:
+    """Find the phase instances of every launching thread.
+
+    With rules, ranges of any depth whose text a rule finds; else the marks of a known engine; else the outermost
+    ranges that are neither a library's nor an operator's; else steps found in the launches (where `shapes` can
+    be read); else the thread is one phase, `all`. Raises TaxbreakError where what was asked for is not in the
+    report.
+    """
+    choice = choice or Choice()
+    threads = launches.thread[[low for low, _ in runs(launches.thread)]].tolist()
+    if choice.rules:
+        return assemble(_by_batch(marks.by_rules(trace.ranges, threads, choice.rules), choice), choice.window)
+    found: list[Found] = []
+    ways: list[Callable[[Sequence[int]], list[Found]]] = []
+    if choice.source in ("best", "marks"):
+        known = engines.load_engines() if choice.engines is None else choice.engines
+        marked = engines.recognise(trace.ranges, known, choice.engine)
+        if marked is not None:
+            ways.append(lambda left: engines.by_engine(trace.ranges, left, marked))
+        ways.append(lambda left: marks.by_outermost(trace.ranges, left))
+    why: dict[int, str] = {}
+    if choice.source in ("best", "auto") and shapes is not None:
+        read = shapes
+
+        def auto(left: Sequence[int]) -> list[Found]:
+            steps, reasons = by_launches(trace, launches, left, read)
+            why.update(reasons)
+            return steps
+
+        ways.append(auto)
+    ways.append(lambda left: _whole_threads(trace, launches, left, choice.window, why))
+    for way in ways:
+        found += way([thread for thread in threads if all(thread != one.thread for one in found)])
+    return assemble(_by_batch(found, choice), choice.window)
+
+
+def _whole_threads(
+    trace: Trace, launches: Launches, threads: Sequence[int], window: tuple[int, int] | None, why: dict[int, str]
+) -> list[Found]:
+    """Return each thread as one phase; of a thread that a time filter cuts, the part inside."""
+    found = []
+    for thread in threads:
+        low, high = _whole(trace, launches, thread)
+        if window:
+            low, high = max(low, window[0]), min(high, window[1])
+        source = PhaseSource(ALL, evidence=why.get(thread))
+        if high > low:
+            found.append(Found(np.array([low]), np.array([high]), thread, np.array([0]), (ALL,), source))
+    return found
+
+
+def _whole(trace: Trace, launches: Launches, thread: int) -> tuple[int, int]:
+    """Return the span from a thread's first launch to the end of its last API call or device operation."""
+    mine = thread_slice(launches.thread, thread)
+    last = int(trace.api.end[trace.api.thread_slice(thread)].max())
+    ops = (launches.of_op >= mine.start) & (launches.of_op < mine.stop)
+    if ops.any():
+        last = max(last, int(trace.ops.end[ops].max()))
+    return int(launches.start[mine].min()), last
+
+
+def _by_batch(found: Sequence[Found], choice: Choice) -> Sequence[Found]:
+    """Split each label by the number of requests, where that was asked for and the marks say it."""
+    if not choice.by_batch:
+        return found
+    if not any(one.counts is not None and np.any(one.counts[:, 0] != UNKNOWN) for one in found):
+        raise TaxbreakError(
+            "--by batch: no phase of the report says how many requests it works on; serving engines' marks do "
+            f"({', '.join(engine.name for engine in choice.engines or engines.load_engines())})"
+        )
+    split = []
+    for one in found:
+        counts = np.full((len(one.start), len(COUNTS)), UNKNOWN) if one.counts is None else one.counts
+        labels: dict[str, int] = {}
+        code = []
+        for label, requests in zip(one.label.tolist(), counts[:, 0].tolist(), strict=True):
+            name = one.labels[label] if requests == UNKNOWN else f"{one.labels[label]}[batch={requests}]"
+            code.append(labels.setdefault(name, len(labels)))
+        split.append(replace(one, label=np.array(code, np.int64), labels=tuple(labels)))
+    return split

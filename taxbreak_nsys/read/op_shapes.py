@@ -1,0 +1,38 @@
+"""Grid sizes of kernels and directions of copies, for phases that must be found in the launches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from taxbreak_nsys.intervals import Flags, Ints
+from taxbreak_nsys.read.database import Database
+from taxbreak_nsys.read.trace import COPY, KERNEL, DeviceOps
+
+
+@dataclass(frozen=True)
+class OpShapes:
+    """Columns beside `DeviceOps`: thread blocks of a kernel (0: not known), whether a copy goes to the host."""
+
+    blocks: Ints
+    to_host: Flags
+
+
+def read_op_shapes(database: Database, ops: DeviceOps) -> OpShapes:
+    """Read the shapes of a report's operations, in the order of `ops`."""
+    table = database.query("op_shapes")
+    kind, start, end, process, blocks, to_host = (
+        np.asarray(table[name].to_numpy(), np.int64) for name in table.column_names
+    )
+    shapes = OpShapes(np.zeros(len(ops), np.int64), np.zeros(len(ops), bool))
+    for of_kind in (KERNEL, COPY):
+        ours, theirs = np.flatnonzero(ops.kind == of_kind), np.flatnonzero(kind == of_kind)
+        if len(ours) != len(theirs):
+            continue
+        # no row id is kept with an operation; its times and process find it again
+        ours = ours[np.lexsort((ops.end[ours], ops.start[ours], ops.process[ours]))]
+        theirs = theirs[np.lexsort((end[theirs], start[theirs], process[theirs]))]
+        shapes.blocks[ours] = blocks[theirs]
+        shapes.to_host[ours] = to_host[theirs] != 0
+    return shapes
