@@ -113,15 +113,31 @@ def _t_sys(result: Result) -> list[Warning]:
 
 
 def _phases(result: Result) -> list[Warning]:
-    if result.columns.instances.marked:
-        return []
-    return [
-        Warning(
-            "no_phases",
-            f"no usable NVTX range marks a phase: everything is one phase, '{ALL}'",
-            "mark prefill and decode with NVTX ranges in the program, and capture with 'nsys profile -t cuda,nvtx'",
+    found = []
+    remedy = "mark prefill and decode with NVTX ranges in the program, and capture with 'nsys profile -t cuda,nvtx'"
+    whole = [e for e in result.entries if e.phase_source.kind == ALL]
+    if whole:
+        why = sorted({e.phase_source.evidence for e in whole if e.phase_source.evidence})
+        found.append(
+            Warning(
+                "no_phases",
+                f"nothing divides a thread into phases, so it is one phase, '{ALL}': " + ("; ".join(why) or "no marks"),
+                remedy,
+            )
         )
-    ]
+    auto = [e for e in result.entries if e.phase_source.kind == "auto"]
+    if auto:
+        least = min(e.phase_source.confidence or 0.0 for e in auto)
+        labels = ", ".join(sorted({e.phase for e in auto}))
+        found.append(
+            Warning(
+                "phases_found",
+                f"nobody marked {labels}: they were found in the sequence of launches, with confidence {least:.2f} "
+                f"({auto[0].phase_source.evidence})",
+                remedy,
+            )
+        )
+    return found
 
 
 def _cut(result: Result) -> list[Warning]:

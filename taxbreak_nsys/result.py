@@ -224,7 +224,10 @@ class Result:
         import pyarrow as pa
 
         rows = [_flat(phase_dict(entry)) for entry in self.entries]
-        return pa.Table.from_pylist(rows)
+        # what is null as a whole in one row (exposed time, counts) has its keys from another
+        keys = list(dict.fromkeys(key for row in rows for key in row))
+        whole = {key for key in keys if any(other.startswith(f"{key}.") for other in keys)}
+        return pa.Table.from_pylist([{key: row.get(key) for key in keys if key not in whole} for row in rows])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of method section 7 as plain Python data."""

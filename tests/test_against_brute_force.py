@@ -33,10 +33,10 @@ def by_key(phases: list[dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]
     return {(p["phase"], p["process"], p["thread"]): p for p in phases}
 
 
-def compare(path: Path, rules: dict[str, str] | None = None, **options: Any) -> None:
+def compare(path: Path, rules: dict[str, str] | None = None, source: str = "best", **options: Any) -> None:
     twin = brute_force.analyze(str(path), phase_rules=list(rules.items()) if rules else None, **options)
     renamed = {"t_sys_ns" if key == "t_sys" else key: value for key, value in options.items()}
-    ours = analyze(path, phases=rules, **renamed).to_dict()
+    ours = analyze(path, phases=rules, phase_source=source, **renamed).to_dict()
     assert ours["t_sys_ns"] == twin["t_sys_ns"]
     assert ours["t_sys_source"] == twin["t_sys_source"]
     expected, found = by_key(twin["phases"]), by_key(ours["phases"])
@@ -44,8 +44,12 @@ def compare(path: Path, rules: dict[str, str] | None = None, **options: Any) -> 
     assert [line for key in expected for line in differences(expected[key], found[key], str(key))] == []
 
 
+FOUND_IN_LAUNCHES = {"gpt2-nophase"}
+"""Reports without a mark whose steps are found in the launches: the twin knows ranges alone, so `all` is compared."""
+
+
 def test_same_integers(any_report: Path) -> None:
-    compare(any_report)
+    compare(any_report, source="marks" if any_report.stem in FOUND_IN_LAUNCHES else "best")
 
 
 @pytest.mark.parametrize("name", ["inject", "llama-1b-aten", "llama-1b", "multi"])

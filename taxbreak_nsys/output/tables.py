@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 DEFAULT_REPORT = "taxbreak_sum"
 
+_COUNTS = {
+    "requests": "Requests",
+    "tokens": "Tokens",
+    "context_requests": "Context Requests",
+    "context_tokens": "Context Tokens",
+    "generation_requests": "Generation Requests",
+    "generation_tokens": "Generation Tokens",
+}
 _HEAD = {"phase": "Phase", "process": "PID", "thread": "TID"}
 
 
@@ -39,8 +47,10 @@ def _rows(rows: Iterable[dict[str, Any]], titles: dict[str, str]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-_TEXT_KEYS = frozenset({"phase", "name", "operator", "why", "target", "verdict", "evidence", "hdbi_reason", "state"})
-_REAL_KEYS = frozenset({"hdbi", "time_percent", "exposed_percent"})
+_TEXT_KEYS = frozenset(
+    {"phase", "name", "operator", "why", "target", "verdict", "evidence", "hdbi_reason", "state", "phase_source"}
+)
+_REAL_KEYS = frozenset({"hdbi", "phase_confidence", "time_percent", "exposed_percent"})
 _TRUTH_KEYS = frozenset({"library_mediated"})
 
 
@@ -90,7 +100,10 @@ def _summary_row(entry: Phase) -> dict[str, Any]:
             "target": entry.verdict.target,
             "exposed_percent": _percent(entry.verdict.exposed_share),
             "verdict": entry.verdict.why,
+            "phase_source": entry.phase_source.name or entry.phase_source.kind,
+            "phase_confidence": entry.phase_source.confidence,
         }
+        | {key: getattr(entry.steps, key, None) for key in _COUNTS}
         | {f"state_{name}": ns for name, ns in entry.states_ns.items()}
         | {f"exposed_{name}": entry.exposed_ns[name] if entry.exposed_ns else None for name in STATES}
     )
@@ -120,7 +133,10 @@ _SUMMARY_TITLES = (
         "target": "Target",
         "exposed_percent": "Exposed (%)",
         "verdict": "Verdict",
+        "phase_source": "Phase Source",
+        "phase_confidence": "Phase Confidence",
     }
+    | _COUNTS
     | {f"state_{name}": f"{name} (ns)" for name in STATES}
     | {f"exposed_{name}": f"{name} Exposed (ns)" for name in STATES}
 )

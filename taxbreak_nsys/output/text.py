@@ -77,10 +77,24 @@ def _summary(console: Console, result: Result, unit: str | None) -> None:
     source = _T_SYS_SOURCES[result.t_sys_source]
     console.print(clean(f"traced: {traced}"))
     console.print(f"T_sys {show_time(result.t_sys_ns, unit)} a launch ({source})")
+    _sources(console, result)
     for entry in result.entries:
         _phase(console, entry, unit)
     _outside(console, result, unit)
     _warnings(console, result)
+
+
+_PHASE_SOURCES = {"rule": "--phase", "marks": "outermost NVTX ranges", "auto": "found in the launches", "all": "none"}
+
+
+def _sources(console: Console, result: Result) -> None:
+    """Say in one line where the phases come from."""
+    shown: dict[str, None] = {}
+    for entry in result.entries:
+        source = entry.phase_source
+        text = _PHASE_SOURCES.get(source.kind) or source.evidence or source.kind
+        shown[text if source.confidence is None else f"{text}, confidence {source.confidence:.2f}"] = None
+    console.print(clean(f"phases: {'; '.join(shown)}"))
 
 
 def _phase(console: Console, entry: Phase, unit: str | None) -> None:
@@ -93,6 +107,7 @@ def _phase(console: Console, entry: Phase, unit: str | None) -> None:
         kernels += f" and {entry.launches.unmeasured_graph / entry.instances:,.0f} graph launches not measured"
     wall, median = show_time(entry.wall_ns, unit), show_time(entry.wall_median_ns, unit)
     console.print(f"wall {wall} in {instances}, median {median}; {kernels}")
+    _counts(console, entry, unit)
     active = entry.device.active_ns
     if active is None:
         console.print("device active: not measured")
@@ -104,6 +119,22 @@ def _phase(console: Console, entry: Phase, unit: str | None) -> None:
     console.print(f"evidence for the library layer: {_EVIDENCE[entry.taxbreak.evidence]}", style="dim")
     verdict = f"Verdict: {entry.verdict.why}" if entry.verdict.target else f"No verdict: {entry.verdict.why}"
     console.print(clean(f"{verdict}."), style="bold")
+
+
+def _counts(console: Console, entry: Phase, unit: str | None) -> None:
+    """Say how many requests and tokens the steps worked on, where the marks tell."""
+    if entry.steps is None:
+        return
+    said = []
+    for name, total, each in (
+        ("request", entry.steps.requests, entry.steps.per_request_ns),
+        ("token", entry.steps.tokens, entry.steps.per_token_ns),
+    ):
+        if total is not None:
+            of_each = f", {show_time(each['wall'], unit)} each" if each else ""
+            said.append(f"{total / max(entry.instances, 1):,.1f} {name}s a step{of_each}")
+    if said:
+        console.print("; ".join(said))
 
 
 def _hdbi(console: Console, entry: Phase) -> None:

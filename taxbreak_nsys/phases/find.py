@@ -86,7 +86,7 @@ def _whole_threads(
         low, high = _whole(trace, launches, thread)
         if window:
             low, high = max(low, window[0]), min(high, window[1])
-        source = PhaseSource(ALL, evidence=why.get(thread))
+        source = PhaseSource(ALL, evidence=why.get(thread, "no usable NVTX range"))
         if high > low:
             found.append(Found(np.array([low]), np.array([high]), thread, np.array([0]), (ALL,), source))
     return found
