@@ -17,8 +17,21 @@ if TYPE_CHECKING:
 
 SCHEMA = "taxbreak/1"
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """Raised when the same report gives other figures than before: stores analyse such reports again."""
+
+COUNTS = (
+    "requests",
+    "tokens",
+    "context_requests",
+    "context_tokens",
+    "generation_requests",
+    "generation_tokens",
+)
+"""What an engine's mark can say of its step; the columns of `phases.Instances.counts`."""
+
+UNKNOWN = -1
+"""In `phases.Instances.counts`: the mark does not say."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ import pytest
 from tiny_report import PROCESS, TinyReport
 
 from taxbreak_nsys import Result, TaxbreakError, analyze
+from taxbreak_nsys.output.tables import table_of
 from taxbreak_nsys.phases.engines import load_engines, read_mark
+from taxbreak_nsys.words import STATES
 
 WORKER = PROCESS | 77
 
@@ -236,3 +238,14 @@ def test_overlapping_device_work_is_the_step_that_launched_it(tmp_path: Path) ->
     result = analyze(report.write(tmp_path / "late.sqlite"))
     columns = result.columns
     assert np.bincount(columns.op_instance).tolist() == [3, 3]
+
+
+def test_steps_one_by_one(tmp_path: Path) -> None:
+    result = analyze(vllm_report().write(tmp_path / "vllm.sqlite"))
+    rows = table_of(result, "taxbreak_step_trace").to_pylist()
+    assert [row["Phase"] for row in rows] == ["prefill", "decode", "decode", "decode", "mixed"]
+    assert [row["Requests"] for row in rows] == [1, 4, 4, 2, 3]
+    assert [row["Generation Tokens"] for row in rows] == [0, 4, 4, 2, 2]
+    assert [row["Kernels"] for row in rows] == [4] * 5
+    for row in rows:
+        assert sum(row[f"{state} (ns)"] for state in STATES) == row["Wall (ns)"]

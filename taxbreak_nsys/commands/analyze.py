@@ -22,7 +22,8 @@ def analyze(
     report: Annotated[
         list[str] | None,
         typer.Option("-r", "--report", metavar="NAME", help="taxbreak_sum (default), taxbreak_kern_sum, "
-                     "taxbreak_op_sum, taxbreak_api_sum or taxbreak_trace; repeatable.", show_default=False),
+                     "taxbreak_op_sum, taxbreak_api_sum, taxbreak_step_trace or taxbreak_trace; repeatable.",
+                     show_default=False),
     ] = None,
     format: Annotated[str, typer.Option("-f", "--format", help="table, csv, json or parquet.")] = "table",
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")] = None,

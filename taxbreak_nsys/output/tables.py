@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.result import COUNTS, UNKNOWN
 from taxbreak_nsys.words import STATES
 
 if TYPE_CHECKING:
@@ -15,14 +16,7 @@ if TYPE_CHECKING:
 
 DEFAULT_REPORT = "taxbreak_sum"
 
-_COUNTS = {
-    "requests": "Requests",
-    "tokens": "Tokens",
-    "context_requests": "Context Requests",
-    "context_tokens": "Context Tokens",
-    "generation_requests": "Generation Requests",
-    "generation_tokens": "Generation Tokens",
-}
+_COUNTS = {name: name.replace("_", " ").title() for name in COUNTS}
 _HEAD = {"phase": "Phase", "process": "PID", "thread": "TID"}
 
 
@@ -235,6 +229,39 @@ def _trace(result: Result) -> pa.Table:
     )
 
 
+def _steps(result: Result) -> pa.Table:
+    """Return a row an instance: what its mark says of it, and what it took."""
+    import pyarrow as pa
+
+    from taxbreak_nsys.output.timeline import step_numbers
+
+    instances, steps = result.columns.instances, result.columns.steps
+    unknown = steps.unmeasured
+    counts = {
+        title: pa.array(instances.counts[:, k], mask=instances.counts[:, k] == UNKNOWN)
+        for k, title in enumerate(_COUNTS.values())
+    }
+    return pa.table(
+        {
+            "Start (ns)": instances.start,
+            "Wall (ns)": steps.wall,
+            "Phase": _dictionary(instances.label, instances.labels),
+            "Instance": step_numbers(instances),
+            "PID": (instances.thread >> 24) & 0xFFFFFF,
+            "TID": instances.thread & 0xFFFFFF,
+        }
+        | counts
+        | {
+            "Kernels": steps.kernels,
+            "Kernel Launches": steps.kernel_launches,
+            "Graph Launches": steps.graph_launches,
+            "Device Active (ns)": pa.array(steps.active, mask=unknown),
+            "Device Idle (ns)": pa.array(steps.exposed.sum(axis=1), mask=unknown),
+        }
+        | {f"{name} (ns)": steps.states[:, k] for k, name in enumerate(STATES)}
+    )
+
+
 def _exposure(result: Result) -> pa.Array:
     """Return each interval's exposure; null in instances whose device time was not measured."""
     import pyarrow as pa
@@ -256,6 +283,7 @@ REPORTS: dict[str, Callable[[Result], pa.Table]] = {
     "taxbreak_kern_sum": _kern_sum,
     "taxbreak_op_sum": _op_sum,
     "taxbreak_api_sum": _api_sum,
+    "taxbreak_step_trace": _steps,
     "taxbreak_trace": _trace,
 }
 """The named reports; the first is the default."""

@@ -210,6 +210,9 @@ _LISTED = {
         "Phase", "Time (%)", "Self Time (ns)", "Instances", "delta_ft (ns)", "delta_ct (ns)", "Operator",
     ),
     "taxbreak_api_sum": ("Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "Blocked (ns)", "Name"),
+    "taxbreak_step_trace": (
+        "Start (ns)", "Wall (ns)", "Phase", "Requests", "Tokens", "Kernels", "Device Active (ns)",
+    ),
     "taxbreak_trace": ("Start (ns)", "Duration (ns)", "State", "Phase", "Instance", "TID", "Exposed (ns)"),
 }  # fmt: skip
 

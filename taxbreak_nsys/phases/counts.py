@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from taxbreak_nsys.intervals import Flags
-from taxbreak_nsys.phases.instances import COUNTS, UNKNOWN, Instances
-from taxbreak_nsys.result import PhaseSource, StepCounts
+from taxbreak_nsys.phases.instances import Instances
+from taxbreak_nsys.result import COUNTS, UNKNOWN, PhaseSource, StepCounts
 
 
 def step_counts(instances: Instances, which: Flags, figures_ns: Mapping[str, int | None]) -> StepCounts | None:

@@ -9,23 +9,10 @@ import numpy as np
 
 from taxbreak_nsys.intervals import Flags, Intervals, Ints
 from taxbreak_nsys.read.trace import runs, thread_slice
-from taxbreak_nsys.result import PhaseSource
+from taxbreak_nsys.result import COUNTS, UNKNOWN, PhaseSource
 
 ALL = "all"
 """The label of the one phase of a thread that nothing marks."""
-
-COUNTS = (
-    "requests",
-    "tokens",
-    "context_requests",
-    "context_tokens",
-    "generation_requests",
-    "generation_tokens",
-)
-"""What an engine's mark can say of its step; the columns of `Instances.counts`."""
-
-UNKNOWN = -1
-"""In `Instances.counts`: the mark does not say."""
 
 
 @dataclass(frozen=True)

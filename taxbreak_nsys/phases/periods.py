@@ -122,17 +122,21 @@ def _wait_classes(launched: Launched) -> list[Ints]:
     at = at[~again]
     kernel = np.maximum.accumulate(np.where(launched.memory, -1, np.arange(len(launched))))[at]
     key = np.where(kernel >= 0, launched.token[np.maximum(kernel, 0)], -1) * 2 + launched.to_host[at]
-    return [at[key == one] for one in np.unique(key)]
+    return _together(key, at)
 
 
 def _launch_classes(launched: Launched) -> list[Ints]:
     """Return the places before each launch of what is launched rarely: where steps begin if nothing waits."""
     most = int(launched.attention.sum()) // MIN_ATTENTION
-    _, index, count = np.unique(launched.token, return_inverse=True, return_counts=True)
-    rare = np.flatnonzero((count >= 2) & (count <= most))
-    places = [np.flatnonzero(index == one) for one in rare[np.argsort(-count[rare])][:256]]
+    places = [at for at in _together(launched.token, np.arange(len(launched))) if 2 <= len(at) <= most]
     places.sort(key=lambda at: int(at[0]))
     return [at[at > 0] - 1 for at in places]
+
+
+def _together(key: Ints, place: Ints) -> list[Ints]:
+    """Return the places of each key, in order."""
+    order = np.argsort(key, kind="stable")
+    return np.split(place[order], np.flatnonzero(np.diff(key[order])) + 1)
 
 
 @dataclass(frozen=True)
@@ -197,19 +201,18 @@ def _complete(launched: Launched, first: Ints, last: Ints) -> Flags:
 
 def _by_likeness(launched: Launched) -> Ints | None:
     """Return the step ends such that most launches lie in segments that come back, the finest such."""
-    best: Ints | None = None
-    for ends in _wait_classes(launched):
+    graphs = np.r_[0, np.cumsum(launched.graph)]
+    for ends in sorted(_wait_classes(launched), key=len, reverse=True):
         first, last = _segments(ends, len(launched))
         size = last - first + 1
-        graphs = np.r_[0, np.cumsum(launched.graph)]
         small = (size < MIN_LAUNCHES) & (graphs[last + 1] == graphs[first])
-        if len(ends) < 2 or small[:-1].any() or (best is not None and len(best) >= len(ends)):
+        if len(ends) < 2 or small[:-1].any():
             continue
         kind, _ = _kinds(launched.token, first, last)
         repeated = (kind >= 0) & (np.bincount(kind + 1)[kind + 1] > 1)
         if size[repeated].sum() >= MIN_SHARE * size.sum():
-            best = ends
-    return best
+            return ends
+    return None
 
 
 def _kinds(token: Ints, first: Ints, last: Ints) -> tuple[Ints, np.ndarray]:
