@@ -3,15 +3,19 @@
 -- kind               0 kernel, 1 copy, as in device_ops.sql
 -- start_ns, end_ns   on the device, nanoseconds of the session
 -- process            globalPid
--- blocks             thread blocks of a kernel's grid, 0 where the report does not say
+-- blocks             thread blocks of a kernel's grid, within CUDA's limits; 0 where the report does not say
 -- to_host            1 for a copy from a device to the host
-SELECT 0 AS kind, CAST(start AS INTEGER) AS start_ns, CAST(end AS INTEGER) AS end_ns,
-       CAST(globalPid AS INTEGER) AS process,
-       coalesce(CAST(gridX AS INTEGER) * gridY * gridZ, 0) AS blocks, 0 AS to_host
+SELECT
+  0         AS kind,
+  start     AS start_ns,
+  end       AS end_ns,
+  globalPid AS process,
+  CASE WHEN gridX BETWEEN 1 AND 2147483647 AND gridY BETWEEN 1 AND 65535 AND gridZ BETWEEN 1 AND 65535
+       THEN CAST(gridX AS INTEGER) * CAST(gridY AS INTEGER) * CAST(gridZ AS INTEGER) ELSE 0 END AS blocks,
+  0         AS to_host
 FROM CUPTI_ACTIVITY_KIND_KERNEL
-WHERE start IS NOT NULL AND end >= start AND globalPid IS NOT NULL
+WHERE start IS NOT NULL AND end IS NOT NULL
 UNION ALL
-SELECT 1, CAST(start AS INTEGER), CAST(end AS INTEGER), CAST(globalPid AS INTEGER), 0,
-       coalesce(copyKind, 0) = 2
+SELECT 1, start, end, globalPid, 0, coalesce(copyKind, 0) = 2
 FROM CUPTI_ACTIVITY_KIND_MEMCPY
-WHERE start IS NOT NULL AND end >= start AND globalPid IS NOT NULL;
+WHERE start IS NOT NULL AND end IS NOT NULL;

@@ -249,3 +249,25 @@ def test_steps_one_by_one(tmp_path: Path) -> None:
     assert [row["Kernels"] for row in rows] == [4] * 5
     for row in rows:
         assert sum(row[f"{state} (ns)"] for state in STATES) == row["Wall (ns)"]
+
+
+def test_marks_without_numbers_are_named_by_their_kernels(tmp_path: Path) -> None:
+    report = TinyReport()
+    for tokens in (40, 1, 1, 1, 64, 1):
+        begun = report.now
+        for _ in range(3):
+            report.kernel("rms_norm_kernel", tokens)
+            report.kernel("flash_fwd_kernel" if tokens > 1 else "flash_fwd_splitkv_kernel", 8)
+            report.kernel("silu_kernel", 4 * tokens)
+        report.mark("gpu_model_runner: preprocess", begun - 300, begun - 100)
+        report.mark("gpu_model_runner: forward", begun, report.now)
+        begun = report.now + 100
+        report.now += 200
+        report.kernel("argmax")
+        report.mark("gpu_model_runner: sample", begun, report.now)
+        report.now += 3_000
+    result = analyze(report.write(tmp_path / "scopes.sqlite"))
+    assert in_each_phase(result) == {"prefill": (2, 20), "decode": (4, 40)}
+    source = result.entries[0].phase_source
+    assert (source.kind, source.name) == ("engine", "vllm")
+    assert "kernels" in (source.evidence or "")

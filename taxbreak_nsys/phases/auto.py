@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from taxbreak_nsys import words
-from taxbreak_nsys.intervals import Ints, percentile
+from taxbreak_nsys.intervals import Flags, Ints, percentile
 from taxbreak_nsys.launches import GRAPH_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH, Launches
+from taxbreak_nsys.phases.engines import STEP
 from taxbreak_nsys.phases.instances import Found
 from taxbreak_nsys.phases.naming import Kind, is_attention, name_kinds
-from taxbreak_nsys.phases.periods import Launched, Periods, find_periods
+from taxbreak_nsys.phases.periods import Launched, Periods, Steps, find_periods, kinds_of
 from taxbreak_nsys.read.op_shapes import OpShapes
 from taxbreak_nsys.read.trace import KERNEL, Trace, thread_slice
 from taxbreak_nsys.result import PhaseSource
@@ -79,7 +81,7 @@ def _launched(trace: Trace, launches: Launches, mine: slice, lead: Ints, shapes:
     return Launched(token, token * 64 + size, sync | to_host, to_host, attention, graph, hidden, memory)
 
 
-def _synchronised(trace: Trace, thread: int, start: Ints) -> np.ndarray:
+def _synchronised(trace: Trace, thread: int, start: Ints) -> Flags:
     """Tell after which launches (by their starts) the thread synchronised before the next."""
     api = trace.api
     part = api.thread_slice(thread)
@@ -94,17 +96,46 @@ def _synchronised(trace: Trace, thread: int, start: Ints) -> np.ndarray:
 def _found(
     trace: Trace, launches: Launches, mine: slice, thread: int, launched: Launched, periods: Periods, shapes: OpShapes
 ) -> Found:
-    kinds = [_kind(trace, launches, mine, launched, periods, code, shapes) for code in np.unique(periods.kind).tolist()]
-    names, evidence = name_kinds(kinds, trace.ops.names, attends=bool(launched.attention.any()))
-    position = np.searchsorted(np.unique(periods.kind), periods.kind)
-    labels = tuple(dict.fromkeys(names))
-    label = np.array([labels.index(name) for name in names], np.int64)[position]
+    labels, label, evidence = _named(trace, launches, mine, launched, periods, shapes)
     start, end = _times(trace, launches, mine, thread, periods)
     how = "a wait for the device ends each" if periods.waited else "no wait ends them: told by a kernel each has once"
     text = f"{len(start)} steps that repeat in the launches, {how}; {evidence}"
-    return Found(
-        start, end, thread, label, labels, PhaseSource("auto", None, round(periods.confidence, 3), text)
-    )  # fmt: skip
+    return Found(start, end, thread, label, labels, PhaseSource("auto", None, round(periods.confidence, 3), text))
+
+
+def _named(
+    trace: Trace, launches: Launches, mine: slice, launched: Launched, steps: Steps, shapes: OpShapes
+) -> tuple[tuple[str, ...], Ints, str]:
+    """Return labels, the label of each step as a code into them, and the evidence."""
+    codes, position = np.unique(steps.kind, return_inverse=True)
+    kinds = [_kind(trace, launches, mine, launched, steps, code, shapes) for code in codes.tolist()]
+    names, evidence = name_kinds(kinds, trace.ops.names, attends=bool(launched.attention.any()))
+    labels = tuple(dict.fromkeys(names))
+    return labels, np.array([labels.index(name) for name in names], np.int64)[position], evidence
+
+
+def name_steps(trace: Trace, launches: Launches, marked: Found, shapes: OpShapes) -> Found:
+    """Return steps that were marked without saying what they are (`step`) with the names their kernels give."""
+    unnamed = np.array([name == STEP for name in marked.labels], bool)[marked.label]
+    mine = thread_slice(launches.thread, marked.thread)
+    begun = launches.start[mine]
+    first = np.searchsorted(begun, marked.start, side="left")
+    last = np.searchsorted(begun, marked.end, side="left") - 1
+    which = np.flatnonzero(unnamed & (first <= last))
+    if not len(which):
+        return marked
+    launched = _launched(trace, launches, mine, _first_op(launches)[mine], shapes)
+    kind, _ = kinds_of(launched.shape, first[which], last[which])
+    which, kind = which[kind >= 0], kind[kind >= 0]
+    if not len(which):
+        return marked
+    steps = Steps(first[which], last[which], kind)
+    names, label, evidence = _named(trace, launches, mine, launched, steps, shapes)
+    labels = tuple(dict.fromkeys((*marked.labels, *names)))
+    code = marked.label.copy()
+    code[which] = np.array([labels.index(name) for name in names], np.int64)[label]
+    source = replace(marked.source, evidence=f"{marked.source.evidence}; the kernels say what they are: {evidence}")
+    return replace(marked, label=code, labels=labels, source=source)
 
 
 def _times(trace: Trace, launches: Launches, mine: slice, thread: int, periods: Periods) -> tuple[Ints, Ints]:
@@ -128,27 +159,26 @@ def _times(trace: Trace, launches: Launches, mine: slice, thread: int, periods: 
 
 
 def _kind(
-    trace: Trace, launches: Launches, mine: slice, launched: Launched, periods: Periods, code: int, shapes: OpShapes
+    trace: Trace, launches: Launches, mine: slice, launched: Launched, steps: Steps, code: int, shapes: OpShapes
 ) -> Kind:
     """Gather the kernels of one kind of step."""
     ops = trace.ops
-    which = periods.kind == code
+    which = steps.kind == code
     of_launch = np.full(len(launches), False)
-    for low, high in zip(periods.first[which].tolist(), periods.last[which].tolist(), strict=True):
+    for low, high in zip(steps.first[which].tolist(), steps.last[which].tolist(), strict=True):
         of_launch[mine.start + low : mine.start + high + 1] = True
     held = (launches.of_op >= 0) & of_launch[np.maximum(launches.of_op, 0)] & (ops.kind == KERNEL)
     name, index, count = np.unique(ops.name[held], return_inverse=True, return_counts=True)
-    blocks = np.bincount(index, weights=shapes.blocks[held], minlength=len(name)).astype(np.int64)
-    steps = int(which.sum())
+    blocks = np.bincount(index, shapes.blocks[held].astype(np.float64), len(name)).astype(np.float64)
     inside = of_launch[mine]
     reads = np.flatnonzero(launched.to_host & inside)
-    last = np.searchsorted(reads, periods.last[which], side="right") - 1
+    last = np.searchsorted(reads, steps.last[which], side="right") - 1
     last = reads[last[(last >= 0)]]
     bytes_of = np.zeros(len(launched), np.int64)
     copies = np.flatnonzero((launches.of_op >= mine.start) & (launches.of_op < mine.stop) & shapes.to_host)
     bytes_of[launches.of_op[copies] - mine.start] = ops.bytes[copies]
     read = percentile(bytes_of[last], 50) or 0
     return Kind(
-        name, count, blocks, steps, int(periods.first[which].min()),
+        name, count, blocks, int(which.sum()), int(steps.first[which].min()),
         bool(np.any(launched.graph & inside)), bool(np.any(launched.hidden & inside)), read,
     )  # fmt: skip

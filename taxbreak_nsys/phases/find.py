@@ -10,7 +10,7 @@ import numpy as np
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.launches import Launches
 from taxbreak_nsys.phases import engines, marks
-from taxbreak_nsys.phases.auto import by_launches
+from taxbreak_nsys.phases.auto import by_launches, name_steps
 from taxbreak_nsys.phases.instances import ALL, Found, Instances, assemble
 from taxbreak_nsys.phases.marks import PhaseRule
 from taxbreak_nsys.read.op_shapes import OpShapes
@@ -59,7 +59,7 @@ def find_instances(
         known = engines.load_engines() if choice.engines is None else choice.engines
         marked = engines.recognise(trace.ranges, known, choice.engine)
         if marked is not None:
-            ways.append(lambda left: engines.by_engine(trace.ranges, left, marked))
+            ways.append(lambda left: _by_engine(trace, launches, left, marked, shapes))
         ways.append(lambda left: marks.by_outermost(trace.ranges, left))
     why: dict[int, str] = {}
     if choice.source in ("best", "auto") and shapes is not None:
@@ -75,6 +75,20 @@ def find_instances(
     for way in ways:
         found += way([thread for thread in threads if all(thread != one.thread for one in found)])
     return assemble(_by_batch(found, choice), choice.window)
+
+
+def _by_engine(
+    trace: Trace,
+    launches: Launches,
+    threads: Sequence[int],
+    marked: engines.Marked,
+    shapes: Callable[[], OpShapes] | None,
+) -> list[Found]:
+    found = engines.by_engine(trace.ranges, threads, marked)
+    if shapes is None or not any(engines.STEP in one.labels for one in found):
+        return found
+    read = shapes()
+    return [name_steps(trace, launches, one, read) for one in found]
 
 
 def _whole_threads(

@@ -13,8 +13,9 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from taxbreak_nsys.intervals import Ints
+from taxbreak_nsys.intervals import Flags, Ints
 from taxbreak_nsys.phases.engines import STEP
 
 MIN_GROWTH = 2.0
@@ -37,11 +38,11 @@ _TILE = re.compile(r"nvjet_\w*?_(\d+)x(\d+)_")
 _ROWS = re.compile(r"layer_?norm|rms_?norm", re.IGNORECASE)
 
 
-def is_attention(names: tuple[str, ...], seen: Ints) -> np.ndarray:
+def is_attention(names: tuple[str, ...], seen: Ints) -> Flags:
     """Flag the names of attention kernels among those `seen`: kernels made for it, or else softmax."""
     of = {int(code) for code in seen}
 
-    def flags(pattern: re.Pattern[str]) -> np.ndarray:
+    def flags(pattern: re.Pattern[str]) -> Flags:
         return np.array(
             [k in of and bool(pattern.search(n)) and not _NOT_ATTENTION.search(n) for k, n in enumerate(names)], bool
         )
@@ -60,7 +61,7 @@ class Kind:
 
     name: Ints
     kernels: Ints
-    blocks: Ints
+    blocks: NDArray[np.float64]
     steps: int
     first: int
     graph: bool
@@ -151,11 +152,7 @@ def _signs_of_decode(kind: Kind, names: tuple[str, ...]) -> list[str]:
     small = sum(n for name, n in products if _VECTOR.search(name) or _tile(name) <= SMALL_TILE)
     if products and 2 * small > sum(n for _, n in products):
         signs.append(f"most matrix products are made for at most {SMALL_TILE} tokens")
-    rows = [
-        int(b) // int(n)
-        for c, n, b in zip(kind.name, kind.kernels, kind.blocks, strict=True)
-        if b and _ROWS.search(names[c])
-    ]
+    rows = [b / n for c, n, b in zip(kind.name, kind.kernels, kind.blocks, strict=True) if b and _ROWS.search(names[c])]
     if rows and min(rows) <= 1:
         signs.append("normalisations of one row")
     if any(_ONE_QUERY.search(names[code]) for code in kind.name if _ATTENTION.search(names[code])):

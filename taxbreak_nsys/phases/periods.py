@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from taxbreak_nsys.intervals import Flags, Ints
 
@@ -53,16 +54,22 @@ class Launched:
 
 
 @dataclass(frozen=True)
-class Periods:
-    """Steps as launches `first` to `last` (inclusive) and the `kind` of each: steps of a kind are alike.
+class Steps:
+    """Steps as launches `first` to `last` (inclusive) and the `kind` of each: steps of a kind are alike."""
+
+    first: Ints
+    last: Ints
+    kind: Ints
+
+
+@dataclass(frozen=True)
+class Periods(Steps):
+    """Steps that repeat.
 
     `similarity` is the mean over the steps that have others of their kind; `coverage` the share of the launches
     between the first step and the last that are in steps; `waited` says that a wait ends them.
     """
 
-    first: Ints
-    last: Ints
-    kind: Ints
     similarity: float
     coverage: float
     waited: bool
@@ -79,15 +86,17 @@ def find_periods(launched: Launched) -> Periods | None:
         return None
     attends = bool(launched.attention.any())
     waited = True
-    ends = _by_attention(launched, _wait_classes(launched)) if attends else _by_likeness(launched)
-    if ends is None and attends:
-        ends, waited = _by_attention(launched, _launch_classes(launched)), False
-    if ends is None:
+    if attends:
+        division = _by_attention(launched, _wait_classes(launched))
+        if division is None:
+            division, waited = _by_attention(launched, _launch_classes(launched)), False
+    else:
+        division = _by_likeness(launched)
+    if division is None:
         return None
-    first, last = _segments(ends, len(launched))
-    good = _complete(launched, first, last) if attends else np.ones(len(first), bool)
-    first, last = first[good], last[good]
-    kind, alike = _kinds(launched.shape, first, last)
+    first, last = _segments(division.ends, len(launched))
+    first, last = first[division.good], last[division.good]
+    kind, alike = kinds_of(launched.shape, first, last)
     known = kind >= 0
     first, last, kind, alike = first[known], last[known], kind[known], alike[known]
     if not len(kind) or np.bincount(kind).max() < 2:
@@ -140,16 +149,26 @@ def _together(key: Ints, place: Ints) -> list[Ints]:
 
 
 @dataclass(frozen=True)
-class _Fit:
+class _Division:
+    """A way to cut the launches: after each of `ends`, with the segments that are whole steps (`good`).
+
+    `layers` is the number of attention kernels of a step, `explained` the launches in whole steps, `share` that of
+    the whole steps among the segments that the capture does not cut.
+    """
+
     ends: Ints
+    good: Flags
     layers: int
     explained: int
-    good: int
     share: float
 
 
-def _fit(launched: Launched, before: Ints, hidden: Ints, ends: Ints) -> _Fit | None:
-    """Judge a division: the number of attention kernels that most segments have, and what it explains."""
+def _divide(launched: Launched, before: Ints, hidden: Ints, ends: Ints) -> _Division | None:
+    """Cut after each of `ends`; None where no two whole steps come of it.
+
+    `before` and `hidden` count the attention kernels and the graphs without kernels before each launch. A whole
+    step has as many attention kernels as most segments have, or a graph that may hold those that it lacks.
+    """
     first, last = _segments(ends, len(launched))
     held, unseen = before[last + 1] - before[first], hidden[last + 1] - hidden[first]
     seen = held[(held >= MIN_ATTENTION) & (unseen == 0)]
@@ -163,43 +182,31 @@ def _fit(launched: Launched, before: Ints, hidden: Ints, ends: Ints) -> _Fit | N
     judged[0], judged[-1] = held[0] >= layers, held[-1] >= layers
     if good.sum() < 2 or not judged.any():
         return None
-    explained = int(np.sum((last - first + 1)[good]))
-    return _Fit(ends, layers, explained, int(good.sum()), float(good[judged].mean()))
+    return _Division(ends, good, layers, int(np.sum((last - first + 1)[good])), float(good[judged].mean()))
 
 
-def _by_attention(launched: Launched, classes: list[Ints]) -> Ints | None:
-    """Return the step ends such that every step has the same number of attention kernels, the finest such."""
+def _by_attention(launched: Launched, classes: list[Ints]) -> _Division | None:
+    """Return the division in which every step has the same number of attention kernels, the finest such."""
     before = np.r_[0, np.cumsum(launched.attention)]
     hidden = np.r_[0, np.cumsum(launched.hidden)]
-    fits = [fit for ends in classes if len(ends) and (fit := _fit(launched, before, hidden, ends))]
-    fits = [fit for fit in fits if fit.share >= MIN_SHARE]
-    if not fits:
+    found = [one for ends in classes if len(ends) and (one := _divide(launched, before, hidden, ends))]
+    found = [one for one in found if one.share >= MIN_SHARE]
+    if not found:
         return None
-    most = max(fit.explained for fit in fits)
-    best = max((fit for fit in fits if fit.explained >= MIN_SHARE * most), key=lambda fit: len(fit.ends))
+    most = max(one.explained for one in found)
+    best = max((one for one in found if one.explained >= MIN_SHARE * most), key=lambda one: len(one.ends))
     # steps of another kind may end in another way: take in the places that explain more
     for ends in sorted(classes, key=len):
         joined = np.union1d(best.ends, ends)
-        fit = _fit(launched, before, hidden, joined) if len(joined) > len(best.ends) else None
-        if fit is None or fit.layers != best.layers or fit.share < best.share:
+        one = _divide(launched, before, hidden, joined) if len(joined) > len(best.ends) else None
+        if one is None or one.layers != best.layers or one.share < best.share:
             continue
-        if fit.explained > best.explained or (fit.explained == best.explained and fit.good > best.good):
-            best = fit
-    return best.ends
+        if (one.explained, one.good.sum()) > (best.explained, best.good.sum()):
+            best = one
+    return best
 
 
-def _complete(launched: Launched, first: Ints, last: Ints) -> Flags:
-    """Tell which segments are whole steps: all the attention kernels of one, or a graph that may hold them."""
-    before = np.r_[0, np.cumsum(launched.attention)]
-    hidden = np.r_[0, np.cumsum(launched.hidden)]
-    held, unseen = before[last + 1] - before[first], hidden[last + 1] - hidden[first]
-    seen = held[(held >= MIN_ATTENTION) & (unseen == 0)]
-    values, counts = np.unique(seen, return_counts=True)
-    layers = values[np.argmax(counts)] if len(values) else 0
-    return (held == layers) | ((unseen > 0) & (held < layers))
-
-
-def _by_likeness(launched: Launched) -> Ints | None:
+def _by_likeness(launched: Launched) -> _Division | None:
     """Return the step ends such that most launches lie in segments that come back, the finest such."""
     graphs = np.r_[0, np.cumsum(launched.graph)]
     for ends in sorted(_wait_classes(launched), key=len, reverse=True):
@@ -208,14 +215,15 @@ def _by_likeness(launched: Launched) -> Ints | None:
         small = (size < MIN_LAUNCHES) & (graphs[last + 1] == graphs[first])
         if len(ends) < 2 or small[:-1].any():
             continue
-        kind, _ = _kinds(launched.token, first, last)
+        kind, _ = kinds_of(launched.token, first, last)
         repeated = (kind >= 0) & (np.bincount(kind + 1)[kind + 1] > 1)
         if size[repeated].sum() >= MIN_SHARE * size.sum():
-            return ends
+            share = float(size[repeated].sum() / size.sum())
+            return _Division(ends, repeated, 0, int(size[repeated].sum()), share)
     return None
 
 
-def _kinds(token: Ints, first: Ints, last: Ints) -> tuple[Ints, np.ndarray]:
+def kinds_of(token: Ints, first: Ints, last: Ints) -> tuple[Ints, NDArray[np.float64]]:
     """Group segments that are alike; return each one's kind (-1: too many kinds) and likeness to its kind's first.
 
     Alike is by the multiset of what they launch: order does not count, a few kernels more or less hardly do.
