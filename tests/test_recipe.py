@@ -149,10 +149,11 @@ def test_output_folder_is_kept_unless_forced(reports: Path, tmp_path: Path, monk
 def test_options_of_the_analysis_are_taken(reports: Path, tmp_path: Path) -> None:
     run_recipe(
         "taxbreak_layers", "--input", reports / "rank0.nsys-rep", "--output", tmp_path / "out", "--mode", "none",
-        "--phase", "step=^decode", "--t-sys", "5us", "--evidence", "none",
+        "--phase", "step=^decode", "--t-sys", "5us", "--evidence", "none", "--skip", "1",
     )  # fmt: skip
     (row,) = pq.read_table(tmp_path / "out" / "rank_stats.parquet").to_pylist()
     assert row["Phase"] == "step"
+    assert row["Instances"] == 2
     assert row["delta_ct (ns)"] is None
     assert row["delta_kt (ns)"] == 5000 * (row["Kernel Launches"] + row["Graph Launches"])
     bad = run_recipe("taxbreak_layers", "--input", reports, "--output", tmp_path / "x", "--t-sys", "soon", check=False)

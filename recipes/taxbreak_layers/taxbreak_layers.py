@@ -36,7 +36,7 @@ class TaxbreakLayers(recipe.Recipe):
         try:
             options = options_of(
                 phases=given.phase, start=given.start, end=given.end, process=None, thread=None, t_sys=given.t_sys,
-                null_report=given.null_report, evidence=given.evidence,
+                null_report=given.null_report, evidence=given.evidence, skip=given.skip,
             )  # fmt: skip
             found = context.wait(context.map(ranks.analyze_rank, given.input, options=options))
             found = ranks.in_rank_order(found)
@@ -80,6 +80,9 @@ class TaxbreakLayers(recipe.Recipe):
             metavar="LABEL=REGEX",
             action="append",
             help="NVTX ranges that are a phase; repeatable",
+        )
+        parser.add_recipe_argument(
+            "--skip", metavar="N", type=int, default=0, help="Leave out the first N instances of each phase (warm-up)"
         )
         parser.add_recipe_argument(
             "--null-report", metavar="REPORT", type=Path, help="Null-kernel report to take the floor of a launch from"

@@ -29,7 +29,8 @@ def cache_folder() -> Path:
 def open_report(path: Path) -> Database:
     """Open a report, a `.sqlite` or a `.nsys-rep`; raises TaxbreakError that names the file the user knows."""
     file = as_sqlite(path)
-    return Database(file, shown=path if file.parent == cache_folder() else file)
+    # an export beside the report is known to the user, one in the cache is not
+    return Database(file, shown=file if file.parent == path.parent else path)
 
 
 def as_sqlite(path: Path) -> Path:
