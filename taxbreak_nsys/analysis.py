@@ -47,8 +47,8 @@ class Options:
 
     `window` is (start, end) in ns of the session; `process` and `thread` are the ids that nsys shows; `t_sys_ns`
     or `null_report` give the floor of the launch path; `evidence` forces one of `layers.EVIDENCES`. `phases` is
-    one of `phases.SOURCES`, `engine` the name of the engine whose marks are meant, `phase_rules` a file of more
-    engines; `by_batch` splits phases by the number of requests.
+    one of `phases.SOURCES` (None: the best), `engine` the name of the engine whose marks are meant, `phase_rules`
+    a file of more engines; `by_batch` splits phases by the number of requests.
     """
 
     rules: tuple[PhaseRule, ...] = ()
@@ -60,7 +60,7 @@ class Options:
     evidence: str | None = None
     skip: int = 0
     """Leave out the first so many instances of each phase and thread, where it has more."""
-    phases: str = "best"
+    phases: str | None = None
     engine: str | None = None
     phase_rules: Path | None = None
     by_batch: bool = False
@@ -102,7 +102,7 @@ def _shapes(path: Path, trace: Trace) -> OpShapes:
 
 def _choice(options: Options) -> Choice:
     return Choice(
-        options.rules, options.window, options.phases, options.engine, load_engines(options.phase_rules),
+        options.rules, options.window, options.phases or "best", options.engine, load_engines(options.phase_rules),
         options.by_batch,
     )  # fmt: skip
 

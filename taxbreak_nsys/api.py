@@ -51,6 +51,7 @@ def analyze(
         Path(report),
         Options(
             rules, window_ns, process, thread, t_sys_ns, Path(null_report) if null_report else None, evidence, skip,
-            phase_source, engine, Path(phase_rules) if phase_rules else None, by_batch,
+            None if phase_source == "best" else phase_source, engine,
+            Path(phase_rules) if phase_rules else None, by_batch,
         ),
     )  # fmt: skip

@@ -157,5 +157,5 @@ def options_of(
         raise TaxbreakError(f"--by {by!r}: the one choice is batch")
     return Options(
         rules, window, process, thread, floor, null_report, evidence, skip,
-        phases=source, engine=engine, phase_rules=phase_rules, by_batch=by == "batch",
+        phases=None if source == "best" else source, engine=engine, phase_rules=phase_rules, by_batch=by == "batch",
     )  # fmt: skip
