@@ -4,14 +4,14 @@
 -- thread             globalTid; the process is thread & ~0xFFFFFF
 -- correlation_id     joins device operations, within the process alone
 -- name_id            StringIds.id of the name
--- callchain_id       CUDA_CALLCHAINS.id of the call's stack, 0 where none was taken
+-- callchain_id       of the call's stack in CUDA_CALLCHAINS, -1 where none was taken
 SELECT
   start                      AS start_ns,
   end                        AS end_ns,
   globalTid                  AS thread,
   coalesce(correlationId, 0) AS correlation_id,
   coalesce(nameId, -1)       AS name_id,
-  coalesce(callchainId, 0)   AS callchain_id,
+  coalesce(callchainId, -1)  AS callchain_id,
   rowid                      AS api_row
 FROM CUPTI_ACTIVITY_KIND_RUNTIME
 WHERE start IS NOT NULL AND end IS NOT NULL AND globalTid IS NOT NULL;

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from taxbreak_nsys import breakdown, cautions, limits
+from taxbreak_nsys import breakdown, cautions, limits, sample_breakdown
 from taxbreak_nsys.columns import Columns, Steps
+from taxbreak_nsys.correction import corrected
 from taxbreak_nsys.device import active_ns, kernel_sum_ns, with_exposure
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.intervals import Flags, percentile
@@ -25,7 +27,8 @@ from taxbreak_nsys.launches import (
     t_sys_of,
 )
 from taxbreak_nsys.layers import EVIDENCES, PhaseSums, split
-from taxbreak_nsys.mediation import find_operators, mediate
+from taxbreak_nsys.library_map import read_map
+from taxbreak_nsys.mediation import find_operators, mediate, signs_of
 from taxbreak_nsys.phases import Choice, Instances, PhaseRule, find_instances
 from taxbreak_nsys.phases.counts import source_of, step_counts
 from taxbreak_nsys.phases.engines import load_engines
@@ -33,10 +36,14 @@ from taxbreak_nsys.read.facts import read_facts, sha256
 from taxbreak_nsys.read.load import read_trace
 from taxbreak_nsys.read.nsys_rep import open_report
 from taxbreak_nsys.read.op_shapes import OpShapes, read_op_shapes
+from taxbreak_nsys.read.samples import Chains, Samples, read_evidence
 from taxbreak_nsys.read.trace import KERNEL, PROCESS_MASK, Trace, pid, tid
 from taxbreak_nsys.replay.savings import with_savings
+from taxbreak_nsys.reference import times_of
 from taxbreak_nsys.result import DeviceTime, LaunchCounts, Outside, Phase, ReportFacts, Result
+from taxbreak_nsys.samples import locate, without_marks
 from taxbreak_nsys.states import host_intervals
+from taxbreak_nsys.strata import Split, figures, layers_of, library_interval, merged, precise_enough, split_of
 from taxbreak_nsys.verdict import judge
 from taxbreak_nsys.words import STATES
 
@@ -48,7 +55,9 @@ class Options:
     `window` is (start, end) in ns of the session; `process` and `thread` are the ids that nsys shows; `t_sys_ns`
     or `null_report` give the floor of the launch path; `evidence` forces one of `layers.EVIDENCES`. `phases` is
     one of `phases.SOURCES` (None: the best), `engine` the name of the engine whose marks are meant, `phase_rules`
-    a file of more engines; `by_batch` splits phases by the number of requests.
+    a file of more engines; `by_batch` splits phases by the number of requests. `modules` is a table of modules
+    of the user's, `reference` a file of un-profiled times (`FILE#SET` where it holds several), `library_map` what
+    `library-map` learned from another report.
     """
 
     rules: tuple[PhaseRule, ...] = ()
@@ -64,6 +73,9 @@ class Options:
     engine: str | None = None
     phase_rules: Path | None = None
     by_batch: bool = False
+    modules: Path | None = None
+    reference: str | None = None
+    library_map: Path | None = None
 
 
 def analyze(report: str | Path, options: Options | None = None) -> Result:
@@ -78,6 +90,7 @@ def analyze(report: str | Path, options: Options | None = None) -> Result:
         content = aside.submit(sha256, path)
         facts = read_facts(database, path)
         trace = read_trace(database)
+        samples, chains = read_evidence(database, trace.api.callchain_id, options.modules)
         facts = replace(facts, sha256=content.result(), warnings=cautions.of_reading(database))
     launches = find_launches(trace)
     if not len(launches):
@@ -91,7 +104,8 @@ def analyze(report: str | Path, options: Options | None = None) -> Result:
     limits.check_entries(instances, path)
     t_sys = _t_sys(launches, options)
     limits.check_t_sys(t_sys, launches, path)
-    return summarise(facts, measure(trace, launches, instances), t_sys, options)
+    evidence = Evidence(samples, chains, options.evidence == "samples", read_map(options.library_map))
+    return summarise(facts, measure(trace, launches, instances, evidence), t_sys, options)
 
 
 def _shapes(path: Path, trace: Trace) -> OpShapes:
@@ -137,15 +151,31 @@ def _after(instances: Instances, skip: int) -> Flags:
     return keep
 
 
-def measure(trace: Trace, launches: Launches, instances: Instances) -> Columns:
+@dataclass(frozen=True)
+class Evidence:
+    """What a report has beside its trace: samples, call chains, and what was learned of kernels elsewhere.
+
+    `samples_alone` leaves the ranges of libraries and operators out of the states.
+    """
+
+    samples: Samples | None = None
+    chains: Chains | None = None
+    samples_alone: bool = False
+    learned: Mapping[str, bool] = field(default_factory=dict)
+
+
+def measure(trace: Trace, launches: Launches, instances: Instances, evidence: Evidence | None = None) -> Columns:
     """Measure everything that the sums of the phases are made of."""
+    evidence = evidence or Evidence()
     launch_instance = instances.at(launches.thread, launches.start)
-    intervals = host_intervals(trace, launches, instances)
+    marked = without_marks(trace) if evidence.samples_alone and evidence.samples else trace
+    intervals = host_intervals(marked, launches, instances)
     intervals = with_exposure(intervals, trace, launches, instances, launch_instance)
     operators = find_operators(trace, launches)
-    no_chains = np.zeros(len(launches), bool)
-    mediation = mediate(trace, launches, operators, launch_instance >= 0, no_chains)
-    return Columns(trace, launches, instances, intervals, operators, mediation)
+    signs = signs_of(trace, launches, evidence.chains, evidence.learned)
+    mediation = mediate(trace, launches, operators, launch_instance >= 0, signs)
+    sampled = locate(evidence.samples, intervals, instances) if evidence.samples else None
+    return Columns(trace, launches, instances, intervals, operators, mediation, sampled, evidence.chains)
 
 
 def _t_sys(launches: Launches, options: Options) -> TSys:
@@ -168,34 +198,42 @@ def summarise(facts: ReportFacts, columns: Columns, t_sys: TSys, options: Option
     instances, steps = columns.instances, columns.steps
     entries: list[Phase] = []
     rows_of: list[breakdown.Entry] = []
+    times = times_of(options.reference, set(instances.labels)) if options.reference else {}
     order = sorted(set(instances.label.tolist()), key=lambda code: int(instances.start[instances.label == code].min()))
     for code in order:
         of_label = instances.label == code
         label = instances.labels[code]
         threads = np.unique(instances.thread[of_label]).tolist()
-        evidences = []
+        evidences, splits = [], []
         for thread in threads:
             which = of_label & (instances.thread == thread)
-            evidence = _evidence(columns, which, thread, options.evidence)
+            strata = split_of(columns.sampled, which) if columns.sampled else None
+            evidence = _evidence(columns, which, thread, strata, options.evidence)
             evidences.append(evidence)
+            splits += [strata] if strata else []
             rows_of.append((label, thread, evidence))
-            entries.append(_entry(columns, steps, which, label, thread, evidence, t_sys))
+            entries.append(_entry(columns, steps, which, label, thread, evidence, t_sys, strata, times.get(label)))
         if len(threads) > 1:
             weakest = max(evidences, key=EVIDENCES.index)
-            entries.append(_entry(columns, steps, of_label, label, None, weakest, t_sys))
+            strata = merged(splits) if splits else None
+            entries.append(_entry(columns, steps, of_label, label, None, weakest, t_sys, strata, times.get(label)))
     result = Result(
         facts, t_sys.ns, t_sys.source, tuple(entries), _outside(columns),
         tuple(breakdown.kernel_rows(columns, rows_of)),
         tuple(breakdown.operator_rows(columns, rows_of)),
         tuple(breakdown.api_rows(columns, rows_of)),
         columns,
+        *sample_breakdown.rows(columns, rows_of),
     )  # fmt: skip
     result = with_savings(result)
     return replace(result, report=replace(facts, warnings=facts.warnings + cautions.of_result(result)))
 
 
-def _evidence(columns: Columns, which: Flags, thread: int, forced: str | None) -> str:
-    """Return the best evidence that a phase has, or the one that was asked for if it has that."""
+def _evidence(columns: Columns, which: Flags, thread: int, strata: Split | None, forced: str | None) -> str:
+    """Return the best evidence that a phase has, or the one that was asked for if it has that.
+
+    Samples that are too few count where they are asked for.
+    """
     trace, process = columns.trace, thread & PROCESS_MASK
     ranges = bool(
         np.any(trace.ranges.is_library & ((trace.ranges.thread & PROCESS_MASK) == process))
@@ -204,14 +242,25 @@ def _evidence(columns: Columns, which: Flags, thread: int, forced: str | None) -
     held = columns.launch_instance
     inside = (held >= 0) & which[np.maximum(held, 0)]
     subtractive = columns.mediation.t_base is not None and bool(np.any(inside & columns.mediation.has_dispatch))
-    available = {"ranges": ranges, "subtractive": subtractive, "none": True}
+    samples = strata is not None and (
+        precise_enough(strata) if forced is None else any(s.samples for s in strata.strata)
+    )
+    available = {"ranges": ranges, "samples": samples, "subtractive": subtractive, "none": True}
     if forced is not None:
         return forced if available.get(forced) else "none"
     return next(name for name in EVIDENCES if available.get(name))
 
 
 def _entry(
-    columns: Columns, steps: Steps, which: Flags, label: str, thread: int | None, evidence: str, t_sys: TSys
+    columns: Columns,
+    steps: Steps,
+    which: Flags,
+    label: str,
+    thread: int | None,
+    evidence: str,
+    t_sys: TSys,
+    strata: Split | None,
+    reference_ns: int | None,
 ) -> Phase:
     """Sum up one phase entry: one thread's instances, or those of all threads that share the label."""
     states = dict(zip(STATES, steps.states[which].sum(axis=0).tolist(), strict=True))
@@ -228,10 +277,13 @@ def _entry(
     if not counts.unmeasured_graph:
         exposed = dict(zip(STATES, steps.exposed[which].sum(axis=0).tolist(), strict=True))
         device = DeviceTime(int(active_ns(ops, of_phase)[0]), kernel_sum_ns(ops, of_phase), sum(exposed.values()))
-    sums = PhaseSums(states, counts, device, int(steps.over_base[which].sum()))
-    wall = int(steps.wall[which].sum())
+    sums = PhaseSums(
+        states, counts, device, int(steps.over_base[which].sum()),
+        layers_of(strata) if strata else None, library_interval(strata) if strata else None,
+    )  # fmt: skip
+    wall, median = int(steps.wall[which].sum()), percentile(steps.wall[which], 50)
     layers = split(sums, evidence, t_sys.ns)
-    figures = {
+    steps_of = {
         "wall": wall,
         "delta_ft": layers.delta_ft_ns,
         "delta_ct": layers.delta_ct_ns,
@@ -239,13 +291,15 @@ def _entry(
         "t_orchestration": layers.t_orchestration_ns,
         "t_device_active": layers.t_device_active_ns,
     }
+    samples = figures(strata, evidence, wall) if strata else None
+    count = int(which.sum())
     return Phase(
         phase=label,
         process=None if thread is None else pid(thread),
         thread=None if thread is None else tid(thread),
-        instances=int(which.sum()),
+        instances=count,
         wall_ns=wall,
-        wall_median_ns=percentile(steps.wall[which], 50),
+        wall_median_ns=median,
         launches=counts,
         kernels=int(steps.kernels[which].sum()),
         states_ns=states,
@@ -253,10 +307,11 @@ def _entry(
         exposed_ns=exposed,
         device=device,
         taxbreak=layers,
-        corrected=None,
-        verdict=judge(exposed, states, layers, wall),
+        samples=samples,
+        corrected=corrected(sums, layers, strata, reference_ns, count, median) if reference_ns and median else None,
+        verdict=judge(exposed, states, layers, wall, samples),
         phase_source=source_of(columns.instances, which),
-        steps=step_counts(columns.instances, which, figures),
+        steps=step_counts(columns.instances, which, steps_of),
     )
 
 

@@ -28,6 +28,9 @@ def analyze(
     engine: str | None = None,
     phase_rules: str | PathLike[str] | None = None,
     by_batch: bool = False,
+    modules: str | PathLike[str] | None = None,
+    reference: str | PathLike[str] | None = None,
+    library_map: str | PathLike[str] | None = None,
 ) -> Result:
     """Analyse an Nsight Systems report.
 
@@ -37,7 +40,9 @@ def analyze(
     thread is one phase); `engine` names the engine, `phase_rules` is a TOML file of more engines, `by_batch`
     splits phases by the number of requests. `window_ns` keeps the instances inside
     (start, end) in ns of the session, `process` and `thread` those of one process or thread id. `t_sys_ns`
-    or `null_report` give the floor of the launch path; `evidence` forces `ranges`, `subtractive` or `none`.
+    or `null_report` give the floor of the launch path; `evidence` forces `ranges`, `samples`, `subtractive` or
+    `none`. `modules` is a table of modules of your own for CPU samples; `reference` a file of un-profiled times to
+    correct by; `library_map` a file that says which kernels a library launches.
     `skip` leaves out the first instances of each phase and thread that has more.
 
     Returns a `Result`: `.phases` is a pandas frame, `.to_arrow()`, `.to_json()`, `.to_dict()` the same
@@ -50,8 +55,12 @@ def analyze(
     return _analyze(
         Path(report),
         Options(
-            rules, window_ns, process, thread, t_sys_ns, Path(null_report) if null_report else None, evidence, skip,
-            None if phase_source == "best" else phase_source, engine,
-            Path(phase_rules) if phase_rules else None, by_batch,
+            rules, window_ns, process, thread, t_sys_ns, _path(null_report), evidence, skip,
+            None if phase_source == "best" else phase_source, engine, _path(phase_rules), by_batch,
+            modules=_path(modules), reference=str(reference) if reference else None, library_map=_path(library_map),
         ),
     )  # fmt: skip
+
+
+def _path(given: str | PathLike[str] | None) -> Path | None:
+    return Path(given) if given else None

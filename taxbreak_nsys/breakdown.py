@@ -19,6 +19,8 @@ Row = dict[str, Any]
 Entry = tuple[str, int, str]
 """(phase label, thread, evidence)."""
 
+_NO_SPLIT = ("none", "samples")
+"""Evidence that cannot tell framework from library for one kernel or operator: samples are too few for that."""
 _FRAMEWORK = np.array([name in FRAMEWORK_STATES for name in STATES])
 
 
@@ -103,6 +105,7 @@ def kernel_rows(columns: Columns, entries: Sequence[Entry]) -> list[Row]:
                 | (_stats("launch", launch_duration[mine]) if len(mine) else _no_stats("launch"))
                 | _host_of(columns, mine, entry[2], framework, library)
                 | _mediated(columns, mine)
+                | {"operator": _operator_of(columns, mine)}
             )
         rows += sorted(found, key=lambda row: -row["device_ns"])
     return rows
@@ -121,7 +124,7 @@ def _host_of(columns: Columns, mine: Ints, evidence: str, framework: Ints, libra
     if not len(mine):
         return {"delta_ft_ns": None, "delta_ct_ns": None}
     delta_ft, delta_ct = int(framework[mine].sum()), int(library[mine].sum())
-    if evidence == "none":
+    if evidence in _NO_SPLIT:
         return {"delta_ft_ns": delta_ft + delta_ct, "delta_ct_ns": None}
     if evidence == "subtractive":
         # a launch cannot give to the library more than led to it
@@ -138,6 +141,17 @@ def _mediated(columns: Columns, mine: Ints) -> Row:
     yes = int(counts[1:].sum())
     why = REASONS[int(np.argmax(counts[1:])) + 1] if yes else "no sign of a library"
     return {"library_mediated": yes * 2 > len(mine), "why": why}
+
+
+def _operator_of(columns: Columns, mine: Ints) -> str | None:
+    """Return the framework operator that most often launched a kernel, by its call chains; None without any."""
+    chains = columns.chains
+    if chains is None or not len(mine):
+        return None
+    at = chains.of(columns.trace.api.callchain_id[columns.launches.api[mine]])
+    found = chains.operator[at[at >= 0]]
+    found = found[found >= 0]
+    return chains.operators[int(np.argmax(np.bincount(found)))] if len(found) else None
 
 
 def operator_rows(columns: Columns, entries: Sequence[Entry]) -> list[Row]:
@@ -172,7 +186,7 @@ def operator_rows(columns: Columns, entries: Sequence[Entry]) -> list[Row]:
             moved = 0
             if entry[2] == "subtractive":
                 moved = int(np.minimum(over[group], self_of[FRAMEWORK_STATES][group]).sum())
-            none = entry[2] == "none"
+            none = entry[2] in _NO_SPLIT
             found.append(
                 _head(entry)
                 | {"operator": columns.trace.ranges.names[code], "instances": len(group)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from taxbreak_nsys import pitfalls, words
+from taxbreak_nsys import pitfalls, sample_cautions, words
 from taxbreak_nsys.launches import T_SYS_MIN_LAUNCHES, T_SYS_PAPER_NS
 from taxbreak_nsys.phases import ALL
 from taxbreak_nsys.read.database import Database
@@ -20,7 +20,7 @@ def of_result(result: Result) -> tuple[Warning, ...]:
     found: list[Warning] = []
     for check in (_unmeasured, _evidence, _t_sys, _phases, _cut, _outside, _os_runtime):
         found += check(result)
-    return (*found, *pitfalls.of_result(result))
+    return (*found, *sample_cautions.of_result(result), *pitfalls.of_result(result))
 
 
 def of_reading(database: Database) -> tuple[Warning, ...]:

@@ -23,6 +23,7 @@ from taxbreak_nsys.commands.scrub import scrub
 from taxbreak_nsys.commands.trace import trace
 from taxbreak_nsys.commands.trend import trend
 from taxbreak_nsys.commands.whatif import whatif
+from taxbreak_nsys.commands.library_map import library_map
 from taxbreak_nsys.errors import TaxbreakError
 
 DEFAULT_COMMAND = "analyze"
@@ -56,6 +57,7 @@ app.command()(doctor)
 app.command()(scrub)
 app.command()(trace)
 app.command()(plot)
+app.command()(library_map)
 app.add_typer(recipe.app, name="recipe")
 app.command()(batch)
 app.add_typer(store.app, name="store")

@@ -12,7 +12,9 @@ from taxbreak_nsys.intervals import Flags, Ints
 from taxbreak_nsys.launches import GRAPH_LAUNCH, KERNEL_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH, Launches
 from taxbreak_nsys.mediation import Mediation, Operators
 from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.read.samples import Chains
 from taxbreak_nsys.read.trace import KERNEL, Trace
+from taxbreak_nsys.samples import Sampled
 from taxbreak_nsys.states import HostIntervals
 
 
@@ -26,6 +28,10 @@ class Columns:
     intervals: HostIntervals
     operators: Operators
     mediation: Mediation
+    sampled: Sampled | None = None
+    """The CPU samples in the phases; None where the report has none."""
+    chains: Chains | None = None
+    """The call chains of API calls; None where the report has none."""
 
     @cached_property
     def launch_instance(self) -> Ints:

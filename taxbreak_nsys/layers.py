@@ -22,20 +22,29 @@ class PhaseSums:
     device: DeviceTime
     over_base_ns: int
     """What the subtraction (Eq. 5) moves from `dispatch` to the library, before the cap."""
+    sampled_ns: tuple[int, int] | None = None
+    """delta_ft and delta_ct as CPU samples have them."""
+    sampled_interval_ns: tuple[int, int] | None = None
+    """The 95 % interval of that delta_ct."""
 
 
 def split(sums: PhaseSums, evidence: str, t_sys_ns: int) -> Layers:
     """Split a phase into framework, library and launch path, and give HDBI.
 
-    delta_ft is `python` + `dispatch` + `runtime`; delta_ct is the `library` state (`ranges`), that and what
+    delta_ft is `python` + `dispatch` + `runtime`; delta_ct is the `library` state (`ranges`), what samples hit
+    in a library (`samples`: then the profiler's samples and time off the CPU are in neither), that state and what
     the subtraction moves out of `dispatch`, never more than `dispatch` holds (`subtractive`), or null
     (`none`: then delta_ft holds both, and HDBI needs no split). delta_kt is T_sys for each kernel and graph
     launch; HDBI = T_DeviceActive / (T_DeviceActive + T_Orchestration), section 5.
     """
     framework = sum(sums.states_ns[state] for state in FRAMEWORK_STATES)
     library = sums.states_ns["library"]
+    interval = None
     if evidence == "ranges":
         delta_ft, delta_ct = framework, library
+    elif evidence == "samples" and sums.sampled_ns is not None:
+        delta_ft, delta_ct = sums.sampled_ns
+        interval = sums.sampled_interval_ns
     elif evidence == "subtractive":
         moved = moved_ns(sums)
         delta_ft, delta_ct = framework - moved, library + moved
@@ -51,7 +60,7 @@ def split(sums: PhaseSums, evidence: str, t_sys_ns: int) -> Layers:
     return Layers(
         delta_ft, delta_ct, delta_kt,
         max(sums.states_ns["launch"] - delta_kt, 0),
-        orchestration, active, hdbi, reason, evidence, None, delta_ct is None,
+        orchestration, active, hdbi, reason, evidence, interval, delta_ct is None,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ Method section 4, evidence `subtractive` (the paper's Eq. 5).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +13,37 @@ import numpy as np
 from taxbreak_nsys import words
 from taxbreak_nsys.intervals import Flags, Ints, Measure, innermost, parents, percentile, union
 from taxbreak_nsys.launches import KERNEL_LAUNCH, Launches
+from taxbreak_nsys.read.samples import Chains
 from taxbreak_nsys.read.trace import KERNEL, Trace, runs, thread_slice
 
-REASONS = ("none", "call_chain", "library_range", "driver_api", "kernel_name")
+REASONS = ("none", "call_chain", "library_range", "driver_api", "kernel_name", "library_map")
 """Why a launch counts as library-mediated; index 0: it does not."""
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What is known of launches beyond the trace; columns over launches.
+
+    `chain` is 1 where the call chain holds a library, 0 where it does not, -1 where there is none or it breaks
+    off before that can be said; `learned` the same from a map of kernels.
+    """
+
+    chain: Ints
+    learned: Ints
+
+
+def signs_of(trace: Trace, launches: Launches, chains: Chains | None, learned: Mapping[str, bool]) -> Signs:
+    """Return what call chains and a learned map say of each launch."""
+    unknown = np.full(len(launches), -1, np.int64)
+    chain = unknown
+    if chains is not None:
+        at = chains.of(trace.api.callchain_id[launches.api])
+        chain = np.where((at >= 0) & chains.decided[at], chains.library[at], -1)
+    if not learned:
+        return Signs(chain, unknown)
+    by_name = np.array([int(learned.get(name, -1)) for name in trace.ops.names] or [-1], np.int64)
+    kernel = kernel_name_of(trace, launches)
+    return Signs(chain, np.where(kernel >= 0, by_name[kernel], -1))
 
 
 @dataclass(frozen=True)
@@ -69,16 +97,14 @@ def find_operators(trace: Trace, launches: Launches) -> Operators:
     return Operators(index, start, end, thread, parent, of_launch)
 
 
-def mediate(
-    trace: Trace, launches: Launches, operators: Operators, in_phase: Flags, chain_has_library: Flags
-) -> Mediation:
+def mediate(trace: Trace, launches: Launches, operators: Operators, in_phase: Flags, signs: Signs) -> Mediation:
     """Decide for each launch whether a library made it, and measure its dispatch time.
 
-    `in_phase` tells which launches lie in a phase, `chain_has_library` which have a library in their call
-    chain (section 4 names that first, then a library range, the driver API under an operator that uses a
-    library, the kernel's name).
+    `in_phase` tells which launches lie in a phase. What decides is, in order, the call chain (section 4 names
+    that first), a library range, the learned map, the driver API under an operator that uses a library, the
+    kernel's name. A chain without a library, or a map that says so, rules the guesses after it out.
     """
-    reason = _reasons(trace, launches, operators, chain_has_library)
+    reason = _reasons(trace, launches, operators, signs)
     has_dispatch = operators.of_launch >= 0
     operator_start = operators.start[operators.of_launch] if len(operators) else launches.start
     operator_start = np.where(has_dispatch, operator_start, launches.start)
@@ -104,7 +130,7 @@ def kernel_name_of(trace: Trace, launches: Launches) -> Ints:
     return result
 
 
-def _reasons(trace: Trace, launches: Launches, operators: Operators, chain_has_library: Flags) -> Ints:
+def _reasons(trace: Trace, launches: Launches, operators: Operators, signs: Signs) -> Ints:
     kernel = kernel_name_of(trace, launches)
     by_name = np.array([words.kernel_is_mediated(n) for n in trace.ops.names], bool)
     api_is_driver = np.array([words.is_driver_api(n) for n in trace.api.names], bool)
@@ -114,8 +140,11 @@ def _reasons(trace: Trace, launches: Launches, operators: Operators, chain_has_l
     if len(launches):
         by_driver = api_is_driver[trace.api.name[launches.api]] & _under_library_operator(trace, operators)
         reason[by_driver] = REASONS.index("driver_api")
+    reason[signs.learned == 0] = 0
+    reason[signs.learned == 1] = REASONS.index("library_map")
+    reason[signs.chain == 0] = 0
     reason[_in_library(trace, launches)] = REASONS.index("library_range")
-    reason[chain_has_library] = REASONS.index("call_chain")
+    reason[signs.chain == 1] = REASONS.index("call_chain")
     reason[launches.kind != KERNEL_LAUNCH] = 0
     return reason
 

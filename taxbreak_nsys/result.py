@@ -100,6 +100,64 @@ class Layers:
 
 
 @dataclass(frozen=True)
+class SampledState:
+    """What CPU samples say of one state of a phase; `off_cpu_ns` and `kinds_ns` add up to the state's time.
+
+    `kinds_ns` are times by what the samples hit (`samples.KINDS`).
+    """
+
+    samples: int
+    on_cpu_ns: int
+    off_cpu_ns: int
+    kinds_ns: dict[str, int]
+
+
+@dataclass(frozen=True)
+class SampleFigures:
+    """What CPU samples say of a phase, under whatever evidence its layers stand; intervals are of 95 %.
+
+    `on_cpu_from` is `context_switches` or `samples` (× period; `capped_states` are those where that was longer
+    than the state). `profiler_ns` is the profiler's own time in all states, `profiler_share` that of the wall
+    time; `library_missed_ns`, under evidence `ranges` alone, is library time outside library ranges.
+    """
+
+    count: int
+    period_ns: int
+    on_cpu_from: str
+    capped_states: tuple[str, ...]
+    profiler_ns: int
+    profiler_share: float | None
+    profiler_interval_ns: tuple[int, int]
+    off_cpu_ns: int
+    library_missed_ns: int | None
+    library_missed_interval_ns: tuple[int, int] | None
+    profiler_by_state_ns: dict[str, int]
+    states: dict[str, SampledState]
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A phase without the profiler's tax (method section 6), ns; figures are null where `reason` says why.
+
+    `reference_ns` is the un-profiled median wall time, `dilation` the captured one over it. `states_ns` add up
+    to `wall_ns`, the reference times the instances.
+    """
+
+    dilation: float
+    reference_ns: int
+    profiler_share: float | None
+    wall_ns: int | None
+    states_ns: dict[str, int] | None
+    delta_ft_ns: int | None
+    delta_ct_ns: int | None
+    delta_kt_ns: int | None
+    t_orchestration_ns: int | None
+    hdbi: float | None
+    hdbi_interval: tuple[float, float] | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Where the phase's time can be won: the target, its exposed share of the wall time, a sentence.
 
@@ -164,7 +222,8 @@ class Phase:
     exposed_ns: dict[str, int] | None
     device: DeviceTime
     taxbreak: Layers
-    corrected: dict[str, Any] | None
+    samples: SampleFigures | None
+    corrected: Corrected | None
     verdict: Verdict
     phase_source: PhaseSource
     steps: StepCounts | None
@@ -205,6 +264,8 @@ class Result:
     operator_rows: tuple[dict[str, Any], ...]
     api_rows: tuple[dict[str, Any], ...]
     columns: Columns = field(repr=False)
+    sample_rows: tuple[dict[str, Any], ...] = ()
+    symbol_rows: tuple[dict[str, Any], ...] = ()
 
     @property
     def phases(self) -> pd.DataFrame:
@@ -236,7 +297,7 @@ class Result:
         """Return the phases as an Arrow table, one row an entry, nested keys joined by a dot."""
         import pyarrow as pa
 
-        rows = [_flat(phase_dict(entry)) for entry in self.entries]
+        rows = [_flat(phase_dict(entry, states_of_samples=False)) for entry in self.entries]
         # what is null as a whole in one row (exposed time, counts) has its keys from another
         keys = list(dict.fromkeys(key for row in rows for key in row))
         whole = {key for key in keys if any(other.startswith(f"{key}.") for other in keys)}
@@ -279,12 +340,19 @@ class Result:
         return next((entry for entry in named if entry.combined), named[0])
 
 
-def phase_dict(entry: Phase) -> dict[str, Any]:
-    """Return a phase as the JSON object of method section 7."""
-    data = dataclasses.asdict(entry)
-    interval = data["taxbreak"]["library_interval_ns"]
-    data["taxbreak"]["library_interval_ns"] = list(interval) if interval else None
+def phase_dict(entry: Phase, *, states_of_samples: bool = True) -> dict[str, Any]:
+    """Return a phase as the JSON object of method section 7; `states_of_samples` keeps the samples' states."""
+    data: dict[str, Any] = _lists(dataclasses.asdict(entry))
+    if data["samples"] and not states_of_samples:
+        del data["samples"]["states"]
     return data
+
+
+def _lists(value: Any) -> Any:
+    """Return data with lists for tuples, as JSON has it."""
+    if isinstance(value, dict):
+        return {key: _lists(inner) for key, inner in value.items()}
+    return [_lists(inner) for inner in value] if isinstance(value, tuple | list) else value
 
 
 def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -645,7 +645,7 @@ def choose_evidence(available, asked):
 # ------------------------------------------------------------------ the whole
 
 
-def analyze(path, *, phase_rules=None, t_sys=None, evidence=None):
+def analyze(path, *, phase_rules=None, t_sys=None, evidence=None, ignore_ranges=False):
     if evidence not in (None, "ranges", "subtractive", "none"):
         raise ValueError(f"evidence: {evidence}")
     report = Report(path)
@@ -683,6 +683,7 @@ def analyze(path, *, phase_rules=None, t_sys=None, evidence=None):
     instances = find_instances(ranges, launches, api_calls, phase_rules)
     outside = {}
     groups = {}  # (phase, thread) -> its instances, launches and evidence
+    segments = []  # (phase, thread, start, end, state), for brute_samples.py
     for thread, mine in instances.items():
         holders = Holders(mine)
         for instance in mine:
@@ -708,11 +709,12 @@ def analyze(path, *, phase_rules=None, t_sys=None, evidence=None):
             profiler_rows,
             loading_rows,
             os_calls.get(thread, []),
-            library.get(thread, []),
-            operators.get(thread, []),
+            [] if ignore_ranges else library.get(thread, []),
+            [] if ignore_ranges else operators.get(thread, []),
         )
         working = union(working)
         sweep(mine, found)
+        segments += [(i["phase"], thread, *segment) for i in mine for segment in i["segments"]]
         for instance in mine:
             measure_instance(instance, instance["launches"], busy_of, working)
 
@@ -767,6 +769,7 @@ def analyze(path, *, phase_rules=None, t_sys=None, evidence=None):
         "t_sys_source": t_sys_source,
         "t_base_ns": t_base,
         "phases": entries,
+        "segments": segments,
         "outside": outside,
         "launches": [
             {

@@ -22,8 +22,8 @@ def analyze(
     report: Annotated[
         list[str] | None,
         typer.Option("-r", "--report", metavar="NAME", help="taxbreak_sum (default), taxbreak_kern_sum, "
-                     "taxbreak_op_sum, taxbreak_api_sum, taxbreak_step_trace or taxbreak_trace; repeatable.",
-                     show_default=False),
+                     "taxbreak_op_sum, taxbreak_api_sum, taxbreak_sample_sum, taxbreak_symbol_sum, "
+                     "taxbreak_step_trace or taxbreak_trace; repeatable.", show_default=False),
     ] = None,
     format: Annotated[str, typer.Option("-f", "--format", help="table, csv, json or parquet.")] = "table",
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")] = None,
@@ -44,6 +44,9 @@ def analyze(
     null_report: arguments.NullReport = None,
     evidence: arguments.Evidence = None,
     skip: arguments.Skip = 0,
+    modules: arguments.Modules = None,
+    reference: arguments.Reference = None,
+    library_map: arguments.LibraryMap = None,
     force_overwrite: arguments.Force = False,
     quiet: arguments.Quiet = False,
 ) -> None:  # fmt: skip
@@ -67,6 +70,7 @@ def analyze(
     options = arguments.options_of(
         phase, start, end, process, thread, t_sys, null_report, evidence, skip,
         phases, ignore_marks, engine, phase_rules, by,
+        modules=modules, reference=reference, library_map=library_map,
     )  # fmt: skip
 
     results: list[Result] = []

@@ -39,7 +39,19 @@ NullReport = Annotated[
 ]
 Evidence = Annotated[
     str | None,
-    typer.Option("--evidence", metavar="NAME", help="Use this evidence alone: ranges, subtractive, none."),
+    typer.Option("--evidence", metavar="NAME", help="Use this evidence alone: ranges, samples, subtractive, none."),
+]
+Modules = Annotated[
+    Path | None,
+    typer.Option("--modules", metavar="FILE", help="Your own module table, looked into before the built-in one."),
+]
+Reference = Annotated[
+    str | None,
+    typer.Option("--reference", metavar="FILE[#SET]", help="Un-profiled times of the phases, to correct by."),
+]
+LibraryMap = Annotated[
+    Path | None,
+    typer.Option("--library-map", metavar="FILE", help="Which kernels a library launches (see library-map)."),
 ]
 Skip = Annotated[
     int, typer.Option("--skip", metavar="N", min=0, help="Leave out the first N instances of each phase (warm-up).")
@@ -122,6 +134,9 @@ def options_of(
     engine: str | None = None,
     phase_rules: Path | None = None,
     by: str | None = None,
+    modules: Path | None = None,
+    reference: str | None = None,
+    library_map: Path | None = None,
 ) -> Options:
     """Return the options of the analysis; raises TaxbreakError where a text cannot be read."""
     from taxbreak_nsys.analysis import Options
@@ -158,4 +173,5 @@ def options_of(
     return Options(
         rules, window, process, thread, floor, null_report, evidence, skip,
         phases=None if source == "best" else source, engine=engine, phase_rules=phase_rules, by_batch=by == "batch",
+        modules=modules, reference=reference, library_map=library_map,
     )  # fmt: skip

@@ -42,9 +42,14 @@ def _rows(rows: Iterable[dict[str, Any]], titles: dict[str, str]) -> pa.Table:
 
 
 _TEXT_KEYS = frozenset(
-    {"phase", "name", "operator", "why", "target", "verdict", "evidence", "hdbi_reason", "state", "phase_source"}
+    {
+        *("phase", "name", "operator", "why", "target", "verdict", "evidence", "hdbi_reason", "state"),
+        *("phase_source", "layer", "kind", "module", "file", "symbol"),
+    }
 )
-_REAL_KEYS = frozenset({"hdbi", "phase_confidence", "time_percent", "exposed_percent"})
+_REAL_KEYS = frozenset(
+    {"hdbi", "hdbi_corrected", "dilation", "phase_confidence", "time_percent", "exposed_percent"}
+)
 _TRUTH_KEYS = frozenset({"library_mediated"})
 
 
@@ -67,7 +72,8 @@ def _percent(share: float | None) -> float | None:
 
 
 def _summary_row(entry: Phase) -> dict[str, Any]:
-    taxbreak = entry.taxbreak
+    taxbreak, samples, corrected = entry.taxbreak, entry.samples, entry.corrected
+    interval = taxbreak.library_interval_ns or (None, None)
     return (
         {
             "phase": entry.phase,
@@ -86,6 +92,12 @@ def _summary_row(entry: Phase) -> dict[str, Any]:
             "launch_excess_ns": taxbreak.launch_excess_ns,
             "t_orchestration_ns": taxbreak.t_orchestration_ns,
             "evidence": taxbreak.evidence,
+            "delta_ct_low_ns": interval[0],
+            "delta_ct_high_ns": interval[1],
+            "profiler_ns": samples.profiler_ns if samples else None,
+            "off_cpu_ns": samples.off_cpu_ns if samples else None,
+            "dilation": corrected.dilation if corrected else None,
+            "hdbi_corrected": corrected.hdbi if corrected else None,
             "kernel_launches": entry.launches.kernel,
             "graph_launches": entry.launches.graph,
             "memory_launches": entry.launches.memory,
@@ -119,6 +131,12 @@ _SUMMARY_TITLES = (
         "launch_excess_ns": "Launch Excess (ns)",
         "t_orchestration_ns": "T_Orchestration (ns)",
         "evidence": "Evidence",
+        "delta_ct_low_ns": "delta_ct Low (ns)",
+        "delta_ct_high_ns": "delta_ct High (ns)",
+        "profiler_ns": "Profiler (ns)",
+        "off_cpu_ns": "Off CPU (ns)",
+        "dilation": "Dilation",
+        "hdbi_corrected": "HDBI Corrected",
         "kernel_launches": "Kernel Launches",
         "graph_launches": "Graph Launches",
         "memory_launches": "Memory Launches",
@@ -161,6 +179,7 @@ def _kern_sum(result: Result) -> pa.Table:
             "delta_ct_ns": "delta_ct (ns)",
             "library_mediated": "Library-Mediated",
             "why": "Why",
+            "operator": "Operator",
             "name": "Name",
         }
     )
@@ -203,6 +222,24 @@ def _api_sum(result: Result) -> pa.Table:
         | {"blocked_ns": "Blocked (ns)", "launches": "Launches", "name": "Name"}
     )
     return _rows((row | {"time_percent": _percent(row["share"])} for row in result.api_rows), titles)
+
+
+def _samples(rows: Iterable[dict[str, Any]], titles: dict[str, str]) -> pa.Table:
+    titles = (
+        _HEAD
+        | {"time_percent": "Time (%)", "total_ns": "Total Time (ns)", "samples": "Samples"}
+        | {"layer": "Layer", "kind": "Kind", "module": "Module", "file": "File"}
+        | titles
+    )
+    return _rows((row | {"time_percent": _percent(row["share"])} for row in rows), titles)
+
+
+def _sample_sum(result: Result) -> pa.Table:
+    return _samples(result.sample_rows, {})
+
+
+def _symbol_sum(result: Result) -> pa.Table:
+    return _samples(result.symbol_rows, {"symbol": "Symbol"})
 
 
 def _trace(result: Result) -> pa.Table:
@@ -283,6 +320,8 @@ REPORTS: dict[str, Callable[[Result], pa.Table]] = {
     "taxbreak_kern_sum": _kern_sum,
     "taxbreak_op_sum": _op_sum,
     "taxbreak_api_sum": _api_sum,
+    "taxbreak_sample_sum": _sample_sum,
+    "taxbreak_symbol_sum": _symbol_sum,
     "taxbreak_step_trace": _steps,
     "taxbreak_trace": _trace,
 }

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.layers import hdbi_word
+from taxbreak_nsys.output import sample_lines
 from taxbreak_nsys.output.tables import DEFAULT_REPORT, table_of
 from taxbreak_nsys.output.units import show_share, show_time
 from taxbreak_nsys.verdict import exposed_layers_of
@@ -117,6 +118,8 @@ def _phase(console: Console, entry: Phase, unit: str | None) -> None:
     _hdbi(console, entry)
     console.print(_layer_table(entry, unit))
     console.print(f"evidence for the library layer: {_EVIDENCE[entry.taxbreak.evidence]}", style="dim")
+    for line in sample_lines.lines(entry, unit):
+        console.print(clean(line))
     verdict = f"Verdict: {entry.verdict.why}" if entry.verdict.target else f"No verdict: {entry.verdict.why}"
     console.print(clean(f"{verdict}."), style="bold")
 
@@ -176,7 +179,9 @@ def _layer_table(entry: Phase, unit: str | None) -> Table:
     row("module loading", states["module_load"], "module_load")
     row("waiting for the device", states["device_wait"], "device_wait")
     row("waiting in the OS", states["os_wait"], "os_wait")
-    row("profiler", states["profiler"], "profiler")
+    sampled = entry.samples if taxbreak.evidence == "samples" else None
+    row("profiler", sample_lines.profiler_outside_layers(entry), "profiler")
+    row("off the CPU", sample_lines.off_cpu_outside_layers(entry) if sampled else None, "off_cpu")
     return table
 
 
@@ -210,13 +215,15 @@ _LISTED = {
         "Phase", "Time (%)", "Self Time (ns)", "Instances", "delta_ft (ns)", "delta_ct (ns)", "Operator",
     ),
     "taxbreak_api_sum": ("Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "Blocked (ns)", "Name"),
+    "taxbreak_sample_sum": ("Phase", "Layer", "Kind", "Time (%)", "Total Time (ns)", "Samples", "Module"),
+    "taxbreak_symbol_sum": ("Phase", "Layer", "Time (%)", "Total Time (ns)", "Module", "Symbol"),
     "taxbreak_step_trace": (
         "Start (ns)", "Wall (ns)", "Phase", "Requests", "Tokens", "Kernels", "Device Active (ns)",
     ),
     "taxbreak_trace": ("Start (ns)", "Duration (ns)", "State", "Phase", "Instance", "TID", "Exposed (ns)"),
 }  # fmt: skip
 
-_NAMES = ("Name", "Operator")
+_NAMES = ("Name", "Operator", "Symbol")
 
 
 def _listing(console: Console, result: Result, report: str, unit: str | None) -> None:

@@ -72,7 +72,7 @@ def card(entry: Phase, result: Result) -> Row:
         "hdbi": taxbreak.hdbi,
         "word": hdbi_word(taxbreak.hdbi) if taxbreak.hdbi is not None else None,
         "reason": taxbreak.hdbi_reason,
-        "corrected_hdbi": corrected.get("hdbi") if corrected else None,
+        "corrected_hdbi": corrected.hdbi if corrected else None,
         "figures": figures(entry),
         "verdict": f"{entry.verdict.why[:1].upper()}{entry.verdict.why[1:]}.",
         "comparison": comparison(entry),
@@ -93,20 +93,19 @@ def figures(entry: Phase) -> list[tuple[str, str]]:
 
 def comparison(entry: Phase) -> list[tuple[str, str, str]]:
     """Return captured and corrected figures side by side; empty where nothing is corrected."""
-    if not entry.corrected:
+    corrected = entry.corrected
+    if corrected is None or corrected.wall_ns is None:
         return []
     titles = {
         "delta_ft_ns": "ΔFT", "delta_ct_ns": "ΔCT", "delta_kt_ns": "ΔKT", "t_orchestration_ns": "T_Orchestration",
     }  # fmt: skip
     rows = [
-        (title, show_time(getattr(entry.taxbreak, key)), show_time(entry.corrected[key]))
+        (title, show_time(getattr(entry.taxbreak, key)), show_time(getattr(corrected, key)))
         for key, title in titles.items()
-        if key in entry.corrected
     ]
-    if isinstance(entry.corrected.get("hdbi"), float) and entry.taxbreak.hdbi is not None:
-        rows.append(("HDBI", f"{entry.taxbreak.hdbi:.3f}", f"{entry.corrected['hdbi']:.3f}"))
-    if isinstance(entry.corrected.get("dilation"), float):
-        rows.append(("slowed by nsys", f"{entry.corrected['dilation']:.2f} times", "1"))
+    if corrected.hdbi is not None and entry.taxbreak.hdbi is not None:
+        rows.append(("HDBI", f"{entry.taxbreak.hdbi:.3f}", f"{corrected.hdbi:.3f}"))
+    rows.append(("slowed by nsys", f"{corrected.dilation:.2f} times", "1"))
     return rows
 
 

@@ -1,0 +1,72 @@
+"""What CPU samples and a reference add to a phase in the terminal, in a few lines."""
+
+from __future__ import annotations
+
+from taxbreak_nsys.layers import hdbi_word
+from taxbreak_nsys.output.units import show_share, show_time
+from taxbreak_nsys.result import Phase, SampleFigures
+from taxbreak_nsys.strata import SPLIT_STATES
+
+
+def profiler_outside_layers(entry: Phase) -> int:
+    """Return the profiler's time that is in no layer, ns: its state, and where samples decide what they found."""
+    own = entry.states_ns["profiler"]
+    if entry.taxbreak.evidence == "samples" and entry.samples:
+        own += sum(entry.samples.profiler_by_state_ns[state] for state in SPLIT_STATES)
+    return own
+
+
+def off_cpu_outside_layers(entry: Phase) -> int:
+    """Return the time off the CPU that is in no layer, ns."""
+    samples = entry.samples
+    return sum(samples.states[s].off_cpu_ns for s in SPLIT_STATES if s in samples.states) if samples else 0
+
+
+def lines(entry: Phase, unit: str | None) -> list[str]:
+    """Return the lines; none for a phase without samples and reference."""
+    samples, taxbreak = entry.samples, entry.taxbreak
+    found = []
+    if taxbreak.library_interval_ns and taxbreak.delta_ct_ns is not None:
+        low, high = (show_time(ns, unit) for ns in taxbreak.library_interval_ns)
+        found.append(f"library {show_time(taxbreak.delta_ct_ns, unit)}, 95 % interval {low} to {high}")
+    if samples and samples.count:
+        found += _profiler(entry, samples, unit)
+        if samples.library_missed_ns:
+            low, high = (show_time(ns, unit) for ns in samples.library_missed_interval_ns or (None, None))
+            found.append(
+                f"library time outside library ranges: {show_time(samples.library_missed_ns, unit)} ({low} to {high})"
+            )
+    return found + _corrected(entry, unit)
+
+
+def _profiler(entry: Phase, samples: SampleFigures, unit: str | None) -> list[str]:
+    low, high = (show_share(ns, entry.wall_ns) for ns in samples.profiler_interval_ns)
+    by_state = sorted(samples.profiler_by_state_ns.items(), key=lambda item: -item[1])
+    largest = ", ".join(f"{show_time(ns, unit)} in {state}" for state, ns in by_state[:3] if ns)
+    share = show_share(samples.profiler_ns, entry.wall_ns)
+    return [
+        f"nsys itself took {share} % of the wall time ({low} to {high}, {samples.count:,} samples)"
+        + (f": {largest}" if largest else "")
+    ]
+
+
+def _corrected(entry: Phase, unit: str | None) -> list[str]:
+    corrected = entry.corrected
+    if corrected is None:
+        return []
+    found = [
+        f"captured {corrected.dilation:.2f} times as long as un-profiled ({show_time(corrected.reference_ns, unit)})"
+    ]
+    if corrected.wall_ns is None:
+        return [*found, f"not corrected: {corrected.reason}"]
+    if corrected.hdbi is not None:
+        interval = corrected.hdbi_interval
+        between = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+        captured = f"{entry.taxbreak.hdbi:.3f}" if entry.taxbreak.hdbi is not None else "-"
+        found.append(f"HDBI corrected {corrected.hdbi:.3f}{between} {hdbi_word(corrected.hdbi)}, captured {captured}")
+    ct = "" if corrected.delta_ct_ns is None else f", delta_ct {show_time(corrected.delta_ct_ns, unit)}"
+    found.append(
+        f"corrected delta_ft {show_time(corrected.delta_ft_ns, unit)}{ct}, "
+        f"delta_kt {show_time(corrected.delta_kt_ns, unit)}"
+    )
+    return found
