@@ -30,7 +30,11 @@ def of_result(result: Result) -> tuple[Warning, ...]:
 
 
 def _too_few(result: Result) -> Iterator[Warning]:
-    few = {e.phase for e in result.entries if e.samples and EVIDENCES.index(e.taxbreak.evidence) > _BY_SAMPLES}
+    few = {
+        e.phase
+        for e in result.entries
+        if e.samples and not e.samples.enough and EVIDENCES.index(e.taxbreak.evidence) > _BY_SAMPLES
+    }
     if few:
         yield Warning(
             "too_few_samples",

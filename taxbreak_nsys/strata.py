@@ -210,6 +210,7 @@ def figures(split: Split, evidence: str, wall_ns: int) -> SampleFigures:
     return SampleFigures(
         count=split.samples,
         period_ns=split.period_ns,
+        enough=precise_enough(split),
         on_cpu_from=split.on_cpu_from,
         capped_states=tuple(name for name, strata in by_state.items() if any(s.capped for s in strata)),
         profiler_ns=own,
