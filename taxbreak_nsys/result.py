@@ -117,8 +117,9 @@ class SampleFigures:
     """What CPU samples say of a phase, under whatever evidence its layers stand; intervals are of 95 %.
 
     `on_cpu_from` is `context_switches` or `samples` (× period; `capped_states` are those where that was longer
-    than the state). `enough` tells whether they are enough to be the evidence of the library layer. `profiler_ns` is the profiler's own time in all states, `profiler_share` that of the wall
-    time; `library_missed_ns`, under evidence `ranges` alone, is library time outside library ranges.
+    than the state). `enough` tells whether they are enough to be the evidence of the library layer. `profiler_ns`
+    is the profiler's own time in all states, `profiler_share` that of the wall time; `library_missed_ns`, under
+    evidence `ranges` alone, is library time outside library ranges.
     """
 
     count: int
