@@ -38,8 +38,8 @@ from taxbreak_nsys.read.nsys_rep import open_report
 from taxbreak_nsys.read.op_shapes import OpShapes, read_op_shapes
 from taxbreak_nsys.read.samples import Chains, Samples, read_evidence
 from taxbreak_nsys.read.trace import KERNEL, PROCESS_MASK, Trace, pid, tid
-from taxbreak_nsys.replay.savings import with_savings
 from taxbreak_nsys.reference import times_of
+from taxbreak_nsys.replay.savings import with_savings
 from taxbreak_nsys.result import DeviceTime, LaunchCounts, Outside, Phase, ReportFacts, Result
 from taxbreak_nsys.samples import locate, without_marks
 from taxbreak_nsys.states import host_intervals

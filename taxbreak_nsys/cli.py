@@ -24,6 +24,7 @@ from taxbreak_nsys.commands.trace import trace
 from taxbreak_nsys.commands.trend import trend
 from taxbreak_nsys.commands.whatif import whatif
 from taxbreak_nsys.commands.library_map import library_map
+from taxbreak_nsys.commands.whatif import whatif
 from taxbreak_nsys.errors import TaxbreakError
 
 DEFAULT_COMMAND = "analyze"
