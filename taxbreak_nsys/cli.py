@@ -18,12 +18,11 @@ from taxbreak_nsys.commands.diff import diff
 from taxbreak_nsys.commands.doctor import doctor
 from taxbreak_nsys.commands.gate import gate
 from taxbreak_nsys.commands.html import html
+from taxbreak_nsys.commands.library_map import library_map
 from taxbreak_nsys.commands.plot import plot
 from taxbreak_nsys.commands.scrub import scrub
 from taxbreak_nsys.commands.trace import trace
 from taxbreak_nsys.commands.trend import trend
-from taxbreak_nsys.commands.whatif import whatif
-from taxbreak_nsys.commands.library_map import library_map
 from taxbreak_nsys.commands.whatif import whatif
 from taxbreak_nsys.errors import TaxbreakError
 
