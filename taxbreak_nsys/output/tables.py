@@ -47,9 +47,7 @@ _TEXT_KEYS = frozenset(
         *("phase_source", "layer", "kind", "module", "file", "symbol"),
     }
 )
-_REAL_KEYS = frozenset(
-    {"hdbi", "hdbi_corrected", "dilation", "phase_confidence", "time_percent", "exposed_percent"}
-)
+_REAL_KEYS = frozenset({"hdbi", "hdbi_corrected", "dilation", "phase_confidence", "time_percent", "exposed_percent"})
 _TRUTH_KEYS = frozenset({"library_mediated"})
 
 
