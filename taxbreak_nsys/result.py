@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "taxbreak/1"
 
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 """Raised when the same report gives other figures than before: stores analyse such reports again."""
 
 COUNTS = (

@@ -45,9 +45,11 @@ def figures(path: Path, **options: Any) -> Any:
 def test_the_copy_gives_the_same_integers(any_report: Path, names: bool, tmp_path: Path) -> None:
     copy = tmp_path / "clean.sqlite"
     write_clean(any_report, copy, names=names)
-    assert figures(copy) == figures(any_report)
+    # without its kernels' names a report no longer says which of the steps found in the launches are prefill
+    chosen = {"phase_source": "marks"} if names else {}
+    assert figures(copy, **chosen) == figures(any_report, **chosen)
     for evidence in ("subtractive", "none"):
-        assert figures(copy, evidence=evidence) == figures(any_report, evidence=evidence)
+        assert figures(copy, evidence=evidence, **chosen) == figures(any_report, evidence=evidence, **chosen)
 
 
 def text_columns(database: sqlite3.Connection) -> list[tuple[str, str]]:
