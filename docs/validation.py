@@ -110,6 +110,8 @@ def products_of(result: Any) -> Record:
     for code, label in enumerate(columns.instances.labels):
         held = (instance >= 0) & (columns.mediation.reason > 0)
         held[held] = columns.instances.label[instance[held]] == code
+        if not held.any():
+            continue
         found[label] = {
             "products": int(held.sum()),
             "framework_ns": float(np.median(framework[held])),

@@ -266,3 +266,10 @@ def test_every_query_runs_by_hand(report) -> None:
             assert file.read_text().startswith("--"), file
             # as in the shell, a parameter that is not set is NULL
             database.execute(file.read_text().rstrip().rstrip(";"), defaultdict(lambda: None)).fetchone()
+
+
+@pytest.mark.parametrize("name", ["taxbreak_op_sum", "taxbreak_sample_sum", "taxbreak_symbol_sum"])
+def test_an_empty_listing_says_what_would_fill_it(report, name: str) -> None:
+    shown = run(report("llama-1b"), "-r", name).stdout
+    assert "no rows: the report has no" in shown
+    assert "capture with" in shown

@@ -225,6 +225,18 @@ _LISTED = {
 
 _NAMES = ("Name", "Operator", "Symbol")
 
+_NO_SAMPLES = (
+    "the report has no CPU samples with call chains; capture with 'nsys profile -s process-tree "
+    "--sampling-period=125000 --samples-per-backtrace=1 --backtrace=fp'"
+)
+_WHY_EMPTY = {
+    "taxbreak_op_sum": "the report has no operator ranges; capture with -t cuda,nvtx and run the model inside "
+    "torch.autograd.profiler.emit_nvtx()",
+    "taxbreak_sample_sum": _NO_SAMPLES,
+    "taxbreak_symbol_sum": _NO_SAMPLES,
+}
+"""Why a listing can be empty, and what would fill it."""
+
 
 def _listing(console: Console, result: Result, report: str, unit: str | None) -> None:
     from rich.table import Table
@@ -235,6 +247,9 @@ def _listing(console: Console, result: Result, report: str, unit: str | None) ->
     if len(threads) > 1 and "TID" not in titles:
         titles.insert(1, "TID")
     console.print(f"{clean(result.report.path)}: {report}", style="bold")
+    if not len(rows):
+        console.print(f"no rows: {_WHY_EMPTY.get(report, 'nothing of the kind lies in a phase')}")
+        return
     shown = rows.select(titles).slice(0, MOST_ROWS).to_pylist()
     cells = [[_cell(title, row[title], unit) for title in titles] for row in shown]
     heads = [title.replace(" (ns)", "") for title in titles]
