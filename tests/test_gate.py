@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taxbreak_nsys import TaxbreakError
+from taxbreak_nsys import TaxbreakError, analyze
 from taxbreak_nsys.gate.figures import PhaseFigures, figures_of, read_baseline
 from taxbreak_nsys.gate.judge import Judgement, exit_code, judge
 from taxbreak_nsys.gate.rules import parse_rule
@@ -233,3 +235,24 @@ def test_the_command(report, tmp_path: Path) -> None:
     wrong = run(path, "--rule", "decode_eager.hdbi => 1")
     assert wrong.returncode == 2
     assert len(wrong.stderr.splitlines()) == 1
+
+
+def test_baseline_is_the_newest_other_capture_of_a_store(report, tmp_path: Path) -> None:
+    store, written = tmp_path / "taxbreak.db", tmp_path / "before.json"
+    before, now = report("llama-1b"), report("llama-1b-aten")
+    program = Path(sys.executable).with_name("taxbreak-nsys")
+    batch = [program, "batch", before, now, "--store", store, "--tag", "model=llama"]
+    subprocess.run([str(word) for word in batch], check=True, capture_output=True)
+    written.write_text(analyze(before).to_json())
+
+    def judged(baseline: object) -> in_process.Done:
+        rule = "decode.wall_ns_per_step <= 0.9 * baseline"
+        return run(now, "--rule", rule, "--baseline", baseline, "-f", "json", "-q")
+
+    # the report itself is in the store too, and is not its own baseline
+    by_store = judged(f"{store}#model=llama")
+    assert by_store.returncode in (0, 1), by_store.stderr
+    assert json.loads(by_store.stdout) == json.loads(judged(written).stdout)
+    assert "holds no other report with model=gpt" in judged(f"{store}#model=gpt").stderr
+    assert "KEY=VALUE" in judged(f"{store}#model").stderr
+    assert "no such store" in judged(tmp_path / "none.db").stderr

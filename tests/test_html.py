@@ -410,3 +410,17 @@ def test_command_writes_the_file_whole_or_not_at_all(report, tmp_path: Path) -> 
     missing = CliRunner().invoke(app, ["html", str(tmp_path / "none.sqlite"), "-o", str(tmp_path / "x.html")])
     assert missing.exit_code != 0
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_corrected_figures_stand_beside_the_captured(report, tmp_path: Path) -> None:
+    path, times, page = report("llama-1b"), tmp_path / "times.json", tmp_path / "page.html"
+    times.write_text('{"decode": {"median_ms": 16.072}}')
+    done = CliRunner().invoke(app, ["html", str(path), "--reference", str(times), "-o", str(page)])
+    assert done.exit_code == 0, done.output
+    result = analyze(path, reference=times)
+    decode, prefill = result.phase("decode"), result.phase("prefill")
+    assert prefill.corrected is None
+    text = page.read_text()
+    assert f"{decode.taxbreak.hdbi:.3f}" in text
+    assert f"{decode.corrected.hdbi:.3f}" in text
+    assert "corrected" in text

@@ -25,9 +25,9 @@ def gate(
                      show_default=False),
     ] = None,
     baseline: Annotated[
-        Path | None,
-        typer.Option("--baseline", metavar="FILE", help="JSON that this program wrote, or a report.",
-                     show_default=False),
+        str | None,
+        typer.Option("--baseline", metavar="FILE|STORE", help="JSON that this program wrote, a report, or the newest "
+                     "capture of a results store: taxbreak.db#model=llama.", show_default=False),
     ] = None,
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML too.", show_default=False)
@@ -53,7 +53,7 @@ def gate(
     Example: taxbreak-nsys gate run.sqlite --rule 'decode.wall_ns_per_step <= 1.05 * baseline' --baseline main.json
     """
     from taxbreak_nsys.analysis import analyze
-    from taxbreak_nsys.gate.figures import figures_of, read_baseline
+    from taxbreak_nsys.gate.figures import figures_of, is_store, read_baseline, read_store_baseline
     from taxbreak_nsys.gate.judge import exit_code, judge
     from taxbreak_nsys.gate.sources import find_rules
     from taxbreak_nsys.output import gate as shown
@@ -66,12 +66,16 @@ def gate(
             check_target(target, force_overwrite)
     asked, named = find_rules(rule or (), rules, Path.cwd())
     options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
-    source = baseline or named
+    source = baseline or (str(named) if named else None)
+    result = analyze(report, options)
     held = None
     if source is not None and any(one.needs_baseline for one in asked):
-        is_report = source.suffix in (".sqlite", ".nsys-rep")
-        held = figures_of(analyze(source, options)) if is_report else read_baseline(source)
-    result = analyze(report, options)
+        if is_store(source):
+            held = read_store_baseline(source, result.report.sha256)
+        elif source.endswith((".sqlite", ".nsys-rep")):
+            held = figures_of(analyze(source, options))
+        else:
+            held = read_baseline(Path(source))
     judgements = judge(asked, figures_of(result), held)
     put_text(shown.render(result, judgements, format, timeunit), output, force=force_overwrite)
     if junit is not None:

@@ -28,6 +28,7 @@ def html(
     null_report: arguments.NullReport = None,
     evidence: arguments.Evidence = None,
     skip: arguments.Skip = 0,
+    reference: arguments.Reference = None,
     force_overwrite: arguments.Force = False,
     quiet: arguments.Quiet = False,
 ) -> None:
@@ -40,7 +41,9 @@ def html(
     from taxbreak_nsys.output.html.page import render
 
     check_target(output, force_overwrite)
-    options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
+    options = arguments.options_of(
+        phase, start, end, process, thread, t_sys, null_report, evidence, skip, reference=reference
+    )
     page = render([analyze(report, options) for report in reports], events)
     write_whole(output, lambda path: path.write_text(page, encoding="utf-8"), force=force_overwrite)
     if not quiet:

@@ -52,6 +52,30 @@ def read_baseline(path: Path) -> dict[str, PhaseFigures]:
         raise TaxbreakError(f"{path}: the baseline lacks figures of schema {SCHEMA} ({error})") from error
 
 
+def is_store(source: str) -> bool:
+    """Tell whether a baseline names a results store: a database URL, or a file `.db`; tags may follow a `#`."""
+    place = source.partition("#")[0]
+    return "://" in place or place.endswith(".db")
+
+
+def read_store_baseline(source: str, but: str) -> dict[str, PhaseFigures]:
+    """Return the figures of the newest capture in a results store, of those that have the tags behind `#`.
+
+    `source` is as in `taxbreak.db#model=llama,gpu=H100`; the report with the hash `but` is left out. Raises
+    TaxbreakError where there is no such store or capture.
+    """
+    from taxbreak_nsys.store.opening import open_store
+    from taxbreak_nsys.store.reading import check_keys, newest_phases
+
+    place, _, wanted = source.partition("#")
+    chosen = dict(pair.partition("=")[::2] for pair in wanted.split(",")) if wanted else {}
+    if not all(chosen) or not all(chosen.values()):
+        raise TaxbreakError(f"--baseline {source!r}: write STORE#KEY=VALUE[,KEY=VALUE]")
+    with open_store(place) as store:
+        check_keys(store, list(chosen), "--baseline")
+        return _figures({"phases": newest_phases(store, chosen, but)})
+
+
 def _figures(data: Mapping[str, Any]) -> dict[str, PhaseFigures]:
     """Return the figures by label: a label of several threads has those of all of them."""
     found: dict[str, PhaseFigures] = {}

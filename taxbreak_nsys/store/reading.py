@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, func, select, text
+from sqlalchemy import ColumnElement, RowMapping, and_, func, select, text
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.output.listing import table_of_rows
-from taxbreak_nsys.store.models import phases, reports, tags
+from taxbreak_nsys.store.models import phases, reports, states, tags
 from taxbreak_nsys.store.opening import Store
 
 if TYPE_CHECKING:
@@ -116,3 +116,47 @@ def _told_apart(names: Sequence[str]) -> list[str]:
 def where_tags(wanted: dict[str, str]) -> ColumnElement[bool]:
     """Return the condition that a report has all these tags or facts."""
     return and_(True, *(tag_or_fact(key) == value for key, value in wanted.items()))
+
+
+def newest_phases(store: Store, chosen: Mapping[str, str], but: str) -> list[dict[str, Any]]:
+    """Return the phases of the newest capture that has some tags or facts, in the shape of a report's JSON.
+
+    `chosen` maps keys to values; the report with the hash `but` is left out. Raises TaxbreakError where there is no
+    such capture. Newest is by when it was captured, then by when it was analysed.
+    """
+    wanted = select(reports.c.id).where(reports.c.sha256 != but)
+    for key, value in chosen.items():
+        wanted = wanted.where(tag_or_fact(key) == value)
+    # a report that does not say when it was captured comes after all that do
+    newest = (reports.c.captured_at.is_(None), reports.c.captured_at.desc(), reports.c.analysed_at.desc())
+    with store.begin() as connection:
+        report = connection.execute(wanted.order_by(*newest).limit(1)).scalar()
+        if report is None:
+            asked = ", ".join(f"{key}={value}" for key, value in chosen.items())
+            raise TaxbreakError(
+                f"{store.shown}: holds no other report{' with ' + asked if asked else ''} to compare with"
+            )
+        rows = connection.execute(select(phases).where(phases.c.report_id == report)).mappings().all()
+        found = []
+        for row in rows:
+            held = connection.execute(select(states).where(states.c.phase_id == row["id"])).mappings().all()
+            found.append(_as_json(row, held))
+    return found
+
+
+def _as_json(row: RowMapping, held: Sequence[RowMapping]) -> dict[str, Any]:
+    """Return one stored phase as method section 7 has it, as far as the store holds it."""
+    measured = any(state["exposed_ns"] is not None for state in held)
+    layers = ("delta_ft_ns", "delta_ct_ns", "delta_kt_ns", "launch_excess_ns", "t_orchestration_ns")
+    return {
+        **{
+            name: row[name]
+            for name in ("phase", "process", "thread", "instances", "wall_ns", "wall_median_ns", "kernels")
+        },
+        "launches": {name: row[f"launches_{name}"] for name in ("kernel", "graph", "memory", "unmeasured_graph")},
+        "states_ns": {state["state"]: state["total_ns"] for state in held},
+        "exposed_ns": {state["state"]: state["exposed_ns"] for state in held} if measured else None,
+        "device": {name: row[f"device_{name}"] for name in ("active_ns", "kernel_sum_ns", "idle_ns")},
+        "taxbreak": {name: row[name] for name in (*layers, "t_device_active_ns", "hdbi", "hdbi_reason")},
+        "verdict": {"exposed_share": row["verdict_exposed_share"]},
+    }
