@@ -80,6 +80,8 @@ class Cleaning:
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        from taxbreak_nsys.codes import numbers
+
         names = table.column_names
         for name in names:
             if (name.endswith("_ns") or name in _KEYS) and table[name].null_count:
@@ -92,7 +94,7 @@ class Cleaning:
             if low_high["min"] is not None:
                 self._bound(low_high["min"], low_high["max"], subject)
         if len(times) == 2 and len(table):
-            start, end = (np.asarray(table[name].to_numpy()) for name in times)
+            start, end = (numbers(table[name]) for name in times)
             rising = end >= start
             if not rising.all():
                 self.left_out[subject, "that end before they start"] += int(np.sum(~rising))

@@ -98,8 +98,12 @@ class Database:
             statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
             statement.set_sql_query(sql)
             if parameters:
+                from taxbreak_nsys.codes import strings
+
                 statement.prepare()
-                statement.bind(pa.RecordBatch.from_pydict({name: [value] for name, value in parameters.items()}))
+                statement.bind(
+                    pa.RecordBatch.from_arrays([strings([value]) for value in parameters.values()], list(parameters))
+                )
             stream, _ = statement.execute_query()
             return self._read(pa.RecordBatchReader.from_stream(stream))
 

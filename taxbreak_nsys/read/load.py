@@ -43,17 +43,11 @@ def read_trace(database: Database) -> Trace:
     return Trace(api, ops, ranges, library_calls, os_calls, overheads, frozenset(libraries - {""}))
 
 
-def spread(names: tuple[str, ...], codes: Ints, predicate: Callable[[str], bool]) -> Flags:
+def spread(names: tuple[str, ...], code: Ints, predicate: Callable[[str], bool]) -> Flags:
     """Judge each distinct name once and return the verdict for each code."""
-    if not len(codes):
+    if not len(code):
         return np.zeros(0, bool)
-    return np.fromiter(map(predicate, names), bool, len(names))[codes]
-
-
-def _ints(column: pa.ChunkedArray) -> Ints:
-    if not pa.types.is_integer(column.type):
-        column = pc.cast(column, pa.int64())
-    return np.asarray(column.to_numpy(), dtype=np.int64)
+    return np.fromiter(map(predicate, names), bool, len(names))[code]
 
 
 def _strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -64,12 +58,14 @@ def _strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _codes(column: pa.ChunkedArray) -> tuple[Ints, tuple[str, ...]]:
     """Return (codes, distinct strings) of a string column."""
+    if not len(column):
+        return np.empty(0, np.int64), ()
     encoded = pc.dictionary_encode(_strings(column).combine_chunks())
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0)
-    return np.asarray(encoded.indices.to_numpy(), np.int64), tuple(encoded.dictionary.to_pylist())
+    return codes.numbers(encoded.indices), tuple(encoded.dictionary.to_pylist())
 
 
 def _order(thread: Ints, start: Ints, end: Ints) -> Ints | None:
@@ -85,7 +81,7 @@ def _names(database: Database, name_id: Ints) -> tuple[Ints, tuple[str, ...]]:
     """Return (codes, distinct names) for StringIds ids; an id without a string is named `[unknown]`."""
     code, ids = codes.distinct(name_id)
     table = database.query("event_names", ids=json.dumps(ids[ids >= 0].tolist()))
-    strings = dict(zip(_ints(table["name_id"]).tolist(), _strings(table["name"]).to_pylist(), strict=True))
+    strings = dict(zip(codes.numbers(table["name_id"]).tolist(), _strings(table["name"]).to_pylist(), strict=True))
     names: dict[str, int] = {}
     to_code = [names.setdefault(strings.get(value, UNKNOWN), len(names)) for value in ids.tolist()]
     return np.array(to_code, np.int64)[code] if len(code) else code, tuple(names)
@@ -94,9 +90,9 @@ def _names(database: Database, name_id: Ints) -> tuple[Ints, tuple[str, ...]]:
 def _read_api(database: Database) -> tuple[ApiCalls, Ints, Ints]:
     """Return the calls, and for finding them by row: sorted rowids and the call that each row became."""
     table = database.query("api_calls")
-    start, end, thread = (_ints(table[c]) for c in ("start_ns", "end_ns", "thread"))
-    row = _ints(table["api_row"])
-    columns = [_ints(table[c]) for c in ("correlation_id", "callchain_id", "name_id")]
+    start, end, thread = (codes.numbers(table[c]) for c in ("start_ns", "end_ns", "thread"))
+    row = codes.numbers(table["api_row"])
+    columns = [codes.numbers(table[c]) for c in ("correlation_id", "callchain_id", "name_id")]
     order = _order(thread, start, end)
     if order is not None:
         start, end, thread, row = start[order], end[order], thread[order], row[order]
@@ -121,7 +117,7 @@ def _read_api(database: Database) -> tuple[ApiCalls, Ints, Ints]:
 
 def _read_ops(database: Database, rows: Ints, becomes: Ints) -> DeviceOps:
     table = database.query("device_ops")
-    column = {name: _ints(table[name]) for name in table.column_names}
+    column = {name: codes.numbers(table[name]) for name in table.column_names}
     kind, row = column["kind"], column["op_row"]
     again = np.r_[False, (kind[1:] == kind[:-1]) & (row[1:] == row[:-1])] if len(row) else np.empty(0, bool)
     if again.any():
@@ -150,19 +146,19 @@ class _Texts:
     @classmethod
     def of(cls, texts: tuple[str, ...]) -> _Texts:
         """Judge each distinct text once, in columns: numbered operators give a text each."""
-        array = pa.array(texts, pa.string())
+        array = codes.strings(texts)
         is_operator = pc.match_substring_regex(array, words.OPERATOR_PATTERN)
         bare = pc.replace_substring_regex(array.filter(is_operator), words.OPERATOR_TAIL, "")
         name, names = _codes(pa.chunked_array([pc.replace_with_mask(array, is_operator, bare)]))
-        return cls(names, name, np.asarray(is_operator.to_numpy(zero_copy_only=False), bool))
+        return cls(names, name, codes.numbers(is_operator) != 0)
 
 
 def _read_ranges(database: Database) -> tuple[Ranges, set[str]]:
     """Return the ranges, and the libraries that have some."""
     table = database.query("nvtx_ranges")
-    start, end, thread, domain_id = (_ints(table[c]) for c in ("start_ns", "end_ns", "thread", "domain_id"))
+    start, end, thread, domain_id = (codes.numbers(table[c]) for c in ("start_ns", "end_ns", "thread", "domain_id"))
     code, texts = _codes(table["text"])
-    text_id = _ints(table["text_id"])
+    text_id = codes.numbers(table["text_id"])
     del table
     if np.any(text_id >= 0):
         registered, names = _names(database, text_id)
@@ -210,12 +206,12 @@ def _library_ranges(
 def _read_os_calls(database: Database, threads: list[int]) -> HostCalls:
     """Return the OS calls of some threads; the flag says which wait."""
     table = database.query("os_calls", threads=json.dumps(threads))
-    name, names = _names(database, _ints(table["name_id"]))
+    name, names = _names(database, codes.numbers(table["name_id"]))
     return _host_calls(table, spread(names, name, words.is_os_wait))
 
 
 def _host_calls(table: pa.Table, flag: Flags) -> HostCalls:
-    start, end, thread = (_ints(table[c]) for c in ("start_ns", "end_ns", "thread"))
+    start, end, thread = (codes.numbers(table[c]) for c in ("start_ns", "end_ns", "thread"))
     order = _order(thread, start, end)
     if order is not None:
         start, end, thread, flag = start[order], end[order], thread[order], flag[order]

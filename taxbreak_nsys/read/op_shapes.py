@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from taxbreak_nsys.codes import numbers
 from taxbreak_nsys.intervals import Flags, Ints
 from taxbreak_nsys.read.database import Database
 from taxbreak_nsys.read.trace import COPY, KERNEL, DeviceOps
@@ -22,9 +23,7 @@ class OpShapes:
 def read_op_shapes(database: Database, ops: DeviceOps) -> OpShapes:
     """Read the shapes of a report's operations, in the order of `ops`."""
     table = database.query("op_shapes")
-    kind, start, end, process, blocks, to_host = (
-        np.asarray(table[name].to_numpy(), np.int64) for name in table.column_names
-    )
+    kind, start, end, process, blocks, to_host = (numbers(table[name]) for name in table.column_names)
     shapes = OpShapes(np.zeros(len(ops), np.int64), np.zeros(len(ops), bool))
     for of_kind in (KERNEL, COPY):
         ours, theirs = np.flatnonzero(ops.kind == of_kind), np.flatnonzero(kind == of_kind)

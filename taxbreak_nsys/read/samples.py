@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
+from taxbreak_nsys.codes import integers, numbers
 from taxbreak_nsys.intervals import Flags, Intervals, Ints, percentile
 from taxbreak_nsys.modules import CLASS, Pattern, classify, file_name, read_patterns
 from taxbreak_nsys.read.database import Database
@@ -113,10 +113,6 @@ class Chains:
         return np.where(self.chain[at] == chain, at, -1)
 
 
-def _ints(column: pa.ChunkedArray) -> Ints:
-    return np.asarray(column.to_numpy(), dtype=np.int64)
-
-
 @dataclass(frozen=True)
 class _Stack:
     """The frames of many chains, sorted by (chain, depth), and where each chain begins."""
@@ -147,15 +143,15 @@ def _one_of(code: Ints, classes: Sequence[int]) -> Flags:
 
 def _read_stack(database: Database, subject: str, patterns: Sequence[Pattern]) -> _Stack:
     table = database.query(subject)
-    key, frame = _ints(table["sample_depth"]), _ints(table["module_symbol"])
+    key, frame = numbers(table["sample_depth"]), numbers(table["module_symbol"])
     if np.any(key[1:] < key[:-1]):
         order = np.argsort(key, kind="stable")
         key, frame = key[order], frame[order]
     chain = key >> _DEPTH_BITS
     begins = np.r_[True, chain[1:] != chain[:-1]] if len(chain) else np.zeros(0, bool)
     # hashing tells the few modules apart faster than sorting millions of rows does
-    encoded = pa.array(frame >> 32).dictionary_encode()
-    module_ids = np.asarray(encoded.dictionary.to_numpy(), np.int64)
+    encoded = integers(frame >> 32).dictionary_encode()
+    module_ids = numbers(encoded.dictionary)
     paths = strings(database, module_ids)
     codes, shown = classify([paths.get(i, "") for i in module_ids.tolist()], patterns)
     names = Names(
@@ -163,7 +159,7 @@ def _read_stack(database: Database, subject: str, patterns: Sequence[Pattern]) -
         dict(zip(module_ids.tolist(), shown, strict=True)),
         {i: file_name(paths.get(i, "")) for i in module_ids.tolist()},
     )
-    code = np.array(codes, np.int64)[encoded.indices.to_numpy()] if len(frame) else np.empty(0, np.int64)
+    code = np.array(codes, np.int64)[numbers(encoded.indices)] if len(frame) else np.empty(0, np.int64)
     return _Stack(chain[begins], np.cumsum(begins) - 1, frame, code, names)
 
 
@@ -202,7 +198,7 @@ def read_samples(database: Database, patterns: Sequence[Pattern]) -> Samples | N
     table = database.query("samples")
     if not len(table):
         return None
-    sample, start, thread = (_ints(table[name]) for name in ("sample_id", "start_ns", "thread"))
+    sample, start, thread = (numbers(table[name]) for name in ("sample_id", "start_ns", "thread"))
     stack = _read_stack(database, "sample_frames", patterns)
     at = np.searchsorted(stack.chain, sample)
     at = np.minimum(at, max(len(stack.chain) - 1, 0))
@@ -216,8 +212,8 @@ def read_samples(database: Database, patterns: Sequence[Pattern]) -> Samples | N
     symbols = strings(database, np.r_[first.symbol, caller.symbol, leaf.symbol])
     depths = np.bincount(stack.row, minlength=len(stack.chain))
     switches = database.query("context_switches")
-    switch_start, switch_thread = _ints(switches["start_ns"]), _ints(switches["thread"])
-    switch_in = _ints(switches["is_in"]) != 0
+    switch_start, switch_thread = numbers(switches["start_ns"]), numbers(switches["thread"])
+    switch_in = numbers(switches["is_in"]) != 0
     # of two switches in one nanosecond the thread left before it came
     by = np.lexsort((switch_in, switch_start, switch_thread))
     return Samples(
