@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.result import COUNTS, UNKNOWN
+from taxbreak_nsys.step_counts import COUNTS, UNKNOWN
 from taxbreak_nsys.words import STATES
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from taxbreak_nsys.phases.naming import Kind, is_attention, name_kinds
 from taxbreak_nsys.phases.periods import Launched, Periods, Steps, find_periods, kinds_of
 from taxbreak_nsys.read.op_shapes import OpShapes
 from taxbreak_nsys.read.trace import KERNEL, Trace, thread_slice
-from taxbreak_nsys.result import PhaseSource
+from taxbreak_nsys.step_counts import PhaseSource
 
 MIN_CONFIDENCE = 0.6
 """Below this, what was found is not used: the thread is one phase."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from taxbreak_nsys.intervals import Flags
 from taxbreak_nsys.phases.instances import Instances
-from taxbreak_nsys.result import COUNTS, UNKNOWN, PhaseSource, StepCounts
+from taxbreak_nsys.step_counts import COUNTS, UNKNOWN, PhaseSource, StepCounts
 
 
 def step_counts(instances: Instances, which: Flags, figures_ns: Mapping[str, int | None]) -> StepCounts | None:

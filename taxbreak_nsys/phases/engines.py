@@ -17,7 +17,7 @@ from taxbreak_nsys.intervals import Flags, Ints
 from taxbreak_nsys.phases.instances import Found
 from taxbreak_nsys.phases.marks import outermost, ranges_for
 from taxbreak_nsys.read.trace import PROCESS_MASK, Ranges, thread_slice
-from taxbreak_nsys.result import COUNTS, UNKNOWN, PhaseSource
+from taxbreak_nsys.step_counts import COUNTS, UNKNOWN, PhaseSource
 
 STEP = "step"
 """The label of a step of which neither its mark nor its kernels say what it is."""

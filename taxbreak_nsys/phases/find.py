@@ -15,7 +15,7 @@ from taxbreak_nsys.phases.instances import ALL, Found, Instances, assemble
 from taxbreak_nsys.phases.marks import PhaseRule
 from taxbreak_nsys.read.op_shapes import OpShapes
 from taxbreak_nsys.read.trace import Trace, runs, thread_slice
-from taxbreak_nsys.result import COUNTS, UNKNOWN, PhaseSource
+from taxbreak_nsys.step_counts import COUNTS, UNKNOWN, PhaseSource
 
 SOURCES = ("best", "marks", "auto", "all")
 """Where phases may come from: the best that there is; NVTX ranges, or else `all`; the launches, or else `all`;

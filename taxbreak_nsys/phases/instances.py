@@ -9,7 +9,7 @@ import numpy as np
 
 from taxbreak_nsys.intervals import Flags, Intervals, Ints
 from taxbreak_nsys.read.trace import runs, thread_slice
-from taxbreak_nsys.result import COUNTS, UNKNOWN, PhaseSource
+from taxbreak_nsys.step_counts import COUNTS, UNKNOWN, PhaseSource
 
 ALL = "all"
 """The label of the one phase of a thread that nothing marks."""

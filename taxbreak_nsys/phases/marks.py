@@ -13,7 +13,7 @@ from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.intervals import Flags, Ints
 from taxbreak_nsys.phases.instances import Found
 from taxbreak_nsys.read.trace import PROCESS_MASK, Ranges, thread_slice
-from taxbreak_nsys.result import PhaseSource
+from taxbreak_nsys.step_counts import PhaseSource
 
 
 @dataclass(frozen=True)
