@@ -11,7 +11,7 @@ import numpy as np
 
 from taxbreak_nsys import words
 from taxbreak_nsys.intervals import Flags, Ints, percentile
-from taxbreak_nsys.read.trace import GRAPH, KERNEL, PROCESS_MASK, Trace, runs
+from taxbreak_nsys.read.trace import GRAPH, KERNEL, Trace, runs
 
 KERNEL_LAUNCH, GRAPH_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH = range(4)
 KIND_NAMES = ("kernel", "graph", "memory", "unmeasured_graph")
@@ -186,8 +186,3 @@ def t_sys_of(launches: Launches) -> TSys:
     if len(latency) >= T_SYS_MIN_LAUNCHES and floor is not None:
         return TSys(floor, "idle_launches")
     return TSys(T_SYS_PAPER_NS, "paper")
-
-
-def process_of(thread: Ints) -> Ints:
-    """Return the process of each thread."""
-    return thread & PROCESS_MASK

@@ -15,6 +15,7 @@ from taxbreak_nsys.intervals import Flags, Ints, Measure, innermost, parents, pe
 from taxbreak_nsys.launches import KERNEL_LAUNCH, Launches
 from taxbreak_nsys.read.samples import Chains
 from taxbreak_nsys.read.trace import KERNEL, Trace, runs, thread_slice
+from taxbreak_nsys.states import library_intervals
 
 REASONS = ("none", "call_chain", "library_range", "driver_api", "kernel_name", "library_map")
 """Why a launch counts as library-mediated; index 0: it does not."""
@@ -167,15 +168,8 @@ def _under_library_operator(trace: Trace, operators: Operators) -> Flags:
 def _in_library(trace: Trace, launches: Launches) -> Flags:
     """Tell which launches start inside a library range or call."""
     result = np.zeros(len(launches), bool)
-    ranges, calls = trace.ranges, trace.library_calls
     for low, high in runs(launches.thread):
-        thread = int(launches.thread[low])
-        part, called = thread_slice(ranges.thread, thread), thread_slice(calls.thread, thread)
-        library = ranges.is_library[part]
-        start, end = union(
-            np.r_[ranges.start[part][library], calls.start[called]],
-            np.r_[ranges.end[part][library], calls.end[called]],
-        )
+        start, end = union(*library_intervals(trace, int(launches.thread[low])))
         if len(start):
             moment = launches.start[low:high]
             before = np.searchsorted(start, moment, side="right") - 1

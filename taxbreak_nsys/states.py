@@ -76,7 +76,7 @@ def _layers(trace: Trace, launches: Launches, thread: int) -> tuple[list[Interva
     is_launch = np.isin(kind, (KERNEL_LAUNCH, GRAPH_LAUNCH, UNMEASURED_GRAPH))
     is_memory = kind == MEMORY_LAUNCH
 
-    in_library = _library_intervals(trace, thread)
+    in_library = library_intervals(trace, thread)
     os_calls = thread_slice(trace.os_calls.thread, thread)
     os_start, os_end = trace.os_calls.start[os_calls], trace.os_calls.end[os_calls]
     waits = trace.os_calls.flag[os_calls]
@@ -105,7 +105,7 @@ def _layers(trace: Trace, launches: Launches, thread: int) -> tuple[list[Interva
     return layers, union(os_start, os_end)
 
 
-def _library_intervals(trace: Trace, thread: int) -> Intervals:
+def library_intervals(trace: Trace, thread: int) -> Intervals:
     """Return a thread's library ranges and library calls, as they are (they may overlap)."""
     ranges = trace.ranges
     part = thread_slice(ranges.thread, thread)
