@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -90,7 +91,12 @@ class Database:
         shown = "".join(c if c.isprintable() else " " for c in reason)[:200]
         return TaxbreakError(f"{self.shown}: the file is damaged or cut short ({shown}); export the report again")
 
-    def _execute(self, sql: str, **parameters: str) -> pa.Table:
+    def _execute(self, sql: str, **parameters: str) -> None:
+        for _ in self._batches(sql, **parameters):
+            pass
+
+    def _batches(self, sql: str, **parameters: str) -> Iterator[pa.RecordBatch]:
+        """Yield a result's batches, at least one, while they keep within what a sound report can give."""
         import adbc_driver_manager
         import pyarrow as pa
 
@@ -105,23 +111,43 @@ class Database:
                     pa.RecordBatch.from_arrays([strings([value]) for value in parameters.values()], list(parameters))
                 )
             stream, _ = statement.execute_query()
-            return self._read(pa.RecordBatchReader.from_stream(stream))
+            reader = pa.RecordBatchReader.from_stream(stream)
+            left, most, rows = guard.seconds_for(self.path), 1000 + _JOINED_ROWS * sum(self.layout.rows.values()), 0
+            empty = True
+            while True:
+                began = time.monotonic()
+                try:
+                    batch = reader.read_next_batch()
+                except StopIteration:
+                    break
+                left -= time.monotonic() - began
+                rows += len(batch)
+                if rows > most:
+                    raise TaxbreakError(
+                        f"{self.shown}: damaged (ids that join far more rows than there are events)"
+                    )
+                if left < 0:
+                    raise TaxbreakError(
+                        f"{self.shown}: takes too long to read; export the report again, on a local disk"
+                    )
+                empty = False
+                yield batch
+            if empty:
+                yield pa.RecordBatch.from_arrays([pa.nulls(0, kind) for kind in reader.schema.types], reader.schema.names)
 
-    def _read(self, reader: pa.RecordBatchReader) -> pa.Table:
-        """Read a result to its end, while it keeps within what a sound report can give."""
+    def stream(self, subject: str, **parameters: str) -> Iterator[pa.Table]:
+        """Yield what `sql/<subject>.sql` selects, a batch at a time, each as `query` returns the whole.
+
+        Other queries may run on the same connection in between.
+        """
+        import adbc_driver_manager
         import pyarrow as pa
 
-        until = time.monotonic() + guard.seconds_for(self.path)
-        most = _JOINED_ROWS * sum(self.layout.rows.values()) + 1000
-        batches, rows = [], 0
-        for batch in reader:
-            batches.append(batch)
-            rows += len(batch)
-            if rows > most:
-                raise TaxbreakError(f"{self.shown}: damaged (ids that join far more rows than there are events)")
-            if time.monotonic() > until:
-                raise TaxbreakError(f"{self.shown}: takes too long to read; export the report again, on a local disk")
-        return pa.Table.from_batches(batches, reader.schema)
+        try:
+            for batch in self._batches(query_text(subject), **parameters):
+                yield self.cleaning.table(pa.Table.from_batches([batch]), subject)
+        except (adbc_driver_manager.Error, pa.ArrowException) as error:
+            raise self._broken(error) from error
 
     def query(self, subject: str, **parameters: str) -> pa.Table:
         """Return what `sql/<subject>.sql` selects, as Arrow columns, checked and cleaned (`read.clean`).
@@ -134,7 +160,8 @@ class Database:
         import pyarrow as pa
 
         try:
-            return self.cleaning.table(self._execute(query_text(subject), **parameters), subject)
+            batches = list(self._batches(query_text(subject), **parameters))
+            return self.cleaning.table(pa.Table.from_batches(batches), subject)
         except (adbc_driver_manager.Error, pa.ArrowException) as error:
             raise self._broken(error) from error
 

@@ -1,0 +1,171 @@
+"""From a batch of a table to rows of integers: names as codes, what a name means as flags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from taxbreak_nsys import codes, words
+from taxbreak_nsys.intervals import Flags, Ints
+from taxbreak_nsys.read.database import Database
+from taxbreak_nsys.read.names import NameIds, Names
+from taxbreak_nsys.read.rows import Rows
+from taxbreak_nsys.read.trace import PROCESS_MASK
+
+Convert = Callable[[pa.Table], Rows]
+
+_TEXT_BITS = 32
+_OWN_TEXT = (1 << _TEXT_BITS) - 1
+
+API_COLUMNS = ("start", "end", "thread", "correlation_id", "callchain_id", "name")
+OP_COLUMNS = (
+    "kind", "start", "end", "process", "device", "context", "stream", "correlation_id", "name", "graph_node", "bytes",
+)  # fmt: skip
+RANGE_COLUMNS = ("start", "end", "thread", "name")
+RANGE_FLAGS = ("is_operator", "is_library")
+HOST_COLUMNS = ("start", "end", "thread")
+
+
+def _numbers(table: pa.Table, **columns: str) -> dict[str, Ints]:
+    return {name: codes.numbers(table[column]) for name, column in columns.items()}
+
+
+def api_rows(database: Database, names: Names) -> Convert:
+    """Return what turns `api_calls` into rows of API_COLUMNS; names are without their version."""
+    ids = NameIds(database, names, words.api_name)
+
+    def convert(table: pa.Table) -> Rows:
+        rows = _numbers(
+            table, start="start_ns", end="end_ns", thread="thread", correlation_id="correlation_id",
+            callchain_id="callchain_id",
+        )  # fmt: skip
+        return Rows(rows | {"name": ids.codes(codes.numbers(table["name_id"]))})
+
+    return convert
+
+
+def op_rows(database: Database, names: Names, kind: int) -> Convert:
+    """Return what turns a table of device operations of one kind into rows of OP_COLUMNS."""
+    ids = NameIds(database, names)
+
+    def convert(table: pa.Table) -> Rows:
+        rows = _numbers(
+            table, start="start_ns", end="end_ns", process="process", device="device", context="context",
+            stream="stream", correlation_id="correlation_id", bytes="bytes",
+        )  # fmt: skip
+        named = {"name": ids.codes(codes.numbers(table["name_id"])), "graph_node": codes.numbers(table["graph_node"])}
+        return Rows({"kind": np.full(len(table), kind, np.int64)} | rows | named)
+
+    return convert
+
+
+def os_rows(database: Database) -> Convert:
+    """Return what turns `os_calls` into rows of HOST_COLUMNS and `flag`: the call waits."""
+    names = Names()
+    ids = NameIds(database, names)
+    waits = np.zeros(0, bool)
+
+    def convert(table: pa.Table) -> Rows:
+        nonlocal waits
+        rows = _numbers(table, start="start_ns", end="end_ns", thread="thread")
+        name = ids.codes(codes.numbers(table["name_id"]))
+        if len(waits) < len(names):
+            waits = np.array([words.is_os_wait(one) for one in names.all], bool)
+        return Rows(rows | {"flag": waits[name] if len(name) else name.astype(bool)})
+
+    return convert
+
+
+@dataclass
+class Domains:
+    """The NVTX domains of a report, and which libraries were met among its ranges.
+
+    `named` maps (process, domain id) to the name; `libraries` grows as ranges are judged.
+    """
+
+    named: dict[tuple[int, int], str]
+    libraries: set[str] = field(default_factory=set)
+    processes: set[int] = field(default_factory=set)
+    """The processes that have library ranges."""
+
+    @classmethod
+    def read(cls, database: Database) -> Domains:
+        """Read the names of the domains."""
+        rows = database.query("nvtx_domains").to_pylist()
+        return cls({(row["process"], row["domain_id"]): str(row["name"]) for row in rows})
+
+    def of_libraries(self) -> list[int]:
+        """Return the domain ids that are a library's in every process that has them."""
+        verdicts: dict[int, bool] = {}
+        for (_, domain), name in self.named.items():
+            verdicts[domain] = verdicts.get(domain, True) and words.is_library_domain(name)
+        return [domain for domain, verdict in verdicts.items() if verdict and domain]
+
+    def judge(self, thread: Ints, domain: Ints, name: Ints, names: tuple[str, ...]) -> Flags:
+        """Tell which ranges are a library's (method section 4, evidence ranges), and note whose."""
+        is_library = np.zeros(len(thread), bool)
+        own = np.flatnonzero(domain)
+        if not len(own):
+            return is_library
+        process = thread[own] & PROCESS_MASK
+        key, sample = codes.row_codes(process, domain[own])
+        for code, first in enumerate(own[sample].tolist()):
+            of_domain = own[key == code] if len(sample) > 1 else own
+            who = int(thread[first] & PROCESS_MASK)
+            spelt = self.named.get((who, int(domain[first])), "")
+            if spelt:
+                if not words.is_library_domain(spelt):
+                    continue
+                is_library[of_domain] = True
+                self.libraries.add(spelt)
+            else:
+                # a capture that began after the domain was created: the texts tell
+                texts = np.unique(name[of_domain])
+                found = {code: words.library_of_text(names[code]) for code in texts.tolist()}
+                marked = [code for code, library in found.items() if library]
+                is_library[of_domain] = np.isin(name[of_domain], marked)
+                self.libraries |= {library for library in found.values() if library}
+            if is_library[of_domain].any():
+                self.processes.add(who)
+        return is_library
+
+
+def range_rows(database: Database, names: Names, domains: Domains) -> Convert:
+    """Return what turns `nvtx_ranges` or `nvtx_marks` into rows of RANGE_COLUMNS and RANGE_FLAGS."""
+    registered = Names()
+    ids = NameIds(database, registered)
+
+    def convert(table: pa.Table) -> Rows:
+        rows = _numbers(table, start="start_ns", end="end_ns", thread="thread")
+        packed = codes.numbers(table["domain_text_id"])
+        text_id = packed & _OWN_TEXT
+        code, texts = codes.of_texts(table["text"])
+        by_id = text_id != _OWN_TEXT
+        if by_id.any():
+            code = code.copy()
+            code[by_id] = ids.codes(text_id[by_id]) + len(texts)
+            texts = texts + registered.all
+        name_of, operator_of = _judged(texts, names)
+        name = name_of[code] if len(code) else code
+        is_library = domains.judge(rows["thread"], packed >> _TEXT_BITS, name, names.all)
+        is_operator = (operator_of[code] if len(code) else np.empty(0, bool)) & ~is_library
+        return Rows(rows | {"name": name, "is_operator": is_operator, "is_library": is_library})
+
+    return convert
+
+
+def _judged(texts: tuple[str, ...], names: Names) -> tuple[Ints, Flags]:
+    """Return the name code and whether it is an operator for each text; an operator's numbers are no name.
+
+    In columns: numbered operators give a text each.
+    """
+    array = codes.strings(texts)
+    is_operator = pc.match_substring_regex(array, words.OPERATOR_PATTERN)
+    bare = pc.replace_substring_regex(array.filter(is_operator), words.OPERATOR_TAIL, "")
+    code, distinct = codes.of_texts(pa.chunked_array([pc.replace_with_mask(array, is_operator, bare)]))
+    known = names.codes(distinct)
+    return known[code] if len(code) else code, codes.numbers(is_operator) != 0

@@ -1,0 +1,140 @@
+"""A table as it is read: batches in the file's order, as far as a moment asks for, ahead of their use if need be."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+
+import numpy as np
+
+from taxbreak_nsys.intervals import Flags, Ints
+from taxbreak_nsys.read.convert import Convert
+from taxbreak_nsys.read.database import Database
+from taxbreak_nsys.read.rows import Rows
+
+NEVER = -(2**63)
+FOREVER = 2**63 - 1
+_AHEAD = 3
+"""Batches that a reading thread keeps ready."""
+
+
+class UnorderedError(Exception):
+    """The rows of a table do not come in the order of time: the report cannot be read in windows."""
+
+
+class Stream:
+    """One query's rows: those that were read and not yet dropped, sorted as the file has them.
+
+    All rows that start before `horizon` (ns) have been read, as long as the table is in the order of time; `drop`
+    raises UnorderedError as soon as it proves not to be.
+    """
+
+    def __init__(self, database: Database, subject: str, convert: Convert, *, ahead: bool, **parameters: str) -> None:
+        """Begin to read; `ahead` reads in a thread of its own, on a connection that nothing else may use then."""
+        self.horizon = NEVER
+        self._parts: list[Rows] = []
+        self._dropped = NEVER
+        batches = (convert(table) for table in database.stream(subject, **parameters))
+        self._batches: Iterator[Rows] | _Ahead = _Ahead(batches) if ahead else batches
+        self._first = True
+
+    def pull(self) -> None:
+        """Read the next batch, if there is one."""
+        batch = next(self._batches, None)
+        if batch is None:
+            self.horizon = FOREVER
+            return
+        if len(batch):
+            start = batch["start"]
+            if int(start.min()) < self._dropped:
+                raise UnorderedError
+            self.horizon = max(self.horizon, int(start[-1]), int(start.max()))
+        if len(batch) or self._first:
+            self._parts.append(batch)
+        self._first = False
+
+    def until(self, moment: int) -> None:
+        """Read on until every row that starts before `moment` has been read."""
+        while self.horizon < moment:
+            self.pull()
+
+    @property
+    def rows(self) -> Rows:
+        """The rows that were read and not dropped."""
+        if not self._parts:
+            self.pull()
+        if len(self._parts) > 1:
+            self._parts = [Rows.joined(self._parts)]
+        return self._parts[0]
+
+    @property
+    def held(self) -> int:
+        """How many rows that is."""
+        return sum(map(len, self._parts))
+
+    def drop(self, moment: int, keep: Flags) -> None:
+        """Drop the rows that are not to be kept; whatever is read later must not start before `moment`."""
+        self._dropped = moment
+        rows = self.rows
+        if not keep.all():
+            self._parts = [rows.take(keep)]
+
+    def close(self) -> None:
+        """Stop reading."""
+        if isinstance(self._batches, _Ahead):
+            self._batches.close()
+
+
+class _Ahead:
+    """An iterator that another thread runs ahead of its use; its exceptions come out here."""
+
+    def __init__(self, batches: Iterator[Rows]) -> None:
+        self._ready: queue.Queue[Rows | BaseException | None] = queue.Queue(_AHEAD)
+        self._stopped = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, args=(batches,), daemon=True)
+        self._thread.start()
+
+    def _run(self, batches: Iterator[Rows]) -> None:
+        try:
+            for batch in batches:
+                if not self._put(batch):
+                    return
+            self._put(None)
+        except BaseException as error:  # what went wrong is told where the rows are used
+            self._put(error)
+        finally:
+            with suppress(AttributeError):
+                batches.close()  # type: ignore[attr-defined]
+
+    def _put(self, item: Rows | BaseException | None) -> bool:
+        while not self._stopped.is_set():
+            with suppress(queue.Full):
+                self._ready.put(item, timeout=0.1)
+                return True
+        return False
+
+    def __iter__(self) -> _Ahead:
+        return self
+
+    def __next__(self) -> Rows:
+        if self._ended:
+            raise StopIteration
+        item = self._ready.get()
+        if item is None or isinstance(item, BaseException):
+            self._ended = True
+            self._thread.join()
+            raise item if item is not None else StopIteration
+        return item
+
+    def close(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+
+def overlapping(rows: Rows, moment: int) -> Flags:
+    """Tell which rows have not ended by a moment, or begin there."""
+    start: Ints = rows["start"]
+    return np.asarray((rows["end"] > moment) | (start >= moment))
