@@ -123,6 +123,12 @@ class Trace:
     libraries: frozenset[str]
     """Names of the libraries that have ranges or calls in the report, as their domains are spelt."""
 
+    @property
+    def library_processes(self) -> set[int]:
+        """The processes that have library ranges or calls."""
+        own = np.r_[self.ranges.thread[self.ranges.is_library], self.library_calls.thread] & PROCESS_MASK
+        return set(np.unique(own).tolist())
+
 
 def thread_slice(threads: Ints, thread: int) -> slice:
     """Return the slice of `thread` in a sorted array of threads."""
