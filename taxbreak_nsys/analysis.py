@@ -16,18 +16,23 @@ from taxbreak_nsys.launches import TSys, find_launches, launch_latency, t_sys_of
 from taxbreak_nsys.library_map import read_map
 from taxbreak_nsys.measure import Evidence, measure
 from taxbreak_nsys.options import Options
-from taxbreak_nsys.phases import Choice, Instances, find_instances
+from taxbreak_nsys.phases import Choice, Instances, find_in_marks, find_instances
 from taxbreak_nsys.phases.engines import load_engines
+from taxbreak_nsys.read.convert import Domains
+from taxbreak_nsys.read.database import BATCH_ROWS, Database
 from taxbreak_nsys.read.facts import read_facts, sha256
-from taxbreak_nsys.read.load import read_trace
+from taxbreak_nsys.read.load import Reader, api_threads, read_trace
+from taxbreak_nsys.read.marks import CanMark, launching_threads, named_by, read_marks
 from taxbreak_nsys.read.nsys_rep import open_report
 from taxbreak_nsys.read.op_shapes import OpShapes, read_op_shapes
 from taxbreak_nsys.read.samples import read_evidence
+from taxbreak_nsys.read.streams import UnorderedError
 from taxbreak_nsys.read.trace import Trace, pid, tid
 from taxbreak_nsys.result import ReportFacts, Result
 from taxbreak_nsys.summary import summarise
 from taxbreak_nsys.tally.facts import Piece
 from taxbreak_nsys.tally.tally import Tally
+from taxbreak_nsys.windows import Limits, Windows
 
 
 def analyze(report: str | Path, options: Options | None = None, *, columns: bool = False) -> Result:
@@ -41,7 +46,9 @@ def analyze(report: str | Path, options: Options | None = None, *, columns: bool
     path = Path(report)
     with ThreadPoolExecutor(1) as aside:
         content = aside.submit(sha256, path)
-        result = _whole(path, options)
+        result = None if columns else _in_windows(path, options)
+        if result is None:
+            result = _whole(path, options)
         return replace(result, report=replace(result.report, sha256=content.result()))
 
 
@@ -62,6 +69,59 @@ def _whole(path: Path, options: Options) -> Result:
     tally = Tally(instances)
     tally.add(Piece.whole(held))
     return finished(facts, tally, options, path, held)
+
+
+def _in_windows(path: Path, options: Options) -> Result | None:
+    """Analyse a report in windows of time; None where it is small, or has to be looked at as a whole."""
+    with open_report(path) as database:
+        if sum(database.layout.rows.values()) <= options.window_rows or _needs_all(database):
+            return None
+        with database.sibling() as other, ThreadPoolExecutor(1) as aside:
+            threads_read = aside.submit(launching_threads, other)
+            domains = Domains.read(database)
+            facts = read_facts(database, path)
+            choice = choice_of(options)
+            ranges = read_marks(database, domains, _may_mark(choice))
+            threads = threads_read.result()
+        if not threads:
+            return None
+        found = find_in_marks(ranges, threads, choice)
+    if found is None:
+        return None
+    instances = selected(found, options, path)
+    limits.check_threads(np.array(threads), path)
+    evidence = Evidence(None, None, options.evidence == "samples", read_map(options.library_map))
+    decided = Limits()
+    try:
+        while True:
+            with open_report(path) as database:
+                batch = max(min(BATCH_ROWS, options.window_rows // 8), 16)
+                with Reader(database, api_threads(database), domains, batch) as reader:
+                    windows = Windows(reader, instances, threads, evidence, options.window_rows)
+                    tally = Tally(instances)
+                    for piece in windows.pieces(decided):
+                        tally.add(piece)
+                        decided.update(tally)
+                facts = replace(facts, warnings=cautions.of_reading(database))
+            again = decided.settle(tally)
+            if again is None:
+                break
+            decided = again
+    except UnorderedError:
+        import os
+        if os.environ.get("DBG"): import traceback; traceback.print_exc(limit=-2)
+        return None
+    check_launches(tally.facts.launches, path)
+    return finished(facts, tally, options, path, None)
+
+
+def _needs_all(database: Database) -> bool:
+    """Tell whether a report has what is not read in windows."""
+    return bool({"CUDA_CALLCHAINS", "SAMPLING_CALLCHAINS"} & set(database.schema))
+
+
+def _may_mark(choice: Choice) -> CanMark | None:
+    return named_by([rule.pattern.search for rule in choice.rules]) if choice.rules else None
 
 
 def check_launches(launches: int, path: Path) -> None:

@@ -23,7 +23,8 @@ _OWN_TEXT = (1 << _TEXT_BITS) - 1
 
 API_COLUMNS = ("start", "end", "thread", "correlation_id", "callchain_id", "name")
 OP_COLUMNS = (
-    "kind", "start", "end", "process", "device", "context", "stream", "correlation_id", "name", "graph_node", "bytes",
+    "kind", "done", "start", "end", "process", "device", "context", "stream", "correlation_id", "name", "graph_node",
+    "bytes",
 )  # fmt: skip
 RANGE_COLUMNS = ("start", "end", "thread", "name")
 RANGE_FLAGS = ("is_operator", "is_library")
@@ -49,7 +50,10 @@ def api_rows(database: Database, names: Names) -> Convert:
 
 
 def op_rows(database: Database, names: Names, kind: int) -> Convert:
-    """Return what turns a table of device operations of one kind into rows of OP_COLUMNS."""
+    """Return what turns a table of device operations of one kind into rows of OP_COLUMNS.
+
+    The flag `done` is for who reads in windows: the operation has been counted.
+    """
     ids = NameIds(database, names)
 
     def convert(table: pa.Table) -> Rows:
@@ -58,7 +62,8 @@ def op_rows(database: Database, names: Names, kind: int) -> Convert:
             stream="stream", correlation_id="correlation_id", bytes="bytes",
         )  # fmt: skip
         named = {"name": ids.codes(codes.numbers(table["name_id"])), "graph_node": codes.numbers(table["graph_node"])}
-        return Rows({"kind": np.full(len(table), kind, np.int64)} | rows | named)
+        state = {"kind": np.full(len(table), kind, np.int64), "done": np.zeros(len(table), bool)}
+        return Rows(state | rows | named)
 
     return convert
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from taxbreak_nsys.read.sql import query_text
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BATCH_ROWS = 65536
+BATCH_ROWS = 65536
 _JOINED_ROWS = 4
 """A query may give this many times the rows of the tables together: a join of ids that repeat gives more."""
 
@@ -95,13 +96,13 @@ class Database:
         for _ in self._batches(sql, **parameters):
             pass
 
-    def _batches(self, sql: str, **parameters: str) -> Iterator[pa.RecordBatch]:
+    def _batches(self, sql: str, rows_each: int = BATCH_ROWS, **parameters: str) -> Generator[pa.RecordBatch]:
         """Yield a result's batches, at least one, while they keep within what a sound report can give."""
         import adbc_driver_manager
         import pyarrow as pa
 
         with adbc_driver_manager.AdbcStatement(self._connection) as statement:
-            statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
+            statement.set_options(**{"adbc.sqlite.query.batch_rows": str(rows_each)})
             statement.set_sql_query(sql)
             if parameters:
                 from taxbreak_nsys.codes import strings
@@ -135,8 +136,8 @@ class Database:
             if empty:
                 yield pa.RecordBatch.from_arrays([pa.nulls(0, kind) for kind in reader.schema.types], reader.schema.names)
 
-    def stream(self, subject: str, **parameters: str) -> Iterator[pa.Table]:
-        """Yield what `sql/<subject>.sql` selects, a batch at a time, each as `query` returns the whole.
+    def stream(self, subject: str, batch: int = BATCH_ROWS, **parameters: str) -> Generator[pa.Table]:
+        """Yield what `sql/<subject>.sql` selects, `batch` rows at a time, each part as `query` returns the whole.
 
         Other queries may run on the same connection in between.
         """
@@ -144,8 +145,9 @@ class Database:
         import pyarrow as pa
 
         try:
-            for batch in self._batches(query_text(subject), **parameters):
-                yield self.cleaning.table(pa.Table.from_batches([batch]), subject)
+            with closing(self._batches(query_text(subject), batch, **parameters)) as parts:
+                for part in parts:
+                    yield self.cleaning.table(pa.Table.from_batches([part]), subject)
         except (adbc_driver_manager.Error, pa.ArrowException) as error:
             raise self._broken(error) from error
 

@@ -12,7 +12,7 @@ import numpy as np
 from taxbreak_nsys import codes
 from taxbreak_nsys.intervals import Ints
 from taxbreak_nsys.read import convert
-from taxbreak_nsys.read.database import Database
+from taxbreak_nsys.read.database import BATCH_ROWS, Database
 from taxbreak_nsys.read.names import UNKNOWN, Names
 from taxbreak_nsys.read.rows import Rows
 from taxbreak_nsys.read.streams import FOREVER, Stream
@@ -56,10 +56,12 @@ def api_threads(database: Database) -> list[int]:
 
 @dataclass(frozen=True)
 class Assembled:
-    """A trace, and for finding its calls by row: the call that each row of `Reader.api` has become."""
+    """A trace, and for finding its calls by row: the call that each of some rows of `Reader.api` has become."""
 
     trace: Trace
     call_of_row: Ints
+    rows: Ints | slice
+    """The places of those rows among `Reader.api.rows`."""
 
 
 class Reader:
@@ -69,9 +71,15 @@ class Reader:
     once: they are few. OS calls are read of `threads` alone.
     """
 
-    def __init__(self, database: Database, threads: Sequence[int], domains: convert.Domains | None = None) -> None:
-        """Begin to read; `domains` where they were read before."""
-        self._database, self._stack = database, ExitStack()
+    def __init__(
+        self,
+        database: Database,
+        threads: Sequence[int],
+        domains: convert.Domains | None = None,
+        batch: int = BATCH_ROWS,
+    ) -> None:
+        """Begin to read, `batch` rows of a table at a time; `domains` where they were read before."""
+        self._database, self._stack, self._batch = database, ExitStack(), batch
         self.api_names, self.op_names, self.range_names = Names(), Names(), Names()
         self.op_names.code(UNKNOWN)
         self._places: dict[tuple[int, ...], int] = {}
@@ -103,7 +111,7 @@ class Reader:
         rows = self._database.layout.rows.get(_TABLE[subject], 0)
         ahead = rows >= _AHEAD_FROM
         base = self._stack.enter_context(self._database.sibling()) if ahead else self._database
-        stream = Stream(base, subject, converter(base), ahead=ahead, **parameters)
+        stream = Stream(base, subject, converter(base), ahead=ahead, batch=self._batch, **parameters)
         self._stack.callback(stream.close)
         return stream
 
@@ -139,25 +147,25 @@ class Reader:
         """Return the operations that are held, kernels first."""
         return Rows.joined([stream.rows for stream in self.ops.values()])
 
-    def assemble(self) -> Assembled:
-        """Return what is held of the report as a trace."""
-        api, call_of_row = _folded(self.api.rows, self.api_names.all)
-        ops = self._joined(self.op_rows(), call_of_row)
-        ranges = _sorted(self.ranges.rows)
+    def assemble(self, until: int = FOREVER) -> Assembled:
+        """Return what is held of the report as a trace; of the host's tables the rows that start before `until`."""
+        rows, places = self.api.before(until)
+        api, call_of_row = _folded(rows, self.api_names.all)
+        ops = self._joined(self.op_rows(), rows, call_of_row)
+        ranges = _sorted(self.ranges.before(until)[0])
         trace = Trace(
             api, ops,
             Ranges(
                 ranges["start"], ranges["end"], ranges["thread"], ranges["name"], self.range_names.all,
                 np.asarray(ranges["is_operator"], bool), np.asarray(ranges["is_library"], bool),
             ),
-            _host_calls(self.library_calls), _host_calls(self.os_calls.rows), _host_calls(self.overheads),
+            _host_calls(self.library_calls), _host_calls(self.os_calls.before(until)[0]), _host_calls(self.overheads),
             frozenset(self.domains.libraries),
         )  # fmt: skip
-        return Assembled(trace, call_of_row)
+        return Assembled(trace, call_of_row, places)
 
-    def _joined(self, ops: Rows, call_of_row: Ints) -> DeviceOps:
+    def _joined(self, ops: Rows, api: Rows, call_of_row: Ints) -> DeviceOps:
         """Return the operations, each with its call: that of the first row with its process and correlation id."""
-        api = self.api.rows
         row = first_rows(
             ops["process"], ops["correlation_id"], api["thread"] & PROCESS_MASK, api["correlation_id"]
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import closing, suppress
 
 import numpy as np
 
@@ -31,13 +31,18 @@ class Stream:
     raises UnorderedError as soon as it proves not to be.
     """
 
-    def __init__(self, database: Database, subject: str, convert: Convert, *, ahead: bool, **parameters: str) -> None:
-        """Begin to read; `ahead` reads in a thread of its own, on a connection that nothing else may use then."""
+    def __init__(
+        self, database: Database, subject: str, convert: Convert, *, ahead: bool, batch: int, **parameters: str
+    ) -> None:
+        """Begin to read, `batch` rows at a time.
+
+        `ahead` reads in a thread of its own, on a connection that nothing else may use then.
+        """
         self.horizon = NEVER
         self._parts: list[Rows] = []
         self._dropped = NEVER
-        batches = (convert(table) for table in database.stream(subject, **parameters))
-        self._batches: Iterator[Rows] | _Ahead = _Ahead(batches) if ahead else batches
+        batches = _converted(database, subject, convert, batch, **parameters)
+        self._batches: Generator[Rows] | _Ahead = _Ahead(batches) if ahead else batches
         self._first = True
 
     def pull(self) -> None:
@@ -69,6 +74,16 @@ class Stream:
             self._parts = [Rows.joined(self._parts)]
         return self._parts[0]
 
+    def before(self, moment: int) -> tuple[Rows, Ints | slice]:
+        """Return the rows that were read, start before a moment, and were not dropped; and their places among `rows`."""
+        rows = self.rows
+        which = rows["start"] < moment
+        if which.all():
+            return rows, slice(None)
+        place = np.flatnonzero(which)
+        first = not len(place) or int(place[-1]) == len(place) - 1
+        return rows.take(slice(0, len(place)) if first else place), place
+
     @property
     def held(self) -> int:
         """How many rows that is."""
@@ -83,21 +98,28 @@ class Stream:
 
     def close(self) -> None:
         """Stop reading."""
-        if isinstance(self._batches, _Ahead):
-            self._batches.close()
+        self._batches.close()
+
+
+def _converted(
+    database: Database, subject: str, convert: Convert, batch: int, **parameters: str
+) -> Generator[Rows]:
+    with closing(database.stream(subject, batch, **parameters)) as tables:
+        for table in tables:
+            yield convert(table)
 
 
 class _Ahead:
     """An iterator that another thread runs ahead of its use; its exceptions come out here."""
 
-    def __init__(self, batches: Iterator[Rows]) -> None:
+    def __init__(self, batches: Generator[Rows]) -> None:
         self._ready: queue.Queue[Rows | BaseException | None] = queue.Queue(_AHEAD)
         self._stopped = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._run, args=(batches,), daemon=True)
         self._thread.start()
 
-    def _run(self, batches: Iterator[Rows]) -> None:
+    def _run(self, batches: Generator[Rows]) -> None:
         try:
             for batch in batches:
                 if not self._put(batch):
@@ -106,8 +128,7 @@ class _Ahead:
         except BaseException as error:  # what went wrong is told where the rows are used
             self._put(error)
         finally:
-            with suppress(AttributeError):
-                batches.close()  # type: ignore[attr-defined]
+            batches.close()
 
     def _put(self, item: Rows | BaseException | None) -> bool:
         while not self._stopped.is_set():
