@@ -21,7 +21,7 @@ from taxbreak_nsys.phases.engines import load_engines
 from taxbreak_nsys.read.convert import Domains
 from taxbreak_nsys.read.database import BATCH_ROWS, Database
 from taxbreak_nsys.read.facts import read_facts, sha256
-from taxbreak_nsys.read.load import Reader, api_threads, read_trace
+from taxbreak_nsys.read.load import Reader, read_trace
 from taxbreak_nsys.read.marks import CanMark, launching_threads, named_by, read_marks
 from taxbreak_nsys.read.nsys_rep import open_report
 from taxbreak_nsys.read.op_shapes import OpShapes, read_op_shapes
@@ -82,35 +82,27 @@ def _in_windows(path: Path, options: Options) -> Result | None:
             facts = read_facts(database, path)
             choice = choice_of(options)
             ranges = read_marks(database, domains, _may_mark(choice))
-            threads = threads_read.result()
-        if not threads:
+            callers, threads = threads_read.result()
+        limits.check_threads(np.array(threads), path)
+        found = find_in_marks(ranges, threads, choice) if threads else None
+        if found is None:
             return None
-        found = find_in_marks(ranges, threads, choice)
-    if found is None:
-        return None
-    instances = selected(found, options, path)
-    limits.check_threads(np.array(threads), path)
-    evidence = Evidence(None, None, options.evidence == "samples", read_map(options.library_map))
-    decided = Limits()
-    try:
-        while True:
-            with open_report(path) as database:
+        instances = selected(found, options, path)
+        evidence = Evidence(None, None, options.evidence == "samples", read_map(options.library_map))
+        decided: Limits | None = Limits()
+        try:
+            while decided is not None:
+                tally = Tally(instances)
+                database.cleaning.begin_again()
                 batch = max(min(BATCH_ROWS, options.window_rows // 8), 16)
-                with Reader(database, api_threads(database), domains, batch) as reader:
-                    windows = Windows(reader, instances, threads, evidence, options.window_rows)
-                    tally = Tally(instances)
-                    for piece in windows.pieces(decided):
+                with Reader(database, callers, domains, batch) as reader:
+                    for piece in Windows(reader, instances, threads, evidence, options.window_rows).pieces(decided):
                         tally.add(piece)
                         decided.update(tally)
-                facts = replace(facts, warnings=cautions.of_reading(database))
-            again = decided.settle(tally)
-            if again is None:
-                break
-            decided = again
-    except UnorderedError:
-        import os
-        if os.environ.get("DBG"): import traceback; traceback.print_exc(limit=-2)
-        return None
+                decided = decided.settle(tally)
+        except UnorderedError:
+            return None
+        facts = replace(facts, warnings=cautions.of_reading(database))
     check_launches(tally.facts.launches, path)
     return finished(facts, tally, options, path, None)
 

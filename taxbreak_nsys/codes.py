@@ -71,6 +71,8 @@ def row_codes(*columns: Ints) -> tuple[Ints, Ints]:
     """Return a code for each distinct row of some columns, and the index of one row of each code."""
     code = np.zeros(len(columns[0]), np.int64)
     for column in columns:
+        if not len(column) or column.min() == column.max():
+            continue
         inner, values = distinct(column)
         code, _ = distinct(code * max(len(values), 1) + inner)
     sample = np.zeros(int(code.max()) + 1 if len(code) else 0, np.int64)

@@ -56,6 +56,12 @@ class Cleaning:
                 table = table.set_column(index, name, column)
         return self._in_time(table, subject)
 
+    def begin_again(self) -> None:
+        """Forget what was counted: the columns are read once more."""
+        with self._lock:
+            self.left_out.clear()
+            self._durations.clear()
+
     def _refuse(self, subject: str, what: str) -> TaxbreakError:
         where = subject.replace("_", " ")
         return TaxbreakError(f"{self.file}: the {where} hold {what}; the file is damaged, export the report again")

@@ -21,14 +21,14 @@ CanMark = Callable[[str], bool]
 """Tells of a range's text whether it may mark a phase although it is an operator's or a library's."""
 
 
-def launching_threads(database: Database) -> list[int]:
-    """Return the threads with at least one launch (method section 1), in order.
+def launching_threads(database: Database) -> tuple[list[int], list[int]]:
+    """Return the threads that call CUDA, and those of them with at least one launch (method section 1), in order.
 
     With one thread that calls CUDA it is taken to be the one; whether it launches shows as its calls are read.
     """
     threads = api_threads(database)
     if len(threads) < 2:
-        return threads
+        return threads, threads
     table = database.query("op_correlations")
     process, number = codes.numbers(table["process"]), codes.numbers(table["correlation_id"])
     order = np.argsort(number, kind="stable")
@@ -47,7 +47,7 @@ def launching_threads(database: Database) -> list[int]:
             found |= {*np.unique(thread[graph]).tolist(), *np.unique(thread[open_still][joined >= 0]).tolist()}
             if len(found) == len(threads):
                 break
-    return sorted(found)
+    return threads, sorted(found)
 
 
 def read_marks(database: Database, domains: convert.Domains, can_mark: CanMark | None) -> Ranges:
