@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,8 +20,9 @@ Convert = Callable[[pa.Table], Rows]
 
 _TEXT_BITS = 32
 _OWN_TEXT = (1 << _TEXT_BITS) - 1
+_MOST_TEXTS = 100_000
 
-API_COLUMNS = ("start", "end", "thread", "correlation_id", "callchain_id", "name")
+API_COLUMNS = ("start", "end", "thread", "correlation_id", "name")
 OP_COLUMNS = (
     "kind", "done", "start", "end", "process", "device", "context", "stream", "correlation_id", "name", "graph_node",
     "bytes",
@@ -40,10 +41,7 @@ def api_rows(database: Database, names: Names) -> Convert:
     ids = NameIds(database, names, words.api_name)
 
     def convert(table: pa.Table) -> Rows:
-        rows = _numbers(
-            table, start="start_ns", end="end_ns", thread="thread", correlation_id="correlation_id",
-            callchain_id="callchain_id",
-        )  # fmt: skip
+        rows = _numbers(table, start="start_ns", end="end_ns", thread="thread", correlation_id="correlation_id")
         return Rows(rows | {"name": ids.codes(codes.numbers(table["name_id"]))})
 
     return convert
@@ -68,15 +66,19 @@ def op_rows(database: Database, names: Names, kind: int) -> Convert:
     return convert
 
 
-def os_rows(database: Database) -> Convert:
-    """Return what turns `os_calls` into rows of HOST_COLUMNS and `flag`: the call waits."""
+def os_rows(database: Database, thread: int | None) -> Convert:
+    """Return what turns `os_calls` into rows of HOST_COLUMNS and `flag`: the call waits.
+
+    With a thread, it turns `os_calls_of_thread` into those.
+    """
     names = Names()
     ids = NameIds(database, names)
     waits = np.zeros(0, bool)
 
     def convert(table: pa.Table) -> Rows:
         nonlocal waits
-        rows = _numbers(table, start="start_ns", end="end_ns", thread="thread")
+        rows = _numbers(table, start="start_ns", end="end_ns")
+        rows["thread"] = codes.numbers(table["thread"]) if thread is None else np.full(len(table), thread, np.int64)
         name = ids.codes(codes.numbers(table["name_id"]))
         if len(waits) < len(names):
             waits = np.array([words.is_os_wait(one) for one in names.all], bool)
@@ -143,6 +145,7 @@ def range_rows(database: Database, names: Names, domains: Domains) -> Convert:
     """Return what turns `nvtx_ranges` or `nvtx_marks` into rows of RANGE_COLUMNS and RANGE_FLAGS."""
     registered = Names()
     ids = NameIds(database, registered)
+    judge = _Texts(names)
 
     def convert(table: pa.Table) -> Rows:
         rows = _numbers(table, start="start_ns", end="end_ns", thread="thread")
@@ -154,7 +157,7 @@ def range_rows(database: Database, names: Names, domains: Domains) -> Convert:
             code = code.copy()
             code[by_id] = ids.codes(text_id[by_id]) + len(texts)
             texts = texts + registered.all
-        name_of, operator_of = _judged(texts, names)
+        name_of, operator_of = judge.of(texts)
         name = name_of[code] if len(code) else code
         is_library = domains.judge(rows["thread"], packed >> _TEXT_BITS, name, names.all)
         is_operator = (operator_of[code] if len(code) else np.empty(0, bool)) & ~is_library
@@ -163,14 +166,31 @@ def range_rows(database: Database, names: Names, domains: Domains) -> Convert:
     return convert
 
 
-def _judged(texts: tuple[str, ...], names: Names) -> tuple[Ints, Flags]:
-    """Return the name code and whether it is an operator for each text; an operator's numbers are no name.
+class _Texts:
+    """Name codes of texts and whether they are an operator's; an operator's numbers are no part of its name."""
 
-    In columns: numbered operators give a text each.
-    """
-    array = codes.strings(texts)
-    is_operator = pc.match_substring_regex(array, words.OPERATOR_PATTERN)
-    bare = pc.replace_substring_regex(array.filter(is_operator), words.OPERATOR_TAIL, "")
-    code, distinct = codes.of_texts(pa.chunked_array([pc.replace_with_mask(array, is_operator, bare)]))
-    known = names.codes(distinct)
-    return known[code] if len(code) else code, codes.numbers(is_operator) != 0
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._known: dict[str, int] = {}
+
+    def of(self, texts: tuple[str, ...]) -> tuple[Ints, Flags]:
+        """Return the name code and whether it is an operator for each text."""
+        packed = [self._known.get(text, -1) for text in texts]
+        fresh = [text for text, code in zip(texts, packed, strict=True) if code < 0]
+        if fresh:
+            if len(self._known) > _MOST_TEXTS:
+                self._known.clear()
+            code, is_operator = self._judged(fresh)
+            found = dict(zip(fresh, (code * 2 + is_operator).tolist(), strict=True))
+            self._known |= found
+            packed = [one if one >= 0 else found[text] for text, one in zip(texts, packed, strict=True)]
+        known = np.array(packed, np.int64)
+        return known >> 1, (known & 1) != 0
+
+    def _judged(self, texts: Sequence[str]) -> tuple[Ints, Flags]:
+        """Judge texts in columns: numbered operators give a text each."""
+        array = codes.strings(texts)
+        is_operator = pc.match_substring_regex(array, words.OPERATOR_PATTERN)
+        bare = pc.replace_substring_regex(array.filter(is_operator), words.OPERATOR_TAIL, "")
+        code, distinct = codes.of_texts(pa.chunked_array([pc.replace_with_mask(array, is_operator, bare)]))
+        return self._names.codes(distinct)[code], codes.numbers(is_operator) != 0

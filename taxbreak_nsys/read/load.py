@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +38,7 @@ _TABLE = {
     "api_calls": "CUPTI_ACTIVITY_KIND_RUNTIME", "kernels": "CUPTI_ACTIVITY_KIND_KERNEL",
     "memory_copies": "CUPTI_ACTIVITY_KIND_MEMCPY", "memory_sets": "CUPTI_ACTIVITY_KIND_MEMSET",
     "graph_runs": "CUPTI_ACTIVITY_KIND_GRAPH_TRACE", "nvtx_ranges": "NVTX_EVENTS", "os_calls": "OSRT_API",
+    "os_calls_of_thread": "OSRT_API",
 }  # fmt: skip
 
 
@@ -46,7 +47,21 @@ def read_trace(database: Database) -> Trace:
     with Reader(database, api_threads(database)) as reader:
         for stream in reader.streams:
             stream.until(FOREVER)
-        return reader.assemble().trace
+        held = reader.assemble()
+        if "CUDA_CALLCHAINS" not in database.schema:
+            return held.trace
+        return replace(held.trace, api=_with_chains(database, reader.api.rows, held))
+
+
+def _with_chains(database: Database, rows: Rows, held: Assembled) -> ApiCalls:
+    """Return the calls with the ids of the stacks that nsys took of them; a call has that of its first row."""
+    table = database.query("api_chains")
+    thread, number, chain = (codes.numbers(table[name]) for name in ("thread", "correlation_id", "callchain_id"))
+    found = first_rows(rows["thread"] & PROCESS_MASK, rows["correlation_id"], thread & PROCESS_MASK, number)
+    chain_of_call = np.full(len(held.trace.api), -1, np.int64)
+    known = np.flatnonzero(found >= 0)[::-1]
+    chain_of_call[held.call_of_row[known]] = chain[found[known]]
+    return replace(held.trace.api, callchain_id=chain_of_call)
 
 
 def api_threads(database: Database) -> list[int]:
@@ -97,7 +112,12 @@ class Reader:
             self.ranges = self._open(
                 "nvtx_ranges", lambda base: convert.range_rows(base, self.range_names, self.domains)
             )
-            self.os_calls = self._open("os_calls", convert.os_rows, threads=json.dumps(list(threads)))
+            if len(threads) == 1:
+                one = threads[0]
+                self.os_calls = self._open("os_calls_of_thread", lambda base: convert.os_rows(base, one), thread=str(one))
+            else:
+                listed = json.dumps(list(threads))
+                self.os_calls = self._open("os_calls", lambda base: convert.os_rows(base, None), threads=listed)
         except BaseException:
             self._stack.close()
             raise
@@ -238,7 +258,8 @@ def _folded(rows: Rows, names: tuple[str, ...]) -> tuple[ApiCalls, Ints]:
         becomes = unsorted
     if not outer.all():
         held = held.take(outer)
-    calls = ApiCalls(held["start"], held["end"], held["thread"], held["callchain_id"], held["name"], names)
+    no_chain = np.full(len(held), -1, np.int64)
+    calls = ApiCalls(held["start"], held["end"], held["thread"], no_chain, held["name"], names)
     return calls, becomes
 
 
