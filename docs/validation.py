@@ -100,7 +100,6 @@ def steps_of(result: Any) -> Record:
 def products_of(result: Any) -> Record:
     """Return, by phase, the medians over all products of the host time that led to a product's launch, ns."""
     import numpy as np
-
     from taxbreak_nsys.breakdown import host_time_before
 
     columns = result.columns

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from taxbreak_nsys import cautions, limits
+from taxbreak_nsys.blocking import BlockingLimits
 from taxbreak_nsys.columns import Columns
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.intervals import Flags, percentile
 from taxbreak_nsys.launches import TSys, find_launches, launch_latency, t_sys_of
 from taxbreak_nsys.library_map import read_map
 from taxbreak_nsys.measure import Evidence, measure
+from taxbreak_nsys.modules import Pattern, read_patterns
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import Choice, Instances, find_in_marks, find_instances
 from taxbreak_nsys.phases.engines import load_engines
+from taxbreak_nsys.read.chains import read_chains
 from taxbreak_nsys.read.convert import Domains
 from taxbreak_nsys.read.database import BATCH_ROWS, Database
-from taxbreak_nsys.read.facts import read_facts, sha256
-from taxbreak_nsys.read.load import Reader, read_trace
+from taxbreak_nsys.read.facts import read_facts, sha256, stated_period
+from taxbreak_nsys.read.load import Reader, api_threads, read_trace
 from taxbreak_nsys.read.marks import CanMark, launching_threads, named_by, read_marks
 from taxbreak_nsys.read.nsys_rep import open_report
-from taxbreak_nsys.read.op_shapes import OpShapes, read_op_shapes
-from taxbreak_nsys.read.samples import read_evidence
+from taxbreak_nsys.read.op_shapes import read_op_shapes
+from taxbreak_nsys.read.samples import SampleReader, has_samples, read_samples
+from taxbreak_nsys.read.stacks import strings
 from taxbreak_nsys.read.streams import UnorderedError
-from taxbreak_nsys.read.trace import Trace, pid, tid
+from taxbreak_nsys.read.trace import pid, tid
 from taxbreak_nsys.result import ReportFacts, Result
 from taxbreak_nsys.summary import summarise
 from taxbreak_nsys.tally.facts import Piece
 from taxbreak_nsys.tally.tally import Tally
-from taxbreak_nsys.windows import Limits, Windows
+from taxbreak_nsys.windows import Windows
 
 
 def analyze(report: str | Path, options: Options | None = None, *, columns: bool = False) -> Result:
@@ -46,70 +52,81 @@ def analyze(report: str | Path, options: Options | None = None, *, columns: bool
     path = Path(report)
     with ThreadPoolExecutor(1) as aside:
         content = aside.submit(sha256, path)
-        result = None if columns else _in_windows(path, options)
-        if result is None:
-            result = _whole(path, options)
+        with open_report(path) as database:
+            facts = read_facts(database, path)
+            result = None if columns else _in_windows(database, facts, path, options)
+            if result is None:
+                database.cleaning.begin_again()
+                result = _whole(database, facts, path, options)
         return replace(result, report=replace(result.report, sha256=content.result()))
 
 
-def _whole(path: Path, options: Options) -> Result:
+def _whole(database: Database, facts: ReportFacts, path: Path, options: Options) -> Result:
     """Analyse a report as one piece."""
-    with open_report(path) as database:
-        facts = read_facts(database, path)
-        trace = read_trace(database)
-        samples, chains = read_evidence(database, trace.api.callchain_id, options.modules)
-        facts = replace(facts, warnings=cautions.of_reading(database))
+    trace = read_trace(database)
+    patterns = _patterns(database, options)
+    samples = read_samples(database, api_threads(database), patterns) if patterns else None
+    chains = read_chains(database, patterns, trace.api.callchain_id) if patterns else None
     launches = find_launches(trace)
     check_launches(len(launches), path)
     limits.check_threads(launches.thread, path)
-    found = find_instances(trace, launches, choice_of(options), lambda: _shapes(path, trace))
+    found = find_instances(trace, launches, choice_of(options), lambda: read_op_shapes(database, trace.ops))
     instances = selected(found, options, path)
     evidence = Evidence(samples, chains, options.evidence == "samples", read_map(options.library_map))
     held = measure(trace, launches, instances, evidence)
     tally = Tally(instances)
     tally.add(Piece.whole(held))
-    return finished(facts, tally, options, path, held)
+    return _finished(database, facts, tally, options, path, held)
 
 
-def _in_windows(path: Path, options: Options) -> Result | None:
+def _in_windows(database: Database, facts: ReportFacts, path: Path, options: Options) -> Result | None:
     """Analyse a report in windows of time; None where it is small, or has to be looked at as a whole."""
-    with open_report(path) as database:
-        if sum(database.layout.rows.values()) <= options.window_rows or _needs_all(database):
-            return None
-        with database.sibling() as other, ThreadPoolExecutor(1) as aside:
-            threads_read = aside.submit(launching_threads, other)
-            domains = Domains.read(database)
-            facts = read_facts(database, path)
-            choice = choice_of(options)
-            ranges = read_marks(database, domains, _may_mark(choice))
-            callers, threads = threads_read.result()
-        limits.check_threads(np.array(threads), path)
-        found = find_in_marks(ranges, threads, choice) if threads else None
-        if found is None:
-            return None
-        instances = selected(found, options, path)
-        evidence = Evidence(None, None, options.evidence == "samples", read_map(options.library_map))
-        decided: Limits | None = Limits()
-        try:
-            while decided is not None:
-                tally = Tally(instances)
-                database.cleaning.begin_again()
-                batch = max(min(BATCH_ROWS, options.window_rows // 8), 16)
-                with Reader(database, callers, domains, batch) as reader:
-                    for piece in Windows(reader, instances, threads, evidence, options.window_rows).pieces(decided):
-                        tally.add(piece)
-                        decided.update(tally)
-                decided = decided.settle(tally)
-        except UnorderedError:
-            return None
-        facts = replace(facts, warnings=cautions.of_reading(database))
+    if sum(database.layout.rows.values()) <= options.window_rows or "CUDA_CALLCHAINS" in database.schema:
+        return None
+    choice = choice_of(options)
+    with database.sibling() as other, ThreadPoolExecutor(1) as aside:
+        threads_read = aside.submit(launching_threads, other)
+        domains = Domains.read(database)
+        ranges = read_marks(database, domains, _may_mark(choice))
+        callers, threads = threads_read.result()
+    limits.check_threads(np.array(threads), path)
+    found = find_in_marks(ranges, threads, choice) if threads else None
+    if found is None:
+        return None
+    instances = selected(found, options, path)
+    patterns = _patterns(database, options) if has_samples(database) else None
+    learned, decided = read_map(options.library_map), BlockingLimits()
+    batch = max(min(BATCH_ROWS, options.window_rows // 8), 16)
+    try:
+        while True:
+            tally = Tally(instances)
+            database.cleaning.begin_again()
+            with ExitStack() as stack:
+                reader = stack.enter_context(Reader(database, callers, domains, batch))
+                samples = stack.enter_context(SampleReader(database, callers, patterns, batch)) if patterns else None
+                evidence = Evidence(None, None, options.evidence == "samples", learned)
+                for piece in Windows(reader, samples, instances, threads, evidence, options.window_rows).pieces(
+                    decided
+                ):
+                    tally.add(piece)
+                    decided.update(tally)
+            again = decided.settle(tally)
+            if again is None:
+                break
+            decided = again
+    except UnorderedError:
+        return None
+    if options.evidence == "samples" and tally.samples.period_ns is None:
+        # no samples to go by: libraries and operators should have kept their marks
+        return None
     check_launches(tally.facts.launches, path)
-    return finished(facts, tally, options, path, None)
+    return _finished(database, facts, tally, options, path, None)
 
 
-def _needs_all(database: Database) -> bool:
-    """Tell whether a report has what is not read in windows."""
-    return bool({"CUDA_CALLCHAINS", "SAMPLING_CALLCHAINS"} & set(database.schema))
+def _patterns(database: Database, options: Options) -> Sequence[Pattern] | None:
+    """Return what tells modules apart, where the report has call chains or the user has a table of modules."""
+    asked = {"SAMPLING_CALLCHAINS", "CUDA_CALLCHAINS"} & set(database.schema) or options.modules is not None
+    return read_patterns(options.modules) if asked else None
 
 
 def _may_mark(choice: Choice) -> CanMark | None:
@@ -123,12 +140,6 @@ def check_launches(launches: int, path: Path) -> None:
             f"{path}: no CUDA launch with device work; capture with 'nsys profile -t cuda,nvtx,osrt' around the "
             "part that uses the GPU"
         )
-
-
-def _shapes(path: Path, trace: Trace) -> OpShapes:
-    """Read what only phases found in the launches need."""
-    with open_report(path) as database:
-        return read_op_shapes(database, trace.ops)
 
 
 def choice_of(options: Options) -> Choice:
@@ -171,8 +182,13 @@ def _after(instances: Instances, skip: int) -> Flags:
     return keep
 
 
-def finished(facts: ReportFacts, tally: Tally, options: Options, path: Path, columns: Columns | None) -> Result:
+def _finished(
+    database: Database, facts: ReportFacts, tally: Tally, options: Options, path: Path, columns: Columns | None
+) -> Result:
     """Return what the sums of a report mean, by its floor of the launch path."""
+    tally.samples.symbols = strings(database, tally.samples.symbol_ids)
+    tally.samples.stated_period = stated_period(database)
+    facts = replace(facts, warnings=cautions.of_reading(database))
     t_sys = _t_sys(tally, options)
     limits.check_t_sys(t_sys, tally.facts.launches, path)
     return summarise(facts, tally, t_sys, options, columns)

@@ -12,7 +12,7 @@ from taxbreak_nsys.intervals import Flags, Ints
 from taxbreak_nsys.launches import GRAPH_LAUNCH, KERNEL_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH, Launches
 from taxbreak_nsys.mediation import Mediation, Operators
 from taxbreak_nsys.phases import Instances
-from taxbreak_nsys.read.samples import Chains
+from taxbreak_nsys.read.chains import Chains
 from taxbreak_nsys.read.trace import KERNEL, Trace
 from taxbreak_nsys.samples import Sampled
 from taxbreak_nsys.states import HostIntervals

@@ -47,7 +47,7 @@ class Report:
     @cached_property
     def result(self) -> Result:
         """The analysis with default options; raises TaxbreakError."""
-        return analyze(self.path)
+        return analyze(self.path, columns=True)
 
     @cached_property
     def amounts(self) -> dict[str, int]:

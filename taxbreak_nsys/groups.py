@@ -177,7 +177,11 @@ class Spread:
         first = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
         last = np.r_[first[1:] - 1, len(group) - 1]
         columns = (
-            group[first], np.add.reduceat(count, first), np.add.reduceat(count * value, first), value[first], value[last]
+            group[first],
+            np.add.reduceat(count, first),
+            np.add.reduceat(count * value, first),
+            value[first],
+            value[last],
         )
         return {
             one: Stats(number, total, medians[one], least, largest)

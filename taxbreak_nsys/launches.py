@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from taxbreak_nsys import words
+from taxbreak_nsys.groups import Spread
 from taxbreak_nsys.intervals import Flags, Ints
 from taxbreak_nsys.read.trace import GRAPH, KERNEL, Trace, runs
-from taxbreak_nsys.groups import Spread
 
 KERNEL_LAUNCH, GRAPH_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH = range(4)
 KIND_NAMES = ("kernel", "graph", "memory", "unmeasured_graph")

@@ -10,7 +10,8 @@ from taxbreak_nsys.device import with_exposure
 from taxbreak_nsys.launches import Launches
 from taxbreak_nsys.mediation import find_operators, mediate, signs_of
 from taxbreak_nsys.phases import Instances
-from taxbreak_nsys.read.samples import Chains, Samples
+from taxbreak_nsys.read.chains import Chains
+from taxbreak_nsys.read.samples import Samples
 from taxbreak_nsys.read.trace import Trace
 from taxbreak_nsys.samples import locate, without_marks
 from taxbreak_nsys.states import host_intervals
@@ -33,11 +34,11 @@ def measure(trace: Trace, launches: Launches, instances: Instances, evidence: Ev
     """Measure everything that the sums of the phases are made of."""
     evidence = evidence or Evidence()
     launch_instance = instances.at(launches.thread, launches.start)
-    marked = without_marks(trace) if evidence.samples_alone and evidence.samples else trace
+    marked = without_marks(trace) if evidence.samples_alone and evidence.samples is not None else trace
     intervals = host_intervals(marked, launches, instances)
     intervals = with_exposure(intervals, trace, launches, instances, launch_instance)
     operators = find_operators(trace, launches)
     signs = signs_of(trace, launches, evidence.chains, evidence.learned)
     mediation = mediate(trace, launches, operators, signs)
-    sampled = locate(evidence.samples, intervals, instances) if evidence.samples else None
+    sampled = locate(evidence.samples, intervals, instances) if evidence.samples is not None else None
     return Columns(trace, launches, instances, intervals, operators, mediation, sampled, evidence.chains)

@@ -13,7 +13,7 @@ import numpy as np
 from taxbreak_nsys import words
 from taxbreak_nsys.intervals import Flags, Ints, Measure, innermost, parents, union
 from taxbreak_nsys.launches import KERNEL_LAUNCH, Launches
-from taxbreak_nsys.read.samples import Chains
+from taxbreak_nsys.read.chains import Chains
 from taxbreak_nsys.read.trace import KERNEL, Trace, runs, thread_slice
 from taxbreak_nsys.states import library_intervals
 

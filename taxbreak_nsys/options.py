@@ -38,4 +38,3 @@ class Options:
     library_map: Path | None = None
     window_rows: int = 400_000
     """A report of more rows than this is read in windows of time of about so many."""
-

@@ -30,7 +30,9 @@ def _single(result: Result, tally: Tally) -> Iterator[tuple[Phase, int]]:
     """Yield each entry of one thread with its number in the tally."""
     of = tally.entries
     number = {(of.instances.labels[of.label[k]], int(of.thread[k])): k for k in range(len(of))}
-    by_thread = {(label, pid(thread), tid(thread)): k for (label, thread), k in number.items()}
+    by_thread: dict[tuple[str, int | None, int | None], int] = {
+        (label, pid(thread), tid(thread)): k for (label, thread), k in number.items()
+    }
     for entry in result.entries:
         if not entry.combined:
             yield entry, by_thread[entry.phase, entry.process, entry.thread]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from taxbreak_nsys.columns import Columns
+    from taxbreak_nsys.phases import Instances
 
 SCHEMA = "taxbreak/1"
 
@@ -220,6 +221,7 @@ class Result:
     kernel_rows: tuple[dict[str, Any], ...]
     operator_rows: tuple[dict[str, Any], ...]
     api_rows: tuple[dict[str, Any], ...]
+    instances: Instances = field(repr=False)
     held_columns: Columns | None = field(repr=False)
     sample_rows: tuple[dict[str, Any], ...] = ()
     symbol_rows: tuple[dict[str, Any], ...] = ()

@@ -41,8 +41,8 @@ def rows(tally: SampleTally, entries: Entries, splits: list[Split | None]) -> tu
             for kind, time in stratum.kinds_ns.items():
                 frames: dict[tuple[str, ...], int] = {}
                 for (module, symbol), count in hits[stratum.state, kind].items():
-                    key = (
-                        tally.names.module_name.get(module, ""), tally.names.module_file.get(module, ""),
+                    key: tuple[str, ...] = (
+                        tally.modules.name.get(module, ""), tally.modules.file.get(module, ""),
                         _symbol(tally.symbols.get(symbol, "")),
                     )  # fmt: skip
                     frames[key] = frames.get(key, 0) + count

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.groups import sum_by
 from taxbreak_nsys.intervals import Ints
 from taxbreak_nsys.read.trace import runs, thread_slice
 from taxbreak_nsys.states import STATE
-from taxbreak_nsys.groups import sum_by
 from taxbreak_nsys.words import FRAMEWORK_STATES, STATES
 
 _FRAMEWORK = np.array([name in FRAMEWORK_STATES for name in STATES])

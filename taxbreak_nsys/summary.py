@@ -25,9 +25,7 @@ from taxbreak_nsys.verdict import judge
 from taxbreak_nsys.words import STATES
 
 
-def summarise(
-    facts: ReportFacts, tally: Tally, t_sys: TSys, options: Options, columns: Columns | None
-) -> Result:
+def summarise(facts: ReportFacts, tally: Tally, t_sys: TSys, options: Options, columns: Columns | None) -> Result:
     """Say what the sums of a report mean; `columns` are kept with the result where the report is one piece."""
     of, moved = tally.entries, tally.operators.moved()
     labels = of.instances.labels
@@ -50,7 +48,7 @@ def summarise(
         tuple(tally.kernels.rows(tally.names["ops"], evidence, moved.by_kernel)),
         tuple(tally.operators.rows(tally.names["ranges"], evidence, moved.by_operator)),
         tuple(tally.calls.rows(tally.names["api"])),
-        columns, by_module, by_symbol, moved.t_base,
+        of.instances, columns, by_module, by_symbol, moved.t_base,
     )  # fmt: skip
     return replace(result, report=replace(facts, warnings=facts.warnings + cautions.of_result(result, tally)))
 

@@ -8,21 +8,22 @@ that shows up long after its launch) raises UnorderedError: the report is then r
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from taxbreak_nsys import words
-from taxbreak_nsys.groups import Spread
+from taxbreak_nsys.blocking import BlockingLimits
 from taxbreak_nsys.intervals import Flags, Ints, union
-from taxbreak_nsys.launches import BLOCKING_DEFAULT_NS, NEVER, Before, Launches, blocking_limit, find_launches
+from taxbreak_nsys.launches import NEVER, Before, Launches, find_launches
 from taxbreak_nsys.measure import Evidence, measure
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.read.load import Assembled, Reader
 from taxbreak_nsys.read.rows import Rows
+from taxbreak_nsys.read.samples import SampleReader
 from taxbreak_nsys.read.streams import FOREVER, UnorderedError, overlapping
-from taxbreak_nsys.read.trace import PROCESS_MASK, Trace, runs, thread_slice
+from taxbreak_nsys.read.trace import PROCESS_MASK, Trace, runs
 from taxbreak_nsys.tally.facts import Piece
-from taxbreak_nsys.tally.tally import Tally
 
 _AHEAD_NS = (20_000_000, 200_000_000, 2_000_000_000)
 """How far beyond a window's end device work is looked for while calls that launch have none."""
@@ -34,9 +35,18 @@ _MOST_NUMBERS = 1 << 28
 class Windows:
     """Cuts a report into pieces, one after another."""
 
-    def __init__(self, reader: Reader, instances: Instances, threads: Sequence[int], evidence: Evidence, rows: int) -> None:
-        """Read from `reader` windows of about so many rows; `threads` are the launching ones."""
-        self._reader, self._instances, self._evidence, self._rows = reader, instances, evidence, rows
+    def __init__(
+        self,
+        reader: Reader,
+        samples: SampleReader | None,
+        instances: Instances,
+        threads: Sequence[int],
+        evidence: Evidence,
+        rows: int,
+    ) -> None:
+        """Read from `reader` and `samples` windows of about so many rows; `threads` are the launching ones."""
+        self._reader, self._samples, self._rows = reader, samples, rows
+        self._instances, self._evidence = instances, evidence
         self._low = dict.fromkeys(threads, NEVER)
         self._busy = {
             thread: union(instances.start[mine], instances.end[mine])
@@ -49,7 +59,7 @@ class Windows:
         self._seen = dict.fromkeys(reader.ops, 0)
         self._patience = 0
 
-    def pieces(self, limits: Limits) -> Iterator[Piece]:
+    def pieces(self, limits: BlockingLimits) -> Iterator[Piece]:
         """Yield the pieces in the order of time; `limits` says from which duration on a call counts as blocked."""
         while True:
             cut = self._cut(self._read())
@@ -118,7 +128,7 @@ class Windows:
             if known[number].any():
                 raise UnorderedError
 
-    def _piece(self, held: Assembled, cut: dict[int, int], until: int, limits: Limits) -> Piece:
+    def _piece(self, held: Assembled, cut: dict[int, int], until: int, limits: BlockingLimits) -> Piece:
         trace = held.trace
         launches = find_launches(trace, Before(self._queued, limits.of(len(trace.api.names))))
         limits.learn(trace, launches, first=self._used_until == NEVER)
@@ -126,9 +136,11 @@ class Windows:
         own = (launches.start >= low) & (launches.start < high)
         instances, first = self._instances, _by_thread(self._instances.thread, self._low)
         mine = (instances.start >= first) & (instances.start < _by_thread(instances.thread, cut))
-        columns = measure(trace, launches, instances.keep(mine), self._evidence)
+        sampled = self._samples.until(until) if self._samples else None
+        evidence = replace(self._evidence, samples=sampled)
+        columns = measure(trace, launches, instances.keep(mine), evidence)
         moment = self._moment(trace, cut)
-        alone = (launches.of_op < 0) & ~np.asarray(self._reader.op_rows()["done"], bool)
+        alone = (launches.of_op < 0) & ~self._reader.op_rows().flag("done")
         if until != FOREVER:
             alone &= trace.ops.end <= moment - _ORPHAN_NS
         own_ops = (launches.of_op >= 0) & own[launches.of_op] if len(launches) else np.zeros(len(trace.ops), bool)
@@ -170,14 +182,16 @@ class Windows:
             self._queued = grown
         joined = ops.api >= 0
         # work without a launch may still get one, unless it was counted before or is given up
-        stays = (ops.end > moment) | ~(joined | orphans | np.asarray(reader.op_rows()["done"], bool))
+        stays = (ops.end > moment) | ~(joined | orphans | reader.op_rows().flag("done"))
         stays[joined] |= call_stays[ops.api[joined]]
+        if self._samples:
+            self._samples.drop(moment, until)
         at = 0
         for kind, stream in reader.ops.items():
             rows = stream.rows
             part = slice(at, at + len(rows))
             at += len(rows)
-            rows.columns["done"] = np.asarray(rows["done"] | own_ops[part] | orphans[part], bool)
+            rows.columns["done"] = rows.flag("done") | own_ops[part] | orphans[part]
             stream.drop(until, stays[part])
             self._seen[kind] = len(stream.rows)
         self._used_until = until
@@ -206,59 +220,3 @@ def _by_thread(thread: Ints, bounds: dict[int, int]) -> Ints:
     for low, high in runs(thread):
         result[low:high] = bounds.get(int(thread[low]), NEVER)
     return result
-
-
-class Limits:
-    """From which duration on calls of each name count as blocked: judged by what was seen so far, then checked.
-
-    The method asks for the median over the whole report. Where what was decided on the way proves wrong by it,
-    `settle` says so, and a second reading takes the right limits from the start.
-    """
-
-    def __init__(self, known: Ints | None = None) -> None:
-        """Begin with the limits of a first reading, or with none."""
-        self._limit = known
-        self._final = known is not None
-        self._used: dict[tuple[int, int], int] = {}
-        self._judged = Spread()
-
-    def of(self, names: int) -> Ints | None:
-        """Return the limit of each API name code, ns; None where the piece itself must tell."""
-        if self._limit is None:
-            return None
-        return np.r_[self._limit, np.full(max(names - len(self._limit), 0), BLOCKING_DEFAULT_NS)][:names]
-
-    def learn(self, trace: Trace, launches: Launches, *, first: bool) -> None:
-        """Note what was decided of a piece's launches."""
-        if first and self._limit is None:
-            usual = Spread()
-            idle = launches.idle_stream
-            usual.add(trace.api.name[launches.api[idle]], (launches.end - launches.start)[idle])
-            self._limit = blocking_limit(usual, len(trace.api.names))
-        limit = self.of(len(trace.api.names))
-        if limit is None or self._final:
-            return
-        busy = launches.start < launches.queued_until
-        name = trace.api.name[launches.api[busy]]
-        group = np.zeros(len(limit), np.int64)
-        for code in np.flatnonzero(np.bincount(name, minlength=len(limit))).tolist():
-            group[code] = self._used.setdefault((code, int(limit[code])), len(self._used))
-        self._judged.add(group[name], (launches.end - launches.start)[busy])
-
-    def update(self, tally: Tally) -> None:
-        """Judge the next piece by all that was seen so far."""
-        if not self._final:
-            self._limit = blocking_limit(tally.usual, len(tally.names["api"]))
-
-    def settle(self, tally: Tally) -> Limits | None:
-        """Return None where every decision stands by the whole report, else the limits for another reading."""
-        final = blocking_limit(tally.usual, len(tally.names["api"]))
-        if self._final:
-            return None
-        group, value = self._judged.values()
-        keys = list(self._used)
-        name = np.array([key[0] for key in keys], np.int64)
-        used = np.array([key[1] for key in keys], np.int64)
-        if len(group) and np.any((value > used[group]) != (value > final[name[group]])):
-            return Limits(final)
-        return None

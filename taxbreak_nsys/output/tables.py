@@ -324,3 +324,6 @@ REPORTS: dict[str, Callable[[Result], pa.Table]] = {
     "taxbreak_trace": _trace,
 }
 """The named reports; the first is the default."""
+
+NEED_COLUMNS = frozenset({"taxbreak_step_trace", "taxbreak_trace"})
+"""The reports that list single intervals or steps: the analysis must keep them."""

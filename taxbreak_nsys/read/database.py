@@ -93,10 +93,10 @@ class Database:
         return TaxbreakError(f"{self.shown}: the file is damaged or cut short ({shown}); export the report again")
 
     def _execute(self, sql: str, **parameters: str) -> None:
-        for _ in self._batches(sql, **parameters):
+        for _ in self._batches(sql, parameters):
             pass
 
-    def _batches(self, sql: str, rows_each: int = BATCH_ROWS, **parameters: str) -> Generator[pa.RecordBatch]:
+    def _batches(self, sql: str, parameters: dict[str, str], rows_each: int = BATCH_ROWS) -> Generator[pa.RecordBatch]:
         """Yield a result's batches, at least one, while they keep within what a sound report can give."""
         import adbc_driver_manager
         import pyarrow as pa
@@ -124,9 +124,7 @@ class Database:
                 left -= time.monotonic() - began
                 rows += len(batch)
                 if rows > most:
-                    raise TaxbreakError(
-                        f"{self.shown}: damaged (ids that join far more rows than there are events)"
-                    )
+                    raise TaxbreakError(f"{self.shown}: damaged (ids that join far more rows than there are events)")
                 if left < 0:
                     raise TaxbreakError(
                         f"{self.shown}: takes too long to read; export the report again, on a local disk"
@@ -134,7 +132,9 @@ class Database:
                 empty = False
                 yield batch
             if empty:
-                yield pa.RecordBatch.from_arrays([pa.nulls(0, kind) for kind in reader.schema.types], reader.schema.names)
+                yield pa.RecordBatch.from_arrays(
+                    [pa.nulls(0, kind) for kind in reader.schema.types], reader.schema.names
+                )
 
     def stream(self, subject: str, batch: int = BATCH_ROWS, **parameters: str) -> Generator[pa.Table]:
         """Yield what `sql/<subject>.sql` selects, `batch` rows at a time, each part as `query` returns the whole.
@@ -145,7 +145,7 @@ class Database:
         import pyarrow as pa
 
         try:
-            with closing(self._batches(query_text(subject), batch, **parameters)) as parts:
+            with closing(self._batches(query_text(subject), parameters, batch)) as parts:
                 for part in parts:
                     yield self.cleaning.table(pa.Table.from_batches([part]), subject)
         except (adbc_driver_manager.Error, pa.ArrowException) as error:
@@ -162,7 +162,7 @@ class Database:
         import pyarrow as pa
 
         try:
-            batches = list(self._batches(query_text(subject), **parameters))
+            batches = list(self._batches(query_text(subject), parameters))
             return self.cleaning.table(pa.Table.from_batches(batches), subject)
         except (adbc_driver_manager.Error, pa.ArrowException) as error:
             raise self._broken(error) from error

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from taxbreak_nsys.read import convert
 from taxbreak_nsys.read.database import BATCH_ROWS, Database
 from taxbreak_nsys.read.names import UNKNOWN, Names
 from taxbreak_nsys.read.rows import Rows
-from taxbreak_nsys.read.streams import FOREVER, Stream
+from taxbreak_nsys.read.streams import FOREVER, Stream, converted
 from taxbreak_nsys.read.trace import (
     COPY,
     GRAPH,
@@ -104,20 +105,19 @@ class Reader:
         self.domains.libraries |= libraries
         self.overheads = self._read_overheads()
         try:
-            self.api = self._open("api_calls", lambda base: convert.api_rows(base, self.api_names))
+            self.api = self._open("api_calls", partial(convert.api_rows, names=self.api_names))
             self.ops = {
-                kind: self._open(subject, lambda base, kind=kind: convert.op_rows(base, self.op_names, kind))
+                kind: self._open(subject, partial(convert.op_rows, names=self.op_names, kind=kind))
                 for kind, subject in _OPS.items()
             }
-            self.ranges = self._open(
-                "nvtx_ranges", lambda base: convert.range_rows(base, self.range_names, self.domains)
-            )
+            ranges = partial(convert.range_rows, names=self.range_names, domains=self.domains)
+            self.ranges = self._open("nvtx_ranges", ranges)
             if len(threads) == 1:
                 one = threads[0]
-                self.os_calls = self._open("os_calls_of_thread", lambda base: convert.os_rows(base, one), thread=str(one))
+                self.os_calls = self._open("os_calls_of_thread", partial(convert.os_rows, thread=one), thread=str(one))
             else:
                 listed = json.dumps(list(threads))
-                self.os_calls = self._open("os_calls", lambda base: convert.os_rows(base, None), threads=listed)
+                self.os_calls = self._open("os_calls", partial(convert.os_rows, thread=None), threads=listed)
         except BaseException:
             self._stack.close()
             raise
@@ -131,7 +131,7 @@ class Reader:
         rows = self._database.layout.rows.get(_TABLE[subject], 0)
         ahead = rows >= _AHEAD_FROM
         base = self._stack.enter_context(self._database.sibling()) if ahead else self._database
-        stream = Stream(base, subject, converter(base), ahead=ahead, batch=self._batch, **parameters)
+        stream = Stream(converted(base, subject, converter(base), self._batch, **parameters), ahead=ahead)
         self._stack.callback(stream.close)
         return stream
 
@@ -177,7 +177,7 @@ class Reader:
             api, ops,
             Ranges(
                 ranges["start"], ranges["end"], ranges["thread"], ranges["name"], self.range_names.all,
-                np.asarray(ranges["is_operator"], bool), np.asarray(ranges["is_library"], bool),
+                ranges.flag("is_operator"), ranges.flag("is_library"),
             ),
             _host_calls(self.library_calls), _host_calls(self.os_calls.before(until)[0]), _host_calls(self.overheads),
             frozenset(self.domains.libraries),
@@ -186,9 +186,7 @@ class Reader:
 
     def _joined(self, ops: Rows, api: Rows, call_of_row: Ints) -> DeviceOps:
         """Return the operations, each with its call: that of the first row with its process and correlation id."""
-        row = first_rows(
-            ops["process"], ops["correlation_id"], api["thread"] & PROCESS_MASK, api["correlation_id"]
-        )
+        row = first_rows(ops["process"], ops["correlation_id"], api["thread"] & PROCESS_MASK, api["correlation_id"])
         call = np.where(row >= 0, call_of_row[row], -1) if len(call_of_row) else row
         place, sample = codes.row_codes(*(ops[name] for name in ("process", "device", "context", "stream")))
         columns = [ops[name][sample].tolist() for name in ("process", "device", "context", "stream")]
@@ -265,4 +263,4 @@ def _folded(rows: Rows, names: tuple[str, ...]) -> tuple[ApiCalls, Ints]:
 
 def _host_calls(rows: Rows) -> HostCalls:
     rows = _sorted(rows)
-    return HostCalls(rows["start"], rows["end"], rows["thread"], np.asarray(rows["flag"], bool))
+    return HostCalls(rows["start"], rows["end"], rows["thread"], rows.flag("flag"))

@@ -64,7 +64,7 @@ def read_marks(database: Database, domains: convert.Domains, can_mark: CanMark |
     parts = [Rows.empty(convert.RANGE_COLUMNS, convert.RANGE_FLAGS)]
     for batch in batches:
         rows = turned(batch)
-        keep: Flags = ~np.asarray(rows["is_operator"] | rows["is_library"], bool)
+        keep: Flags = ~(rows.flag("is_operator") | rows.flag("is_library"))
         if can_mark is not None and len(rows):
             keep |= np.array([can_mark(name) for name in names.all], bool)[rows["name"]]
         parts.append(rows.take(keep))
@@ -72,7 +72,7 @@ def read_marks(database: Database, domains: convert.Domains, can_mark: CanMark |
     rows = rows.take(np.lexsort((-rows["end"], rows["start"], rows["thread"])))
     return Ranges(
         rows["start"], rows["end"], rows["thread"], rows["name"], names.all,
-        np.asarray(rows["is_operator"], bool), np.asarray(rows["is_library"], bool),
+        rows.flag("is_operator"), rows.flag("is_library"),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -23,8 +24,12 @@ class Rows:
         return len(next(iter(self.columns.values())))
 
     def __getitem__(self, name: str) -> Ints:
-        """Return one column."""
-        return self.columns[name]
+        """Return one column of integers."""
+        return cast(Ints, self.columns[name])
+
+    def flag(self, name: str) -> Flags:
+        """Return one column of truth values."""
+        return cast(Flags, self.columns[name])
 
     def take(self, which: Flags | Ints | slice) -> Rows:
         """Return some of the rows."""

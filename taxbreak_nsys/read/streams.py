@@ -31,17 +31,11 @@ class Stream:
     raises UnorderedError as soon as it proves not to be.
     """
 
-    def __init__(
-        self, database: Database, subject: str, convert: Convert, *, ahead: bool, batch: int, **parameters: str
-    ) -> None:
-        """Begin to read, `batch` rows at a time.
-
-        `ahead` reads in a thread of its own, on a connection that nothing else may use then.
-        """
+    def __init__(self, batches: Generator[Rows], *, ahead: bool) -> None:
+        """Begin to read; `ahead` reads in a thread of its own, on a connection that nothing else may use then."""
         self.horizon = NEVER
         self._parts: list[Rows] = []
         self._dropped = NEVER
-        batches = _converted(database, subject, convert, batch, **parameters)
         self._batches: Generator[Rows] | _Ahead = _Ahead(batches) if ahead else batches
         self._first = True
 
@@ -75,7 +69,7 @@ class Stream:
         return self._parts[0]
 
     def before(self, moment: int) -> tuple[Rows, Ints | slice]:
-        """Return the rows that were read, start before a moment, and were not dropped; and their places among `rows`."""
+        """Return the rows that are held and start before a moment, and their places among `rows`."""
         rows = self.rows
         which = rows["start"] < moment
         if which.all():
@@ -101,9 +95,8 @@ class Stream:
         self._batches.close()
 
 
-def _converted(
-    database: Database, subject: str, convert: Convert, batch: int, **parameters: str
-) -> Generator[Rows]:
+def converted(database: Database, subject: str, convert: Convert, batch: int, **parameters: str) -> Generator[Rows]:
+    """Yield what `sql/<subject>.sql` selects as rows, `batch` of them at a time."""
     with closing(database.stream(subject, batch, **parameters)) as tables:
         for table in tables:
             yield convert(table)

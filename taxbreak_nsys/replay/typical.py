@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.groups import Spread, Stats
 from taxbreak_nsys.intervals import Flags
 from taxbreak_nsys.read.streams import UnorderedError
 from taxbreak_nsys.read.trace import KERNEL, runs
-from taxbreak_nsys.groups import Spread, Stats
 
 MIN_SAMPLES = 20
 AHEAD_NS = 20_000
@@ -71,7 +71,11 @@ class Gaps:
         for low, high in runs(ops.stream[order]):
             self._across(columns, int(order[low]))
             last = int(order[high - 1])
-            self._last[int(ops.stream[last])] = (int(ops.start[last]), int(ops.end[last]), bool(ops.kind[last] == KERNEL))
+            self._last[int(ops.stream[last])] = (
+                int(ops.start[last]),
+                int(ops.end[last]),
+                bool(ops.kind[last] == KERNEL),
+            )
 
     def _across(self, columns: Columns, first: int) -> None:
         """Count the gap between the last operation of a stream in earlier pieces and its first one in this."""

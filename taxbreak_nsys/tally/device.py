@@ -42,7 +42,9 @@ class DeviceTally:
             code, sample = row_codes(of, ops.process[chosen], ops.device[chosen])
             for key, first in enumerate(sample.tolist()):
                 mine = np.flatnonzero(code == key) if len(sample) > 1 else slice(None)
-                who, process, device = (int(c) for c in (of[first], ops.process[chosen[first]], ops.device[chosen[first]]))
+                who, process, device = (
+                    int(c) for c in (of[first], ops.process[chosen[first]], ops.device[chosen[first]])
+                )
                 self._hold((who, process, device), start[mine], end[mine])
                 label = int(self._entries.label[who])
                 if label in self._shared:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.groups import Spread, Totals
 from taxbreak_nsys.intervals import Ints
 from taxbreak_nsys.launches import KERNEL_LAUNCH
 from taxbreak_nsys.mediation import REASONS, kernel_name_of
 from taxbreak_nsys.read.trace import KERNEL
 from taxbreak_nsys.tally.entries import Entries
-from taxbreak_nsys.groups import Spread, Totals
 from taxbreak_nsys.tally.rows import NO_SPLIT, Row, head, stats
 
 
@@ -28,9 +28,7 @@ class KernelTally:
         self._operators = Totals("launches")
         self._operator_names: tuple[str, ...] = ()
 
-    def add(
-        self, columns: Columns, op_entry: Ints, launch_entry: Ints, framework: Ints, library: Ints
-    ) -> None:
+    def add(self, columns: Columns, op_entry: Ints, launch_entry: Ints, framework: Ints, library: Ints) -> None:
         """Add a piece; `framework` and `library` are the host time before each launch, ns."""
         ops, launches = columns.trace.ops, columns.launches
         kernels = np.flatnonzero((op_entry >= 0) & (ops.kind == KERNEL))
@@ -78,7 +76,9 @@ class KernelTally:
                     | stats("device", device[group])
                     | stats("launch", launched)
                     | _layers(host.get(group), evidence[entry], moved.get(group, 0))
-                    | _mediated([reasons.get(group * len(REASONS) + k, {}).get("launches", 0) for k in range(len(REASONS))])
+                    | _mediated(
+                        [reasons.get(group * len(REASONS) + k, {}).get("launches", 0) for k in range(len(REASONS))]
+                    )
                     | {"operator": operators.get(group)}
                 )
             rows += sorted(found, key=lambda row: (-row["device_ns"], row["name"]))

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.groups import Spread, Totals, sum_by
 from taxbreak_nsys.intervals import Ints
 from taxbreak_nsys.launches import KERNEL_LAUNCH
 from taxbreak_nsys.mediation import kernel_name_of
 from taxbreak_nsys.self_time import GROUPS, self_times
 from taxbreak_nsys.tally.entries import Entries
-from taxbreak_nsys.groups import Spread, Totals, sum_by
 from taxbreak_nsys.tally.rows import NO_SPLIT, Row, head, stats
 
 
@@ -45,7 +45,9 @@ class OperatorTally:
         self.with_dispatch: set[int] = set()
         """The entries that have a kernel launch with an operator around it."""
 
-    def add(self, columns: Columns, operator_instance: Ints, operator_entry: Ints, launch_entry: Ints, framework: Ints) -> None:
+    def add(
+        self, columns: Columns, operator_instance: Ints, operator_entry: Ints, launch_entry: Ints, framework: Ints
+    ) -> None:
         """Add a piece; `framework` is the host time before each launch, ns."""
         operators, launches, mediation = columns.operators, columns.launches, columns.mediation
         if not len(operators):

@@ -6,13 +6,18 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from taxbreak_nsys.groups import Spread, Totals
 from taxbreak_nsys.intervals import Ints
-from taxbreak_nsys.read.samples import Names
+from taxbreak_nsys.read.samples import Samples
+from taxbreak_nsys.read.stacks import Modules
+from taxbreak_nsys.read.trace import runs
 from taxbreak_nsys.samples import KIND, KINDS, Sampled
 from taxbreak_nsys.strata import Counted, Split, split_of
 from taxbreak_nsys.tally.entries import Entries
-from taxbreak_nsys.groups import Totals
 from taxbreak_nsys.words import STATES
+
+_NEAR = 10
+"""The period that the report states is in ns where it is within one part in this many of the spacing."""
 
 Hits = Mapping[tuple[int, int], int]
 """Samples by (module id, symbol id) of the frame that they are shown under."""
@@ -31,16 +36,20 @@ class SampleTally:
         self._frames: dict[tuple[int, int], int] = {}
         self._by_frame: dict[int, Totals] = {}
         self._unlisted: dict[int, int] = {}
-        self.names = Names({}, {}, {})
+        self._gaps = Spread()
+        self._last: dict[int, int] = {}
+        self._fresh, self._deep = 0, 0
+        self.modules = Modules()
         self.symbols: dict[int, str] = {}
-        self.period_ns: int | None = None
-        self.has_chains = True
+        """The texts of the symbol ids that `symbol_ids` asks for."""
+        self.stated_period: int | None = None
+        """The period that the report states, which is not always in ns."""
 
     def add(self, sampled: Sampled, index: Ints) -> None:
         """Add a piece; `index` numbers its instances in the whole."""
         source = sampled.source
-        self.names, self.symbols = source.names, source.symbols
-        self.period_ns, self.has_chains = source.period_ns, source.has_chains
+        self.modules = source.modules
+        self._add_gaps(source)
         entry_of = self._entries.of_instance[index]
         np.add.at(self._on_cpu, entry_of, sampled.on_cpu)
         self._switched[entry_of[sampled.switched]] = True
@@ -50,11 +59,10 @@ class SampleTally:
         np.add.at(self._counts, (entry, state, kind), 1)
         lost = sampled.undecided[held]
         np.add.at(self._undecided, (entry[lost], state[lost]), 1)
-        pair, sample = np.unique(
-            (sampled.frame.module[held] << 32) | sampled.frame.symbol[held], return_inverse=True
-        )
+        pair, sample = np.unique((sampled.frame.module[held] << 32) | sampled.frame.symbol[held], return_inverse=True)
         code = np.array(
-            [self._frames.setdefault((one >> 32, one & 0xFFFFFFFF), len(self._frames)) for one in pair.tolist()], np.int64
+            [self._frames.setdefault((one >> 32, one & 0xFFFFFFFF), len(self._frames)) for one in pair.tolist()],
+            np.int64,
         )
         for one in np.unique(entry).tolist():
             mine = entry == one
@@ -62,16 +70,57 @@ class SampleTally:
             self._by_frame.setdefault(one, Totals("samples")).add(group, samples=1)
         leaf = source.leaf
         unlisted = held[(leaf.code[held] == 0) & (leaf.module[held] != 0)]
-        for module, count in zip(*(c.tolist() for c in np.unique(leaf.module[unlisted], return_counts=True)), strict=True):
+        for module, count in zip(
+            *(c.tolist() for c in np.unique(leaf.module[unlisted], return_counts=True)), strict=True
+        ):
             self._unlisted[module] = self._unlisted.get(module, 0) + count
+
+    def _add_gaps(self, source: Samples) -> None:
+        """Count how far the samples of a thread lie apart, each once, and how many have more than a leaf."""
+        self._fresh += int(source.fresh.sum())
+        self._deep += int(np.sum(source.fresh & source.deep))
+        start, thread = source.start[source.fresh], source.thread[source.fresh]
+        for low, high in runs(thread):
+            who = int(thread[low])
+            moments = start[low:high] if who not in self._last else np.r_[self._last[who], start[low:high]]
+            gaps = moments[1:] - moments[:-1]
+            self._gaps.add(np.zeros(len(gaps), np.int64), gaps)
+            self._last[who] = int(start[high - 1])
+
+    @property
+    def period_ns(self) -> int | None:
+        """The time between two samples of a thread that stays on the CPU, ns; None where there are no samples.
+
+        The report states a period without its unit: ns where the kernel's CPU clock triggered the samples, cycles
+        where a hardware counter did. What the samples themselves show decides: the lower quartile of the gaps
+        between a thread's samples, which are longer only where the thread was off the CPU. The stated figure is
+        taken where it is close to that.
+        """
+        if not self._fresh:
+            return None
+        seen, stated = self._gaps.percentile(25), self.stated_period
+        if seen is None:
+            return stated or 1
+        return stated if stated and abs(stated - seen) * _NEAR <= seen else max(seen, 1)
+
+    @property
+    def has_chains(self) -> bool:
+        """False where most samples have no more than a leaf."""
+        return 2 * self._deep > self._fresh
+
+    @property
+    def symbol_ids(self) -> Ints:
+        """The StringIds of the symbols that samples are shown under."""
+        return np.array(sorted({symbol for _, symbol in self._frames}), np.int64)
 
     def split(self, entry: int, time: Ints) -> Split | None:
         """Return the strata of an entry, whose states take `time` (ns); None where the report has no samples."""
-        if self.period_ns is None:
+        period = self.period_ns
+        if period is None:
             return None
         counted = Counted(
             self._counts[entry], self._undecided[entry], time, self._on_cpu[entry], bool(self._switched[entry]),
-            self.period_ns,
+            period,
         )  # fmt: skip
         return split_of(counted)
 
@@ -97,6 +146,6 @@ class SampleTally:
         """The modules that no pattern knows and that samples in phases were in at the leaf, most first."""
         names: dict[str, int] = {}
         for module, count in self._unlisted.items():
-            name = self.names.module_file.get(module, "")
+            name = self.modules.file.get(module, "")
             names[name] = names.get(name, 0) + count
         return sorted(names.items(), key=lambda item: (-item[1], item[0]))

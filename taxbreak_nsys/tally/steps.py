@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 
-from taxbreak_nsys.intervals import Flags, Ints
 from taxbreak_nsys.columns import Steps
+from taxbreak_nsys.intervals import Ints
 from taxbreak_nsys.words import STATES
 
 
