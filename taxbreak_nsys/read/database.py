@@ -1,4 +1,4 @@
-"""A report's SQLite file, opened so that it cannot change: schema through SQLAlchemy, columns through ADBC."""
+"""A report's SQLite file, opened so that it cannot change: columns come through ADBC."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.read import guard
 from taxbreak_nsys.read.clean import Cleaning
-from taxbreak_nsys.read.schema import KNOWN_TABLES, Layout, Schema, inspect_layout, stand_ins
+from taxbreak_nsys.read.schema import Layout, Schema, inspect_layout, stand_ins
 from taxbreak_nsys.read.sql import query_text
 
 if TYPE_CHECKING:
@@ -56,22 +56,12 @@ class Database:
         return Database(self.path, Path(self.shown), self)
 
     def _inspect(self) -> Layout:
-        from sqlalchemy import create_engine
-        from sqlalchemy.exc import DBAPIError
-        from sqlalchemy.pool import StaticPool
-
-        engine = None
         try:
-            connection = guard.connect(self.path)
-            engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
-            with guard.time_limit(connection, guard.seconds_for(self.path)):
-                guard.check_objects(connection, KNOWN_TABLES, self.shown)
-                return inspect_layout(engine, connection, self.shown, self.path.stat().st_size)
-        except (DBAPIError, sqlite3.Error, UnicodeError) as error:
+            with closing(guard.connect(self.path)) as connection:
+                with guard.time_limit(connection, guard.seconds_for(self.path)):
+                    return inspect_layout(connection, self.shown, self.path.stat().st_size)
+        except (sqlite3.Error, UnicodeError) as error:
             raise self._broken(error) from error
-        finally:
-            if engine is not None:
-                engine.dispose()
 
     def _connect(self) -> None:
         import adbc_driver_manager
@@ -86,7 +76,7 @@ class Database:
             raise self._broken(error) from error
 
     def _broken(self, error: Exception) -> TaxbreakError:
-        reason = str(getattr(error, "orig", None) or error).removeprefix("IO: Failed to step query: ")
+        reason = str(error).removeprefix("IO: Failed to step query: ")
         if reason == "interrupted":
             reason = "it takes longer to read than a file of its size can"
         shown = "".join(c if c.isprintable() else " " for c in reason)[:200]
