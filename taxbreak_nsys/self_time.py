@@ -16,12 +16,10 @@ _FRAMEWORK = np.array([name in FRAMEWORK_STATES for name in STATES])
 GROUPS = ("framework", "library", "launch", "all")
 """The groups of states that an operator's own time is given for."""
 
-_OF_GROUP = (
-    _FRAMEWORK,
-    np.array([name == "library" for name in STATES]),
-    np.array([name == "launch" for name in STATES]),
-    np.ones(len(STATES), bool),
+_OF_GROUP = np.array(
+    [[name in FRAMEWORK_STATES, name == "library", name == "launch", True] for name in STATES], np.int64
 )
+"""1 where a state (rows) belongs to a group (columns)."""
 
 
 def host_time_before(columns: Columns) -> tuple[Ints, Ints]:
@@ -54,7 +52,7 @@ def self_times(columns: Columns, instance: Ints) -> dict[str, Ints]:
     no time), and without the operators inside it.
     """
     operators, intervals = columns.operators, columns.intervals
-    covered = np.zeros((len(GROUPS), len(operators)), np.int64)
+    covered = np.zeros((len(operators), len(GROUPS)), np.int64)
     for low, high in runs(operators.thread):
         part = thread_slice(intervals.thread, int(operators.thread[low]))
         start, end, state = intervals.start[part], intervals.end[part], intervals.state[part]
@@ -62,18 +60,22 @@ def self_times(columns: Columns, instance: Ints) -> dict[str, Ints]:
         if not len(start) or not len(held):
             continue
         until = np.minimum(operators.end[held], columns.instances.end[instance[held]])
-        sums = [np.r_[np.int64(0), np.cumsum(np.where(of[state], end - start, 0))] for of in _OF_GROUP]
-        for moment, sign in ((until, 1), (operators.start[held], -1)):
+        counts = _OF_GROUP[state]
+        until_end = np.cumsum((end - start)[:, None] * counts, axis=0)
+
+        def before(moment: Ints) -> Ints:
+            """Return the time of each group before each moment, ns: (moments, groups)."""
             at = np.searchsorted(start, moment, side="right") - 1
             inside = np.maximum(at, 0)
             rest = np.maximum(end[inside] - moment, 0)
-            now = state[inside]
-            for group, of in enumerate(_OF_GROUP):
-                before = sums[group][at + 1] - np.where(of[now] & (at >= 0), rest, 0)
-                covered[group, held] += sign * before
+            found: Ints = until_end[inside] - rest[:, None] * counts[inside]
+            found[at < 0] = 0
+            return found
+
+        covered[held] = before(until) - before(operators.start[held])
     inner = np.flatnonzero((operators.parent >= 0) & (instance >= 0))
     parent = operators.parent[inner]
     return {
-        name: np.maximum(covered[group] - sum_by(parent, covered[group, inner], len(operators)), 0)
+        name: np.maximum(covered[:, group] - sum_by(parent, covered[inner, group], len(operators)), 0)
         for group, name in enumerate(GROUPS)
     }

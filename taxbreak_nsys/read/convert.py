@@ -151,41 +151,58 @@ def range_rows(database: Database, names: Names, domains: Domains) -> Convert:
         rows = _numbers(table, start="start_ns", end="end_ns", thread="thread")
         packed = codes.numbers(table["domain_text_id"])
         text_id = packed & _OWN_TEXT
-        code, texts = codes.of_texts(table["text"])
         by_id = text_id != _OWN_TEXT
+        name, operator = judge.of(table["text"])
         if by_id.any():
-            code = code.copy()
-            code[by_id] = ids.codes(text_id[by_id]) + len(texts)
-            texts = texts + registered.all
-        name_of, operator_of = judge.of(texts)
-        name = name_of[code] if len(code) else code
+            own_name, own_operator = judge.of_texts(registered, ids.codes(text_id[by_id]))
+            name, operator = name.copy(), operator.copy()
+            name[by_id], operator[by_id] = own_name, own_operator
         is_library = domains.judge(rows["thread"], packed >> _TEXT_BITS, name, names.all)
-        is_operator = (operator_of[code] if len(code) else np.empty(0, bool)) & ~is_library
-        return Rows(rows | {"name": name, "is_operator": is_operator, "is_library": is_library})
+        return Rows(rows | {"name": name, "is_operator": operator & ~is_library, "is_library": is_library})
 
     return convert
 
 
 class _Texts:
-    """Name codes of texts and whether they are an operator's; an operator's numbers are no part of its name."""
+    """Name codes of texts and whether they are an operator's; an operator's numbers are no part of its name.
+
+    Texts that were met before are told by hashing, in columns.
+    """
 
     def __init__(self, names: Names) -> None:
         self._names = names
-        self._known: dict[str, int] = {}
+        self._forget()
+        self._of_id = (self._name, self._operator)
 
-    def of(self, texts: tuple[str, ...]) -> tuple[Ints, Flags]:
-        """Return the name code and whether it is an operator for each text."""
-        packed = [self._known.get(text, -1) for text in texts]
-        fresh = [text for text, code in zip(texts, packed, strict=True) if code < 0]
-        if fresh:
+    def _forget(self) -> None:
+        self._known = codes.strings([])
+        self._name, self._operator = np.empty(0, np.int64), np.empty(0, bool)
+
+    def of(self, column: pa.ChunkedArray) -> tuple[Ints, Flags]:
+        """Return the name code of each text, and whether it is an operator's."""
+        column = pc.cast(codes.texts(column), pa.large_string())
+        found = pc.index_in(column, value_set=self._known)
+        if found.null_count:
+            fresh = column.filter(pc.is_null(found))
             if len(self._known) > _MOST_TEXTS:
-                self._known.clear()
-            code, is_operator = self._judged(fresh)
-            found = dict(zip(fresh, (code * 2 + is_operator).tolist(), strict=True))
-            self._known |= found
-            packed = [one if one >= 0 else found[text] for text, one in zip(texts, packed, strict=True)]
-        known = np.array(packed, np.int64)
-        return known >> 1, (known & 1) != 0
+                # a text each row: nothing is to be had from those before
+                self._forget()
+                fresh = column
+            self._learn(codes.of_texts(fresh)[1])
+            found = pc.index_in(column, value_set=self._known)
+        at = codes.numbers(found)
+        return self._name[at], self._operator[at]
+
+    def _learn(self, texts: Sequence[str]) -> None:
+        name, operator = self._judged(texts)
+        self._known = pa.concat_arrays([self._known, codes.strings(texts)])
+        self._name, self._operator = np.r_[self._name, name], np.r_[self._operator, operator]
+
+    def of_texts(self, texts: Names, code: Ints) -> tuple[Ints, Flags]:
+        """Return the same for registered texts, by their code."""
+        if len(texts) > len(self._of_id[0]):
+            self._of_id = self._judged(texts.all)
+        return self._of_id[0][code], self._of_id[1][code]
 
     def _judged(self, texts: Sequence[str]) -> tuple[Ints, Flags]:
         """Judge texts in columns: numbered operators give a text each."""
