@@ -50,14 +50,14 @@ def analyze(report: str | Path, options: Options | None = None, *, columns: bool
     """
     options = options or Options()
     path = Path(report)
-    with ThreadPoolExecutor(1) as aside:
+    # the file is checked before anything else reads it: what is no regular file might never end
+    with open_report(path) as database, ThreadPoolExecutor(1) as aside:
         content = aside.submit(sha256, path)
-        with open_report(path) as database:
-            facts = read_facts(database, path)
-            result = None if columns else _in_windows(database, facts, path, options)
-            if result is None:
-                database.cleaning.begin_again()
-                result = _whole(database, facts, path, options)
+        facts = read_facts(database, path)
+        result = None if columns else _in_windows(database, facts, path, options)
+        if result is None:
+            database.cleaning.begin_again()
+            result = _whole(database, facts, path, options)
         return replace(result, report=replace(result.report, sha256=content.result()))
 
 

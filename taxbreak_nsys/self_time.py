@@ -45,6 +45,23 @@ def host_time_before(columns: Columns) -> tuple[Ints, Ints]:
     return framework, library
 
 
+class _TimeBefore:
+    """The time of each group of states before a moment; `counts` says which intervals count: (intervals, groups)."""
+
+    def __init__(self, start: Ints, end: Ints, counts: Ints) -> None:
+        self._start, self._end, self._counts = start, end, counts
+        self._until_end = np.cumsum((end - start)[:, None] * counts, axis=0)
+
+    def of(self, moment: Ints) -> Ints:
+        """Return it for each moment, ns: (moments, groups)."""
+        at = np.searchsorted(self._start, moment, side="right") - 1
+        inside = np.maximum(at, 0)
+        rest = np.maximum(self._end[inside] - moment, 0)
+        found: Ints = self._until_end[inside] - rest[:, None] * self._counts[inside]
+        found[at < 0] = 0
+        return found
+
+
 def self_times(columns: Columns, instance: Ints) -> dict[str, Ints]:
     """Return for each operator its own time by group of states (GROUPS), ns: an array over operators each.
 
@@ -60,19 +77,8 @@ def self_times(columns: Columns, instance: Ints) -> dict[str, Ints]:
         if not len(start) or not len(held):
             continue
         until = np.minimum(operators.end[held], columns.instances.end[instance[held]])
-        counts = _OF_GROUP[state]
-        until_end = np.cumsum((end - start)[:, None] * counts, axis=0)
-
-        def before(moment: Ints) -> Ints:
-            """Return the time of each group before each moment, ns: (moments, groups)."""
-            at = np.searchsorted(start, moment, side="right") - 1
-            inside = np.maximum(at, 0)
-            rest = np.maximum(end[inside] - moment, 0)
-            found: Ints = until_end[inside] - rest[:, None] * counts[inside]
-            found[at < 0] = 0
-            return found
-
-        covered[held] = before(until) - before(operators.start[held])
+        before = _TimeBefore(start, end, _OF_GROUP[state])
+        covered[held] = before.of(until) - before.of(operators.start[held])
     inner = np.flatnonzero((operators.parent >= 0) & (instance >= 0))
     parent = operators.parent[inner]
     return {

@@ -47,6 +47,10 @@ class Database:
         self._connect()
 
     @property
+    def _seconds(self) -> float:
+        return guard.seconds_for(self.path)
+
+    @property
     def schema(self) -> Schema:
         """The tables of interest that the report has, with their columns."""
         return self.layout.schema
@@ -57,9 +61,9 @@ class Database:
 
     def _inspect(self) -> Layout:
         try:
-            with closing(guard.connect(self.path)) as connection:
-                with guard.time_limit(connection, guard.seconds_for(self.path)):
-                    return inspect_layout(connection, self.shown, self.path.stat().st_size)
+            size = self.path.stat().st_size
+            with closing(guard.connect(self.path)) as connection, guard.time_limit(connection, self._seconds):
+                return inspect_layout(connection, self.shown, size)
         except (sqlite3.Error, UnicodeError) as error:
             raise self._broken(error) from error
 
