@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from taxbreak_nsys import cautions, limits
+from taxbreak_nsys.ahead import Ahead
 from taxbreak_nsys.blocking import BlockingLimits
 from taxbreak_nsys.columns import Columns
 from taxbreak_nsys.errors import TaxbreakError
@@ -18,6 +19,7 @@ from taxbreak_nsys.intervals import Flags, percentile
 from taxbreak_nsys.launches import TSys, find_launches, launch_latency, t_sys_of
 from taxbreak_nsys.library_map import read_map
 from taxbreak_nsys.measure import Evidence, measure
+from taxbreak_nsys.memory import keep_freed_memory
 from taxbreak_nsys.modules import Pattern, read_patterns
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import Choice, Instances, find_in_marks, find_instances
@@ -83,37 +85,40 @@ def _in_windows(database: Database, facts: ReportFacts, path: Path, options: Opt
     """Analyse a report in windows of time; None where it is small, or has to be looked at as a whole."""
     if sum(database.layout.rows.values()) <= options.window_rows or "CUDA_CALLCHAINS" in database.schema:
         return None
-    choice = choice_of(options)
-    with database.sibling() as other, ThreadPoolExecutor(1) as aside:
+    keep_freed_memory()
+    choice, learned, decided = choice_of(options), read_map(options.library_map), BlockingLimits()
+    batch = max(min(BATCH_ROWS, options.window_rows // 8), 16)
+    patterns = _patterns(database, options) if has_samples(database) else None
+    with database.sibling(counted=False) as other, ThreadPoolExecutor(1) as aside:
         threads_read = aside.submit(launching_threads, other)
         domains = Domains.read(database)
-        ranges = read_marks(database, domains, _may_mark(choice))
         callers, threads = threads_read.result()
     limits.check_threads(np.array(threads), path)
-    found = find_in_marks(ranges, threads, choice) if threads else None
-    if found is None:
-        return None
-    instances = selected(found, options, path)
-    patterns = _patterns(database, options) if has_samples(database) else None
-    learned, decided = read_map(options.library_map), BlockingLimits()
-    batch = max(min(BATCH_ROWS, options.window_rows // 8), 16)
+    instances: Instances | None = None
     try:
         while True:
-            tally = Tally(instances)
-            database.cleaning.begin_again()
             with ExitStack() as stack:
+                # the tables are read ahead while the marks are looked for
                 reader = stack.enter_context(Reader(database, callers, domains, batch))
+                if instances is None:
+                    with database.sibling(counted=False) as other:
+                        ranges = read_marks(other, domains, _may_mark(choice))
+                    found = find_in_marks(ranges, threads, choice) if threads else None
+                    if found is None:
+                        return None
+                    instances = selected(found, options, path)
                 samples = stack.enter_context(SampleReader(database, callers, patterns, batch)) if patterns else None
                 evidence = Evidence(None, None, options.evidence == "samples", learned)
-                for piece in Windows(reader, samples, instances, threads, evidence, options.window_rows).pieces(
-                    decided
-                ):
+                windows = Windows(reader, samples, instances, threads, evidence, options.window_rows)
+                tally = Tally(instances)
+                pieces = stack.enter_context(closing(Ahead(windows.pieces(decided), 1)))
+                for piece in pieces:
                     tally.add(piece)
-                    decided.update(tally)
-            again = decided.settle(tally)
+            again = decided.settle()
             if again is None:
                 break
             decided = again
+            database.cleaning.begin_again()
     except UnorderedError:
         return None
     if options.evidence == "samples" and tally.samples.period_ns is None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from taxbreak_nsys.groups import Spread
-from taxbreak_nsys.intervals import Ints
+from taxbreak_nsys.intervals import Flags, Ints
 from taxbreak_nsys.launches import BLOCKING_DEFAULT_NS, Launches, blocking_limit
 from taxbreak_nsys.read.trace import Trace
-from taxbreak_nsys.tally.tally import Tally
 
 
 class BlockingLimits:
@@ -23,7 +22,8 @@ class BlockingLimits:
         self._limit = known
         self._final = known is not None
         self._used: dict[tuple[int, int], int] = {}
-        self._judged = Spread()
+        self._judged, self._usual = Spread(), Spread()
+        self._names = 0
 
     def of(self, names: int) -> Ints | None:
         """Return the limit of each API name code, ns; None where the piece itself must tell."""
@@ -31,33 +31,34 @@ class BlockingLimits:
             return None
         return np.r_[self._limit, np.full(max(names - len(self._limit), 0), BLOCKING_DEFAULT_NS)][:names]
 
-    def learn(self, trace: Trace, launches: Launches, *, first: bool) -> None:
-        """Note what was decided of a piece's launches."""
-        if first and self._limit is None:
-            usual = Spread()
-            idle = launches.idle_stream
-            usual.add(trace.api.name[launches.api[idle]], (launches.end - launches.start)[idle])
-            self._limit = blocking_limit(usual, len(trace.api.names))
+    def learn(self, trace: Trace, launches: Launches, own: Flags) -> None:
+        """Note what was decided of a piece's launches, and how long those took that met an idle stream.
+
+        `own` flags the launches that no other piece counts.
+        """
+        names, duration = trace.api.name[launches.api], launches.end - launches.start
         limit = self.of(len(trace.api.names))
-        if limit is None or self._final:
+        if limit is None:
+            # as `find_launches` did it, by all that the piece has
+            usual = Spread()
+            usual.add(names[launches.idle_stream], duration[launches.idle_stream])
+            limit = blocking_limit(usual, len(trace.api.names))
+        idle, busy = own & launches.idle_stream, own & (launches.start < launches.queued_until)
+        self._usual.add(names[idle], duration[idle])
+        self._names = len(trace.api.names)
+        if self._final:
             return
-        busy = launches.start < launches.queued_until
-        name = trace.api.name[launches.api[busy]]
         group = np.zeros(len(limit), np.int64)
-        for code in np.flatnonzero(np.bincount(name, minlength=len(limit))).tolist():
+        for code in np.flatnonzero(np.bincount(names[busy], minlength=len(limit))).tolist():
             group[code] = self._used.setdefault((code, int(limit[code])), len(self._used))
-        self._judged.add(group[name], (launches.end - launches.start)[busy])
+        self._judged.add(group[names[busy]], duration[busy])
+        self._limit = blocking_limit(self._usual, self._names)
 
-    def update(self, tally: Tally) -> None:
-        """Judge the next piece by all that was seen so far."""
-        if not self._final:
-            self._limit = blocking_limit(tally.usual, len(tally.names["api"]))
-
-    def settle(self, tally: Tally) -> BlockingLimits | None:
+    def settle(self) -> BlockingLimits | None:
         """Return None where every decision stands by the whole report, else the limits for another reading."""
-        final = blocking_limit(tally.usual, len(tally.names["api"]))
         if self._final:
             return None
+        final = blocking_limit(self._usual, self._names)
         group, value = self._judged.values()
         keys = list(self._used)
         name = np.array([key[0] for key in keys], np.int64)

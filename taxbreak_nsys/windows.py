@@ -7,7 +7,7 @@ that shows up long after its launch) raises UnorderedError: the report is then r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -59,7 +59,7 @@ class Windows:
         self._seen = dict.fromkeys(reader.ops, 0)
         self._patience = 0
 
-    def pieces(self, limits: BlockingLimits) -> Iterator[Piece]:
+    def pieces(self, limits: BlockingLimits) -> Generator[Piece]:
         """Yield the pieces in the order of time; `limits` says from which duration on a call counts as blocked."""
         while True:
             cut = self._cut(self._read())
@@ -131,9 +131,9 @@ class Windows:
     def _piece(self, held: Assembled, cut: dict[int, int], until: int, limits: BlockingLimits) -> Piece:
         trace = held.trace
         launches = find_launches(trace, Before(self._queued, limits.of(len(trace.api.names))))
-        limits.learn(trace, launches, first=self._used_until == NEVER)
         low, high = (_by_thread(launches.thread, bounds) for bounds in (self._low, cut))
         own = (launches.start >= low) & (launches.start < high)
+        limits.learn(trace, launches, own)
         instances, first = self._instances, _by_thread(self._instances.thread, self._low)
         mine = (instances.start >= first) & (instances.start < _by_thread(instances.thread, cut))
         sampled = self._samples.until(until) if self._samples else None

@@ -143,7 +143,7 @@ def test_work_long_after_its_launch(report: Callable[[str], Path], tmp_path: Pat
 
 
 def test_damaged_rows_are_counted_once(report: Callable[[str], Path], tmp_path: Path) -> None:
-    broken = "UPDATE NVTX_EVENTS SET end = start - 1 WHERE rowid % 50 = 0 AND eventType = 59"
+    broken = "UPDATE NVTX_EVENTS SET end = start - 1 WHERE (rowid % 50 = 0 OR text = 'decode_1') AND eventType = 59"
     path = changed(report("llama-1b"), tmp_path, broken)
     whole = analyze(path, columns=True)
     assert [warning.code for warning in whole.report.warnings].count("rows_left_out") == 1

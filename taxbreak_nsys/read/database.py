@@ -55,9 +55,15 @@ class Database:
         """The tables of interest that the report has, with their columns."""
         return self.layout.schema
 
-    def sibling(self) -> Database:
-        """Return a second connection to the same report, for another thread."""
-        return Database(self.path, Path(self.shown), self)
+    def sibling(self, *, counted: bool = True) -> Database:
+        """Return a second connection to the same report, for another thread.
+
+        What is left out of its rows counts with the rest, unless not `counted`: for rows that are read twice.
+        """
+        other = Database(self.path, Path(self.shown), self)
+        if not counted:
+            other.cleaning = Cleaning(self.shown)
+        return other
 
     def _inspect(self) -> Layout:
         try:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Generator
-from contextlib import closing, suppress
+from contextlib import closing
 
 import numpy as np
 
+from taxbreak_nsys.ahead import Ahead
 from taxbreak_nsys.intervals import Flags, Ints
 from taxbreak_nsys.read.convert import Convert
 from taxbreak_nsys.read.database import Database
@@ -16,7 +15,7 @@ from taxbreak_nsys.read.rows import Rows
 
 NEVER = -(2**63)
 FOREVER = 2**63 - 1
-_AHEAD = 3
+_READY = 3
 """Batches that a reading thread keeps ready."""
 
 
@@ -36,7 +35,7 @@ class Stream:
         self.horizon = NEVER
         self._parts: list[Rows] = []
         self._dropped = NEVER
-        self._batches: Generator[Rows] | _Ahead = _Ahead(batches) if ahead else batches
+        self._batches: Generator[Rows] | Ahead[Rows] = Ahead(batches, _READY) if ahead else batches
         self._first = True
 
     def pull(self) -> None:
@@ -100,52 +99,6 @@ def converted(database: Database, subject: str, convert: Convert, batch: int, **
     with closing(database.stream(subject, batch, **parameters)) as tables:
         for table in tables:
             yield convert(table)
-
-
-class _Ahead:
-    """An iterator that another thread runs ahead of its use; its exceptions come out here."""
-
-    def __init__(self, batches: Generator[Rows]) -> None:
-        self._ready: queue.Queue[Rows | BaseException | None] = queue.Queue(_AHEAD)
-        self._stopped = threading.Event()
-        self._ended = False
-        self._thread = threading.Thread(target=self._run, args=(batches,), daemon=True)
-        self._thread.start()
-
-    def _run(self, batches: Generator[Rows]) -> None:
-        try:
-            for batch in batches:
-                if not self._put(batch):
-                    return
-            self._put(None)
-        except BaseException as error:  # what went wrong is told where the rows are used
-            self._put(error)
-        finally:
-            batches.close()
-
-    def _put(self, item: Rows | BaseException | None) -> bool:
-        while not self._stopped.is_set():
-            with suppress(queue.Full):
-                self._ready.put(item, timeout=0.1)
-                return True
-        return False
-
-    def __iter__(self) -> _Ahead:
-        return self
-
-    def __next__(self) -> Rows:
-        if self._ended:
-            raise StopIteration
-        item = self._ready.get()
-        if item is None or isinstance(item, BaseException):
-            self._ended = True
-            self._thread.join()
-            raise item if item is not None else StopIteration
-        return item
-
-    def close(self) -> None:
-        self._stopped.set()
-        self._thread.join()
 
 
 def overlapping(rows: Rows, moment: int) -> Flags:

@@ -23,8 +23,8 @@ from taxbreak_nsys.tally.steps import StepsTally
 class Tally:
     """The sums of one report over its phase instances, by subject.
 
-    `latency` holds the launch latencies on idle streams (group 0), `usual` and `queued` the durations of launching
-    calls by API name that met an idle stream and a busy one, ns. `library_processes` are those with library ranges.
+    `latency` holds the launch latencies on idle streams (group 0), ns. `library_processes` are those with library
+    ranges.
     """
 
     def __init__(self, instances: Instances) -> None:
@@ -39,7 +39,7 @@ class Tally:
         self.samples = SampleTally(self.entries)
         self.facts = FactsTally(self.entries)
         self.windows = SampleWindows(self.entries)
-        self.latency, self.usual, self.queued = Spread(), Spread(), Spread()
+        self.latency = Spread()
         self.names: dict[str, tuple[str, ...]] = {}
         self.libraries: frozenset[str] = frozenset()
         self.library_processes: set[int] = set()
@@ -71,10 +71,6 @@ class Tally:
 
         latency = launch_latency(launches, piece.own & launches.idle_stream)
         self.latency.add(np.zeros(len(latency), np.int64), latency)
-        name, duration = trace.api.name[launches.api], launches.end - launches.start
-        idle, busy = piece.own & launches.idle_stream, piece.own & (launches.start < launches.queued_until)
-        self.usual.add(name[idle], duration[idle])
-        self.queued.add(name[busy], duration[busy])
         self.names = {"api": trace.api.names, "ops": trace.ops.names, "ranges": trace.ranges.names}
         self.libraries = trace.libraries
         self.library_processes |= trace.library_processes
