@@ -81,7 +81,8 @@ def render(data: dict[str, Any]) -> str:
     versions = data["versions"]
     machine = (
         f"{versions['cores']} cores of {versions['processor']}, Python {versions['python']}, "
-        f"numpy {versions['numpy']}, pyarrow {versions['pyarrow']}, ADBC {versions['adbc']}, SQLite {versions['sqlite']}."
+        f"numpy {versions['numpy']}, pyarrow {versions['pyarrow']}, ADBC {versions['adbc']}, "
+        f"SQLite {versions['sqlite']}."
     )
     texts = {
         "machine": machine,

@@ -42,13 +42,20 @@ from taxbreak_nsys.tally.facts import Piece
 from taxbreak_nsys.tally.tally import Tally
 from taxbreak_nsys.windows import Windows
 
+WINDOW_ROWS = 400_000
+"""A report of more rows is read in windows of time of about so many: few enough for the columns of one to stay in the
+processor's cache, as far as that goes, and enough that what each window costs by itself does not show."""
 
-def analyze(report: str | Path, options: Options | None = None, *, columns: bool = False) -> Result:
+
+def analyze(
+    report: str | Path, options: Options | None = None, *, columns: bool = False, window_rows: int = WINDOW_ROWS
+) -> Result:
     """Analyse one report, a `.sqlite` export or a `.nsys-rep` (exported through the nsys on PATH).
 
     Returns the result; raises TaxbreakError, whose message is one line, where the report or the options are
     no use. The report is opened read-only and nothing is written beside it. `columns` keeps the columns of a large
-    report with the result (a small one's are always there), which takes memory in proportion to the report.
+    report with the result (a small one's are always there), which takes memory in proportion to the report;
+    `window_rows` is for tests.
     """
     options = options or Options()
     path = Path(report)
@@ -56,7 +63,7 @@ def analyze(report: str | Path, options: Options | None = None, *, columns: bool
     with open_report(path) as database, ThreadPoolExecutor(1) as aside:
         content = aside.submit(sha256, path)
         facts = read_facts(database, path)
-        result = None if columns else _in_windows(database, facts, path, options)
+        result = None if columns else _in_windows(database, facts, path, options, window_rows)
         if result is None:
             database.cleaning.begin_again()
             result = _whole(database, facts, path, options)
@@ -81,13 +88,13 @@ def _whole(database: Database, facts: ReportFacts, path: Path, options: Options)
     return _finished(database, facts, tally, options, path, held)
 
 
-def _in_windows(database: Database, facts: ReportFacts, path: Path, options: Options) -> Result | None:
+def _in_windows(database: Database, facts: ReportFacts, path: Path, options: Options, rows: int) -> Result | None:
     """Analyse a report in windows of time; None where it is small, or has to be looked at as a whole."""
-    if sum(database.layout.rows.values()) <= options.window_rows or "CUDA_CALLCHAINS" in database.schema:
+    if sum(database.layout.rows.values()) <= rows or "CUDA_CALLCHAINS" in database.schema:
         return None
     keep_freed_memory()
     choice, learned, decided = choice_of(options), read_map(options.library_map), BlockingLimits()
-    batch = max(min(BATCH_ROWS, options.window_rows // 8), 16)
+    batch = max(min(BATCH_ROWS, rows // 8), 16)
     patterns = _patterns(database, options) if has_samples(database) else None
     with database.sibling(counted=False) as other, ThreadPoolExecutor(1) as aside:
         threads_read = aside.submit(launching_threads, other)
@@ -109,7 +116,7 @@ def _in_windows(database: Database, facts: ReportFacts, path: Path, options: Opt
                     instances = selected(found, options, path)
                 samples = stack.enter_context(SampleReader(database, callers, patterns, batch)) if patterns else None
                 evidence = Evidence(None, None, options.evidence == "samples", learned)
-                windows = Windows(reader, samples, instances, threads, evidence, options.window_rows)
+                windows = Windows(reader, samples, instances, threads, evidence, rows)
                 tally = Tally(instances)
                 pieces = stack.enter_context(closing(Ahead(windows.pieces(decided), 1)))
                 for piece in pieces:

@@ -36,5 +36,3 @@ class Options:
     modules: Path | None = None
     reference: str | None = None
     library_map: Path | None = None
-    window_rows: int = 400_000
-    """A report of more rows than this is read in windows of time of about so many."""

@@ -87,7 +87,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
             f"UPDATE {RUNTIME} SET correlationId = 1",
             f"UPDATE {KERNEL} SET correlationId = 1",
         ],
-        "ids that join far more rows",
+        "ids that far more than one CUDA call has",
     ),
 }
 
@@ -186,7 +186,8 @@ def test_what_is_no_regular_file(tmp_path: Path) -> None:
 def test_the_arrow_driver_opens_with_the_same_care(sound: Path) -> None:
     with Database(sound) as database:
         for setting, value in (("trusted_schema", 0), ("cell_size_check", 1), ("query_only", 1)):
-            assert database._execute(f"PRAGMA {setting}").to_pylist() == [{setting: value}]
+            (answer,) = database._batches(f"PRAGMA {setting}", {})
+            assert answer.to_pylist() == [{setting: value}]
         with pytest.raises(Exception, match=r"not authorized|no such function"):
             database._execute("SELECT load_extension('x')")
 
@@ -199,8 +200,8 @@ def test_damaged_rows_are_left_out_and_counted(sound: Path) -> None:
     )
     result = analyze(sound)
     (warning,) = [w for w in result.report.warnings if w.code == "rows_left_out"]
-    assert "1 device ops that end before they start" in warning.message
-    assert "1 device ops without a time or thread" in warning.message
+    assert "1 kernels that end before they start" in warning.message
+    assert "1 kernels without a time or thread" in warning.message
     assert result.phase("prefill").kernels == 0
 
 

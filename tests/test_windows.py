@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,7 @@ def pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_same_as_the_whole(any_report: Path, rows: int, pieces: list[int]) -> None:
     whole = analyze(any_report, columns=True)
     assert pieces == []
-    windowed = analyze(any_report, Options(window_rows=rows))
+    windowed = analyze(any_report, window_rows=rows)
     assert everything(windowed) == everything(whole)
     if rows == 200 and any_report.stem not in NEVER_IN_WINDOWS:
         # smaller than an instance: a window then holds few of them, and there are several windows
@@ -73,7 +72,7 @@ def test_same_as_the_whole(any_report: Path, rows: int, pieces: list[int]) -> No
 def test_same_with_forced_evidence(report: Callable[[str], Path], name: str, evidence: str) -> None:
     path = report(name)
     whole = analyze(path, Options(evidence=evidence), columns=True)
-    assert everything(analyze(path, Options(evidence=evidence, window_rows=700))) == everything(whole)
+    assert everything(analyze(path, Options(evidence=evidence), window_rows=700)) == everything(whole)
 
 
 @pytest.mark.parametrize(
@@ -90,12 +89,12 @@ def test_same_with_forced_evidence(report: Callable[[str], Path], name: str, evi
 def test_same_with_options(report: Callable[[str], Path], options: Options) -> None:
     path = report("llama-1b")
     whole = analyze(path, options, columns=True)
-    assert everything(analyze(path, replace(options, window_rows=500))) == everything(whole)
+    assert everything(analyze(path, options, window_rows=500)) == everything(whole)
 
 
 def test_a_wrong_guess_of_what_blocks_is_read_again(report: Callable[[str], Path], pieces: list[int]) -> None:
     # its launches block by the median over the whole report, not by that of its beginning
-    analyze(report("llama-3b-batch16"), Options(window_rows=1000))
+    analyze(report("llama-3b-batch16"), window_rows=1000)
     assert len(pieces) == 2
 
 
@@ -126,7 +125,7 @@ def test_rows_out_of_order_are_read_as_a_whole(
     report: Callable[[str], Path], tmp_path: Path, table: str, pieces: list[int]
 ) -> None:
     path = changed(report("llama-1b"), tmp_path, *in_order(table, "start DESC"))
-    windowed = analyze(path, Options(window_rows=300))
+    windowed = analyze(path, window_rows=300)
     assert windowed.held_columns is not None
     assert everything(windowed) == everything(analyze(path, columns=True))
     assert windowed.to_dict()["phases"] == analyze(report("llama-1b")).to_dict()["phases"]
@@ -137,7 +136,7 @@ def test_work_long_after_its_launch(report: Callable[[str], Path], tmp_path: Pat
     late = f"(SELECT rowid FROM {KERNEL} ORDER BY start LIMIT 1 OFFSET 5)"
     moved = f"UPDATE {KERNEL} SET start = start + 60000000000, end = end + 60000000000 WHERE rowid = {late}"
     path = changed(report("llama-1b"), tmp_path, moved, *in_order(KERNEL, "start"))
-    windowed = analyze(path, Options(window_rows=300))
+    windowed = analyze(path, window_rows=300)
     assert windowed.held_columns is not None
     assert everything(windowed) == everything(analyze(path, columns=True))
 
@@ -147,7 +146,7 @@ def test_damaged_rows_are_counted_once(report: Callable[[str], Path], tmp_path: 
     path = changed(report("llama-1b"), tmp_path, broken)
     whole = analyze(path, columns=True)
     assert [warning.code for warning in whole.report.warnings].count("rows_left_out") == 1
-    windowed = analyze(path, Options(window_rows=300))
+    windowed = analyze(path, window_rows=300)
     assert windowed.held_columns is None
     assert everything(windowed) == everything(whole)
 
@@ -160,17 +159,17 @@ def test_a_thread_that_calls_cuda_and_launches_nothing(report: Callable[[str], P
         f"FROM {RUNTIME} WHERE rowid % 40 = 0"
     )
     path = changed(report("llama-1b"), tmp_path, others, *in_order(RUNTIME, "start"))
-    windowed = analyze(path, Options(window_rows=400))
+    windowed = analyze(path, window_rows=400)
     assert windowed.held_columns is None
     assert everything(windowed) == everything(analyze(path, columns=True))
 
 
 def test_columns_say_how_to_keep_them(report: Callable[[str], Path]) -> None:
-    windowed = analyze(report("llama-1b"), Options(window_rows=300))
+    windowed = analyze(report("llama-1b"), window_rows=300)
     with pytest.raises(TaxbreakError, match="columns=True"):
         _ = windowed.columns
 
 
 def test_large_reports_are_read_in_windows_by_default() -> None:
-    assert Options().window_rows < 1_000_000
-    assert analysis.analyze.__kwdefaults__ == {"columns": False}
+    assert analysis.analyze.__kwdefaults__ == {"columns": False, "window_rows": analysis.WINDOW_ROWS}
+    assert analysis.WINDOW_ROWS < 1_000_000

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from taxbreak_nsys import codes
+from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.intervals import Ints
 from taxbreak_nsys.read import convert
 from taxbreak_nsys.read.database import BATCH_ROWS, Database
@@ -33,6 +34,8 @@ from taxbreak_nsys.read.trace import (
 )
 
 _OPS = {KERNEL: "kernels", COPY: "memory_copies", SET: "memory_sets", GRAPH: "graph_runs"}
+_CALLS_OF_AN_ID = 4
+_FEW_IDS = 16
 _AHEAD_FROM = 200_000
 """Tables of so many rows are read on a connection and in a thread of their own."""
 _TABLE = {
@@ -186,6 +189,11 @@ class Reader:
 
     def _joined(self, ops: Rows, api: Rows, call_of_row: Ints) -> DeviceOps:
         """Return the operations, each with its call: that of the first row with its process and correlation id."""
+        if shared_ids(api["thread"] & PROCESS_MASK, api["correlation_id"]):
+            raise TaxbreakError(
+                f"{self._database.shown}: damaged (correlation ids that far more than one CUDA call has); export the "
+                "report again"
+            )
         row = first_rows(ops["process"], ops["correlation_id"], api["thread"] & PROCESS_MASK, api["correlation_id"])
         call = np.where(row >= 0, call_of_row[row], -1) if len(call_of_row) else row
         place, sample = codes.row_codes(*(ops[name] for name in ("process", "device", "context", "stream")))
@@ -224,6 +232,20 @@ def first_rows(process: Ints, number: Ints, of_process: Ints, of_number: Ints) -
         place = place if order is None else order[place]
         found[hit] = place if theirs is None else theirs[place]
     return found
+
+
+def shared_ids(process: Ints, number: Ints) -> bool:
+    """Tell whether the calls share their ids, several to an id: sound reports have one, or a few calls inside another.
+
+    Then no operation could be told its call.
+    """
+    held = np.flatnonzero(number >= 0)
+    # ids rise as calls are made, and each new highest is one more; where that is not enough, hashing counts them
+    highest = np.maximum.accumulate(number[held])
+    if not len(held) or np.sum(highest[1:] > highest[:-1]) * _CALLS_OF_AN_ID > len(held):
+        return False
+    _, sample = codes.row_codes(process[held], number[held])
+    return len(held) > _CALLS_OF_AN_ID * max(len(sample), _FEW_IDS)
 
 
 def _order(thread: Ints, start: Ints, end: Ints) -> Ints | None:
