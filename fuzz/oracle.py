@@ -8,26 +8,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from taxbreak_nsys import Result, TaxbreakError, analyze
+from taxbreak_nsys import Result, TaxbreakError
+from taxbreak_nsys.analysis import analyze
+from taxbreak_nsys.options import Options
+from taxbreak_nsys.phases import PhaseRule
 from taxbreak_nsys.words import STATES
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "": {},
-    "any range": {"phases": {"any": "."}},
-    "window": {"window_ns": (0, 10**12)},
-    "subtractive": {"evidence": "subtractive"},
-    "none": {"evidence": "none"},
+OPTIONS: dict[str, Options] = {
+    "": Options(),
+    "any range": Options(rules=(PhaseRule.parse("any=."),)),
+    "window": Options(window=(0, 10**12)),
+    "subtractive": Options(evidence="subtractive"),
+    "none": Options(evidence="none"),
 }
 """Sets of options that a case may run with."""
 
 _LONGEST_MESSAGE = 700
+_WINDOW_ROWS = 40
 
 
 def judge(path: Path, options: str, *, outputs: bool) -> tuple[str, str]:
     """Run one report; return (`figures` or `refused` or `finding`, what came of it)."""
     try:
-        result = analyze(path, **OPTIONS[options])
-        problem = wrong_figures(result) or (broken_output(result) if outputs else None)
+        result = analyze(path, OPTIONS[options])
+        problem = wrong_figures(result) or wrong_in_windows(path, OPTIONS[options], result)
+        problem = problem or (broken_output(result) if outputs else None)
     except TaxbreakError as error:
         problem = wrong_message(str(error))
         return ("finding", problem) if problem else ("refused", _kind(str(error), path))
@@ -73,6 +78,22 @@ def wrong_figures(result: Result) -> str | None:
             if not holds:
                 return f"broken promise: {promise}"
     return None
+
+
+def wrong_in_windows(path: Path, options: Options, whole: Result) -> str | None:
+    """Tell which figure is another where the report is read in small windows."""
+    try:
+        windowed = analyze(path, options, window_rows=_WINDOW_ROWS)
+    except TaxbreakError as error:
+        return f"refused in windows alone: {_kind(str(error), path)}"
+    ours, theirs = _figures(windowed), _figures(whole)
+    different = [name for name in theirs if ours[name] != theirs[name]]
+    return f"windows give other figures: {', '.join(different)}" if different else None
+
+
+def _figures(result: Result) -> dict[str, Any]:
+    rows = {"api": result.api_rows, "samples": result.sample_rows, "symbols": result.symbol_rows}
+    return result.to_dict() | rows
 
 
 def broken_output(result: Result) -> str | None:
