@@ -147,6 +147,13 @@ class Spread:
             group, value, counts = group[order], value[order], counts[order]
         return group, value, counts
 
+    def above(self, floor: int) -> dict[int, int]:
+        """Return by group the sum of what its values have above a floor."""
+        group, value, count = self._table()
+        totals = Totals("ns")
+        totals.add(group, ns=np.maximum(value - floor, 0) * count)
+        return {one: row["ns"] for one, row in totals.table().items()}
+
     def values(self) -> tuple[Ints, Ints]:
         """Return each distinct (group, value) once, sorted."""
         group, value, _ = self._table()
@@ -187,3 +194,26 @@ class Spread:
             one: Stats(number, total, medians[one], least, largest)
             for one, number, total, least, largest in zip(*(c.tolist() for c in columns), strict=True)
         }
+
+
+class Above:
+    """By group, what its values have above a floor that is known later, each value at most its cap.
+
+    min(max(v - floor, 0), cap) is max(v - floor, 0) less max(v - cap - floor, 0): two counts of values tell it for any
+    floor of 0 or more.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._values, self._beyond = Spread(), Spread()
+
+    def add(self, group: Ints, value: Ints, cap: Ints | None = None) -> None:
+        """Add values with their caps, both 0 or more; None: there is no cap."""
+        self._values.add(group, value)
+        if cap is not None:
+            self._beyond.add(group, np.maximum(value - cap, 0))
+
+    def total(self, floor: int) -> dict[int, int]:
+        """Return the sum for each group."""
+        beyond = self._beyond.above(floor)
+        return {group: total - beyond.get(group, 0) for group, total in self._values.above(floor).items()}

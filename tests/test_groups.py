@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taxbreak_nsys.groups import Spread, Stats, Totals, sum_by
+from taxbreak_nsys.groups import Above, Spread, Stats, Totals, sum_by
 
 LARGE = 2**45
 VALUES = st.one_of(st.integers(0, 50), st.integers(0, LARGE))
@@ -57,3 +57,18 @@ def test_sum_by_is_exact(rows: list[tuple[int, int]]) -> None:
     group, value = columns(rows)
     expected = [sum(v for g, v in rows if g == one) for one in range(10)]
     assert sum_by(group, value, 10).tolist() == expected
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 100), st.integers(0, 100)), max_size=20), max_size=4),
+    st.integers(0, 100),
+)
+def test_above_a_floor(parts: list[list[tuple[int, int, int]]], floor: int) -> None:
+    above = Above()
+    expected: dict[int, int] = defaultdict(int)
+    for part in parts:
+        table = np.array(part, np.int64).reshape(-1, 3)
+        above.add(table[:, 0], table[:, 1], table[:, 2])
+        for group, value, cap in part:
+            expected[group] += min(max(value - floor, 0), cap)
+    assert above.total(floor) == expected

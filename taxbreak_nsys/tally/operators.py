@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from taxbreak_nsys.columns import Columns
-from taxbreak_nsys.groups import Spread, Totals, sum_by
+from taxbreak_nsys.groups import Above, Spread, Totals, sum_by
 from taxbreak_nsys.intervals import Ints
 from taxbreak_nsys.launches import KERNEL_LAUNCH
 from taxbreak_nsys.mediation import kernel_name_of
@@ -40,7 +40,9 @@ class OperatorTally:
         self._total = Spread()
         self._sums = Totals(*GROUPS, "launches", "kernels", "device")
         self._native = Spread()
-        self._mediated: list[tuple[Ints, ...]] = []
+        self._by_entry, self._by_kernel, self._by_operator = Above(), Above(), Above()
+        self._several: list[tuple[Ints, ...]] = []
+        """Of operators with several such launches: number, group, framework time, dispatch time; a row a launch."""
         self._numbered = 0
         self.with_dispatch: set[int] = set()
         """The entries that have a kernel launch with an operator around it."""
@@ -78,41 +80,39 @@ class OperatorTally:
         native = counted & (mediation.reason == 0)
         self._native.add(np.zeros(int(native.sum()), np.int64), mediation.t_dispatch[native])
         asked = np.flatnonzero(counted & (mediation.reason > 0))
-        of = np.maximum(around[asked], 0)
-        belongs = under[asked]
-        self._mediated.append(
-            (
-                mediation.t_dispatch[asked], launch_entry[asked],
-                kernel_name_of(columns.trace, launches)[asked] * len(self._entries) + launch_entry[asked],
-                framework[asked],
-                np.where(belongs, of + self._numbered, -1),
-                np.where(belongs, name[of] * len(self._entries) + operator_entry[of], -1),
-                self_ns["framework"][of],
-            )
-        )  # fmt: skip
+        dispatch, entry = mediation.t_dispatch[asked], launch_entry[asked]
+        kernel = kernel_name_of(columns.trace, launches)[asked] * len(self._entries) + entry
+        self._by_entry.add(entry, dispatch)
+        # a launch cannot give to the library more than led to it, nor an operator more than it has
+        self._by_kernel.add(kernel, dispatch, framework[asked])
+        of, dispatch = around[asked][under[asked]], dispatch[under[asked]]
+        name_of = name * len(self._entries) + operator_entry
+        alone = np.bincount(of, minlength=len(operators))[of] == 1
+        one = of[alone]
+        self._by_operator.add(name_of[one], dispatch[alone], self_ns["framework"][one])
+        several = of[~alone]
+        self._several.append(
+            (several + self._numbered, name_of[several], self_ns["framework"][several], dispatch[~alone])
+        )
         self._numbered += len(operators)
 
     def moved(self) -> Moved:
         """Return what the subtraction moves, with T_base over all that was added."""
         t_base = self._native.percentile(50)
-        if t_base is None or not self._mediated:
-            return Moved(t_base)
-        dispatch, entry, kernel, framework, operator, of_name, own = (
-            np.concatenate(column) for column in zip(*self._mediated, strict=True)
-        )
-        over = np.maximum(dispatch - t_base, 0)
-        by_entry, by_kernel, by_operator = Totals("ns"), Totals("ns"), Totals("ns")
-        by_entry.add(entry, ns=over)
-        # a launch cannot give to the library more than led to it, nor an operator more than it has
-        by_kernel.add(kernel, ns=np.minimum(over, framework))
-        held = np.flatnonzero(operator >= 0)
-        order = held[np.argsort(operator[held], kind="stable")]
-        if len(order):
-            first = np.flatnonzero(np.r_[True, operator[order][1:] != operator[order][:-1]])
-            spent = np.add.reduceat(over[order], first)
-            by_operator.add(of_name[order[first]], ns=np.minimum(spent, own[order[first]]))
-        tables = ({group: row["ns"] for group, row in t.table().items()} for t in (by_entry, by_kernel, by_operator))
-        return Moved(t_base, *tables)
+        if t_base is None:
+            return Moved(None)
+        by_operator = Totals("ns")
+        for group, ns in self._by_operator.total(t_base).items():
+            by_operator.add(np.array([group]), ns=np.array([ns]))
+        for number, name, own, dispatch in self._several:
+            # the launches of one operator together: what they have above the base, at most what the operator has
+            order = np.argsort(number, kind="stable")
+            first = np.flatnonzero(np.r_[True, number[order][1:] != number[order][:-1]]) if len(order) else order
+            if len(first):
+                spent = np.add.reduceat(np.maximum(dispatch[order] - t_base, 0), first)
+                by_operator.add(name[order[first]], ns=np.minimum(spent, own[order[first]]))
+        operators = {group: row["ns"] for group, row in by_operator.table().items()}
+        return Moved(t_base, self._by_entry.total(t_base), self._by_kernel.total(t_base), operators)
 
     def rows(self, names: Sequence[str], evidence: Sequence[str], moved: Mapping[int, int]) -> list[Row]:
         """Return a row an operator name and phase; empty where the report has no operator ranges.
