@@ -18,8 +18,8 @@ from taxbreak_nsys.intervals import Flags, Ints, union
 from taxbreak_nsys.launches import NEVER, Before, Launches, find_launches
 from taxbreak_nsys.measure import Evidence, measure
 from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.read.id_set import IdSet
 from taxbreak_nsys.read.load import Assembled, Reader
-from taxbreak_nsys.read.rows import Rows
 from taxbreak_nsys.read.samples import SampleReader
 from taxbreak_nsys.read.streams import FOREVER, UnorderedError, overlapping
 from taxbreak_nsys.read.trace import PROCESS_MASK, Trace, runs
@@ -29,7 +29,6 @@ _AHEAD_NS = (20_000_000, 200_000_000, 2_000_000_000)
 """How far beyond a window's end device work is looked for while calls that launch have none."""
 _ORPHAN_NS = 100_000_000
 """Device work whose launch has not shown up so long after it has none in the report."""
-_MOST_NUMBERS = 1 << 28
 
 
 class Windows:
@@ -55,7 +54,7 @@ class Windows:
         }
         self._used_until = NEVER
         self._queued = np.empty(0, np.int64)
-        self._numbers: dict[int, Flags] = {}
+        self._gone_calls, self._given_up = IdSet(), IdSet()
         self._seen = dict.fromkeys(reader.ops, 0)
         self._patience = 0
 
@@ -115,18 +114,17 @@ class Windows:
         return bool(np.any(launches & (api.start < until)))
 
     def _check_late(self, trace: Trace) -> None:
-        """Raise UnorderedError where device work shows up whose launch was counted without it."""
+        """Raise UnorderedError where work shows up whose launch was counted without it, or a launch whose work was."""
         api, ops = trace.api, trace.ops
         fresh = np.concatenate([np.arange(len(s.rows)) >= self._seen[kind] for kind, s in self._reader.ops.items()])
         if np.any(api.start[ops.api[fresh & (ops.api >= 0)]] < self._used_until):
             raise UnorderedError
-        rows = self._reader.op_rows()
-        alone = np.flatnonzero(fresh & (ops.api < 0))
-        for process, known in self._numbers.items():
-            number = rows["correlation_id"][alone[rows["process"][alone] == process]]
-            number = number[(number >= 0) & (number < len(known))]
-            if known[number].any():
-                raise UnorderedError
+        alone = self._reader.op_rows().take(fresh & (ops.api < 0))
+        calls = self._reader.api.rows
+        late_work = self._gone_calls.holds(alone["process"], alone["correlation_id"])
+        late_call = self._given_up.holds(calls["thread"] & PROCESS_MASK, calls["correlation_id"])
+        if late_work or late_call:
+            raise UnorderedError
 
     def _piece(self, held: Assembled, cut: dict[int, int], until: int, limits: BlockingLimits) -> Piece:
         trace = held.trace
@@ -168,7 +166,10 @@ class Windows:
         call_stays = (api.end > moment) | (api.start >= moment)
         row_stays = np.ones(len(reader.api.rows), bool)
         row_stays[held.rows] = call_stays[held.call_of_row]
-        self._remember(reader.api.rows.take(~row_stays))
+        gone = reader.api.rows.take(~row_stays)
+        self._gone_calls.add(gone["thread"] & PROCESS_MASK, gone["correlation_id"])
+        given_up = reader.op_rows().take(orphans)
+        self._given_up.add(given_up["process"], given_up["correlation_id"])
         reader.api.drop(until, row_stays)
         for stream in (reader.ranges, reader.os_calls):
             stream.drop(until, overlapping(stream.rows, moment))
@@ -195,23 +196,6 @@ class Windows:
             stream.drop(until, stays[part])
             self._seen[kind] = len(stream.rows)
         self._used_until = until
-
-    def _remember(self, dropped: Rows) -> None:
-        """Note the correlation ids of calls that are gone, a flag an id."""
-        process = dropped["thread"] & PROCESS_MASK
-        for one in np.unique(process).tolist():
-            number = dropped["correlation_id"][process == one]
-            number = number[number >= 0]
-            if not len(number):
-                continue
-            largest = int(number.max())
-            if largest >= _MOST_NUMBERS:
-                raise UnorderedError
-            known = self._numbers.get(one, np.zeros(0, bool))
-            if largest >= len(known):
-                known = np.r_[known, np.zeros(max(largest + 1, 2 * len(known)) - len(known), bool)]
-                self._numbers[one] = known
-            known[number] = True
 
 
 def _by_thread(thread: Ints, bounds: dict[int, int]) -> Ints:
