@@ -5,13 +5,13 @@
 #
 # Needs nsys on PATH, torch and transformers, and for inject and moe a compiler and CUDA's headers. In OUT:
 # NAME.sqlite for each capture, NAME.times.json for what ran bare, NAME.truth.json for what inject added, log.txt.
-# ROUNDS (default 100) is how long inject runs: fewer rounds, wider intervals.
+# ROUNDS (default 150) is how long inject runs: fewer rounds, wider intervals.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(mkdir -p "$1" && cd "$1" && pwd)
 shift
 groups=${*:-null inject llm moe sweep settings rates graph}
-rounds=${ROUNDS:-100}
+rounds=${ROUNDS:-150}
 export PYTHONPATH=${PYTHONPATH:+$PYTHONPATH:}$here/..
 
 # nsys takes --env-var once, so what a workload needs of the environment (LD_PRELOAD below) goes in here
@@ -53,11 +53,11 @@ if has inject; then
   truth inject-bare
   bare inject env LD_PRELOAD="$SHIM" $py "$here/inject.py" --rounds $((rounds / 4))
   truth inject
-  more=$cublas,LD_PRELOAD=$SHIM capture inject "$ranges --osrt-threshold=1000" $py "$here/inject.py" --rounds "$rounds" --apart 300
-  # samples are few: more products; without the shim's ranges, as a library that marks nothing
+  more=$cublas,LD_PRELOAD=$SHIM capture inject "$ranges --osrt-threshold=1000" $py "$here/inject.py" --rounds "$rounds" --apart 800
+  # samples are few: more products. Without the shim's ranges, as a library that marks nothing
   truth inject-samples
   more=SHIM_RANGES=0,LD_PRELOAD=$SHIM capture inject-samples "-t cuda,nvtx $sampling" \
-    $py "$here/inject.py" --rounds $((rounds * 5 / 2)) --repeats 10 --kinds framework library
+    $py "$here/inject.py" --products 1 --gap 125 --rounds $((rounds * 33)) --repeats 10 --kinds framework library
   truth inject-operators
   more=SHIM_RANGES=0,LD_PRELOAD=$SHIM capture inject-operators "$os --osrt-threshold=1000" \
     $py "$here/inject.py" --operators --rounds $((rounds / 4)) --kinds framework library

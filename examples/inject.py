@@ -2,11 +2,13 @@
 
 Short steps of the same matrix products: in every second one nothing is added (`base`), in those between them a
 Python spin before each product (`framework`), a spin inside cuBLAS (`library`, through inject_shim.c), the same spin
-just before cuBLAS's range begins (`native`), or a sleep (`blocked`), for every size in turn. Every injected cost is
-measured by the clock that ends it, and the base pays the same calls with nothing to do: what was added is the
-difference of the two measurements, written to the file that INJECT_TRUTH names, a row a step.
+just before cuBLAS's range begins (`native`), or a sleep (`blocked`, in the shim too), for every size in turn. Every
+injected cost is measured by the clock that ends it, and the base pays the same calls with nothing to do: what was
+added is the difference of the two measurements, written to the file that INJECT_TRUTH names, a row a step.
 
 `--apart N` adds steps of one product each, N pairs a size: the cost just inside the phase and just outside of it.
+`--gap US` spins up to so long between steps, at random: samples at a fixed period fall in step with a program that
+repeats itself, and then see some places more than others.
 Needs torch; SHIM names the built inject_shim.c, which must also be in LD_PRELOAD.
 """
 
@@ -18,15 +20,21 @@ import ctypes
 import gc
 import json
 import os
+import random
 import time
 from collections.abc import Iterator
 
 # before torch: the shim's symbols must be found first
-SHIM = ctypes.CDLL(os.environ["SHIM"], mode=ctypes.RTLD_GLOBAL) if "SHIM" in os.environ else None
+SHIM = ctypes.CDLL(os.environ["SHIM"], mode=ctypes.RTLD_GLOBAL)
+SHIM.shim_nap.argtypes = [ctypes.c_long]
+SHIM.shim_ask.argtypes = [ctypes.c_long, ctypes.c_long]
 
 import torch  # noqa: E402
 
 from taxbreak_nsys import phase  # noqa: E402
+
+COLUMNS = ("label", "spin", "nap", "before", "inside", "asleep", "calls")
+"""A row of what a step was given, ns: Python's spins and naps, cuBLAS's spins, the waits alone; calls of cuBLAS."""
 
 KINDS = ("framework", "library", "native", "blocked")
 STEPS_A_ROUND = {10: 4, 30: 2}
@@ -45,19 +53,19 @@ def spin(ns: int) -> None:
 
 
 def nap(ns: int) -> None:
-    """Sleep, where there is anything to sleep."""
+    """Sleep, where there is anything to sleep; the shim measures the wait, this the whole call."""
     began = now()
-    if ns:
-        time.sleep(ns * 1e-9)
+    SHIM.shim_nap(ns)
     took["nap"] += now() - began
 
 
 class Steps:
     """Runs steps and keeps what was really added in each."""
 
-    def __init__(self, products: int) -> None:
+    def __init__(self, products: int, gap_us: int) -> None:
         """Allocate the matrices."""
-        self.products = products
+        self.products, self.gap_us = products, gap_us
+        self.random = random.Random(0)
         self.matrix = torch.randn(512, 512, device="cuda", dtype=torch.bfloat16)
         self.value = torch.randn(8, 512, device="cuda", dtype=torch.bfloat16)
         self.rows: list[tuple[str, *tuple[int, ...]]] = []
@@ -69,6 +77,7 @@ class Steps:
     def step(self, label: str, kind: str, ns: int) -> None:
         """Run one step as a phase, with `ns` of one kind at each product."""
         spun, slept = ns if kind == "framework" else 0, ns if kind == "blocked" else 0
+        spin(self.random.randrange(self.gap_us * 1000 + 1))
         ask(ns if kind == "native" else 0, ns if kind == "library" else 0)
         with phase(label, sync=torch.cuda.synchronize):
             for _ in range(self.products):
@@ -94,22 +103,20 @@ class Steps:
                 torch.cuda.synchronize()
 
     def keep(self, label: str) -> None:
-        """Keep what was added since the last time, in ns: spin, nap, before cuBLAS's range, inside, calls."""
+        """Keep what was added since the last time, in ns, in the order of COLUMNS."""
         self.rows.append((label, *take()))
 
 
 def ask(before_ns: int, inside_ns: int) -> None:
     """Say what every call of cuBLAS is to cost from now on, and forget what was spent."""
-    if SHIM is not None:
-        SHIM.shim_ask(ctypes.c_long(before_ns), ctypes.c_long(inside_ns))
+    SHIM.shim_ask(before_ns, inside_ns)
     take()
 
 
 def take() -> list[int]:
     """Return what was spent since the last time."""
-    spent = (ctypes.c_long * 3)()
-    if SHIM is not None:
-        SHIM.shim_took(spent)
+    spent = (ctypes.c_long * 4)()
+    SHIM.shim_took(spent)
     row = [took["spin"], took["nap"], *spent]
     took.update(spin=0, nap=0)
     return row
@@ -153,11 +160,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=5, help="parts of the rounds with labels of their own")
     parser.add_argument("--apart", type=int, default=0, metavar="N")
+    parser.add_argument("--gap", type=int, default=0, metavar="US", help="up to so long between steps")
     parser.add_argument("--operators", action="store_true", help="mark operators with NVTX (emit_nvtx)")
     options = parser.parse_args()
-    kinds = [kind for kind in options.kinds if SHIM is not None or kind not in ("library", "native")]
     with torch.inference_mode():
-        steps = Steps(options.products)
+        steps = Steps(options.products, options.gap)
         for _ in range(200):
             steps.product()
         torch.cuda.synchronize()
@@ -169,7 +176,7 @@ def main() -> None:
         pin()
         gc.disable()  # a collection would be a cost of one step and not of its neighbour
         with torch.autograd.profiler.emit_nvtx() if options.operators else contextlib.nullcontext():
-            for label, kind, ns in alternated(options.rounds, options.repeats, kinds, options.us):
+            for label, kind, ns in alternated(options.rounds, options.repeats, options.kinds, options.us):
                 steps.step(label, kind, ns)
             for kind in ("framework", "blocked"):
                 for us in options.us:
@@ -177,7 +184,7 @@ def main() -> None:
         torch.cuda.synchronize()
         torch.cuda.cudart().cudaProfilerStop()
     if "INJECT_TRUTH" in os.environ:
-        truth = {"products": options.products, "columns": ["label", "spin", "nap", "before", "inside", "calls"]}
+        truth = {"products": options.products, "columns": COLUMNS}
         with open(os.environ["INJECT_TRUTH"], "w") as file:
             json.dump(truth | {"steps": steps.rows}, file)
 

@@ -20,7 +20,7 @@ typedef int (*entry)(word, word, word, word, word, word, word, word, word, word,
                      word, word, word, word, word, word, word, word, word, word);
 
 enum { BEFORE, INSIDE };
-static volatile long asked[2], took[2], entered;
+static volatile long asked[2], took[2], slept, entered;
 static nvtxDomainHandle_t domain;
 static int ranges = 1;
 
@@ -48,12 +48,21 @@ void shim_ask(long before_ns, long inside_ns) {
   asked[INSIDE] = inside_ns;
 }
 
-/* what was spun since the last call: ns before the range, ns inside, number of calls of cuBLAS */
+/* sleeps, and measures the call that waits alone */
+void shim_nap(long ns) {
+  struct timespec given = {ns / 1000000000L, ns % 1000000000L};
+  long began = now_ns();
+  if (ns) clock_nanosleep(CLOCK_MONOTONIC, 0, &given, NULL);
+  slept += now_ns() - began;
+}
+
+/* what was spent since the last call: ns before the range, ns inside, ns asleep, number of calls of cuBLAS */
 void shim_took(long *into) {
   into[0] = took[BEFORE];
   into[1] = took[INSIDE];
-  into[2] = entered;
-  took[BEFORE] = took[INSIDE] = entered = 0;
+  into[2] = slept;
+  into[3] = entered;
+  took[BEFORE] = took[INSIDE] = slept = entered = 0;
 }
 
 static void enter(const char *name) {

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tiny_report import PROCESS, TinyReport
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -16,7 +15,7 @@ sys.path.insert(0, str(DOCS))
 from validating import extract  # noqa: E402
 
 THREAD = PROCESS | 77
-BASE = {"spin": 100, "nap": 50, "before": 20, "inside": 30}
+BASE = {"spin": 100, "nap": 50, "before": 20, "inside": 30, "asleep": 10}
 
 
 def injected_report(path: Path, steps: list[tuple[str, dict[str, int]]], slower: int = 0) -> tuple[Path, dict]:

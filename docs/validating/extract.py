@@ -19,12 +19,10 @@ FIGURES = {
     "library": ("library",),
     "launch": ("launch",),
     "os_wait": ("os_wait",),
-    "device_wait": ("device_wait",),
-    "profiler": ("profiler",),
 }
 """What injected steps are compared by: figure to the host states that it is the sum of."""
 
-COLUMN = {"framework": "spin", "blocked": "nap", "native": "before", "library": "inside"}
+COLUMN = {"framework": "spin", "blocked": "asleep", "native": "before", "library": "inside"}
 """Which column of inject.py's own measurements says what a kind of step was given."""
 
 
@@ -78,7 +76,7 @@ def record_of(report: Path, times: Path | None) -> Record:
     }
     truth = report.with_name(f"{report.stem}.truth.json")
     if injected and truth.exists():
-        record["injected"] = injected_of(best, json.loads(truth.read_text()))
+        record["injected"] = injected_of(best, json.loads(truth.read_text()), pairs=wanted is None)
         bare = report.with_name("inject-bare.truth.json")
         if bare.exists():
             record["injected"]["bare_added_ns"] = bare_added(json.loads(bare.read_text()))
@@ -146,8 +144,8 @@ def in_order(result: Any) -> tuple[list[str], dict[str, Ints]]:
     return [instances.labels[code] for code in instances.label[order]], figures
 
 
-def injected_of(result: Any, truth: Record) -> Record:
-    """Return, for each kind and size, what each injected step has more than the steps without around it.
+def injected_of(result: Any, truth: Record, *, pairs: bool) -> Record:
+    """Return what inject.py's steps were given; with `pairs`, also what each has more than those around it.
 
     Raises ValueError where the report's steps are not those that inject.py ran: a capture cut short.
     """
@@ -159,10 +157,23 @@ def injected_of(result: Any, truth: Record) -> Record:
     return {
         "products": truth["products"],
         "steps": len(labels),
-        "calls_a_product": sorted({row[-1] / truth["products"] for row in rows if row[0].startswith("base")}),
-        "pairs": _pairs(labels, figures, spent),
-        "apart": _apart(labels, figures, spent),
+        "calls_a_product": sorted({row[-1] / truth["products"] for row in rows}),
+        "given_ns": _given(labels, spent),
+        # where samples decide, a step alone has too few of them to say anything
+        "pairs": _pairs(labels, figures, spent) if pairs else None,
+        "apart": _apart(labels, figures, spent) if pairs else None,
     }
+
+
+def _given(labels: list[str], spent: dict[str, Ints]) -> Record:
+    """Return what all steps of a label were given together, ns, and how many they are."""
+    given: Record = {}
+    for at, label in enumerate(labels):
+        entry = given.setdefault(label, {"steps": 0, **dict.fromkeys(COLUMN.values(), 0)})
+        entry["steps"] += 1
+        for column in COLUMN.values():
+            entry[column] += spent[column][at]
+    return given
 
 
 def _pairs(labels: list[str], figures: dict[str, Ints], spent: dict[str, Ints]) -> Record:
@@ -178,7 +189,10 @@ def _pairs(labels: list[str], figures: dict[str, Ints], spent: dict[str, Ints]) 
             continue
         entry = pairs.setdefault(name, {key: [] for key in ("repeat", "added", *figures)})
         entry["repeat"].append(int(repeat.rstrip(")")))
-        entry["added"].append(more(spent[COLUMN[name.split()[0]]], at))
+        kind = name.split()[0]
+        entry["added"].append(more(spent[COLUMN[kind]], at))
+        if kind == "blocked":
+            entry.setdefault("call", []).append(more(spent["nap"], at))
         for figure, values in figures.items():
             entry[figure].append(more(values, at))
     return pairs
@@ -191,9 +205,11 @@ def _apart(labels: list[str], figures: dict[str, Ints], spent: dict[str, Ints]) 
         name, _, place = label.rpartition(" ")
         if place != "inside":
             continue
-        entry = pairs.setdefault(name, {key: [] for key in ("added", *figures)})
-        for key, values in {"added": spent[COLUMN[name.split()[0]]], **figures}.items():
-            entry[key].append(values[at] - values[at - 1])
+        entry = pairs.setdefault(name, {})
+        kind = name.split()[0]
+        columns = {"added": spent[COLUMN[kind]], **figures} | ({"call": spent["nap"]} if kind == "blocked" else {})
+        for key, values in columns.items():
+            entry.setdefault(key, []).append(values[at] - values[at - 1])
     return pairs
 
 
