@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Captures every workload of the validation on a GPU machine and writes exports, un-profiled times and a log.
 #
-#   examples/capture_all.sh OUT [GROUP...]       groups: null inject llm moe sweep settings rates graph; default: all
+#   examples/capture_all.sh OUT [GROUP...]       GROUPs, all by default:
+#     null inject sampled llm moe sweep settings rates graph
 #
 # Needs nsys on PATH, torch and transformers, and for inject and moe a compiler and CUDA's headers. In OUT:
 # NAME.sqlite for each capture, NAME.times.json for what ran bare, NAME.truth.json for what inject added, log.txt.
@@ -10,7 +11,7 @@ set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(mkdir -p "$1" && cd "$1" && pwd)
 shift
-groups=${*:-null inject llm moe sweep settings rates graph}
+groups=${*:-null inject sampled llm moe sweep settings rates graph}
 rounds=${ROUNDS:-150}
 export PYTHONPATH=${PYTHONPATH:+$PYTHONPATH:}$here/..
 
@@ -45,29 +46,34 @@ if has null; then
   nvcc -o "$out/null_kernel" "$here/null_kernel.cu" >> "$out/log.txt" 2>&1 && capture null "-t cuda -s none --cpuctxsw=none" "$out/null_kernel"
   rm -f "$out/null_kernel"
 fi
-if has inject; then
+if has inject || has sampled; then
   headers=${CUDA_HOME:-/usr/local/cuda}/include
   gcc -O2 -shared -fPIC -I"$headers" -o "$out/libcublas_shim.so" "$here/inject_shim.c" -ldl >> "$out/log.txt" 2>&1
   export SHIM=$out/libcublas_shim.so
   truth() { export INJECT_TRUTH=$out/$1.truth.json; }
-  truth inject-bare
-  bare inject env LD_PRELOAD="$SHIM" $py "$here/inject.py" --rounds $((rounds / 4))
-  truth inject
-  more=$cublas,LD_PRELOAD=$SHIM capture inject "$ranges --osrt-threshold=1000" $py "$here/inject.py" --rounds "$rounds" --apart 800
-  # samples are few: more products. Without the shim's ranges, as a library that marks nothing
-  truth inject-samples
-  more=SHIM_RANGES=0,LD_PRELOAD=$SHIM capture inject-samples "-t cuda,nvtx $sampling" \
-    $py "$here/inject.py" --products 1 --gap 125 --rounds $((rounds * 33)) --repeats 10 --kinds framework library
-  truth inject-operators
-  more=SHIM_RANGES=0,LD_PRELOAD=$SHIM capture inject-operators "$os --osrt-threshold=1000" \
-    $py "$here/inject.py" --operators --rounds $((rounds / 4)) --kinds framework library
+  if has inject; then
+    truth inject-bare
+    bare inject env LD_PRELOAD="$SHIM" $py "$here/inject.py" --rounds $((rounds / 4))
+    truth inject
+    more=$cublas,LD_PRELOAD=$SHIM capture inject "$ranges --osrt-threshold=1000" $py "$here/inject.py" --rounds "$rounds" --apart 800
+    # without the shim's ranges, as a library that marks nothing
+    truth inject-operators
+    more=SHIM_RANGES=0,LD_PRELOAD=$SHIM capture inject-operators "$os --osrt-threshold=1000" \
+      $py "$here/inject.py" --operators --rounds $((rounds / 4)) --kinds framework library
+  fi
+  if has sampled; then
+    # samples are few, so many more products; and each a step of its own at a time of its own
+    truth inject-samples
+    more=SHIM_RANGES=0,LD_PRELOAD=$SHIM capture inject-samples "-t cuda,nvtx $sampling" $py "$here/inject.py" \
+      --products 1 --gap 125 --rounds $((rounds * 33)) --repeats 10 --kinds framework library
+  fi
   rm -f "$SHIM"
   unset SHIM INJECT_TRUTH
 fi
 if has llm; then
   for model in llama-3.2-1b llama-3.2-3b; do
-    bare "$model" $py "$here/llm.py" --model $model
-    more=$cublas capture "$model" "$ranges --osrt-threshold=1000" $py "$here/llm.py" --model $model
+    bare "$model" $py "$here/llm.py" --model $model --steps 16
+    more=$cublas capture "$model" "$ranges --osrt-threshold=1000" $py "$here/llm.py" --model $model --steps 16
   done
 fi
 if has moe; then
@@ -76,9 +82,9 @@ if has moe; then
     >> "$out/log.txt" 2>&1
   for model in ${MIXTURES:-olmoe-1b-7b qwen1.5-moe-a2.7b}; do
     experts="eager every batched_mm grouped_mm"
-    bare "$model" $py "$here/llm.py" --model "$model" --experts $experts
+    bare "$model" $py "$here/llm.py" --model "$model" --experts $experts --steps 16
     more=$cublas,LD_PRELOAD=$out/libentry_points.so capture "$model" "$ranges --osrt-threshold=1000" \
-      $py "$here/llm.py" --model "$model" --experts $experts
+      $py "$here/llm.py" --model "$model" --experts $experts --steps 16
   done
   rm -f "$out/libentry_points.so"
 fi

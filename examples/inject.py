@@ -7,8 +7,8 @@ injected cost is measured by the clock that ends it, and the base pays the same 
 added is the difference of the two measurements, written to the file that INJECT_TRUTH names, a row a step.
 
 `--apart N` adds steps of one product each, N pairs a size: the cost just inside the phase and just outside of it.
-`--gap US` spins up to so long between steps, at random: samples at a fixed period fall in step with a program that
-repeats itself, and then see some places more than others.
+`--gap US` waits up to so long before each step, and makes each step's costs anything up to twice the size, both at
+random: samples at a fixed period fall in step with a program that repeats itself, and see some places more than others.
 Needs torch; SHIM names the built inject_shim.c, which must also be in LD_PRELOAD.
 """
 
@@ -76,10 +76,15 @@ class Steps:
 
     def step(self, label: str, kind: str, ns: int) -> None:
         """Run one step as a phase, with `ns` of one kind at each product."""
+        if self.gap_us:
+            ns = self.random.randrange(2 * ns + 1)
+            torch.cuda.synchronize()
         spun, slept = ns if kind == "framework" else 0, ns if kind == "blocked" else 0
-        spin(self.random.randrange(self.gap_us * 1000 + 1))
         ask(ns if kind == "native" else 0, ns if kind == "library" else 0)
-        with phase(label, sync=torch.cuda.synchronize):
+        until = now() + self.random.randrange(self.gap_us * 1000 + 1)
+        while now() < until:
+            pass
+        with phase(label, sync=None if self.gap_us else torch.cuda.synchronize):
             for _ in range(self.products):
                 spin(spun)
                 nap(slept)
