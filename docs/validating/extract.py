@@ -157,7 +157,7 @@ def injected_of(result: Any, truth: Record, *, pairs: bool) -> Record:
     return {
         "products": truth["products"],
         "steps": len(labels),
-        "calls_a_product": sorted({row[-1] / truth["products"] for row in rows}),
+        "calls_a_product": sorted({row[-1] / truth["products"] for row in rows if row[0].endswith(")")}),
         "given_ns": _given(labels, spent),
         # where samples decide, a step alone has too few of them to say anything
         "pairs": _pairs(labels, figures, spent) if pairs else None,
