@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import random
+import re
 import sys
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from tiny_report import PROCESS, TinyReport
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 sys.path.insert(0, str(DOCS))
 
-from validating import extract  # noqa: E402
+from validating import document, extract, injection, numbers, tables  # noqa: E402
 
 THREAD = PROCESS | 77
 BASE = {"spin": 100, "nap": 50, "before": 20, "inside": 30, "asleep": 10}
@@ -79,3 +82,150 @@ def test_lists_of_numbers_stand_on_one_line() -> None:
     text = extract.as_text(record)
     assert json.loads(text) == record
     assert '"a": [1,-2,3.5]' in text
+
+
+# ------------------------------------------------------------------------------------------- the arithmetic
+
+
+def test_a_medians_interval_is_of_order_statistics() -> None:
+    # of ten values the second and the ninth hold the median with 1 - 2 * 11 / 1024 = 97.9 %
+    found = numbers.measured([10, 9, 8, 7, 6, 5, 4, 3, 2, 1])
+    assert (found.value, found.low, found.high) == (5.5, 2, 9)
+    # of five none is sure enough
+    assert numbers.measured([5, 1, 4, 2, 3]) == numbers.Measured(3, 1, 5)
+
+
+def test_the_interval_covers_the_median_as_often_as_it_says() -> None:
+    chance = random.Random(4)
+    held = 0
+    for _ in range(2000):
+        found = numbers.measured([chance.expovariate(1) for _ in range(40)])
+        held += found.low <= math.log(2) <= found.high
+    assert 0.95 <= held / 2000 <= 0.985
+
+
+def test_a_crossing_is_straight_over_the_logarithm() -> None:
+    assert numbers.crossing([(64, 0.25), (4096, 0.75)]) == pytest.approx(512)
+    assert numbers.crossing([(4096, 0.75), (64, 0.25), (512, 0.3)]) > 512
+    assert numbers.crossing([(64, 0.1), (512, 0.2)]) is None
+    assert numbers.crossing([(64, 0.6), (512, 0.9)]) is None
+
+
+def pairs(**figures: list[int]) -> dict[str, list[int]]:
+    count = len(figures["added"])
+    return {"framework": [0] * count, "library": [0] * count, "launch": [0] * count, "os_wait": [0] * count} | figures
+
+
+def test_cost_found_and_leaked_is_told_against_what_was_added() -> None:
+    added = [10_000, 10_000, 20_000]
+    record = {
+        "injected": {
+            "products": 10,
+            "pairs": {
+                f"framework {size} us": pairs(
+                    added=added, framework=[10_100, 10_100, 20_200], library=[-500, -500, -1_000]
+                )
+                for size in injection.SIZES
+            },
+        }
+    }
+    cell = injection.against_base(record, ("framework",))[0]
+    assert (cell.added_ns, cell.found_ns, cell.count) == (1_000, 1_010, 3)
+    assert cell.off.value == pytest.approx(0.01)
+    assert cell.leaks["library"].value == pytest.approx(-0.05)
+    assert set(cell.leaks) == {"library", "launch"}
+
+
+def test_the_call_around_a_sleep_is_no_leak() -> None:
+    slept = pairs(added=[60_000], call=[62_000], os_wait=[60_000], framework=[2_300])
+    record = {"injected": {"products": 1, "apart": {}}}
+    for kind in ("framework", "blocked"):
+        record["injected"]["apart"] |= {f"{kind} {size} us": slept for size in injection.SIZES}
+    cell = injection.apart(record)[3]
+    assert cell.name == "blocked 10 us"
+    assert cell.leaks["framework"].value == pytest.approx(300 / 60_000)
+
+
+def test_a_spin_moved_across_the_border_leaves_one_layer_for_the_other() -> None:
+    inside = pairs(added=[10_000], library=[10_200], framework=[300])
+    before = pairs(added=[10_000], library=[200], framework=[10_300], launch=[100])
+    record = {"injected": {"products": 1, "pairs": {}}}
+    for size in injection.SIZES:
+        record["injected"]["pairs"] |= {f"library {size} us": inside, f"native {size} us": before}
+    cell = injection.across(record)[0]
+    assert cell.off.value == pytest.approx(0)
+    assert (cell.leaks["framework"].value, cell.leaks["launch"].value) == pytest.approx((0, -0.01))
+
+
+def test_whole_phases_are_compared_repeat_by_repeat() -> None:
+    def phase(framework: int, library: int) -> dict:
+        samples = {"period_ns": 125_000}
+        return {"instances": 10, "samples": samples, "taxbreak": {"delta_ft_ns": framework, "delta_ct_ns": library}}
+
+    phases, given = {}, {}
+    for repeat in (1, 2):
+        phases[f"base ({repeat})"] = phase(1_000_000, 500_000 * repeat)
+        given[f"base ({repeat})"] = {"steps": 10, "spin": 0, "inside": 1_000}
+        for size in injection.SIZES:
+            phases[f"framework {size} us ({repeat})"] = phase(1_220_000, 500_000 * repeat)
+            phases[f"library {size} us ({repeat})"] = phase(980_000, 500_000 * repeat + 190_000)
+            given[f"framework {size} us ({repeat})"] = {"steps": 10, "spin": 200_000, "inside": 1_000}
+            given[f"library {size} us ({repeat})"] = {"steps": 10, "spin": 0, "inside": 201_000}
+    record = {"injected": {"products": 2, "given_ns": given}, "evidence": {"best": phases}}
+    cells = {cell.name: cell for cell in injection.by_phase(record)}
+    assert cells["framework 10 us"].off.value == pytest.approx(0.1)
+    assert cells["framework 10 us"].added_ns == 10_000
+    assert cells["library 10 us"].off.value == pytest.approx(-0.05)
+    assert cells["library 10 us"].leaks["framework"].value == pytest.approx(-0.1)
+    # 20 steps with 2.44 ms, and 20 with 2 ms, of framework: about 36 samples, six of which are chance
+    expected = 1.96 * (125_000 * (2_440_000 + 2_000_000)) ** 0.5 / 20 / 20_000
+    assert cells["framework 10 us"].chance == pytest.approx(expected)
+
+
+# --------------------------------------------------------------------------------------------- the document
+
+
+@pytest.fixture(scope="module")
+def everything() -> dict:
+    return document.load(DOCS / "data")
+
+
+def test_the_document_is_what_its_data_give(everything: dict) -> None:
+    template = (DOCS / "validation.in.md").read_text()
+    assert document.text_of(template, everything, DOCS / "data") == (DOCS / "validation.md").read_text()
+
+
+def test_a_part_that_is_not_there_is_no_empty_place(everything: dict) -> None:
+    with pytest.raises(KeyError, match="nothing_of_the_kind"):
+        document.text_of("{{nothing_of_the_kind}}", everything, DOCS / "data")
+
+
+def test_the_command_writes_the_document_and_its_pictures(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    written = document.render(DOCS, tmp_path)
+    assert written.read_text() == (DOCS / "validation.md").read_text()
+    named = set(re.findall(r"\(images/([^)]+)\)", written.read_text()))
+    assert {path.name for path in (tmp_path / "images").iterdir()} == named
+    for name in named:
+        assert (tmp_path / "images" / name).read_bytes().startswith(b"\x89PNG")
+        assert (DOCS / "images" / name).exists()
+    again = document.render(DOCS, tmp_path / "again")
+    for name in named:
+        assert (again.parent / "images" / name).read_bytes() == (tmp_path / "images" / name).read_bytes()
+
+
+def test_what_the_text_claims_of_the_bars_holds_in_the_data(everything: dict) -> None:
+    for records in everything.values():
+        exact = injection.against_base(records["inject"], ("framework", "library"))
+        moved = [*injection.apart(records["inject"])[:3], *injection.across(records["inject"])]
+        for cell in [*exact, *moved]:
+            assert abs(cell.off.value) <= 0.03, cell
+            assert all(abs(leak.value) < 0.03 for leak in cell.leaks.values()), cell
+        for cell in injection.by_phase(records["inject-samples"]):
+            assert 0 < cell.off.value <= 0.10, cell
+        # one call of cuBLAS a product: a spin each, not two
+        assert records["inject"]["injected"]["calls_a_product"] == [1.0]
+    main = everything["h100"]
+    decode = [entry for phase, _, _, entry in tables.sweep_points(main) if phase == "decode"]
+    assert all(max(entry["taxbreak"]["hdbi"], tables.corrected_hdbi(entry)) < 0.5 for entry in decode)
+    assert 8 <= float(tables.ratio(main, "olmoe-1b-7b", "every")) <= 11

@@ -100,7 +100,7 @@ def by_phase(record: Record) -> list[Cell]:
     """The program's own layers of whole phases, a repeat a phase, less those of the repeat's base."""
     injected, phases = record["injected"], record["evidence"]["best"]
     given, products = injected["given_ns"], injected["products"]
-    repeats = sorted({label.rpartition(" (")[2] for label in given})
+    repeats = sorted({label.rpartition(" (")[2] for label in given if label.endswith(")")})
     cells = []
     for kind in ("framework", "library"):
         for size in SIZES:
@@ -208,3 +208,25 @@ def asked_and_added(record: Record) -> str:
             traced = median(pairs["added"]) / record["injected"]["products"]
             rows.append((kind, size, us(record["injected"]["bare_added_ns"][name]), us(traced)))
     return table(("kind", "asked for, us", "added without a profiler, us", "added in the capture, us"), rows)
+
+
+def sleeping(record: Record) -> str:
+    """Return how far the recorded wait is from the measured one, by length; ns of each product."""
+    rows = []
+    for size in SIZES:
+        pairs = record["injected"]["apart"][f"blocked {size} us"]
+        added = pairs["added"]
+        recorded = median(wait - given for wait, given in zip(pairs["os_wait"], added, strict=True))
+        around = median(call - given for call, given in zip(pairs["call"], added, strict=True))
+        rows.append((f"{size} us", us(median(added)), us(recorded), us(around), us(median(pairs["framework"]))))
+    head = ("asked for", "wait measured, us", "recorded as os_wait, less that", "Python's call around it, us",
+            "found in framework, us")  # fmt: skip
+    return table(head, rows)
+
+
+def a_sample(record: Record) -> str:
+    """Return what taking a sample cost the base's thread, us: what of its time no sample stands for, by sample."""
+    base = [entry for label, entry in record["evidence"]["best"].items() if label.startswith("base (")]
+    count = sum(entry["samples"]["count"] for entry in base)
+    stood_for = sum(entry["samples"]["count"] * entry["samples"]["period_ns"] for entry in base)
+    return f"{(sum(entry['wall_ns'] for entry in base) - stood_for) / count / 1e3:.0f} us"
