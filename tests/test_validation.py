@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 from tiny_report import PROCESS, TinyReport
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+import taxbreak_nsys
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS, SAMPLES = ROOT / "docs", ROOT / "sample_reports"
 sys.path.insert(0, str(DOCS))
 
 from validating import document, extract, injection, numbers, tables  # noqa: E402
@@ -229,3 +232,34 @@ def test_what_the_text_claims_of_the_bars_holds_in_the_data(everything: dict) ->
     decode = [entry for phase, _, _, entry in tables.sweep_points(main) if phase == "decode"]
     assert all(max(entry["taxbreak"]["hdbi"], tables.corrected_hdbi(entry)) < 0.5 for entry in decode)
     assert 8 <= float(tables.ratio(main, "olmoe-1b-7b", "every")) <= 11
+
+
+# ---------------------------------------------------------------------------------------- from reports to data
+
+
+def test_a_capture_is_kept_with_each_evidence_that_it_has(tmp_path: Path) -> None:
+    report = SAMPLES / "llama-1b.sqlite"
+    times = tmp_path / "times.json"
+    times.write_text('{"decode": {"median_ms": 16.0}}')
+    record = extract.record_of(report, times)
+    result = taxbreak_nsys.analyze(report, reference=times)
+    assert set(record["evidence"]) == {"best", "ranges"}
+    assert record["evidence"]["best"]["decode"]["taxbreak"]["hdbi"] == result.phase("decode").taxbreak.hdbi
+    assert record["evidence"]["best"]["decode"]["corrected"]["dilation"] == result.phase("decode").corrected.dilation
+    assert record["reference_ms"] == {"decode": 16.0}
+    assert "path" not in record["report"]
+
+
+def test_what_graphs_would_bring_is_kept_of_eager_phases_alone() -> None:
+    found = extract.record_of(SAMPLES / "graph-node.sqlite", None)["whatif_graphs"]
+    assert [entry["phase"] for entry in found] == ["decode_eager"]
+    assert 0 < found[0]["predicted_wall_median_ns"] < found[0]["wall_median_ns"]
+    assert found[0]["graphs"] == found[0]["instances"]
+
+
+def test_times_are_found_by_the_name_before_a_dash(tmp_path: Path) -> None:
+    for name in ("settings.times.json", "settings-os.sqlite", "settings-os-all.sqlite", "other.sqlite"):
+        (tmp_path / name).touch()
+    for name in ("settings-os", "settings-os-all"):
+        assert extract.beside(tmp_path / f"{name}.sqlite", "times") == tmp_path / "settings.times.json"
+    assert extract.beside(tmp_path / "other.sqlite", "times") is None
