@@ -1,10 +1,12 @@
-"""How long the analysis of a large report takes, as ratios to a plain scan of the same tables in the same run.
+"""How long the analysis of a large report takes and how much memory, as ratios to a plain scan in the same run.
 
-    python benchmarks/speed.py [--copies 300] [--big 10] [--json OUT.json] [--keep FOLDER]
+    python benchmarks/speed.py [--json OUT.json]                   # the table, in a few minutes
+    python benchmarks/speed.py --big 10 --growth --json OUT.json   # what docs/performance.md shows, in half an hour
 
-Makes the large report from sample_reports/llama-1b-aten.sqlite, then measures: wall of `-f json`, wall of the scan,
-wall of `nsys stats --report cuda_kern_exec_sum` (where nsys is on PATH), peak memory, start-up. `--big N` measures
-growth and memory at N times the copies. Prints a table, with versions, and writes JSON on demand.
+Makes large reports out of the small ones of `sample_reports/` (or `--events`, `--samples`), then measures: wall of
+`-f json`, of a plain scan of the same tables, of `nsys stats --report cuda_kern_exec_sum` (where nsys is on PATH),
+peak memory, start-up. `--big N` measures growth and memory at N times the copies; `--growth` the cost by rows, phases
+and samples. Prints a table, with versions, and writes JSON on demand.
 """
 
 from __future__ import annotations
@@ -26,18 +28,35 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from inflate import inflate
 
-SMALL = Path(__file__).resolve().parent.parent / "sample_reports" / "llama-1b-aten.sqlite"
+SAMPLES = Path(__file__).resolve().parent.parent / "sample_reports"
 TABLES = ("CUPTI_ACTIVITY_KIND_RUNTIME", "CUPTI_ACTIVITY_KIND_KERNEL", "CUPTI_ACTIVITY_KIND_MEMCPY",
           "CUPTI_ACTIVITY_KIND_MEMSET", "NVTX_EVENTS", "OSRT_API", "PROFILER_OVERHEAD")  # fmt: skip
+SAMPLED = ("COMPOSITE_EVENTS", "SCHED_EVENTS")
+CHAINS = "SAMPLING_CALLCHAINS"
 PROGRAM = Path(sys.executable).with_name("taxbreak-nsys")
+BARS = {
+    "analysis_over_scan": 4,
+    "analysis_over_nsys_stats": 1,
+    "big_over_once": 11,
+    "big_peak_over_once": 1.5,
+    "big_peak_mb": 2000,
+    "small_report_s": 0.7,
+    "imports_s": 0.4,
+    "help_s": 0.3,
+}
 
 
 def scan(report: Path) -> float:
-    """Return the seconds that a plain scan of the tables takes."""
+    """Return the seconds that a plain scan of the tables takes that the analysis needs."""
     with sqlite3.connect(f"file:{report}?mode=ro&immutable=1", uri=True) as database:
+        there = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         started = time.perf_counter()
-        for table in TABLES:
-            database.execute(f'SELECT count(*), sum(start), sum(end) FROM "{table}"').fetchone()
+        for table in (*TABLES, *(SAMPLED if CHAINS in there else ())):
+            if table in there:
+                end = "sum(end)" if table not in SAMPLED else "0"
+                database.execute(f'SELECT count(*), sum(start), {end} FROM "{table}"').fetchone()
+        if CHAINS in there:
+            database.execute(f"SELECT count(*), sum(id), sum(module) FROM {CHAINS}").fetchone()
         return time.perf_counter() - started
 
 
@@ -60,50 +79,118 @@ def best(times: int, *command: object) -> tuple[float, float]:
 
 def imports() -> float:
     """Return the seconds that the analysis' imports take in a fresh interpreter, less a bare start."""
-    modules = "import taxbreak_nsys.cli, taxbreak_nsys.analysis, taxbreak_nsys.output.text, sqlalchemy, rich.table"
+    modules = "import taxbreak_nsys.cli, taxbreak_nsys.analysis, taxbreak_nsys.output.text, rich.table"
     return best(5, sys.executable, "-c", modules)[0] - best(5, sys.executable, "-c", "pass")[0]
 
 
-def measure(copies: int, big: int, folder: Path) -> dict[str, Any]:
-    """Measure everything; returns the figures by name."""
-    large = folder / f"inflated-{copies}.sqlite"
+def made(small: Path, copies: int, folder: Path) -> Path:
+    """Return a report of so many copies of a small one's events, made if it is not there."""
+    large = folder / f"{small.stem}-{copies}.sqlite"
     if not large.exists():
-        inflate(SMALL, large, copies)
-    scan(large)
-    figures: dict[str, Any] = {"copies": copies, "report_mb": large.stat().st_size / 1e6}
-    figures["scan_s"] = min(scan(large) for _ in range(3))
-    figures["analysis_s"], figures["analysis_peak_mb"] = best(3, PROGRAM, large, "-f", "json")
-    figures["analysis_over_scan"] = figures["analysis_s"] / figures["scan_s"]
+        inflate(small, large, copies)
+    return large
+
+
+def rows_of(report: Path) -> dict[str, int]:
+    """Return the rows of the tables of events."""
+    with sqlite3.connect(f"file:{report}?mode=ro&immutable=1", uri=True) as database:
+        there = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        wanted = [table for table in (*TABLES, *SAMPLED, CHAINS) if table in there]
+        return {table: database.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0] for table in wanted}
+
+
+def against_scan(report: Path) -> dict[str, Any]:
+    """Return the figures of one report: scans and analyses in turn, so that both see the same machine."""
+    scan(report)
+    scans, runs = [], []
+    for _ in range(3):
+        scans.append(scan(report))
+        runs.append(run(PROGRAM, report, "-f", "json"))
+    seconds, peak = min(s for s, _ in runs), max(p for _, p in runs)
+    return {
+        "report_mb": report.stat().st_size / 1e6,
+        "rows": sum(rows_of(report).values()),
+        "scan_s": min(scans),
+        "analysis_s": seconds,
+        "analysis_peak_mb": peak,
+        "analysis_over_scan": seconds / min(scans),
+    }
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Measure everything; returns the figures by name."""
+    large = made(options.events, options.copies, folder)
+    figures = {"copies": options.copies} | against_scan(large)
     nsys = shutil.which("nsys")
     if nsys:
         command = (nsys, "stats", "--report", "cuda_kern_exec_sum", "--format", "csv", "--force-export=false", large)
         figures["nsys_stats_s"], _ = run(*command)
         figures["analysis_over_nsys_stats"] = figures["analysis_s"] / figures["nsys_stats_s"]
-    small = SMALL.with_name("llama-1b.sqlite")
-    figures["small_report_s"], _ = best(5, PROGRAM, small)
+    figures["small_report_s"], _ = best(5, PROGRAM, SAMPLES / "llama-1b.sqlite")
     figures["imports_s"] = imports()
     figures["help_s"], _ = best(5, PROGRAM, "--help")
-    if big > 1:
-        larger = folder / f"inflated-{copies * big}.sqlite"
-        if not larger.exists():
-            inflate(SMALL, larger, copies * big)
-        figures["big_factor"] = big
+    sampled = made(options.samples, options.copies // 3, folder)
+    figures |= {f"sampled_{name}": value for name, value in against_scan(sampled).items()}
+    if options.big > 1:
+        larger = made(options.events, options.copies * options.big, folder)
+        figures["big_factor"], figures["big_rows"] = options.big, sum(rows_of(larger).values())
         figures["big_s"], figures["big_peak_mb"] = run(PROGRAM, larger, "-f", "json")
         figures["big_over_once"] = figures["big_s"] / figures["analysis_s"]
         figures["big_peak_over_once"] = figures["big_peak_mb"] / figures["analysis_peak_mb"]
     return figures
 
 
-BARS = {
-    "analysis_over_scan": 4,
-    "analysis_over_nsys_stats": 1,
-    "small_report_s": 0.7,
-    "imports_s": 0.4,
-    "help_s": 0.3,
-    "big_over_once": 11,
-    "big_peak_over_once": 1.5,
-    "big_peak_mb": 2000,
-}
+def growth(options: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, float]]]:
+    """Return how wall and memory grow with rows, phases and samples."""
+    by_rows, by_phases, by_samples = [], [], []
+    for copies in (10, 30, 100, 300):
+        report = made(options.events, copies, folder)
+        seconds, peak = best(2, PROGRAM, report, "-f", "json")
+        by_rows.append({"rows": sum(rows_of(report).values()), "seconds": seconds, "peak_mb": peak})
+        sampled = made(options.samples, copies // 3, folder)
+        seconds, peak = best(2, PROGRAM, sampled, "-f", "json")
+        by_samples.append({"samples": rows_of(sampled)["COMPOSITE_EVENTS"], "seconds": seconds, "peak_mb": peak})
+    for phases in (1, 10, 100):
+        report = with_phases(made(options.events, 100, folder), phases)
+        seconds, peak = best(2, PROGRAM, report, "-f", "json")
+        by_phases.append({"phases": phases, "seconds": seconds, "peak_mb": peak})
+        report.unlink()
+    return {"rows": by_rows, "phases": by_phases, "samples": by_samples}
+
+
+def with_phases(report: Path, phases: int) -> Path:
+    """Return a copy of a report whose steps carry so many different labels."""
+    target = report.with_name(f"{report.stem}-{phases}-phases.sqlite")
+    shutil.copy(report, target)
+    with sqlite3.connect(target) as database:
+        database.execute(
+            "UPDATE NVTX_EVENTS SET text = 'step ' || ((start / 1000) % ?) || ' x' "
+            "WHERE eventType = 59 AND (text LIKE 'decode%' OR text LIKE 'prefill%')",
+            (phases,),
+        )
+    database.close()
+    return target
+
+
+def versions() -> dict[str, Any]:
+    """Return what the figures depend on."""
+    import adbc_driver_sqlite
+    import numpy
+    import pyarrow
+
+    processor = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.processor(),
+    )
+    return {
+        "python": platform.python_version(), "sqlite": sqlite3.sqlite_version, "numpy": numpy.__version__,
+        "pyarrow": pyarrow.__version__, "adbc": adbc_driver_sqlite.__version__, "processor": processor,
+        "cores": len(os.sched_getaffinity(0)), "load": round(os.getloadavg()[0], 1),
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -111,26 +198,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--copies", type=int, default=300)
     parser.add_argument("--big", type=int, default=1)
+    parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--events", type=Path, default=SAMPLES / "llama-1b-aten.sqlite", help="what to make large")
+    parser.add_argument("--samples", type=Path, default=SAMPLES / "inject.sqlite", help="the same, with CPU samples")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--keep", type=Path, help="make the large reports here and keep them")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as made:
-        figures = measure(options.copies, options.big, options.keep or Path(made))
-    import numpy
-    import pyarrow
-    import sqlalchemy
-
-    versions = {
-        "python": platform.python_version(), "sqlite": sqlite3.sqlite_version, "numpy": numpy.__version__,
-        "pyarrow": pyarrow.__version__, "sqlalchemy": sqlalchemy.__version__, "machine": platform.machine(),
-        "cores": os.cpu_count(),
-    }  # fmt: skip
-    print(" ".join(f"{name} {version}" for name, version in versions.items()))
-    print(f"{'what':28} {'figure':>10} {'bar':>6}")
-    for name, value in figures.items():
-        print(f"{name:28} {value:10.2f} {BARS.get(name, ''):>6}")
+    with tempfile.TemporaryDirectory() as place:
+        folder = options.keep or Path(place)
+        folder.mkdir(parents=True, exist_ok=True)
+        found = {"versions": versions(), "figures": measure(options, folder)}
+        if options.growth:
+            found["growth"] = growth(options, folder)
+    print(" ".join(f"{name} {version}" for name, version in found["versions"].items()))
+    print(f"{'what':30} {'figure':>12} {'bar':>6}")
+    for name, value in found["figures"].items():
+        print(f"{name:30} {value:12,.2f} {BARS.get(name, ''):>6}")
     if options.json:
-        options.json.write_text(json.dumps({"versions": versions, "figures": figures}, indent=1) + "\n")
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,16 +2,13 @@
 --
 -- start_ns, end_ns   the call, nanoseconds of the session
 -- thread             globalTid; the process is thread & ~0xFFFFFF
--- correlation_id     joins device operations, within the process alone
+-- correlation_id     joins device operations, within the process alone; -2 where the call has none
 -- name_id            StringIds.id of the name
--- callchain_id       of the call's stack in CUDA_CALLCHAINS, -1 where none was taken
 SELECT
-  start                      AS start_ns,
-  end                        AS end_ns,
-  globalTid                  AS thread,
-  coalesce(correlationId, 0) AS correlation_id,
-  coalesce(nameId, -1)       AS name_id,
-  coalesce(callchainId, -1)  AS callchain_id,
-  rowid                      AS api_row
+  start                       AS start_ns,
+  end                         AS end_ns,
+  globalTid                   AS thread,
+  coalesce(correlationId, -2) AS correlation_id,
+  coalesce(nameId, -1)        AS name_id
 FROM CUPTI_ACTIVITY_KIND_RUNTIME
 WHERE start IS NOT NULL AND end IS NOT NULL AND globalTid IS NOT NULL;

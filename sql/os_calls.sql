@@ -12,6 +12,6 @@ SELECT
   globalTid            AS thread,
   coalesce(nameId, -1) AS name_id
 FROM OSRT_API
-WHERE coalesce(eventClass, 27) = 27
+WHERE (eventClass = 27 OR eventClass IS NULL)
   AND start IS NOT NULL AND end IS NOT NULL
   AND globalTid IN (SELECT value FROM json_each(:threads));

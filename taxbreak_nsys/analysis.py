@@ -2,127 +2,161 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from taxbreak_nsys import breakdown, cautions, limits, sample_breakdown
-from taxbreak_nsys.columns import Columns, Steps
-from taxbreak_nsys.correction import corrected
-from taxbreak_nsys.device import active_ns, kernel_sum_ns, with_exposure
+from taxbreak_nsys import cautions, limits
+from taxbreak_nsys.ahead import Ahead
+from taxbreak_nsys.blocking import BlockingLimits
+from taxbreak_nsys.columns import Columns
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.intervals import Flags, percentile
-from taxbreak_nsys.launches import (
-    GRAPH_LAUNCH,
-    KERNEL_LAUNCH,
-    MEMORY_LAUNCH,
-    UNMEASURED_GRAPH,
-    Launches,
-    TSys,
-    find_launches,
-    launch_latency,
-    t_sys_of,
-)
-from taxbreak_nsys.layers import EVIDENCES, PhaseSums, split
+from taxbreak_nsys.launches import TSys, find_launches, launch_latency, t_sys_of
 from taxbreak_nsys.library_map import read_map
-from taxbreak_nsys.mediation import find_operators, mediate, signs_of
-from taxbreak_nsys.phases import Choice, Instances, PhaseRule, find_instances
-from taxbreak_nsys.phases.counts import source_of, step_counts
+from taxbreak_nsys.measure import Evidence, measure
+from taxbreak_nsys.memory import keep_freed_memory
+from taxbreak_nsys.modules import Pattern, read_patterns
+from taxbreak_nsys.options import Options
+from taxbreak_nsys.phases import Choice, Instances, find_in_marks, find_instances
 from taxbreak_nsys.phases.engines import load_engines
-from taxbreak_nsys.read.facts import read_facts, sha256
-from taxbreak_nsys.read.load import read_trace
+from taxbreak_nsys.read.chains import read_chains
+from taxbreak_nsys.read.convert import Domains
+from taxbreak_nsys.read.database import BATCH_ROWS, Database
+from taxbreak_nsys.read.facts import read_facts, sha256, stated_period
+from taxbreak_nsys.read.load import Reader, api_threads, read_trace
+from taxbreak_nsys.read.marks import CanMark, launching_threads, named_by, read_marks
 from taxbreak_nsys.read.nsys_rep import open_report
-from taxbreak_nsys.read.op_shapes import OpShapes, read_op_shapes
-from taxbreak_nsys.read.samples import Chains, Samples, read_evidence
-from taxbreak_nsys.read.trace import KERNEL, PROCESS_MASK, Trace, pid, tid
-from taxbreak_nsys.reference import times_of
-from taxbreak_nsys.replay.savings import with_savings
-from taxbreak_nsys.result import DeviceTime, LaunchCounts, Outside, Phase, ReportFacts, Result
-from taxbreak_nsys.samples import locate, without_marks
-from taxbreak_nsys.states import host_intervals
-from taxbreak_nsys.strata import Split, figures, layers_of, library_interval, merged, precise_enough, split_of
-from taxbreak_nsys.verdict import judge
-from taxbreak_nsys.words import STATES
+from taxbreak_nsys.read.op_shapes import read_op_shapes
+from taxbreak_nsys.read.samples import SampleReader, has_samples, read_samples
+from taxbreak_nsys.read.stacks import strings
+from taxbreak_nsys.read.streams import UnorderedError
+from taxbreak_nsys.read.trace import pid, tid
+from taxbreak_nsys.result import ReportFacts, Result
+from taxbreak_nsys.summary import summarise
+from taxbreak_nsys.tally.facts import Piece
+from taxbreak_nsys.tally.tally import Tally
+from taxbreak_nsys.windows import Windows
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a user can choose of an analysis.
-
-    `window` is (start, end) in ns of the session; `process` and `thread` are the ids that nsys shows; `t_sys_ns`
-    or `null_report` give the floor of the launch path; `evidence` forces one of `layers.EVIDENCES`. `phases` is
-    one of `phases.SOURCES` (None: the best), `engine` the name of the engine whose marks are meant, `phase_rules`
-    a file of more engines; `by_batch` splits phases by the number of requests. `modules` is a table of modules
-    of the user's, `reference` a file of un-profiled times (`FILE#SET` where it holds several), `library_map` what
-    `library-map` learned from another report.
-    """
-
-    rules: tuple[PhaseRule, ...] = ()
-    window: tuple[int, int] | None = None
-    process: int | None = None
-    thread: int | None = None
-    t_sys_ns: int | None = None
-    null_report: Path | None = None
-    evidence: str | None = None
-    skip: int = 0
-    """Leave out the first so many instances of each phase and thread, where it has more."""
-    phases: str | None = None
-    engine: str | None = None
-    phase_rules: Path | None = None
-    by_batch: bool = False
-    modules: Path | None = None
-    reference: str | None = None
-    library_map: Path | None = None
-
-
-def analyze(report: str | Path, options: Options | None = None) -> Result:
+def analyze(report: str | Path, options: Options | None = None, *, columns: bool = False) -> Result:
     """Analyse one report, a `.sqlite` export or a `.nsys-rep` (exported through the nsys on PATH).
 
     Returns the result; raises TaxbreakError, whose message is one line, where the report or the options are
-    no use. The report is opened read-only and nothing is written beside it.
+    no use. The report is opened read-only and nothing is written beside it. `columns` keeps the columns of a large
+    report with the result (a small one's are always there), which takes memory in proportion to the report.
     """
     options = options or Options()
     path = Path(report)
+    # the file is checked before anything else reads it: what is no regular file might never end
     with open_report(path) as database, ThreadPoolExecutor(1) as aside:
         content = aside.submit(sha256, path)
         facts = read_facts(database, path)
-        trace = read_trace(database)
-        samples, chains = read_evidence(database, trace.api.callchain_id, options.modules)
-        facts = replace(facts, sha256=content.result(), warnings=cautions.of_reading(database))
+        result = None if columns else _in_windows(database, facts, path, options)
+        if result is None:
+            database.cleaning.begin_again()
+            result = _whole(database, facts, path, options)
+        return replace(result, report=replace(result.report, sha256=content.result()))
+
+
+def _whole(database: Database, facts: ReportFacts, path: Path, options: Options) -> Result:
+    """Analyse a report as one piece."""
+    trace = read_trace(database)
+    patterns = _patterns(database, options)
+    samples = read_samples(database, api_threads(database), patterns) if patterns else None
+    chains = read_chains(database, patterns, trace.api.callchain_id) if patterns else None
     launches = find_launches(trace)
-    if not len(launches):
+    check_launches(len(launches), path)
+    limits.check_threads(launches.thread, path)
+    found = find_instances(trace, launches, choice_of(options), lambda: read_op_shapes(database, trace.ops))
+    instances = selected(found, options, path)
+    evidence = Evidence(samples, chains, options.evidence == "samples", read_map(options.library_map))
+    held = measure(trace, launches, instances, evidence)
+    tally = Tally(instances)
+    tally.add(Piece.whole(held))
+    return _finished(database, facts, tally, options, path, held)
+
+
+def _in_windows(database: Database, facts: ReportFacts, path: Path, options: Options) -> Result | None:
+    """Analyse a report in windows of time; None where it is small, or has to be looked at as a whole."""
+    if sum(database.layout.rows.values()) <= options.window_rows or "CUDA_CALLCHAINS" in database.schema:
+        return None
+    keep_freed_memory()
+    choice, learned, decided = choice_of(options), read_map(options.library_map), BlockingLimits()
+    batch = max(min(BATCH_ROWS, options.window_rows // 8), 16)
+    patterns = _patterns(database, options) if has_samples(database) else None
+    with database.sibling(counted=False) as other, ThreadPoolExecutor(1) as aside:
+        threads_read = aside.submit(launching_threads, other)
+        domains = Domains.read(database)
+        callers, threads = threads_read.result()
+    limits.check_threads(np.array(threads), path)
+    instances: Instances | None = None
+    try:
+        while True:
+            with ExitStack() as stack:
+                # the tables are read ahead while the marks are looked for
+                reader = stack.enter_context(Reader(database, callers, domains, batch))
+                if instances is None:
+                    with database.sibling(counted=False) as other:
+                        ranges = read_marks(other, domains, _may_mark(choice))
+                    found = find_in_marks(ranges, threads, choice) if threads else None
+                    if found is None:
+                        return None
+                    instances = selected(found, options, path)
+                samples = stack.enter_context(SampleReader(database, callers, patterns, batch)) if patterns else None
+                evidence = Evidence(None, None, options.evidence == "samples", learned)
+                windows = Windows(reader, samples, instances, threads, evidence, options.window_rows)
+                tally = Tally(instances)
+                pieces = stack.enter_context(closing(Ahead(windows.pieces(decided), 1)))
+                for piece in pieces:
+                    tally.add(piece)
+            again = decided.settle()
+            if again is None:
+                break
+            decided = again
+            database.cleaning.begin_again()
+    except UnorderedError:
+        return None
+    if options.evidence == "samples" and tally.samples.period_ns is None:
+        # no samples to go by: libraries and operators should have kept their marks
+        return None
+    check_launches(tally.facts.launches, path)
+    return _finished(database, facts, tally, options, path, None)
+
+
+def _patterns(database: Database, options: Options) -> Sequence[Pattern] | None:
+    """Return what tells modules apart, where the report has call chains or the user has a table of modules."""
+    asked = {"SAMPLING_CALLCHAINS", "CUDA_CALLCHAINS"} & set(database.schema) or options.modules is not None
+    return read_patterns(options.modules) if asked else None
+
+
+def _may_mark(choice: Choice) -> CanMark | None:
+    return named_by([rule.pattern.search for rule in choice.rules]) if choice.rules else None
+
+
+def check_launches(launches: int, path: Path) -> None:
+    """Raise TaxbreakError where a report has no launch."""
+    if not launches:
         raise TaxbreakError(
             f"{path}: no CUDA launch with device work; capture with 'nsys profile -t cuda,nvtx,osrt' around the "
             "part that uses the GPU"
         )
-    limits.check_threads(launches, path)
-    found = find_instances(trace, launches, _choice(options), lambda: _shapes(path, trace))
-    instances = _selected(found, options, path)
-    limits.check_entries(instances, path)
-    t_sys = _t_sys(launches, options)
-    limits.check_t_sys(t_sys, launches, path)
-    evidence = Evidence(samples, chains, options.evidence == "samples", read_map(options.library_map))
-    return summarise(facts, measure(trace, launches, instances, evidence), t_sys, options)
 
 
-def _shapes(path: Path, trace: Trace) -> OpShapes:
-    """Read what only phases found in the launches need."""
-    with open_report(path) as database:
-        return read_op_shapes(database, trace.ops)
-
-
-def _choice(options: Options) -> Choice:
+def choice_of(options: Options) -> Choice:
+    """Return what of the options is about phases."""
     return Choice(
         options.rules, options.window, options.phases or "best", options.engine, load_engines(options.phase_rules),
         options.by_batch,
     )  # fmt: skip
 
 
-def _selected(instances: Instances, options: Options, path: Path) -> Instances:
-    """Keep the instances of the process and thread that were asked for."""
+def selected(instances: Instances, options: Options, path: Path) -> Instances:
+    """Keep the instances of the process and thread that were asked for, as many phases as can be summed up."""
     keep = np.ones(len(instances), bool)
     if options.process is not None:
         keep &= ((instances.thread >> 24) & 0xFFFFFF) == options.process
@@ -135,7 +169,9 @@ def _selected(instances: Instances, options: Options, path: Path) -> Instances:
             f"threads (process/thread) are: {', '.join(threads) or 'none in that time'}"
         )
     keep &= _after(instances, options.skip)
-    return instances.keep(keep)
+    kept = instances.keep(keep)
+    limits.check_entries(kept, path)
+    return kept
 
 
 def _after(instances: Instances, skip: int) -> Flags:
@@ -151,182 +187,28 @@ def _after(instances: Instances, skip: int) -> Flags:
     return keep
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What a report has beside its trace: samples, call chains, and what was learned of kernels elsewhere.
-
-    `samples_alone` leaves the ranges of libraries and operators out of the states.
-    """
-
-    samples: Samples | None = None
-    chains: Chains | None = None
-    samples_alone: bool = False
-    learned: Mapping[str, bool] = field(default_factory=dict)
-
-
-def measure(trace: Trace, launches: Launches, instances: Instances, evidence: Evidence | None = None) -> Columns:
-    """Measure everything that the sums of the phases are made of."""
-    evidence = evidence or Evidence()
-    launch_instance = instances.at(launches.thread, launches.start)
-    marked = without_marks(trace) if evidence.samples_alone and evidence.samples else trace
-    intervals = host_intervals(marked, launches, instances)
-    intervals = with_exposure(intervals, trace, launches, instances, launch_instance)
-    operators = find_operators(trace, launches)
-    signs = signs_of(trace, launches, evidence.chains, evidence.learned)
-    mediation = mediate(trace, launches, operators, launch_instance >= 0, signs)
-    sampled = locate(evidence.samples, intervals, instances) if evidence.samples else None
-    return Columns(trace, launches, instances, intervals, operators, mediation, sampled, evidence.chains)
+def _finished(
+    database: Database, facts: ReportFacts, tally: Tally, options: Options, path: Path, columns: Columns | None
+) -> Result:
+    """Return what the sums of a report mean, by its floor of the launch path."""
+    tally.samples.symbols = strings(database, tally.samples.symbol_ids)
+    tally.samples.stated_period = stated_period(database)
+    facts = replace(facts, warnings=cautions.of_reading(database))
+    t_sys = _t_sys(tally, options)
+    limits.check_t_sys(t_sys, tally.facts.launches, path)
+    return summarise(facts, tally, t_sys, options, columns)
 
 
-def _t_sys(launches: Launches, options: Options) -> TSys:
+def _t_sys(tally: Tally, options: Options) -> TSys:
     """Return the floor of the launch path by the best source at hand (method section 4)."""
     if options.t_sys_ns is not None:
         return TSys(options.t_sys_ns, "given")
     if options.null_report is not None:
         path = options.null_report
         with open_report(path) as database:
-            latency = launch_latency(find_launches(read_trace(database)), idle_only=False)
-        median = percentile(latency, 50)
+            launches = find_launches(read_trace(database))
+        median = percentile(launch_latency(launches, np.ones(len(launches), bool)), 50)
         if median is None:
             raise TaxbreakError(f"{path}: holds no kernel launch, so it cannot say T_sys (--null-report)")
         return TSys(median, "null_report")
-    return t_sys_of(launches)
-
-
-def summarise(facts: ReportFacts, columns: Columns, t_sys: TSys, options: Options) -> Result:
-    """Sum the columns up to phases and say what they mean."""
-    instances, steps = columns.instances, columns.steps
-    entries: list[Phase] = []
-    rows_of: list[breakdown.Entry] = []
-    times = times_of(options.reference, set(instances.labels)) if options.reference else {}
-    order = sorted(set(instances.label.tolist()), key=lambda code: int(instances.start[instances.label == code].min()))
-    for code in order:
-        of_label = instances.label == code
-        label = instances.labels[code]
-        threads = np.unique(instances.thread[of_label]).tolist()
-        evidences, splits = [], []
-        for thread in threads:
-            which = of_label & (instances.thread == thread)
-            strata = split_of(columns.sampled, which) if columns.sampled else None
-            evidence = _evidence(columns, which, thread, strata, options.evidence)
-            evidences.append(evidence)
-            splits += [strata] if strata else []
-            rows_of.append((label, thread, evidence))
-            entries.append(_entry(columns, steps, which, label, thread, evidence, t_sys, strata, times.get(label)))
-        if len(threads) > 1:
-            weakest = max(evidences, key=EVIDENCES.index)
-            strata = merged(splits) if splits else None
-            entries.append(_entry(columns, steps, of_label, label, None, weakest, t_sys, strata, times.get(label)))
-    result = Result(
-        facts, t_sys.ns, t_sys.source, tuple(entries), _outside(columns),
-        tuple(breakdown.kernel_rows(columns, rows_of)),
-        tuple(breakdown.operator_rows(columns, rows_of)),
-        tuple(breakdown.api_rows(columns, rows_of)),
-        columns,
-        *sample_breakdown.rows(columns, rows_of),
-    )  # fmt: skip
-    result = with_savings(result)
-    return replace(result, report=replace(facts, warnings=facts.warnings + cautions.of_result(result)))
-
-
-def _evidence(columns: Columns, which: Flags, thread: int, strata: Split | None, forced: str | None) -> str:
-    """Return the best evidence that a phase has, or the one that was asked for if it has that.
-
-    Samples that are too few count where they are asked for.
-    """
-    trace, process = columns.trace, thread & PROCESS_MASK
-    ranges = bool(
-        np.any(trace.ranges.is_library & ((trace.ranges.thread & PROCESS_MASK) == process))
-        or np.any((trace.library_calls.thread & PROCESS_MASK) == process)
-    )
-    held = columns.launch_instance
-    inside = (held >= 0) & which[np.maximum(held, 0)]
-    subtractive = columns.mediation.t_base is not None and bool(np.any(inside & columns.mediation.has_dispatch))
-    samples = strata is not None and (
-        precise_enough(strata) if forced is None else any(s.samples for s in strata.strata)
-    )
-    available = {"ranges": ranges, "samples": samples, "subtractive": subtractive, "none": True}
-    if forced is not None:
-        return forced if available.get(forced) else "none"
-    return next(name for name in EVIDENCES if available.get(name))
-
-
-def _entry(
-    columns: Columns,
-    steps: Steps,
-    which: Flags,
-    label: str,
-    thread: int | None,
-    evidence: str,
-    t_sys: TSys,
-    strata: Split | None,
-    reference_ns: int | None,
-) -> Phase:
-    """Sum up one phase entry: one thread's instances, or those of all threads that share the label."""
-    states = dict(zip(STATES, steps.states[which].sum(axis=0).tolist(), strict=True))
-    counts = LaunchCounts(
-        kernel=int(steps.kernel_launches[which].sum()),
-        graph=int(steps.graph_launches[which].sum()),
-        memory=int(steps.memory_launches[which].sum()),
-        unmeasured_graph=int(steps.unmeasured_graphs[which].sum()),
-    )
-    ops = columns.trace.ops
-    of_phase = (columns.op_instance >= 0) & which[np.maximum(columns.op_instance, 0)]
-    exposed: dict[str, int] | None = None
-    device = DeviceTime(None, None, None)
-    if not counts.unmeasured_graph:
-        exposed = dict(zip(STATES, steps.exposed[which].sum(axis=0).tolist(), strict=True))
-        device = DeviceTime(int(active_ns(ops, of_phase)[0]), kernel_sum_ns(ops, of_phase), sum(exposed.values()))
-    sums = PhaseSums(
-        states, counts, device, int(steps.over_base[which].sum()),
-        layers_of(strata) if strata else None, library_interval(strata) if strata else None,
-    )  # fmt: skip
-    wall, median = int(steps.wall[which].sum()), percentile(steps.wall[which], 50)
-    layers = split(sums, evidence, t_sys.ns)
-    steps_of = {
-        "wall": wall,
-        "delta_ft": layers.delta_ft_ns,
-        "delta_ct": layers.delta_ct_ns,
-        "delta_kt": layers.delta_kt_ns,
-        "t_orchestration": layers.t_orchestration_ns,
-        "t_device_active": layers.t_device_active_ns,
-    }
-    samples = figures(strata, evidence, wall) if strata else None
-    count = int(which.sum())
-    return Phase(
-        phase=label,
-        process=None if thread is None else pid(thread),
-        thread=None if thread is None else tid(thread),
-        instances=count,
-        wall_ns=wall,
-        wall_median_ns=median,
-        launches=counts,
-        kernels=int(steps.kernels[which].sum()),
-        states_ns=states,
-        in_os_ns=dict(zip(STATES, steps.in_os[which].sum(axis=0).tolist(), strict=True)),
-        exposed_ns=exposed,
-        device=device,
-        taxbreak=layers,
-        samples=samples,
-        corrected=corrected(sums, layers, strata, reference_ns, count, median) if reference_ns and median else None,
-        verdict=judge(exposed, states, layers, wall, samples),
-        phase_source=source_of(columns.instances, which),
-        steps=step_counts(columns.instances, which, steps_of),
-    )
-
-
-def _outside(columns: Columns) -> Outside:
-    """Count what lies in no phase."""
-    ops, launches = columns.trace.ops, columns.launches
-    out = columns.launch_instance < 0
-    out_op = columns.op_instance < 0
-    all_kernels, missed = kernel_sum_ns(ops, np.ones(len(ops), bool)), kernel_sum_ns(ops, out_op)
-    return Outside(
-        kernel_launches=int(np.sum(out & (launches.kind == KERNEL_LAUNCH))),
-        graph_launches=int(np.sum(out & np.isin(launches.kind, (GRAPH_LAUNCH, UNMEASURED_GRAPH)))),
-        memory_launches=int(np.sum(out & (launches.kind == MEMORY_LAUNCH))),
-        kernels=int(np.sum(out_op & (ops.kind == KERNEL))),
-        kernels_without_launch=int(np.sum((launches.of_op < 0) & (ops.kind == KERNEL))),
-        kernel_sum_ns=missed,
-        share=missed / all_kernels if all_kernels else None,
-    )
+    return t_sys_of(tally.latency)

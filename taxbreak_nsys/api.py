@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
-from taxbreak_nsys.analysis import Options
 from taxbreak_nsys.analysis import analyze as _analyze
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import SOURCES, PhaseRule
 from taxbreak_nsys.result import Result
 
@@ -31,6 +31,7 @@ def analyze(
     modules: str | PathLike[str] | None = None,
     reference: str | PathLike[str] | None = None,
     library_map: str | PathLike[str] | None = None,
+    columns: bool = False,
 ) -> Result:
     """Analyse an Nsight Systems report.
 
@@ -43,7 +44,9 @@ def analyze(
     or `null_report` give the floor of the launch path; `evidence` forces `ranges`, `samples`, `subtractive` or
     `none`. `modules` is a table of modules of your own for CPU samples; `reference` a file of un-profiled times to
     correct by; `library_map` a file that says which kernels a library launches.
-    `skip` leaves out the first instances of each phase and thread that has more.
+    `skip` leaves out the first instances of each phase and thread that has more. A report of more than some 400,000
+    rows is read in windows of time, so that memory does not grow with it; `columns` reads it as a whole all the same
+    and keeps the single intervals, `result.columns`.
 
     Returns a `Result`: `.phases` is a pandas frame, `.to_arrow()`, `.to_json()`, `.to_dict()` the same
     elsewhere; all times are integers in ns. Raises `TaxbreakError` with a message of one line where the
@@ -59,6 +62,7 @@ def analyze(
             None if phase_source == "best" else phase_source, engine, _path(phase_rules), by_batch,
             modules=_path(modules), reference=str(reference) if reference else None, library_map=_path(library_map),
         ),
+        columns=columns,
     )  # fmt: skip
 
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from taxbreak_nsys import pitfalls, sample_cautions, words
+from taxbreak_nsys import pitfalls, sample_cautions
 from taxbreak_nsys.launches import T_SYS_MIN_LAUNCHES, T_SYS_PAPER_NS
 from taxbreak_nsys.phases import ALL
 from taxbreak_nsys.read.database import Database
 from taxbreak_nsys.result import Result, Warning
+from taxbreak_nsys.tally.tally import Tally
 
 _RANGES_FLAGS = (
     "nsys profile -t cuda,nvtx,osrt,cublas-verbose -e CUBLAS_NVTX_LEVEL=2,CUBLASLT_NVTX_LEVEL=2 --cuda-graph-trace=node"
 )
 
 
-def of_result(result: Result) -> tuple[Warning, ...]:
-    """Return the warnings that a result calls for."""
+def of_result(result: Result, tally: Tally) -> tuple[Warning, ...]:
+    """Return the warnings that a result, and the sums that it is made of, call for."""
     found: list[Warning] = []
     for check in (_unmeasured, _evidence, _t_sys, _phases, _cut, _outside, _os_runtime):
-        found += check(result)
-    return (*found, *sample_cautions.of_result(result), *pitfalls.of_result(result))
+        found += check(result, tally)
+    return (*found, *sample_cautions.of_result(result, tally), *pitfalls.of_result(result, tally))
 
 
 def of_reading(database: Database) -> tuple[Warning, ...]:
@@ -48,7 +47,7 @@ def of_reading(database: Database) -> tuple[Warning, ...]:
     return tuple(found)
 
 
-def _unmeasured(result: Result) -> list[Warning]:
+def _unmeasured(result: Result, tally: Tally) -> list[Warning]:
     phases = sorted({e.phase for e in result.entries if e.launches.unmeasured_graph})
     if not phases:
         return []
@@ -62,7 +61,7 @@ def _unmeasured(result: Result) -> list[Warning]:
     ]
 
 
-def _evidence(result: Result) -> list[Warning]:
+def _evidence(result: Result, tally: Tally) -> list[Warning]:
     found = []
     weak = sorted({e.phase for e in result.entries if e.taxbreak.evidence == "none"})
     if weak:
@@ -76,7 +75,7 @@ def _evidence(result: Result) -> list[Warning]:
         )
     estimated = sorted({e.phase for e in result.entries if e.taxbreak.evidence == "subtractive"})
     if estimated:
-        base = result.columns.mediation.t_base
+        base = result.t_base_ns
         found.append(
             Warning(
                 "subtractive_estimate",
@@ -85,13 +84,13 @@ def _evidence(result: Result) -> list[Warning]:
                 f"capture with '{_RANGES_FLAGS}'",
             )
         )
-    libraries = {name.lower() for name in result.columns.trace.libraries}
+    libraries = {name.lower() for name in tally.libraries}
     by_ranges = any(e.taxbreak.evidence == "ranges" for e in result.entries)
     if by_ranges and not any(name.startswith("cublas") for name in libraries):
         found.append(
             Warning(
                 "partial_library_ranges",
-                f"only {', '.join(sorted(result.columns.trace.libraries))} marked library ranges: cuBLAS time, if "
+                f"only {', '.join(sorted(tally.libraries))} marked library ranges: cuBLAS time, if "
                 "there is any, is counted as framework time",
                 f"capture with '{_RANGES_FLAGS}'",
             )
@@ -99,7 +98,7 @@ def _evidence(result: Result) -> list[Warning]:
     return found
 
 
-def _t_sys(result: Result) -> list[Warning]:
+def _t_sys(result: Result, tally: Tally) -> list[Warning]:
     if result.t_sys_source != "paper":
         return []
     return [
@@ -112,7 +111,7 @@ def _t_sys(result: Result) -> list[Warning]:
     ]
 
 
-def _phases(result: Result) -> list[Warning]:
+def _phases(result: Result, tally: Tally) -> list[Warning]:
     found = []
     remedy = "mark prefill and decode with NVTX ranges in the program, and capture with 'nsys profile -t cuda,nvtx'"
     whole = [e for e in result.entries if e.phase_source.kind == ALL]
@@ -140,8 +139,8 @@ def _phases(result: Result) -> list[Warning]:
     return found
 
 
-def _cut(result: Result) -> list[Warning]:
-    cut = result.columns.instances.cut
+def _cut(result: Result, tally: Tally) -> list[Warning]:
+    cut = tally.instances.cut
     if not cut:
         return []
     return [
@@ -153,7 +152,7 @@ def _cut(result: Result) -> list[Warning]:
     ]
 
 
-def _outside(result: Result) -> list[Warning]:
+def _outside(result: Result, tally: Tally) -> list[Warning]:
     found = []
     outside = result.outside
     if outside.kernels_without_launch:
@@ -165,7 +164,7 @@ def _outside(result: Result) -> list[Warning]:
                 "capture the whole run, or from a moment when the device is idle",
             )
         )
-    lone = _launch_calls_without_kernel(result)
+    lone = tally.facts.lone_launches
     if lone:
         found.append(
             Warning(
@@ -178,18 +177,8 @@ def _outside(result: Result) -> list[Warning]:
     return found
 
 
-def _launch_calls_without_kernel(result: Result) -> int:
-    columns = result.columns
-    api = columns.trace.api
-    by_name = np.array([words.is_kernel_launch(n) for n in api.names], bool)
-    lone = api.named(by_name)
-    lone[columns.launches.api] = False
-    index = np.flatnonzero(lone)
-    return int(np.sum(columns.instances.at(api.thread[index], api.start[index]) >= 0))
-
-
-def _os_runtime(result: Result) -> list[Warning]:
-    if "osrt" in result.report.traced or len(result.columns.trace.os_calls.start):
+def _os_runtime(result: Result, tally: Tally) -> list[Warning]:
+    if "osrt" in result.report.traced or tally.facts.has_os_calls:
         return []
     return [
         Warning(

@@ -43,6 +43,24 @@ def strings(values: Sequence[str]) -> pa.Array:
     return pa.Array.from_buffers(pa.large_string(), len(texts), [None, pa.py_buffer(ends.astype(np.int64)), data])
 
 
+def texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column as strings: an empty result carries no type."""
+    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    return column if is_text else pc.cast(column, pa.string())
+
+
+def of_texts(column: pa.ChunkedArray) -> tuple[Ints, tuple[str, ...]]:
+    """Return (codes, distinct strings) of a string column."""
+    if not len(column):
+        return np.empty(0, np.int64), ()
+    encoded = pc.dictionary_encode(texts(column).combine_chunks())
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.chunk(0)
+    return numbers(encoded.indices), tuple(encoded.dictionary.to_pylist())
+
+
 def distinct(values: Ints) -> tuple[Ints, Ints]:
     """Return (code of each value, distinct values in order of appearance)."""
     encoded = pc.dictionary_encode(integers(values))
@@ -53,6 +71,8 @@ def row_codes(*columns: Ints) -> tuple[Ints, Ints]:
     """Return a code for each distinct row of some columns, and the index of one row of each code."""
     code = np.zeros(len(columns[0]), np.int64)
     for column in columns:
+        if not len(column) or column.min() == column.max():
+            continue
         inner, values = distinct(column)
         code, _ = distinct(code * max(len(values), 1) + inner)
     sample = np.zeros(int(code.max()) + 1 if len(code) else 0, np.int64)

@@ -12,7 +12,7 @@ from taxbreak_nsys.intervals import Flags, Ints
 from taxbreak_nsys.launches import GRAPH_LAUNCH, KERNEL_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH, Launches
 from taxbreak_nsys.mediation import Mediation, Operators
 from taxbreak_nsys.phases import Instances
-from taxbreak_nsys.read.samples import Chains
+from taxbreak_nsys.read.chains import Chains
 from taxbreak_nsys.read.trace import KERNEL, Trace
 from taxbreak_nsys.samples import Sampled
 from taxbreak_nsys.states import HostIntervals
@@ -44,6 +44,11 @@ class Columns:
         return ops_instance(self.launches, self.launch_instance)
 
     @cached_property
+    def active(self) -> Ints:
+        """T_DeviceActive of each instance, ns."""
+        return active_ns(self.trace.ops, self.op_instance >= 0, self.op_instance, len(self.instances))
+
+    @cached_property
     def steps(self) -> Steps:
         """The figures of each instance."""
         return Steps.of(self)
@@ -53,8 +58,7 @@ class Columns:
 class Steps:
     """Figures of each phase instance; rows as in `Instances`.
 
-    `states`, `exposed` and `in_os` are (instances, states) in ns; the counts of launches are by kind;
-    `over_base` is what the subtraction would move from dispatch to the library, ns.
+    `states`, `exposed` and `in_os` are (instances, states) in ns; the counts of launches are by kind.
     """
 
     wall: Ints
@@ -66,8 +70,6 @@ class Steps:
     memory_launches: Ints
     unmeasured_graphs: Ints
     kernels: Ints
-    active: Ints
-    over_base: Ints
     unmeasured: Flags
 
     @classmethod
@@ -83,8 +85,6 @@ class Steps:
 
         ops = columns.trace.ops
         kernel = (ops.kind == KERNEL) & (columns.op_instance >= 0)
-        over_base = np.zeros(count, np.int64)
-        np.add.at(over_base, columns.launch_instance[held], columns.mediation.over_base[held])
         return cls(
             instances.wall,
             intervals.by_instance(intervals.duration, count),
@@ -95,7 +95,5 @@ class Steps:
             launched(MEMORY_LAUNCH),
             launched(UNMEASURED_GRAPH),
             np.bincount(columns.op_instance[kernel], minlength=count).astype(np.int64),
-            active_ns(ops, columns.op_instance >= 0, columns.op_instance, count),
-            over_base,
             unmeasured(launches, columns.launch_instance, count),
         )

@@ -47,7 +47,7 @@ class Report:
     @cached_property
     def result(self) -> Result:
         """The analysis with default options; raises TaxbreakError."""
-        return analyze(self.path)
+        return analyze(self.path, columns=True)
 
     @cached_property
     def amounts(self) -> dict[str, int]:
@@ -190,7 +190,7 @@ def _subtractive(report: Report) -> list[Finding]:
     operators = len(columns.operators)
     if not operators:
         return [Finding(MISSING, "evidence subtractive", "no operator ranges in the report", _remedy("operators"))]
-    if columns.mediation.t_base is None:
+    if report.result.t_base_ns is None:
         return [
             Finding(
                 MISSING, "evidence subtractive",
@@ -198,7 +198,7 @@ def _subtractive(report: Report) -> list[Finding]:
                 "capture more of the program",
             )
         ]  # fmt: skip
-    return [Finding(OK, "evidence subtractive", f"{operators} operator ranges; T_base {columns.mediation.t_base} ns")]
+    return [Finding(OK, "evidence subtractive", f"{operators} operator ranges; T_base {report.result.t_base_ns} ns")]
 
 
 def _chains(report: Report) -> list[Finding]:

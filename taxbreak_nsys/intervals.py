@@ -69,7 +69,15 @@ class Measure:
 
     def within(self, start: Ints, end: Ints) -> Ints:
         """Return, for each interval, how much of it is covered."""
-        return self.until(end) - self.until(start)
+        if not len(self.start) or not len(start):
+            return np.zeros(len(start), np.int64)
+        before = self.until(start)
+        # where the next interval begins at the end of this one, as in a partition, that is known already
+        after = np.empty_like(before)
+        after[:-1] = before[1:]
+        apart = np.flatnonzero(np.r_[start[1:] != end[:-1], True])
+        after[apart] = self.until(end[apart])
+        return after - before
 
 
 def partition(pieces: Intervals, layers: list[Intervals]) -> tuple[Ints, Ints, Ints, Ints]:
@@ -92,7 +100,7 @@ def partition(pieces: Intervals, layers: list[Intervals]) -> tuple[Ints, Ints, I
         times += [start, end]
         deltas += [np.full(len(start), 1 << k), np.full(len(start), -(1 << k))]
     time = np.concatenate(times)
-    order = np.argsort(time, kind="stable")
+    order = np.argsort(time)
     time = time[order]
     mask = np.cumsum(np.concatenate(deltas)[order])
     last = np.flatnonzero(np.r_[time[1:] != time[:-1], True])
@@ -117,30 +125,20 @@ def parents(start: Ints, end: Ints) -> Ints:
     count = len(start)
     if not count:
         return np.empty(0, np.int64)
-    ended = np.searchsorted(np.sort(end), start, side="right")
-    depth = np.arange(count) - ended
-    properly = count < 2 or _nests(start, end, depth)
-    if not properly:
+    depth = np.arange(count) - np.searchsorted(np.sort(end), start, side="right")
+    if count > 1 and (np.any(depth < 0) or np.any(end <= start)):
         return _parents_by_stack(start, end)
     key = depth * count + np.arange(count)
-    order = np.argsort(key, kind="stable")
-    sorted_key = key[order]
-    found = np.searchsorted(sorted_key, (depth - 1) * count + np.arange(count)) - 1
-    return np.where(depth > 0, order[np.maximum(found, 0)], -1)
-
-
-def _nests(start: Ints, end: Ints, depth: Ints) -> bool:
-    """Tell whether no interval reaches beyond the end of the one around it (depth as counted by `parents`)."""
-    count = len(start)
-    if np.any(depth < 0) or np.any(end <= start):
-        return False
-    key = depth * count + np.arange(count)
-    order = np.argsort(key, kind="stable")
+    order = np.argsort(key)
     found = np.searchsorted(key[order], (depth - 1) * count + np.arange(count)) - 1
-    inner = depth > 0
     around = order[np.maximum(found, 0)]
-    right_depth = depth[around] == depth - 1
-    return bool(np.all(~inner | (right_depth & (found >= 0) & (end <= end[around]) & (start >= start[around]))))
+    inner = depth > 0
+    if count > 1:
+        # they nest where no interval reaches beyond the end of the one around it
+        nested = (depth[around] == depth - 1) & (found >= 0) & (end <= end[around]) & (start >= start[around])
+        if not np.all(nested | ~inner):
+            return _parents_by_stack(start, end)
+    return np.where(inner, around, -1)
 
 
 def _parents_by_stack(start: Ints, end: Ints) -> Ints:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from taxbreak_nsys import words
-from taxbreak_nsys.intervals import Flags, Ints, percentile
+from taxbreak_nsys.groups import Spread
+from taxbreak_nsys.intervals import Flags, Ints
 from taxbreak_nsys.read.trace import GRAPH, KERNEL, Trace, runs
 
 KERNEL_LAUNCH, GRAPH_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH = range(4)
@@ -59,8 +60,24 @@ class Launches:
         return (self.queued_until <= self.start) & (self.kind != UNMEASURED_GRAPH)
 
 
-def find_launches(trace: Trace) -> Launches:
-    """Find the launches of a report and classify them (method section 1)."""
+@dataclass(frozen=True)
+class Before:
+    """What a piece of a report must know of what came before it.
+
+    `queued_until` is by stream code the latest end of the operations that launches before the piece had put there.
+    `blocking_limit` is by API name code the duration from which a call on a busy stream counts as blocked, ns; the
+    names beyond it, and all where it is None, are judged by the piece itself.
+    """
+
+    queued_until: Ints
+    blocking_limit: Ints | None = None
+
+
+NOTHING_BEFORE = Before(np.empty(0, np.int64))
+
+
+def find_launches(trace: Trace, before: Before = NOTHING_BEFORE) -> Launches:
+    """Find the launches of a report, or of a piece of one, and classify them (method section 1)."""
     api, ops = trace.api, trace.ops
     calls = len(api)
     joined = np.flatnonzero(ops.api >= 0)
@@ -86,8 +103,8 @@ def find_launches(trace: Trace) -> Launches:
     of_op[joined] = launch_of_call[of_call]
 
     start, end = api.start[index], api.end[index]
-    queued_until = _queued_until(of_op, ops.stream, ops.end, start)
-    waited = _blocked(trace, index, start, end, queued_until, kind)
+    queued_until = _queued_until(of_op, ops.stream, ops.end, start, before.queued_until)
+    waited = _blocked(trace, index, start, end, queued_until, kind, before.blocking_limit)
     return Launches(
         index, start, end, api.thread[index], kind, queued_until,
         np.where(waited, np.minimum(end, queued_until), start),
@@ -114,11 +131,11 @@ def _sum(of_op: Ints, value: Ints, count: int, which: Flags) -> Ints:
     return result
 
 
-def _queued_until(of_op: Ints, stream: Ints, op_end: Ints, launch_start: Ints) -> Ints:
+def _queued_until(of_op: Ints, stream: Ints, op_end: Ints, launch_start: Ints, known: Ints) -> Ints:
     """Return for each launch the latest end of what earlier launches had queued on the streams it uses.
 
     Earlier is by the start of the launching call; launches that start in the same nanosecond do not count as
-    earlier than each other.
+    earlier than each other. `known` is what launches before these had queued, by stream.
     """
     result = np.full(len(launch_start), NEVER, np.int64)
     joined = np.flatnonzero(of_op >= 0)
@@ -132,22 +149,35 @@ def _queued_until(of_op: Ints, stream: Ints, op_end: Ints, launch_start: Ints) -
         reach = np.maximum.accumulate(end[low:high])
         at = begun[low:high]
         before = np.searchsorted(at, at, side="left") - 1
-        earlier = np.where(before >= 0, reach[np.maximum(before, 0)], NEVER)
+        floor = known[on[low]] if on[low] < len(known) else NEVER
+        earlier = np.maximum(np.where(before >= 0, reach[np.maximum(before, 0)], NEVER), floor)
         np.maximum.at(result, launch[low:high], earlier)
     return result
 
 
-def _blocked(trace: Trace, index: Ints, start: Ints, end: Ints, queued_until: Ints, kind: Ints) -> Flags:
+def _blocked(
+    trace: Trace, index: Ints, start: Ints, end: Ints, queued_until: Ints, kind: Ints, limit: Ints | None
+) -> Flags:
     """Tell which launches waited for their stream: long for their name, and the stream was busy (section 3)."""
     name, duration = trace.api.name[index], end - start
-    idle = (queued_until <= start) & (kind != UNMEASURED_GRAPH)
-    limit = np.full(len(trace.api.names), BLOCKING_DEFAULT_NS, np.int64)
-    for code in np.flatnonzero(np.bincount(name, minlength=len(limit))):
-        usual = duration[idle & (name == code)]
-        median = percentile(usual, 50)
-        if len(usual) >= BLOCKING_MIN_CALLS and median is not None:
-            limit[code] = BLOCKING_FACTOR * median
+    if limit is None:
+        idle = (queued_until <= start) & (kind != UNMEASURED_GRAPH)
+        usual = Spread()
+        usual.add(name[idle], duration[idle])
+        limit = blocking_limit(usual, len(trace.api.names))
     return (start < queued_until) & (duration > limit[name])
+
+
+def blocking_limit(usual: Spread, names: int) -> Ints:
+    """Return by API name code the duration beyond which a call on a busy stream counts as blocked, ns (section 3).
+
+    `usual` are the durations by name of the calls that met an idle stream.
+    """
+    limit = np.full(names, BLOCKING_DEFAULT_NS, np.int64)
+    for code, stats in usual.stats().items():
+        if stats.count >= BLOCKING_MIN_CALLS:
+            limit[code] = BLOCKING_FACTOR * stats.median
+    return limit
 
 
 @dataclass(frozen=True)
@@ -163,14 +193,12 @@ T_SYS_PAPER_NS = 4500
 T_SYS_MIN_LAUNCHES = 100
 
 
-def launch_latency(launches: Launches, *, idle_only: bool) -> Ints:
-    """Return (kernel start - launch start) in ns for kernel launches, those on an idle stream or all.
+def launch_latency(launches: Launches, of: Flags) -> Ints:
+    """Return (kernel start - launch start) in ns for those kernel launches that are flagged.
 
     Kernels that start before their launch (`before_launch`) tell of clocks, not of latency, and are left out.
     """
-    which = (launches.kind == KERNEL_LAUNCH) & ~before_launch(launches)
-    if idle_only:
-        which = which & launches.idle_stream
+    which = of & (launches.kind == KERNEL_LAUNCH) & ~before_launch(launches)
     return launches.first_kernel_start[which] - launches.start[which]
 
 
@@ -179,10 +207,10 @@ def before_launch(launches: Launches) -> Flags:
     return (launches.kind == KERNEL_LAUNCH) & (launches.first_kernel_start < launches.start)
 
 
-def t_sys_of(launches: Launches) -> TSys:
-    """Return T_sys from the report itself: the first percentile over idle streams, or the paper's figure."""
-    latency = launch_latency(launches, idle_only=True)
-    floor = percentile(latency, 1)
-    if len(latency) >= T_SYS_MIN_LAUNCHES and floor is not None:
+def t_sys_of(latency: Spread) -> TSys:
+    """Return T_sys from a report's own launch latencies on idle streams: their first percentile, or the paper's."""
+    stats = latency.stats().get(0)
+    floor = latency.percentile(1)
+    if stats is not None and stats.count >= T_SYS_MIN_LAUNCHES and floor is not None:
         return TSys(floor, "idle_launches")
     return TSys(T_SYS_PAPER_NS, "paper")

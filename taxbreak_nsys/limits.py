@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.launches import Launches, TSys
+from taxbreak_nsys.intervals import Ints
+from taxbreak_nsys.launches import TSys
 from taxbreak_nsys.phases import Instances
 
 MOST_THREADS = 512
@@ -17,9 +18,9 @@ MOST_ENTRIES = 1000
 _LARGEST_NS = 2**62
 
 
-def check_threads(launches: Launches, path: Path) -> None:
+def check_threads(launching: Ints, path: Path) -> None:
     """Raise TaxbreakError where more threads launch work than any program has."""
-    threads = len(np.unique(launches.thread))
+    threads = len(np.unique(launching))
     if threads > MOST_THREADS:
         raise TaxbreakError(f"{path}: {threads} threads launch device work; more than {MOST_THREADS} are not analysed")
 
@@ -34,7 +35,7 @@ def check_entries(instances: Instances, path: Path) -> None:
         )
 
 
-def check_t_sys(t_sys: TSys, launches: Launches, path: Path) -> None:
+def check_t_sys(t_sys: TSys, launches: int, path: Path) -> None:
     """Raise TaxbreakError where T_sys times the launches is more than 64 bits of nanoseconds hold."""
-    if t_sys.ns * len(launches) >= _LARGEST_NS:
-        raise TaxbreakError(f"{path}: T_sys of {t_sys.ns} ns for {len(launches)} launches is more than any run takes")
+    if t_sys.ns * launches >= _LARGEST_NS:
+        raise TaxbreakError(f"{path}: T_sys of {t_sys.ns} ns for {launches} launches is more than any run takes")

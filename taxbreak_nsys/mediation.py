@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from taxbreak_nsys import words
-from taxbreak_nsys.intervals import Flags, Ints, Measure, innermost, parents, percentile, union
+from taxbreak_nsys.intervals import Flags, Ints, Measure, innermost, parents, union
 from taxbreak_nsys.launches import KERNEL_LAUNCH, Launches
-from taxbreak_nsys.read.samples import Chains
+from taxbreak_nsys.read.chains import Chains
 from taxbreak_nsys.read.trace import KERNEL, Trace, runs, thread_slice
 from taxbreak_nsys.states import library_intervals
 
@@ -70,16 +70,12 @@ class Mediation:
     """For each launch: why it is library-mediated, and its dispatch time; columns over launches.
 
     `t_dispatch` is the launch's start minus that of the innermost operator around it, less the launches in
-    between (ns; meaningful where `has_dispatch`). `over_base` is max(0, t_dispatch - t_base) for mediated
-    kernel launches inside a phase and 0 for all others. `t_base` is None where no framework-native kernel
-    launch inside a phase has an operator around it.
+    between (ns; meaningful where `has_dispatch`).
     """
 
     reason: Ints
     has_dispatch: Flags
     t_dispatch: Ints
-    over_base: Ints
-    t_base: int | None
 
 
 def find_operators(trace: Trace, launches: Launches) -> Operators:
@@ -98,28 +94,21 @@ def find_operators(trace: Trace, launches: Launches) -> Operators:
     return Operators(index, start, end, thread, parent, of_launch)
 
 
-def mediate(trace: Trace, launches: Launches, operators: Operators, in_phase: Flags, signs: Signs) -> Mediation:
+def mediate(trace: Trace, launches: Launches, operators: Operators, signs: Signs) -> Mediation:
     """Decide for each launch whether a library made it, and measure its dispatch time.
 
-    `in_phase` tells which launches lie in a phase. What decides is, in order, the call chain (section 4 names
-    that first), a library range, the learned map, the driver API under an operator that uses a library, the
-    kernel's name. A chain without a library, or a map that says so, rules the guesses after it out.
+    What decides is, in order, the call chain (section 4 names that first), a library range, the learned map, the
+    driver API under an operator that uses a library, the kernel's name. A chain without a library, or a map that
+    says so, rules the guesses after it out.
     """
-    reason = _reasons(trace, launches, operators, signs)
     has_dispatch = operators.of_launch >= 0
     operator_start = operators.start[operators.of_launch] if len(operators) else launches.start
     operator_start = np.where(has_dispatch, operator_start, launches.start)
     t_dispatch = launches.start - operator_start
-    for low, high in runs(launches.thread):
+    for low, high in runs(launches.thread) if len(operators) else ():
         busy = Measure.of(union(launches.start[low:high], launches.end[low:high]))
         t_dispatch[low:high] -= busy.within(operator_start[low:high], launches.start[low:high])
-    counted = in_phase & has_dispatch & (launches.kind == KERNEL_LAUNCH)
-    t_base = percentile(t_dispatch[counted & (reason == 0)], 50)
-    over = np.zeros(len(launches), np.int64)
-    if t_base is not None:
-        mediated = counted & (reason > 0)
-        over[mediated] = np.maximum(t_dispatch[mediated] - t_base, 0)
-    return Mediation(reason, has_dispatch, t_dispatch, over, t_base)
+    return Mediation(_reasons(trace, launches, operators, signs), has_dispatch, t_dispatch)
 
 
 def kernel_name_of(trace: Trace, launches: Launches) -> Ints:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from taxbreak_nsys.intervals import Flags, Ints, percentile
-from taxbreak_nsys.launches import KERNEL_LAUNCH, before_launch
-from taxbreak_nsys.read.trace import KERNEL, PROCESS_MASK
+from taxbreak_nsys.intervals import Ints, percentile
+from taxbreak_nsys.read.trace import pid, tid
 from taxbreak_nsys.result import Phase, Result, Warning
-from taxbreak_nsys.words import STATES, is_kernel_launch
+from taxbreak_nsys.tally.tally import Tally
+from taxbreak_nsys.words import STATES
 
 _NOTABLE = 100
 """A share of one part in this many of a phase is worth a warning."""
@@ -18,29 +18,30 @@ _WARM_UP_AT_LEAST = 3
 _OUTLIERS_AT_LEAST = 5
 
 
-def of_result(result: Result) -> tuple[Warning, ...]:
+def of_result(result: Result, tally: Tally) -> tuple[Warning, ...]:
     """Return the warnings about how far the phases stand for the program."""
     found: list[Warning] = []
     for check in (_profiler, _clocks, _queue, _edges, _steps):
-        found += check(result)
+        found += check(result, tally)
     return tuple(found)
 
 
-def _single(result: Result) -> Iterator[tuple[Phase, Flags]]:
-    """Yield each entry of one thread with the instances that belong to it."""
-    instances = result.columns.instances
-    identity = instances.thread & ~PROCESS_MASK
-    process = (instances.thread >> 24) & 0xFFFFFF
+def _single(result: Result, tally: Tally) -> Iterator[tuple[Phase, int]]:
+    """Yield each entry of one thread with its number in the tally."""
+    of = tally.entries
+    number = {(of.instances.labels[of.label[k]], int(of.thread[k])): k for k in range(len(of))}
+    by_thread: dict[tuple[str, int | None, int | None], int] = {
+        (label, pid(thread), tid(thread)): k for (label, thread), k in number.items()
+    }
     for entry in result.entries:
-        if not entry.combined and entry.phase in instances.labels:
-            of_label = instances.label == instances.labels.index(entry.phase)
-            yield entry, of_label & (identity == entry.thread) & (process == entry.process)
+        if not entry.combined:
+            yield entry, by_thread[entry.phase, entry.process, entry.thread]
 
 
-def _profiler(result: Result) -> list[Warning]:
+def _profiler(result: Result, tally: Tally) -> list[Warning]:
     shares = [
         f"{entry.phase} {entry.states_ns['profiler'] / entry.wall_ns:.1%}"
-        for entry, _ in _single(result)
+        for entry, _ in _single(result, tally)
         if entry.states_ns["profiler"] * _NOTABLE >= entry.wall_ns > 0
     ]
     if not shares:
@@ -55,8 +56,8 @@ def _profiler(result: Result) -> list[Warning]:
     ]
 
 
-def _clocks(result: Result) -> list[Warning]:
-    early = int(np.sum(before_launch(result.columns.launches)))
+def _clocks(result: Result, tally: Tally) -> list[Warning]:
+    early = tally.facts.early_kernels
     if not early:
         return []
     return [
@@ -69,15 +70,12 @@ def _clocks(result: Result) -> list[Warning]:
     ]
 
 
-def _queue(result: Result) -> list[Warning]:
-    launches, of_launch = result.columns.launches, result.columns.launch_instance
-    waited = launches.wait_until - launches.start
-    full = (launches.kind == KERNEL_LAUNCH) & (waited > 0) & (of_launch >= 0)
+def _queue(result: Result, tally: Tally) -> list[Warning]:
     found = []
-    for entry, which in _single(result):
-        mine = full & which[np.maximum(of_launch, 0)]
-        if int(waited[mine].sum()) * _NOTABLE >= entry.wall_ns > 0 and mine.any():
-            found.append(f"{int(mine.sum())} in {entry.phase} ({int(waited[mine].sum()) / entry.wall_ns:.1%})")
+    for entry, number in _single(result, tally):
+        calls, waited = tally.facts.queued.get(number, (0, 0))
+        if calls and waited * _NOTABLE >= entry.wall_ns > 0:
+            found.append(f"{calls} in {entry.phase} ({waited / entry.wall_ns:.1%})")
     if not found:
         return []
     return [
@@ -90,26 +88,15 @@ def _queue(result: Result) -> list[Warning]:
     ]
 
 
-def _edges(result: Result) -> list[Warning]:
+def _edges(result: Result, tally: Tally) -> list[Warning]:
     """Find phases that the capture's start or end cuts; what nsys leaves of them is no whole step."""
-    columns = result.columns
-    if not columns.instances.marked:
+    instances = tally.instances
+    if not instances.marked:
         return []
-    instances, ops, launches, ranges = columns.instances, columns.trace.ops, columns.launches, columns.trace.ranges
-    orphans = (ops.kind == KERNEL) & (launches.of_op < 0)
-    begun, ended = set[str](), set[str]()
-    for process in np.unique(instances.thread & PROCESS_MASK).tolist():
-        mine = np.flatnonzero((instances.thread & PROCESS_MASK) == process)
-        first = mine[np.argmin(instances.start[mine])]
-        stray = ops.start[orphans & (ops.process == process)]
-        if np.any((stray >= instances.start[first]) & (stray < instances.end[first])):
-            begun.add(instances.labels[instances.label[first]])
-        of_process = ranges.end[(ranges.thread & PROCESS_MASK) == process]
-        # nsys ends what was open when the process or the capture stopped at one and the same moment
-        if len(of_process) and np.sum(of_process == of_process.max()) > 1:
-            open_still = mine[instances.end[mine] == of_process.max()]
-            ended |= {instances.labels[code] for code in instances.label[open_still].tolist()}
-        ended |= {instances.labels[code] for code in _unfinished(result, mine).tolist()}
+    begun, ended = (
+        {instances.labels[instances.label[one]] for one in cut}
+        for cut in (tally.facts.begun_inside, tally.facts.ended_inside)
+    )
     return [
         Warning(
             f"capture_{side}_in_phase",
@@ -121,25 +108,12 @@ def _edges(result: Result) -> list[Warning]:
     ]
 
 
-def _unfinished(result: Result, mine: Ints) -> Ints:
-    """Return the label of the last of some instances if it launched kernels that the report no longer has."""
-    columns = result.columns
-    instances, api, ops = columns.instances, columns.trace.api, columns.trace.ops
-    last = mine[np.argmax(instances.end[mine])]
-    process = instances.thread[last] & PROCESS_MASK
-    lone = api.named(np.array([is_kernel_launch(name) for name in api.names], bool))
-    lone[columns.launches.api] = False
-    lone &= (api.thread == instances.thread[last]) & (api.start >= instances.start[last])
-    of_process = ops.end[ops.process == process]
-    device_end = int(of_process.max()) if len(of_process) else 0
-    return instances.label[[last]] if np.any(lone & (api.start > device_end)) else instances.label[:0]
-
-
-def _steps(result: Result) -> list[Warning]:
+def _steps(result: Result, tally: Tally) -> list[Warning]:
     """Compare the instances of each phase with their median."""
     warm, odd, skip = [], [], 0
-    for entry, which in _single(result):
-        wall, states = result.columns.steps.wall[which], result.columns.steps.states[which]
+    for entry, number in _single(result, tally):
+        which = tally.entries.instances_of(number)
+        wall, states = tally.steps.wall[which], tally.steps.states[which]
         lead = _leading(wall)
         if lead:
             skip = max(skip, lead)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from taxbreak_nsys.analysis import Options, analyze
+from taxbreak_nsys.analysis import analyze
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.intervals import Ints, percentile
+from taxbreak_nsys.options import Options
 from taxbreak_nsys.output.tables import DEFAULT_REPORT, table_of
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ _STEP_COLUMNS = {
 
 
 def _step_times(result: Result, entry: Phase) -> dict[str, Any]:
-    instances = result.columns.instances
+    instances = result.instances
     which = instances.label == instances.labels.index(entry.phase)
     if entry.process is not None and entry.thread is not None:
         which &= (instances.thread & 0xFFFFFFFFFFFF) == (entry.process << 24 | entry.thread)

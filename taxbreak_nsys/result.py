@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from taxbreak_nsys.columns import Columns
+    from taxbreak_nsys.phases import Instances
 
 SCHEMA = "taxbreak/1"
 
@@ -209,7 +210,7 @@ class Result:
     """The analysis of one report.
 
     `phases`, `kernels`, `operators` and `api_calls` are pandas frames with one row an entry; `entries` the
-    same phases as objects. `columns` are the instances, launches and host intervals behind them.
+    same phases as objects.
     """
 
     report: ReportFacts
@@ -220,9 +221,25 @@ class Result:
     kernel_rows: tuple[dict[str, Any], ...]
     operator_rows: tuple[dict[str, Any], ...]
     api_rows: tuple[dict[str, Any], ...]
-    columns: Columns = field(repr=False)
+    instances: Instances = field(repr=False)
+    held_columns: Columns | None = field(repr=False)
     sample_rows: tuple[dict[str, Any], ...] = ()
     symbol_rows: tuple[dict[str, Any], ...] = ()
+    t_base_ns: int | None = None
+    """T_base of the subtraction (method section 4, Eq. 5); null where no launch has an operator range to tell it."""
+
+    @property
+    def columns(self) -> Columns:
+        """The instances, launches and host intervals behind the figures.
+
+        Raises TaxbreakError where the report was too large to keep them and nobody asked for it.
+        """
+        if self.held_columns is None:
+            raise TaxbreakError(
+                f"{self.report.path}: was read in windows, so its single intervals are not at hand; analyze it with "
+                "columns=True"
+            )
+        return self.held_columns
 
     @property
     def phases(self) -> pd.DataFrame:

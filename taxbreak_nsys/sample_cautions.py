@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from taxbreak_nsys.layers import EVIDENCES
 from taxbreak_nsys.result import Result, Warning
-from taxbreak_nsys.sample_breakdown import unknown_modules
-from taxbreak_nsys.samples import KIND, Sampled
+from taxbreak_nsys.tally.samples import SampleTally
+from taxbreak_nsys.tally.tally import Tally
 
 _FLAGS = (
     "nsys profile -t cuda,nvtx,osrt -s process-tree --sampling-period=125000 --samples-per-backtrace=1 --backtrace=fp"
@@ -21,12 +19,11 @@ _MUCH_MISSED = 20
 """Library time outside of ranges is worth a warning where it is surely more than one part in this many of theirs."""
 
 
-def of_result(result: Result) -> tuple[Warning, ...]:
+def of_result(result: Result, tally: Tally) -> tuple[Warning, ...]:
     """Return the warnings that the samples of a result call for."""
-    sampled = result.columns.sampled
-    if sampled is None:
+    if tally.samples.period_ns is None:
         return ()
-    return (*_too_few(result), *_chains(sampled), *_missed(result))
+    return (*_too_few(result), *_chains(tally.samples), *_missed(result))
 
 
 def _too_few(result: Result) -> Iterator[Warning]:
@@ -44,18 +41,17 @@ def _too_few(result: Result) -> Iterator[Warning]:
         )
 
 
-def _chains(sampled: Sampled) -> Iterator[Warning]:
-    if not sampled.source.has_chains:
+def _chains(samples: SampleTally) -> Iterator[Warning]:
+    if not samples.has_chains:
         yield Warning(
             "samples_without_chains",
             "the CPU samples have no call chains: driver time that a library causes counts as framework time (the "
             "interval's upper end holds it)",
             f"capture with '{_FLAGS}'",
         )
-    held = sampled.instance >= 0
-    unknown = float(np.mean(sampled.kind[held] == KIND["unknown"])) if held.any() else 0.0
+    unknown = samples.unknown_share
     if unknown > _MANY_UNKNOWN:
-        names = ", ".join(name for name, _ in unknown_modules(sampled)[:5]) or "no module at all"
+        names = ", ".join(name for name, _ in samples.unknown_modules[:5]) or "no module at all"
         yield Warning(
             "unknown_modules",
             f"{unknown:.0%} of the CPU samples are in no module that is known ({names}): they count as framework time",

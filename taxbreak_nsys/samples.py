@@ -9,7 +9,8 @@ import numpy as np
 from taxbreak_nsys.intervals import Flags, Ints, Measure
 from taxbreak_nsys.modules import CLASS
 from taxbreak_nsys.phases import Instances
-from taxbreak_nsys.read.samples import Frames, Samples
+from taxbreak_nsys.read.samples import Samples
+from taxbreak_nsys.read.stacks import Frames
 from taxbreak_nsys.read.trace import Trace, runs
 from taxbreak_nsys.states import STATE, HostIntervals
 
@@ -39,8 +40,6 @@ class Sampled:
     frame: Frames
     on_cpu: Ints
     switched: Flags
-    time: Ints
-    """(instances, states) in ns."""
 
 
 def without_marks(trace: Trace) -> Trace:
@@ -57,7 +56,6 @@ def locate(source: Samples, intervals: HostIntervals, instances: Instances) -> S
     """Find the phase instance and state of each sample, and what it hit."""
     count = len(source)
     instance, state = np.full(count, -1, np.int64), np.zeros(count, np.int64)
-    time = intervals.by_instance(intervals.duration, len(instances))
     on_cpu = np.zeros(len(intervals.start), np.int64)
     switched = np.zeros(len(instances), bool)
     for low, high in runs(intervals.thread):
@@ -74,7 +72,7 @@ def locate(source: Samples, intervals: HostIntervals, instances: Instances) -> S
     kind, undecided = _kinds(source, state)
     return Sampled(
         source, instance, state, kind, undecided, _shown(source, kind),
-        intervals.by_instance(on_cpu, len(instances)), switched, time,
+        intervals.by_instance(on_cpu, len(instances)), switched,
     )  # fmt: skip
 
 

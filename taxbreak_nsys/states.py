@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from taxbreak_nsys import words
+from taxbreak_nsys.groups import sum_by
 from taxbreak_nsys.intervals import EMPTY, Flags, Intervals, Ints, Measure, partition, union
 from taxbreak_nsys.launches import GRAPH_LAUNCH, KERNEL_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH, Launches
 from taxbreak_nsys.phases import Instances
@@ -39,9 +40,8 @@ class HostIntervals:
 
     def by_instance(self, value: Ints, instances: int) -> Ints:
         """Sum a column (ns) into an array of (instance, state)."""
-        result = np.zeros((instances, len(words.STATES)), np.int64)
-        np.add.at(result, (self.instance, self.state), value)
-        return result
+        states = len(words.STATES)
+        return sum_by(self.instance * states + self.state, value, instances * states).reshape(instances, states)
 
 
 def host_intervals(trace: Trace, launches: Launches, instances: Instances) -> HostIntervals:

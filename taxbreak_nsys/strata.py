@@ -11,11 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from taxbreak_nsys.intervals import Flags
+from taxbreak_nsys.intervals import Ints
 from taxbreak_nsys.result import SampledState, SampleFigures
-from taxbreak_nsys.samples import KIND, KINDS, Sampled
+from taxbreak_nsys.samples import KIND, KINDS
 from taxbreak_nsys.words import FRAMEWORK_STATES, STATES
 
 SPLIT_STATES = (*FRAMEWORK_STATES, "library")
@@ -92,36 +90,45 @@ def apportion(total: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def split_of(sampled: Sampled, which: Flags) -> Split:
-    """Split the states of some instances of one thread by their samples."""
-    held = (sampled.instance >= 0) & which[np.maximum(sampled.instance, 0)]
-    counts = np.zeros((len(STATES), len(KINDS)), np.int64)
-    np.add.at(counts, (sampled.state[held], sampled.kind[held]), 1)
-    lost = np.bincount(sampled.state[held & sampled.undecided], minlength=len(STATES))
-    time = sampled.time[which].sum(axis=0)
-    switched = bool(np.any(sampled.switched & which))
-    scheduled = sampled.on_cpu[which].sum(axis=0)
+@dataclass(frozen=True)
+class Counted:
+    """What was counted of one thread's phase: columns over `words.STATES`, ns and samples.
+
+    `counts` is (states, kinds); `on_cpu` holds where `switched` says that there were context switches.
+    """
+
+    counts: Ints
+    undecided: Ints
+    time: Ints
+    on_cpu: Ints
+    switched: bool
+    period_ns: int
+
+
+def split_of(counted: Counted) -> Split:
+    """Split the states of one thread's phase by its samples."""
     strata = []
     for code, state in enumerate(STATES):
-        taken, total = int(counts[code].sum()), int(time[code])
+        counts = counted.counts[code].tolist()
+        taken, total = sum(counts), int(counted.time[code])
         if not total and not taken:
             continue
-        by_samples = taken * sampled.source.period_ns
-        on_cpu = int(scheduled[code]) if switched else min(total, by_samples)
-        parts = apportion(on_cpu, counts[code].tolist())
-        hit = [(name, k) for name, k in KIND.items() if counts[code, k]]
+        by_samples = taken * counted.period_ns
+        on_cpu = int(counted.on_cpu[code]) if counted.switched else min(total, by_samples)
+        parts = apportion(on_cpu, counts)
+        hit = [(name, k) for name, k in KIND.items() if counts[k]]
         strata.append(
             Stratum(
                 state, total, taken, on_cpu,
                 {name: parts[k] for name, k in hit},
-                {name: int(counts[code, k]) for name, k in hit},
-                int(lost[code]),
-                taken if switched else max(taken, round(total / sampled.source.period_ns)),
-                on_cpu if switched else total,
-                not switched and by_samples > total,
+                {name: counts[k] for name, k in hit},
+                int(counted.undecided[code]),
+                taken if counted.switched else max(taken, round(total / counted.period_ns)),
+                on_cpu if counted.switched else total,
+                not counted.switched and by_samples > total,
             )
         )  # fmt: skip
-    return Split(tuple(strata), sampled.source.period_ns, "context_switches" if switched else "samples")
+    return Split(tuple(strata), counted.period_ns, "context_switches" if counted.switched else "samples")
 
 
 def merged(splits: Sequence[Split]) -> Split:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from taxbreak_nsys.analysis import Options
+    from taxbreak_nsys.options import Options
 
 
 @dataclass(frozen=True)

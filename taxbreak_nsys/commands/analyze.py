@@ -56,7 +56,7 @@ def analyze(
     """
     from taxbreak_nsys.analysis import analyze as analyze_report
     from taxbreak_nsys.output.formats import FORMATS
-    from taxbreak_nsys.output.tables import DEFAULT_REPORT, check_report
+    from taxbreak_nsys.output.tables import DEFAULT_REPORT, NEED_COLUMNS, check_report
     from taxbreak_nsys.output.units import UNITS
 
     names = [check_report(name) for name in report or [DEFAULT_REPORT]]
@@ -73,11 +73,12 @@ def analyze(
         modules=modules, reference=reference, library_map=library_map,
     )  # fmt: skip
 
+    columns = bool(NEED_COLUMNS & set(names))
     results: list[Result] = []
     failed = False
     for path in reports:
         try:
-            results.append(analyze_report(path, options))
+            results.append(analyze_report(path, options, columns=columns))
         except TaxbreakError as error:
             if len(reports) == 1:
                 raise

@@ -13,7 +13,7 @@ import typer
 from taxbreak_nsys.errors import TaxbreakError
 
 if TYPE_CHECKING:
-    from taxbreak_nsys.analysis import Options
+    from taxbreak_nsys.options import Options
 
 _TIME = re.compile(r"\s*([+-]?\d+(?:\.\d*)?)\s*(ns|nsec|us|usec|ms|msec|s|sec)?\s*")
 _FACTORS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
@@ -139,8 +139,8 @@ def options_of(
     library_map: Path | None = None,
 ) -> Options:
     """Return the options of the analysis; raises TaxbreakError where a text cannot be read."""
-    from taxbreak_nsys.analysis import Options
     from taxbreak_nsys.layers import EVIDENCES
+    from taxbreak_nsys.options import Options
     from taxbreak_nsys.phases import SOURCES, PhaseRule
 
     window = None

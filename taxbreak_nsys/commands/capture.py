@@ -46,9 +46,10 @@ def capture(
     import shlex
 
     from taxbreak_nsys import capture as capturing
-    from taxbreak_nsys.analysis import Options, analyze
+    from taxbreak_nsys.analysis import analyze
     from taxbreak_nsys.machine import sampling_problem
     from taxbreak_nsys.nsys_program import Nsys
+    from taxbreak_nsys.options import Options
     from taxbreak_nsys.output import text
     from taxbreak_nsys.output.tables import DEFAULT_REPORT
     from taxbreak_nsys.phases import PhaseRule

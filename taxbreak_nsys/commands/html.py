@@ -44,7 +44,7 @@ def html(
     options = arguments.options_of(
         phase, start, end, process, thread, t_sys, null_report, evidence, skip, reference=reference
     )
-    page = render([analyze(report, options) for report in reports], events)
+    page = render([analyze(report, options, columns=True) for report in reports], events)
     write_whole(output, lambda path: path.write_text(page, encoding="utf-8"), force=force_overwrite)
     if not quiet:
         print(f"wrote {output} ({len(page.encode()) / 1e6:.1f} MB)", file=sys.stderr)

@@ -28,13 +28,14 @@ def library_map(
     """
     import json
 
-    from taxbreak_nsys.analysis import Options, analyze
+    from taxbreak_nsys.analysis import analyze
     from taxbreak_nsys.library_map import learn
+    from taxbreak_nsys.options import Options
     from taxbreak_nsys.output.files import check_target, write_whole
 
     if output is not None:
         check_target(output, force_overwrite)
-    learned = learn(analyze(report, Options(modules=modules)).columns)
+    learned = learn(analyze(report, Options(modules=modules), columns=True).columns)
     if not learned["kernels"]:
         raise TaxbreakError(
             f"{report}: has neither call chains of kernel launches nor library ranges; capture with "

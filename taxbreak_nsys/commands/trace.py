@@ -46,7 +46,7 @@ def trace(
         raise TaxbreakError(f"--window {window}: must be more than 0")
     check_target(output, force_overwrite)
     options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
-    result = analyze(report, options)
+    result = analyze(report, options, columns=True)
     write_whole(output, lambda path: writers[format](result, path, span), force=force_overwrite)
     if not quiet:
         print(f"wrote {output}", file=sys.stderr)

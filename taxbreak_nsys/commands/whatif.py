@@ -90,7 +90,7 @@ def whatif(
     if sweep and not scenario.unchanged:
         raise TaxbreakError("--sweep draws every lever by itself; leave the others out")
     options = arguments.options_of(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
-    replay = Replay(analyze(report, options))
+    replay = Replay(analyze(report, options, columns=True))
     if sweep:
         text = shown.sweep(replay, sweep_levers(replay), speeds_to_bound(replay), format, timeunit)
     elif scenario.unchanged and not _asked(factors | {"cpu": cpu}):

@@ -104,7 +104,7 @@ def _of_entry(result: Result, entry: Phase) -> PhaseSamples:
         values[f"{state}_ns"] = states[:, STATE[state]]
     values["kernels"] = steps.kernels[which].astype(np.float64)
     if not entry.launches.unmeasured_graph:
-        active = steps.active[which].astype(np.float64)
+        active = result.columns.active[which].astype(np.float64)
         values["exposed_ns"] = steps.exposed[which].sum(axis=1).astype(np.float64)
         values["device_active_ns"] = active
         launched = steps.kernel_launches[which] + steps.graph_launches[which]

@@ -290,7 +290,7 @@ def _steps(result: Result) -> pa.Table:
             "Kernels": steps.kernels,
             "Kernel Launches": steps.kernel_launches,
             "Graph Launches": steps.graph_launches,
-            "Device Active (ns)": pa.array(steps.active, mask=unknown),
+            "Device Active (ns)": pa.array(result.columns.active, mask=unknown),
             "Device Idle (ns)": pa.array(steps.exposed.sum(axis=1), mask=unknown),
         }
         | {f"{name} (ns)": steps.states[:, k] for k, name in enumerate(STATES)}
@@ -324,3 +324,6 @@ REPORTS: dict[str, Callable[[Result], pa.Table]] = {
     "taxbreak_trace": _trace,
 }
 """The named reports; the first is the default."""
+
+NEED_COLUMNS = frozenset({"taxbreak_step_trace", "taxbreak_trace"})
+"""The reports that list single intervals or steps: the analysis must keep them."""

@@ -14,7 +14,7 @@ from taxbreak_nsys.phases.auto import by_launches, name_steps
 from taxbreak_nsys.phases.instances import ALL, Found, Instances, assemble
 from taxbreak_nsys.phases.marks import PhaseRule
 from taxbreak_nsys.read.op_shapes import OpShapes
-from taxbreak_nsys.read.trace import Trace, runs, thread_slice
+from taxbreak_nsys.read.trace import Ranges, Trace, runs, thread_slice
 from taxbreak_nsys.step_counts import COUNTS, UNKNOWN, PhaseSource
 
 SOURCES = ("best", "marks", "auto", "all")
@@ -74,6 +74,29 @@ def find_instances(
     ways.append(lambda left: _whole_threads(trace, launches, left, choice.window, why))
     for way in ways:
         found += way([thread for thread in threads if all(thread != one.thread for one in found)])
+    return assemble(_by_batch(found, choice), choice.window)
+
+
+def find_in_marks(ranges: Ranges, threads: Sequence[int], choice: Choice) -> Instances | None:
+    """Find the phase instances as `find_instances` does where the marks alone tell them for every thread.
+
+    `ranges` are at least those that may be marks, `threads` the launching threads. None where it takes a look at the
+    launches: a thread that nobody marked, steps that do not say what they are.
+    """
+    if choice.rules:
+        return assemble(_by_batch(marks.by_rules(ranges, threads, choice.rules), choice), choice.window)
+    if choice.source not in ("best", "marks"):
+        return None
+    found: list[Found] = []
+    known = engines.load_engines() if choice.engines is None else choice.engines
+    marked = engines.recognise(ranges, known, choice.engine)
+    if marked is not None:
+        found = engines.by_engine(ranges, threads, marked)
+        if any(engines.STEP in one.labels for one in found):
+            return None
+    found += marks.by_outermost(ranges, [thread for thread in threads if all(thread != one.thread for one in found)])
+    if {one.thread for one in found} != set(threads):
+        return None
     return assemble(_by_batch(found, choice), choice.window)
 
 

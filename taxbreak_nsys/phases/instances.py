@@ -106,22 +106,6 @@ class Instances:
         return result
 
 
-def outermost(start: Ints, end: Ints) -> Ints:
-    """Return the indices of the outermost ranges: each starts at or after the end of the one taken before.
-
-    The order is by start, longest first (method section 2). Empty ranges are no instances.
-    """
-    taken: list[int] = []
-    order = np.lexsort((-end, start))
-    order = order[end[order] > start[order]]
-    starts = start[order]
-    at = 0
-    while at < len(order):
-        taken.append(int(order[at]))
-        at = int(np.searchsorted(starts, end[order[at]], side="left"))
-    return np.array(taken, np.int64)
-
-
 def assemble(found: Sequence[Found], window: tuple[int, int] | None) -> Instances:
     """Put the instances of all threads together; `window` (ns) keeps those that lie wholly inside it."""
     labels: dict[str, int] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,6 +41,8 @@ class Cleaning:
     left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
     low: int | None = None
     high: int | None = None
+    _durations: dict[str, float] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
 
     def table(self, table: pa.Table, subject: str) -> pa.Table:
         """Return a query's result with its columns checked; raises TaxbreakError where one is no use."""
@@ -52,6 +55,12 @@ class Cleaning:
             if column is not table.column(index):
                 table = table.set_column(index, name, column)
         return self._in_time(table, subject)
+
+    def begin_again(self) -> None:
+        """Forget what was counted: the columns are read once more."""
+        with self._lock:
+            self.left_out.clear()
+            self._durations.clear()
 
     def _refuse(self, subject: str, what: str) -> TaxbreakError:
         where = subject.replace("_", " ")
@@ -86,7 +95,7 @@ class Cleaning:
         for name in names:
             if (name.endswith("_ns") or name in _KEYS) and table[name].null_count:
                 kept = table.filter(pc.is_valid(table[name]))
-                self.left_out[subject, "without a time or thread"] += len(table) - len(kept)
+                self._leave_out(subject, "without a time or thread", len(table) - len(kept))
                 table = kept
         times = [name for name in names if name in ("start_ns", "end_ns")]
         for name in times:
@@ -97,20 +106,32 @@ class Cleaning:
             start, end = (numbers(table[name]) for name in times)
             rising = end >= start
             if not rising.all():
-                self.left_out[subject, "that end before they start"] += int(np.sum(~rising))
+                self._leave_out(subject, "that end before they start", int(np.sum(~rising)))
                 table = table.filter(pa.array(rising))
                 start, end = start[rising], end[rising]
-            if float(np.sum(end - start, dtype=np.float64)) >= _LARGEST_SUM_NS:
+            if self._spent(subject, float(np.sum(end - start, dtype=np.float64))) >= _LARGEST_SUM_NS:
                 raise self._refuse(subject, "durations that add up to decades")
         return table
+
+    def _leave_out(self, subject: str, why: str, rows: int) -> None:
+        with self._lock:
+            self.left_out[subject, why] += rows
+
+    def _spent(self, subject: str, duration: float) -> float:
+        """Add to the durations of one query's rows and return their sum so far, ns."""
+        with self._lock:
+            self._durations[subject] = self._durations.get(subject, 0.0) + duration
+            return self._durations[subject]
 
     def _bound(self, low: int, high: int, subject: str) -> None:
         if low <= -_FARTHEST_NS or high >= _FARTHEST_NS:
             raise self._refuse(subject, "times that are no nanoseconds of a capture")
-        self.low = low if self.low is None else min(self.low, low)
-        self.high = high if self.high is None else max(self.high, high)
-        if self.high - self.low > _LONGEST_CAPTURE_NS:
-            days = (self.high - self.low) // (86_400 * 10**9)
+        with self._lock:
+            self.low = low if self.low is None else min(self.low, low)
+            self.high = high if self.high is None else max(self.high, high)
+            span = self.high - self.low
+        if span > _LONGEST_CAPTURE_NS:
+            days = span // (86_400 * 10**9)
             raise self._refuse(subject, f"times that lie {days} days from others of the report")
 
 

@@ -1,9 +1,11 @@
-"""A report's SQLite file, opened so that it cannot change: schema through SQLAlchemy, columns through ADBC."""
+"""A report's SQLite file, opened so that it cannot change: columns come through ADBC."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -11,13 +13,13 @@ from typing import TYPE_CHECKING
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.read import guard
 from taxbreak_nsys.read.clean import Cleaning
-from taxbreak_nsys.read.schema import KNOWN_TABLES, Layout, Schema, inspect_layout, stand_ins
+from taxbreak_nsys.read.schema import Layout, Schema, inspect_layout, stand_ins
 from taxbreak_nsys.read.sql import query_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BATCH_ROWS = 65536
+BATCH_ROWS = 65536
 _JOINED_ROWS = 4
 """A query may give this many times the rows of the tables together: a join of ids that repeat gives more."""
 
@@ -45,31 +47,31 @@ class Database:
         self._connect()
 
     @property
+    def _seconds(self) -> float:
+        return guard.seconds_for(self.path)
+
+    @property
     def schema(self) -> Schema:
         """The tables of interest that the report has, with their columns."""
         return self.layout.schema
 
-    def sibling(self) -> Database:
-        """Return a second connection to the same report, for another thread."""
-        return Database(self.path, Path(self.shown), self)
+    def sibling(self, *, counted: bool = True) -> Database:
+        """Return a second connection to the same report, for another thread.
+
+        What is left out of its rows counts with the rest, unless not `counted`: for rows that are read twice.
+        """
+        other = Database(self.path, Path(self.shown), self)
+        if not counted:
+            other.cleaning = Cleaning(self.shown)
+        return other
 
     def _inspect(self) -> Layout:
-        from sqlalchemy import create_engine
-        from sqlalchemy.exc import DBAPIError
-        from sqlalchemy.pool import StaticPool
-
-        engine = None
         try:
-            connection = guard.connect(self.path)
-            engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
-            with guard.time_limit(connection, guard.seconds_for(self.path)):
-                guard.check_objects(connection, KNOWN_TABLES, self.shown)
-                return inspect_layout(engine, connection, self.shown, self.path.stat().st_size)
-        except (DBAPIError, sqlite3.Error, UnicodeError) as error:
+            size = self.path.stat().st_size
+            with closing(guard.connect(self.path)) as connection, guard.time_limit(connection, self._seconds):
+                return inspect_layout(connection, self.shown, size)
+        except (sqlite3.Error, UnicodeError) as error:
             raise self._broken(error) from error
-        finally:
-            if engine is not None:
-                engine.dispose()
 
     def _connect(self) -> None:
         import adbc_driver_manager
@@ -84,18 +86,23 @@ class Database:
             raise self._broken(error) from error
 
     def _broken(self, error: Exception) -> TaxbreakError:
-        reason = str(getattr(error, "orig", None) or error).removeprefix("IO: Failed to step query: ")
+        reason = str(error).removeprefix("IO: Failed to step query: ")
         if reason == "interrupted":
             reason = "it takes longer to read than a file of its size can"
         shown = "".join(c if c.isprintable() else " " for c in reason)[:200]
         return TaxbreakError(f"{self.shown}: the file is damaged or cut short ({shown}); export the report again")
 
-    def _execute(self, sql: str, **parameters: str) -> pa.Table:
+    def _execute(self, sql: str, **parameters: str) -> None:
+        for _ in self._batches(sql, parameters):
+            pass
+
+    def _batches(self, sql: str, parameters: dict[str, str], rows_each: int = BATCH_ROWS) -> Generator[pa.RecordBatch]:
+        """Yield a result's batches, at least one, while they keep within what a sound report can give."""
         import adbc_driver_manager
         import pyarrow as pa
 
         with adbc_driver_manager.AdbcStatement(self._connection) as statement:
-            statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
+            statement.set_options(**{"adbc.sqlite.query.batch_rows": str(rows_each)})
             statement.set_sql_query(sql)
             if parameters:
                 from taxbreak_nsys.codes import strings
@@ -105,23 +112,44 @@ class Database:
                     pa.RecordBatch.from_arrays([strings([value]) for value in parameters.values()], list(parameters))
                 )
             stream, _ = statement.execute_query()
-            return self._read(pa.RecordBatchReader.from_stream(stream))
+            reader = pa.RecordBatchReader.from_stream(stream)
+            left, most, rows = guard.seconds_for(self.path), 1000 + _JOINED_ROWS * sum(self.layout.rows.values()), 0
+            empty = True
+            while True:
+                began = time.monotonic()
+                try:
+                    batch = reader.read_next_batch()
+                except StopIteration:
+                    break
+                left -= time.monotonic() - began
+                rows += len(batch)
+                if rows > most:
+                    raise TaxbreakError(f"{self.shown}: damaged (ids that join far more rows than there are events)")
+                if left < 0:
+                    raise TaxbreakError(
+                        f"{self.shown}: takes too long to read; export the report again, on a local disk"
+                    )
+                empty = False
+                yield batch
+            if empty:
+                yield pa.RecordBatch.from_arrays(
+                    [pa.nulls(0, kind) for kind in reader.schema.types], reader.schema.names
+                )
 
-    def _read(self, reader: pa.RecordBatchReader) -> pa.Table:
-        """Read a result to its end, while it keeps within what a sound report can give."""
+    def stream(self, subject: str, batch: int = BATCH_ROWS, **parameters: str) -> Generator[pa.Table]:
+        """Yield what `sql/<subject>.sql` selects, `batch` rows at a time, each part as `query` returns the whole.
+
+        Other queries may run on the same connection in between.
+        """
+        import adbc_driver_manager
         import pyarrow as pa
 
-        until = time.monotonic() + guard.seconds_for(self.path)
-        most = _JOINED_ROWS * sum(self.layout.rows.values()) + 1000
-        batches, rows = [], 0
-        for batch in reader:
-            batches.append(batch)
-            rows += len(batch)
-            if rows > most:
-                raise TaxbreakError(f"{self.shown}: damaged (ids that join far more rows than there are events)")
-            if time.monotonic() > until:
-                raise TaxbreakError(f"{self.shown}: takes too long to read; export the report again, on a local disk")
-        return pa.Table.from_batches(batches, reader.schema)
+        try:
+            with closing(self._batches(query_text(subject), parameters, batch)) as parts:
+                for part in parts:
+                    yield self.cleaning.table(pa.Table.from_batches([part]), subject)
+        except (adbc_driver_manager.Error, pa.ArrowException) as error:
+            raise self._broken(error) from error
 
     def query(self, subject: str, **parameters: str) -> pa.Table:
         """Return what `sql/<subject>.sql` selects, as Arrow columns, checked and cleaned (`read.clean`).
@@ -134,7 +162,8 @@ class Database:
         import pyarrow as pa
 
         try:
-            return self.cleaning.table(self._execute(query_text(subject), **parameters), subject)
+            batches = list(self._batches(query_text(subject), parameters))
+            return self.cleaning.table(pa.Table.from_batches(batches), subject)
         except (adbc_driver_manager.Error, pa.ArrowException) as error:
             raise self._broken(error) from error
 

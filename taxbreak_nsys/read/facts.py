@@ -51,6 +51,14 @@ def read_facts(database: Database, shown: Path) -> ReportFacts:
     )
 
 
+def stated_period(database: Database) -> int | None:
+    """Return the sampling period that the report states; it does not say whether in ns or in cycles."""
+    for row in database.query("report_facts").to_pylist():
+        if row["name"] == "LINUX_PERF_OPTIONS:SAMPLING_PERIOD" and str(row["value"]).isdigit():
+            return int(row["value"])
+    return None
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     try:

@@ -122,16 +122,21 @@ def time_limit(connection: sqlite3.Connection, seconds: float) -> Iterator[None]
         timer.cancel()
 
 
-def check_objects(connection: sqlite3.Connection, known: Iterable[str], file: str) -> None:
-    """Refuse views and triggers, and known tables that are not plain tables: nsys writes none of those."""
+def known_tables(connection: sqlite3.Connection, known: Iterable[str], file: str) -> dict[str, frozenset[str]]:
+    """Return the columns (in lower case) of the known tables that a file has, by the name that is known.
+
+    Refuses views and triggers, and known tables that are not plain tables: nsys writes none of those.
+    """
+    found = {}
     for kind, name in connection.execute("SELECT type, name FROM sqlite_master WHERE type IN ('view', 'trigger')"):
         raise TaxbreakError(f"{file}: holds a {kind} ({_shown(name)}), which no nsys export does; export it again")
-    names = {name.lower() for name in known}
+    names = {name.lower(): name for name in known}
     for row in connection.execute("PRAGMA main.table_list"):
         _, name, kind, _, without_rowid, _ = row
         if str(name).lower() not in names:
             continue
-        computed = any(column[6] for column in connection.execute(f"PRAGMA main.table_xinfo({_quoted(name)})"))
+        columns = connection.execute(f"PRAGMA main.table_xinfo({_quoted(name)})").fetchall()
+        computed = any(column[6] for column in columns)
         if kind != "table" or without_rowid or computed:
             raise TaxbreakError(f"{file}: {_shown(name)} is no plain table, as in an nsys export; export it again")
         for _, index, _, origin, partial in connection.execute(f"PRAGMA main.index_list({_quoted(name)})").fetchall():
@@ -141,6 +146,8 @@ def check_objects(connection: sqlite3.Connection, known: Iterable[str], file: st
                     f"{file}: index {_shown(index)} holds conditions or expressions, as no nsys export does; "
                     "export it again"
                 )
+        found[names[str(name).lower()]] = frozenset(str(column[1]).lower() for column in columns)
+    return found
 
 
 def count_rows(connection: sqlite3.Connection, tables: Mapping[str, object], file: str, size: int) -> dict[str, int]:

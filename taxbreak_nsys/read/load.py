@@ -1,71 +1,229 @@
-"""Reads a report's columns: what `sql/` selects, sorted, with names as codes."""
+"""From rows of a report's tables to its trace: sorted, calls folded, operations joined with what launched them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from taxbreak_nsys import codes, words
-from taxbreak_nsys.intervals import Flags, Ints
-from taxbreak_nsys.read.database import Database
-from taxbreak_nsys.read.trace import PROCESS_MASK, ApiCalls, DeviceOps, HostCalls, Ranges, Trace, runs
+from taxbreak_nsys import codes
+from taxbreak_nsys.intervals import Ints
+from taxbreak_nsys.read import convert
+from taxbreak_nsys.read.database import BATCH_ROWS, Database
+from taxbreak_nsys.read.names import UNKNOWN, Names
+from taxbreak_nsys.read.rows import Rows
+from taxbreak_nsys.read.streams import FOREVER, Stream, converted
+from taxbreak_nsys.read.trace import (
+    COPY,
+    GRAPH,
+    KERNEL,
+    PROCESS_MASK,
+    SET,
+    ApiCalls,
+    DeviceOps,
+    HostCalls,
+    Ranges,
+    Trace,
+    pid,
+    runs,
+)
 
-UNKNOWN = "[unknown]"
+_OPS = {KERNEL: "kernels", COPY: "memory_copies", SET: "memory_sets", GRAPH: "graph_runs"}
+_AHEAD_FROM = 200_000
+"""Tables of so many rows are read on a connection and in a thread of their own."""
+_TABLE = {
+    "api_calls": "CUPTI_ACTIVITY_KIND_RUNTIME", "kernels": "CUPTI_ACTIVITY_KIND_KERNEL",
+    "memory_copies": "CUPTI_ACTIVITY_KIND_MEMCPY", "memory_sets": "CUPTI_ACTIVITY_KIND_MEMSET",
+    "graph_runs": "CUPTI_ACTIVITY_KIND_GRAPH_TRACE", "nvtx_ranges": "NVTX_EVENTS", "os_calls": "OSRT_API",
+    "os_calls_of_thread": "OSRT_API",
+}  # fmt: skip
 
 
 def read_trace(database: Database) -> Trace:
-    """Read the columns of a report; raises TaxbreakError where the file is damaged.
+    """Read the columns of a report as a whole; raises TaxbreakError where the file is damaged."""
+    with Reader(database, api_threads(database)) as reader:
+        for stream in reader.streams:
+            stream.until(FOREVER)
+        held = reader.assemble()
+        if "CUDA_CALLCHAINS" not in database.schema:
+            return held.trace
+        return replace(held.trace, api=_with_chains(database, reader.api.rows, held))
 
-    The NVTX and OS tables are read on a second connection, in a thread of their own: the driver computes
-    without the interpreter's lock.
+
+def _with_chains(database: Database, rows: Rows, held: Assembled) -> ApiCalls:
+    """Return the calls with the ids of the stacks that nsys took of them; a call has that of its first row."""
+    table = database.query("api_chains")
+    thread, number, chain = (codes.numbers(table[name]) for name in ("thread", "correlation_id", "callchain_id"))
+    found = first_rows(rows["thread"] & PROCESS_MASK, rows["correlation_id"], thread & PROCESS_MASK, number)
+    chain_of_call = np.full(len(held.trace.api), -1, np.int64)
+    known = np.flatnonzero(found >= 0)[::-1]
+    chain_of_call[held.call_of_row[known]] = chain[found[known]]
+    return replace(held.trace.api, callchain_id=chain_of_call)
+
+
+def api_threads(database: Database) -> list[int]:
+    """Return the threads that call CUDA, in order."""
+    return sorted(codes.numbers(database.query("api_threads")["thread"]).tolist())
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A trace, and for finding its calls by row: the call that each of some rows of `Reader.api` has become."""
+
+    trace: Trace
+    call_of_row: Ints
+    rows: Ints | slice
+    """The places of those rows among `Reader.api.rows`."""
+
+
+class Reader:
+    """The tables of one report as streams, with names whose codes hold for all that is read; a context manager.
+
+    `api`, `ranges`, `os_calls` and `ops` (by kind of operation) are streams; library calls and overheads are read at
+    once: they are few. OS calls are read of `threads` alone.
     """
-    with database.sibling() as other, ThreadPoolExecutor(1) as second:
-        ranges_read = second.submit(_read_ranges, other)
-        api, rows, becomes = _read_api(database)
-        threads = api.thread[[low for low, _ in runs(api.thread)]].tolist()
-        os_read = second.submit(_read_os_calls, other, threads)
-        ops = _read_ops(database, rows, becomes)
-        library_table = database.query("library_calls")
-        overhead_table = database.query("overheads")
-        ranges, libraries = ranges_read.result()
-        os_calls = os_read.result()
-    libraries |= set(_codes(library_table["library"])[1])
-    library_calls = _host_calls(library_table, np.ones(len(library_table), bool))
-    kind, kinds = _codes(overhead_table["kind"])
-    of_profiler = spread(kinds, kind, lambda name: name == "profiler")
-    overheads = _host_calls(overhead_table, of_profiler)
-    return Trace(api, ops, ranges, library_calls, os_calls, overheads, frozenset(libraries - {""}))
+
+    def __init__(
+        self,
+        database: Database,
+        threads: Sequence[int],
+        domains: convert.Domains | None = None,
+        batch: int = BATCH_ROWS,
+    ) -> None:
+        """Begin to read, `batch` rows of a table at a time; `domains` where they were read before."""
+        self._database, self._stack, self._batch = database, ExitStack(), batch
+        self.api_names, self.op_names, self.range_names = Names(), Names(), Names()
+        self.op_names.code(UNKNOWN)
+        self._places: dict[tuple[int, ...], int] = {}
+        self.domains = domains or convert.Domains.read(database)
+        self._device_map = self._read_device_map()
+        self.library_calls, libraries = self._read_library_calls()
+        self.domains.libraries |= libraries
+        self.overheads = self._read_overheads()
+        try:
+            self.api = self._open("api_calls", partial(convert.api_rows, names=self.api_names))
+            self.ops = {
+                kind: self._open(subject, partial(convert.op_rows, names=self.op_names, kind=kind))
+                for kind, subject in _OPS.items()
+            }
+            ranges = partial(convert.range_rows, names=self.range_names, domains=self.domains)
+            self.ranges = self._open("nvtx_ranges", ranges)
+            if len(threads) == 1:
+                one = threads[0]
+                self.os_calls = self._open("os_calls_of_thread", partial(convert.os_rows, thread=one), thread=str(one))
+            else:
+                listed = json.dumps(list(threads))
+                self.os_calls = self._open("os_calls", partial(convert.os_rows, thread=None), threads=listed)
+        except BaseException:
+            self._stack.close()
+            raise
+
+    @property
+    def streams(self) -> list[Stream]:
+        """All streams."""
+        return [self.api, *self.ops.values(), self.ranges, self.os_calls]
+
+    def _open(self, subject: str, converter: Callable[[Database], convert.Convert], **parameters: str) -> Stream:
+        rows = self._database.layout.rows.get(_TABLE[subject], 0)
+        ahead = rows >= _AHEAD_FROM
+        base = self._stack.enter_context(self._database.sibling()) if ahead else self._database
+        stream = Stream(converted(base, subject, converter(base), self._batch, **parameters), ahead=ahead)
+        self._stack.callback(stream.close)
+        return stream
+
+    def __enter__(self) -> Reader:
+        """Return the reader."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop reading and close the connections."""
+        self._stack.close()
+
+    def _read_device_map(self) -> dict[tuple[int, int], int]:
+        table = self._database.query("cuda_devices")
+        columns = [codes.numbers(table[name]).tolist() for name in ("process_id", "device", "device_global")]
+        found: dict[tuple[int, int], int] = {}
+        for process, device, of_machine in zip(*columns, strict=True):
+            found.setdefault((process, device), of_machine)
+        return found
+
+    def _read_library_calls(self) -> tuple[Rows, set[str]]:
+        table = self._database.query("library_calls")
+        rows = {name: codes.numbers(table[f"{name}_ns" if name != "thread" else name]) for name in convert.HOST_COLUMNS}
+        return Rows(rows | {"flag": np.ones(len(table), bool)}), set(codes.of_texts(table["library"])[1]) - {""}
+
+    def _read_overheads(self) -> Rows:
+        table = self._database.query("overheads")
+        kind, kinds = codes.of_texts(table["kind"])
+        rows = {name: codes.numbers(table[f"{name}_ns" if name != "thread" else name]) for name in convert.HOST_COLUMNS}
+        of_profiler = np.array([name == "profiler" for name in kinds], bool)
+        return Rows(rows | {"flag": of_profiler[kind] if len(kind) else np.zeros(0, bool)})
+
+    def op_rows(self) -> Rows:
+        """Return the operations that are held, kernels first."""
+        return Rows.joined([stream.rows for stream in self.ops.values()])
+
+    def assemble(self, until: int = FOREVER) -> Assembled:
+        """Return what is held of the report as a trace; of the host's tables the rows that start before `until`."""
+        rows, places = self.api.before(until)
+        api, call_of_row = _folded(rows, self.api_names.all)
+        ops = self._joined(self.op_rows(), rows, call_of_row)
+        ranges = _sorted(self.ranges.before(until)[0])
+        trace = Trace(
+            api, ops,
+            Ranges(
+                ranges["start"], ranges["end"], ranges["thread"], ranges["name"], self.range_names.all,
+                ranges.flag("is_operator"), ranges.flag("is_library"),
+            ),
+            _host_calls(self.library_calls), _host_calls(self.os_calls.before(until)[0]), _host_calls(self.overheads),
+            frozenset(self.domains.libraries),
+        )  # fmt: skip
+        return Assembled(trace, call_of_row, places)
+
+    def _joined(self, ops: Rows, api: Rows, call_of_row: Ints) -> DeviceOps:
+        """Return the operations, each with its call: that of the first row with its process and correlation id."""
+        row = first_rows(ops["process"], ops["correlation_id"], api["thread"] & PROCESS_MASK, api["correlation_id"])
+        call = np.where(row >= 0, call_of_row[row], -1) if len(call_of_row) else row
+        place, sample = codes.row_codes(*(ops[name] for name in ("process", "device", "context", "stream")))
+        columns = [ops[name][sample].tolist() for name in ("process", "device", "context", "stream")]
+        keys = list(zip(*columns, strict=True))
+        stream = np.array([self._places.setdefault(key, len(self._places)) for key in keys], np.int64)
+        on = np.array([self._device_map.get((pid(key[0]), key[1]), key[1]) for key in keys], np.int64)
+        return DeviceOps(
+            ops["kind"], ops["start"], ops["end"], ops["process"], ops["device"],
+            on[place] if len(place) else place, stream[place] if len(place) else place,
+            ops["name"], self.op_names.all, ops["graph_node"] != 0, ops["bytes"], call,
+        )  # fmt: skip
 
 
-def spread(names: tuple[str, ...], code: Ints, predicate: Callable[[str], bool]) -> Flags:
-    """Judge each distinct name once and return the verdict for each code."""
-    if not len(code):
-        return np.zeros(0, bool)
-    return np.fromiter(map(predicate, names), bool, len(names))[code]
+def first_rows(process: Ints, number: Ints, of_process: Ints, of_number: Ints) -> Ints:
+    """Return for each (process, number) the index of the first row among (of_process, of_number) that has both.
 
-
-def _strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column as strings: an empty result carries no type."""
-    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    return column if is_text else pc.cast(column, pa.string())
-
-
-def _codes(column: pa.ChunkedArray) -> tuple[Ints, tuple[str, ...]]:
-    """Return (codes, distinct strings) of a string column."""
-    if not len(column):
-        return np.empty(0, np.int64), ()
-    encoded = pc.dictionary_encode(_strings(column).combine_chunks())
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.chunk(0)
-    return codes.numbers(encoded.indices), tuple(encoded.dictionary.to_pylist())
+    -1 where none has.
+    """
+    found = np.full(len(number), -1, np.int64)
+    if not len(of_number) or not len(number):
+        return found
+    low, high = int(of_process.min()), int(of_process.max())
+    processes = [low] if low == high else np.unique(of_process).tolist()
+    for one in processes:
+        theirs = None if len(processes) == 1 else np.flatnonzero(of_process == one)
+        known = of_number if theirs is None else of_number[theirs]
+        order = None
+        if np.any(known[1:] < known[:-1]):
+            order = np.argsort(known, kind="stable")
+            known = known[order]
+        at = np.searchsorted(known, number, side="left")
+        inside = np.minimum(at, len(known) - 1)
+        hit = (process == one) & (known[inside] == number)
+        place = inside[hit]
+        place = place if order is None else order[place]
+        found[hit] = place if theirs is None else theirs[place]
+    return found
 
 
 def _order(thread: Ints, start: Ints, end: Ints) -> Ints | None:
@@ -77,142 +235,32 @@ def _order(thread: Ints, start: Ints, end: Ints) -> Ints | None:
     return None if bool(rising.all()) else np.lexsort((-end, start, thread))
 
 
-def _names(database: Database, name_id: Ints) -> tuple[Ints, tuple[str, ...]]:
-    """Return (codes, distinct names) for StringIds ids; an id without a string is named `[unknown]`."""
-    code, ids = codes.distinct(name_id)
-    table = database.query("event_names", ids=json.dumps(ids[ids >= 0].tolist()))
-    strings = dict(zip(codes.numbers(table["name_id"]).tolist(), _strings(table["name"]).to_pylist(), strict=True))
-    names: dict[str, int] = {}
-    to_code = [names.setdefault(strings.get(value, UNKNOWN), len(names)) for value in ids.tolist()]
-    return np.array(to_code, np.int64)[code] if len(code) else code, tuple(names)
+def _sorted(rows: Rows) -> Rows:
+    order = _order(rows["thread"], rows["start"], rows["end"])
+    return rows if order is None else rows.take(order)
 
 
-def _read_api(database: Database) -> tuple[ApiCalls, Ints, Ints]:
-    """Return the calls, and for finding them by row: sorted rowids and the call that each row became."""
-    table = database.query("api_calls")
-    start, end, thread = (codes.numbers(table[c]) for c in ("start_ns", "end_ns", "thread"))
-    row = codes.numbers(table["api_row"])
-    columns = [codes.numbers(table[c]) for c in ("correlation_id", "callchain_id", "name_id")]
-    order = _order(thread, start, end)
-    if order is not None:
-        start, end, thread, row = start[order], end[order], thread[order], row[order]
-        columns = [column[order] for column in columns]
-    outer = np.ones(len(start), bool)
+def _folded(rows: Rows, names: tuple[str, ...]) -> tuple[ApiCalls, Ints]:
+    """Return the calls, those inside another of their thread folded into it, and the call that each row became."""
+    order = _order(rows["thread"], rows["start"], rows["end"])
+    held = rows if order is None else rows.take(order)
+    end, thread = held["end"], held["thread"]
+    outer = np.ones(len(held), bool)
     for low, high in runs(thread):
         reach = np.maximum.accumulate(end[low:high])
         outer[low + 1 : high] = end[low + 1 : high] > reach[:-1]
     becomes = np.cumsum(outer) - 1
+    if order is not None:
+        unsorted = np.empty(len(order), np.int64)
+        unsorted[order] = becomes
+        becomes = unsorted
     if not outer.all():
-        start, end, thread = start[outer], end[outer], thread[outer]
-        columns = [column[outer] for column in columns]
-    name, spelt = _names(database, columns[2])
-    api_names: dict[str, int] = {}
-    to_api = np.array([api_names.setdefault(words.api_name(n), len(api_names)) for n in spelt], np.int64)
-    if np.any(row[1:] < row[:-1]):
-        by_row = np.argsort(row, kind="stable")
-        row, becomes = row[by_row], becomes[by_row]
-    name = to_api[name] if len(name) else name
-    return ApiCalls(start, end, thread, columns[0], columns[1], name, tuple(api_names)), row, becomes
+        held = held.take(outer)
+    no_chain = np.full(len(held), -1, np.int64)
+    calls = ApiCalls(held["start"], held["end"], held["thread"], no_chain, held["name"], names)
+    return calls, becomes
 
 
-def _read_ops(database: Database, rows: Ints, becomes: Ints) -> DeviceOps:
-    table = database.query("device_ops")
-    column = {name: codes.numbers(table[name]) for name in table.column_names}
-    kind, row = column["kind"], column["op_row"]
-    again = np.r_[False, (kind[1:] == kind[:-1]) & (row[1:] == row[:-1])] if len(row) else np.empty(0, bool)
-    if again.any():
-        # calls that share a correlation id: the first stands for them; nested ones fold into one call anyway
-        column = {name: values[~again] for name, values in column.items()}
-    api_row = column["api_row"]
-    at = np.minimum(np.searchsorted(rows, api_row), max(len(rows) - 1, 0))
-    api = np.where(api_row >= 0, becomes[at], -1) if len(rows) else np.full(len(api_row), -1, np.int64)
-    name, spelt = _names(database, column["name_id"])
-    stream, _ = codes.row_codes(*(column[c] for c in ("process", "device", "context", "stream")))
-    return DeviceOps(
-        column["kind"], column["start_ns"], column["end_ns"], column["process"], column["device"],
-        column["device_global"], stream,
-        name, spelt, column["graph_node"] != 0, column["bytes"], api,
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Texts:
-    """Distinct NVTX texts: the name that stands for each, and what it is."""
-
-    names: tuple[str, ...]
-    name: Ints
-    is_operator: Flags
-
-    @classmethod
-    def of(cls, texts: tuple[str, ...]) -> _Texts:
-        """Judge each distinct text once, in columns: numbered operators give a text each."""
-        array = codes.strings(texts)
-        is_operator = pc.match_substring_regex(array, words.OPERATOR_PATTERN)
-        bare = pc.replace_substring_regex(array.filter(is_operator), words.OPERATOR_TAIL, "")
-        name, names = _codes(pa.chunked_array([pc.replace_with_mask(array, is_operator, bare)]))
-        return cls(names, name, codes.numbers(is_operator) != 0)
-
-
-def _read_ranges(database: Database) -> tuple[Ranges, set[str]]:
-    """Return the ranges, and the libraries that have some."""
-    table = database.query("nvtx_ranges")
-    start, end, thread, domain_id = (codes.numbers(table[c]) for c in ("start_ns", "end_ns", "thread", "domain_id"))
-    code, texts = _codes(table["text"])
-    text_id = codes.numbers(table["text_id"])
-    del table
-    if np.any(text_id >= 0):
-        registered, names = _names(database, text_id)
-        code = np.where(text_id >= 0, registered + len(texts), code)
-        texts = texts + names
-    judged = _Texts.of(texts)
-    name = judged.name[code] if len(code) else code
-    is_operator = judged.is_operator[code] if len(code) else np.empty(0, bool)
-    is_library, libraries = _library_ranges(database, thread, domain_id, name, judged.names)
-    order = _order(thread, start, end)
-    if order is not None:
-        start, end, thread, name = start[order], end[order], thread[order], name[order]
-        is_operator, is_library = is_operator[order], is_library[order]
-    return Ranges(start, end, thread, name, judged.names, is_operator & ~is_library, is_library), libraries
-
-
-def _library_ranges(
-    database: Database, thread: Ints, domain_id: Ints, name: Ints, names: tuple[str, ...]
-) -> tuple[Flags, set[str]]:
-    """Tell which ranges are a library's (method section 4, evidence ranges), and name those libraries."""
-    is_library, libraries = np.zeros(len(thread), bool), set[str]()
-    own = np.flatnonzero(domain_id)
-    if not len(own):
-        return is_library, libraries
-    domains = {
-        (row["process"], row["domain_id"]): str(row["name"]) for row in database.query("nvtx_domains").to_pylist()
-    }
-    process = thread[own] & PROCESS_MASK
-    key, sample = codes.row_codes(process, domain_id[own])
-    for code, first in enumerate(own[sample].tolist()):
-        of_domain = own[key == code]
-        domain = domains.get((int(thread[first] & PROCESS_MASK), int(domain_id[first])), "")
-        if domain:
-            if words.is_library_domain(domain):
-                is_library[of_domain] = True
-                libraries.add(domain)
-            continue
-        # a capture that began after the domain was created: the texts tell
-        is_library[of_domain] = spread(names, name[of_domain], lambda n: words.library_of_text(n) is not None)
-        held = np.unique(name[of_domain[is_library[of_domain]]])
-        libraries |= {words.library_of_text(names[c]) or "" for c in held.tolist()}
-    return is_library, libraries
-
-
-def _read_os_calls(database: Database, threads: list[int]) -> HostCalls:
-    """Return the OS calls of some threads; the flag says which wait."""
-    table = database.query("os_calls", threads=json.dumps(threads))
-    name, names = _names(database, codes.numbers(table["name_id"]))
-    return _host_calls(table, spread(names, name, words.is_os_wait))
-
-
-def _host_calls(table: pa.Table, flag: Flags) -> HostCalls:
-    start, end, thread = (codes.numbers(table[c]) for c in ("start_ns", "end_ns", "thread"))
-    order = _order(thread, start, end)
-    if order is not None:
-        start, end, thread, flag = start[order], end[order], thread[order], flag[order]
-    return HostCalls(start, end, thread, flag)
+def _host_calls(rows: Rows) -> HostCalls:
+    rows = _sorted(rows)
+    return HostCalls(rows["start"], rows["end"], rows["thread"], rows.flag("flag"))

@@ -1,60 +1,36 @@
-"""CPU samples, call chains and context switches of a report: read where the report has them.
-
-Only the two frames of a chain that decide are kept: the first that a known module has, from the leaf up, and
-the first whose module stands for itself (neither the driver nor a compiler: those belong to who called them).
-"""
+"""CPU samples and context switches of a report: read where the report has them, as far as a moment asks for."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
-from taxbreak_nsys.codes import integers, numbers
-from taxbreak_nsys.intervals import Flags, Intervals, Ints, percentile
-from taxbreak_nsys.modules import CLASS, Pattern, classify, file_name, read_patterns
-from taxbreak_nsys.read.database import Database
+from taxbreak_nsys.codes import numbers
+from taxbreak_nsys.intervals import Flags, Intervals, Ints
+from taxbreak_nsys.modules import Pattern
+from taxbreak_nsys.read.database import BATCH_ROWS, Database
+from taxbreak_nsys.read.rows import Column, Rows
+from taxbreak_nsys.read.stacks import KNOWN, OWN, Frames, Modules, Stacks
+from taxbreak_nsys.read.streams import FOREVER, NEVER, Stream, UnorderedError
 from taxbreak_nsys.read.trace import thread_slice
 
-_DEPTH_BITS = 12
-_KNOWN = [CLASS[name] for name in ("profiler", "library", "compiler", "driver", "framework", "interpreter")]
-_OWN = [CLASS[name] for name in ("profiler", "library", "framework", "interpreter")]
-_NEAR = 10
-"""The period that the report states is in ns where it is within one part in this many of the spacing."""
-
-
-@dataclass(frozen=True)
-class Frames:
-    """One frame for each of some call chains: module class (`modules.CLASS`), module and symbol ids; 0: none."""
-
-    code: Ints
-    module: Ints
-    symbol: Ints
-
-    def __getitem__(self, index: Ints | Flags) -> Frames:
-        """Return the frames of some chains."""
-        return Frames(self.code[index], self.module[index], self.symbol[index])
-
-
-@dataclass(frozen=True)
-class Names:
-    """What the ids of `Frames` stand for."""
-
-    module_class: dict[int, int]
-    module_name: dict[int, str]
-    """The name to show, of the table of modules."""
-    module_file: dict[int, str]
+_FRAMES = ("first", "caller", "leaf")
+_PARTS = ("code", "module", "symbol")
+_AHEAD_FROM = 200_000
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The CPU samples of the threads that call CUDA, sorted by (thread, start); columns of one length.
+    """CPU samples of the threads that call CUDA, sorted by (thread, start); columns of one length.
 
     `first` is the first frame of a known module from the leaf up, `caller` the first whose module stands for
-    itself; `leaf` the leaf. `period_ns` is the time between two samples of a thread that stays on the CPU.
+    itself; `leaf` the leaf. `deep` tells whether the chain has more than that, `fresh` whether the sample is here for
+    the first time (windows of a report may share samples).
     """
 
     start: Ints
@@ -62,15 +38,13 @@ class Samples:
     first: Frames
     caller: Frames
     leaf: Frames
-    names: Names
-    symbols: dict[int, str]
-    period_ns: int
-    has_chains: bool
-    """False where the samples have no more than a leaf."""
+    deep: Flags
+    fresh: Flags
+    modules: Modules
     switch_start: Ints
     switch_thread: Ints
     switch_in: Flags
-    """Context switches, sorted by (thread, start)."""
+    """Context switches of the whole report, sorted by (thread, start)."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -90,197 +64,148 @@ class Samples:
         return start[on], end[on]
 
 
-@dataclass(frozen=True)
-class Chains:
-    """The call chains of CUDA API calls, one entry a chain, sorted by `chain`.
-
-    `library` tells whether a CUDA library is in the chain, `decided` whether that can be said: the chain
-    reaches a library, a framework or the interpreter. `operator` is a code into `operators`, -1 for none.
-    """
-
-    chain: Ints
-    """The callchainId by which API calls refer to it."""
-    library: Flags
-    decided: Flags
-    operator: Ints
-    operators: tuple[str, ...]
-
-    def of(self, chain: Ints) -> Ints:
-        """Return the index of each callchainId, -1 for what is not here (-1: no chain was taken)."""
-        if not len(self.chain):
-            return np.full(len(chain), -1, np.int64)
-        at = np.minimum(np.searchsorted(self.chain, chain), len(self.chain) - 1)
-        return np.where(self.chain[at] == chain, at, -1)
+def has_samples(database: Database) -> bool:
+    """Tell whether a report has CPU samples with call chains."""
+    return {"COMPOSITE_EVENTS", "SAMPLING_CALLCHAINS"} <= set(database.schema)
 
 
-@dataclass(frozen=True)
-class _Stack:
-    """The frames of many chains, sorted by (chain, depth), and where each chain begins."""
-
-    chain: Ints
-    row: Ints
-    frame: Ints
-    code: Ints
-    names: Names
-
-    def first(self, classes: Sequence[int] | None) -> Frames:
-        """Return for each chain its first frame of some classes (None: any), from the leaf up."""
-        which = np.arange(len(self.row)) if classes is None else np.flatnonzero(_one_of(self.code, classes))
-        row = self.row[which]
-        first = which[np.r_[True, row[1:] != row[:-1]]] if len(row) else which
-        found = [np.zeros(len(self.chain), np.int64) for _ in range(3)]
-        at = self.row[first]
-        found[0][at] = self.code[first]
-        found[1][at], found[2][at] = self.frame[first] >> 32, self.frame[first] & 0xFFFFFFFF
-        return Frames(*found)
-
-
-def _one_of(code: Ints, classes: Sequence[int]) -> Flags:
-    table = np.zeros(len(CLASS), bool)
-    table[list(classes)] = True
-    return np.asarray(table[code])
-
-
-def _read_stack(database: Database, subject: str, patterns: Sequence[Pattern]) -> _Stack:
-    table = database.query(subject)
-    key, frame = numbers(table["sample_depth"]), numbers(table["module_symbol"])
-    if np.any(key[1:] < key[:-1]):
-        order = np.argsort(key, kind="stable")
-        key, frame = key[order], frame[order]
-    chain = key >> _DEPTH_BITS
-    begins = np.r_[True, chain[1:] != chain[:-1]] if len(chain) else np.zeros(0, bool)
-    # hashing tells the few modules apart faster than sorting millions of rows does
-    encoded = integers(frame >> 32).dictionary_encode()
-    module_ids = numbers(encoded.dictionary)
-    paths = strings(database, module_ids)
-    codes, shown = classify([paths.get(i, "") for i in module_ids.tolist()], patterns)
-    names = Names(
-        dict(zip(module_ids.tolist(), codes, strict=True)),
-        dict(zip(module_ids.tolist(), shown, strict=True)),
-        {i: file_name(paths.get(i, "")) for i in module_ids.tolist()},
-    )
-    code = np.array(codes, np.int64)[numbers(encoded.indices)] if len(frame) else np.empty(0, np.int64)
-    return _Stack(chain[begins], np.cumsum(begins) - 1, frame, code, names)
-
-
-def strings(database: Database, ids: Ints) -> dict[int, str]:
-    """Return the texts of some StringIds."""
-    distinct = np.unique(ids)
-    if not len(distinct):
-        return {}
-    table = database.query("event_names", ids=json.dumps(distinct.tolist()))
-    if not len(table):
-        return {}
-    return dict(zip(table["name_id"].to_pylist(), table["name"].to_pylist(), strict=True))
-
-
-def read_evidence(
-    database: Database, callchain_id: Ints, own_modules: Path | None = None
-) -> tuple[Samples | None, Chains | None]:
-    """Read the CPU samples and the call chains of API calls, each None where the report has none.
-
-    `callchain_id` are those of the report's API calls; `own_modules` is a table of modules to look into before the
-    one that comes with the package. Raises TaxbreakError where that table or the report cannot be read.
-    """
-    if not {"SAMPLING_CALLCHAINS", "CUDA_CALLCHAINS"} & set(database.schema) and own_modules is None:
-        return None, None
-    patterns = read_patterns(own_modules)
-    return read_samples(database, patterns), read_chains(database, patterns, callchain_id)
-
-
-def read_samples(database: Database, patterns: Sequence[Pattern]) -> Samples | None:
-    """Read the CPU samples; None where the report has none, of threads that call CUDA, with a call chain.
+def read_samples(database: Database, threads: Sequence[int], patterns: Sequence[Pattern]) -> Samples | None:
+    """Read the CPU samples of some threads; None where the report has none with a call chain.
 
     Raises TaxbreakError where the file is damaged.
     """
-    if not {"COMPOSITE_EVENTS", "SAMPLING_CALLCHAINS"} <= set(database.schema):
+    if not has_samples(database):
         return None
-    table = database.query("samples")
-    if not len(table):
-        return None
-    sample, start, thread = (numbers(table[name]) for name in ("sample_id", "start_ns", "thread"))
-    stack = _read_stack(database, "sample_frames", patterns)
-    at = np.searchsorted(stack.chain, sample)
-    at = np.minimum(at, max(len(stack.chain) - 1, 0))
-    known = stack.chain[at] == sample if len(stack.chain) else np.zeros(len(sample), bool)
-    if not known.any():
-        return None
-    order = np.flatnonzero(known)
-    order = order[np.lexsort((start[order], thread[order]))]
-    at, start, thread = at[order], start[order], thread[order]
-    first, caller, leaf = (stack.first(classes)[at] for classes in (_KNOWN, _OWN, None))
-    symbols = strings(database, np.r_[first.symbol, caller.symbol, leaf.symbol])
-    depths = np.bincount(stack.row, minlength=len(stack.chain))
-    switches = database.query("context_switches")
-    switch_start, switch_thread = numbers(switches["start_ns"]), numbers(switches["thread"])
-    switch_in = numbers(switches["is_in"]) != 0
+    with SampleReader(database, threads, patterns, None) as reader:
+        samples = reader.until(FOREVER)
+    return samples if len(samples) else None
+
+
+class SampleReader:
+    """The CPU samples of some threads, each with the frames that decide; a context manager.
+
+    `batch` rows are read at a time, in the order of time and of ids (else UnorderedError); None reads all at once, in
+    any order.
+    """
+
+    def __init__(
+        self, database: Database, threads: Sequence[int], patterns: Sequence[Pattern], batch: int | None
+    ) -> None:
+        """Begin to read."""
+        self._stack, self._patterns = ExitStack(), patterns
+        self.modules = Modules()
+        listed = json.dumps(list(threads))
+        try:
+            events = database
+            frames = database
+            ahead = batch is not None and database.layout.rows.get("SAMPLING_CALLCHAINS", 0) >= _AHEAD_FROM
+            if ahead:
+                frames = self._stack.enter_context(database.sibling())
+            self._events = self._open(_events(events, listed, batch), ahead=False)
+            self._chains = self._open(self._deciding(frames, batch), ahead=ahead)
+            self._switches = _switches(database, listed)
+        except BaseException:
+            self._stack.close()
+            raise
+        self._held: Rows | None = None
+        self._last_id = NEVER
+        self._seen_until = NEVER
+
+    def _open(self, batches: Generator[Rows], *, ahead: bool) -> Stream:
+        stream = Stream(batches, ahead=ahead)
+        self._stack.callback(stream.close)
+        return stream
+
+    def __enter__(self) -> SampleReader:
+        """Return the reader."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop reading."""
+        self._stack.close()
+
+    def _deciding(self, database: Database, batch: int | None) -> Generator[Rows]:
+        """Yield the chains with the frames that decide; a chain's id stands for its time."""
+        if batch is None:
+            yield self._decided(database, database.query("sample_frames"))
+            return
+        rest: pa.Table | None = None
+        last = NEVER
+        with closing(database.stream("sample_frames", batch)) as tables:
+            for table in tables:
+                key = numbers(table["sample_depth"])
+                if len(key) and (np.any(key[1:] < key[:-1]) or key[0] < last):
+                    raise UnorderedError
+                last = int(key[-1]) if len(key) else last
+                table = table if rest is None else pa.concat_tables([rest, table])
+                # the last chain may go on in the next batch
+                chain = numbers(table["sample_depth"]) >> 12
+                whole = int(np.searchsorted(chain, chain[-1])) if len(chain) else 0
+                rest = table.slice(whole)
+                yield self._decided(database, table.slice(0, whole))
+        if rest is not None:
+            yield self._decided(database, rest)
+
+    def _decided(self, database: Database, table: pa.Table) -> Rows:
+        stacks = Stacks.of(database, table, self.modules, self._patterns)
+        found = {name: stacks.first(of) for name, of in zip(_FRAMES, (KNOWN, OWN, None), strict=True)}
+        columns: dict[str, Column] = {
+            f"{name}_{part}": getattr(of, part) for name, of in found.items() for part in _PARTS
+        }
+        return Rows(columns | {"start": stacks.chain, "end": stacks.chain, "deep": stacks.depth > 1})
+
+    def until(self, moment: int) -> Samples:
+        """Return the samples that start before a moment, were not dropped, and have a call chain."""
+        self._events.until(moment)
+        self._join(moment)
+        assert self._held is not None
+        held = self._held.take(self._held["start"] < moment)
+        held = held.take(np.lexsort((held["start"], held["thread"])))
+        fresh = held["start"] >= self._seen_until
+        first, caller, leaf = (Frames(*(held[f"{name}_{part}"] for part in _PARTS)) for name in _FRAMES)
+        return Samples(
+            held["start"], held["thread"], first, caller, leaf, held.flag("deep"), fresh, self.modules, *self._switches
+        )  # fmt: skip
+
+    def _join(self, moment: int) -> None:
+        """Give the samples that were read, up to a moment, the frames of their chains."""
+        events, _ = self._events.before(moment)
+        numbered = events["sample_id"]
+        if len(numbered):
+            if moment != FOREVER and (np.any(numbered[1:] < numbered[:-1]) or numbered[0] < self._last_id):
+                raise UnorderedError
+            self._last_id = int(numbered.max())
+            self._chains.until(self._last_id + 1)
+        chains = self._chains.rows
+        at = np.minimum(np.searchsorted(chains["start"], numbered), max(len(chains) - 1, 0))
+        known = chains["start"][at] == numbered if len(chains) else np.zeros(len(numbered), bool)
+        taken = chains.take(at[known])
+        columns = {name: column for name, column in taken.columns.items() if name not in ("start", "end")}
+        joined = Rows({"start": events["start"][known], "thread": events["thread"][known]} | columns)
+        self._held = joined if self._held is None else Rows.joined([self._held, joined])
+        self._events.drop(moment, self._events.rows["start"] >= moment)
+        self._chains.drop(self._last_id + 1, chains["start"] > self._last_id)
+
+    def drop(self, moment: int, until: int) -> None:
+        """Drop the samples before a moment; those before `until` have been seen."""
+        assert self._held is not None
+        self._held = self._held.take(self._held["start"] >= moment)
+        self._seen_until = until
+
+
+def _events(database: Database, threads: str, batch: int | None) -> Generator[Rows]:
+    with closing(database.stream("samples", batch or BATCH_ROWS, threads=threads)) as tables:
+        for table in tables:
+            start = numbers(table["start_ns"])
+            columns = {"thread": numbers(table["thread"]), "sample_id": numbers(table["sample_id"])}
+            yield Rows({"start": start, "end": start} | columns)
+
+
+def _switches(database: Database, threads: str) -> tuple[Ints, Ints, Flags]:
+    """Return the context switches of some threads: (start, thread, whether onto a CPU), sorted by (thread, start)."""
+    table = database.query("context_switches", threads=threads)
+    start, thread = numbers(table["start_ns"]), numbers(table["thread"])
+    came = numbers(table["is_in"]) != 0
     # of two switches in one nanosecond the thread left before it came
-    by = np.lexsort((switch_in, switch_start, switch_thread))
-    return Samples(
-        start, thread, first, caller, leaf, stack.names, symbols, _period(database, start, thread),
-        bool(np.mean(depths[at] > 1) > 0.5), switch_start[by], switch_thread[by], switch_in[by],
-    )  # fmt: skip
-
-
-def _period(database: Database, start: Ints, thread: Ints) -> int:
-    """Return the time between samples in ns.
-
-    The report states a period without its unit: ns where the kernel's CPU clock triggered the samples, cycles
-    where a hardware counter did. What the samples themselves show decides: the lower quartile of the gaps
-    between a thread's samples, which are longer only where the thread was off the CPU. The stated figure is
-    taken where it is close to that.
-    """
-    same = thread[1:] == thread[:-1]
-    seen = percentile((start[1:] - start[:-1])[same], 25)
-    stated = None
-    for row in database.query("report_facts").to_pylist():
-        if row["name"] == "LINUX_PERF_OPTIONS:SAMPLING_PERIOD" and str(row["value"]).isdigit():
-            stated = int(row["value"])
-    if seen is None:
-        return stated or 1
-    return stated if stated and abs(stated - seen) * _NEAR <= seen else max(seen, 1)
-
-
-def read_chains(database: Database, patterns: Sequence[Pattern], callchain_id: Ints) -> Chains | None:
-    """Read the call chains of CUDA API calls (`--cudabacktrace`); None where the report has none."""
-    if "CUDA_CALLCHAINS" not in database.schema:
-        return None
-    stack = _read_stack(database, "launch_frames", patterns)
-    if not len(stack.chain):
-        return None
-    library = np.zeros(len(stack.chain), bool)
-    library[stack.row[stack.code == CLASS["library"]]] = True
-    decided = library.copy()
-    decided[stack.row[_one_of(stack.code, [CLASS["framework"], CLASS["interpreter"]])]] = True
-    symbol_ids = stack.frame & 0xFFFFFFFF
-    texts = strings(database, symbol_ids)
-    names: dict[str, int] = {}
-    of_symbol = {i: names.setdefault(op, len(names)) for i, text in texts.items() if (op := operator_of(text))}
-    found = np.array([of_symbol.get(i, -1) for i in symbol_ids.tolist()], np.int64)
-    operator = np.full(len(stack.chain), -1, np.int64)
-    at = np.flatnonzero(found >= 0)[::-1]
-    # backwards, so that the frame nearest to the leaf, the innermost operator, is written last
-    operator[stack.row[at]] = found[at]
-    return Chains(_as_referred_to(stack.chain, callchain_id), library, decided, operator, tuple(names))
-
-
-def _as_referred_to(chain: Ints, callchain_id: Ints) -> Ints:
-    """Return the ids by which API calls refer to chains.
-
-    nsys 2023.4 numbers the chains from 1 and refers to them from 0, so that each call seems to have the stack
-    of the one before it. Told by: some call refers to 0, which is no chain, and none to the last chain, yet
-    with one added every reference is a chain.
-    """
-    used = np.unique(callchain_id[callchain_id >= 0])
-    off_by_one = (
-        len(used) and used[0] == 0 and chain[0] > 0 and used[-1] < chain[-1] and bool(np.isin(used + 1, chain).all())
-    )
-    return chain - 1 if off_by_one else chain
-
-
-def operator_of(symbol: str) -> str | None:
-    """Return the framework operator that a symbol is the entry of: `at::_ops::mm::call(…)` is `aten::mm`."""
-    if not symbol.startswith("at::_ops::"):
-        return None
-    name, colons, rest = symbol.removeprefix("at::_ops::").partition("::")
-    return f"aten::{name}" if colons and rest.startswith(("call", "redispatch")) else None
+    by = np.lexsort((came, start, thread))
+    return start[by], thread[by], came[by]

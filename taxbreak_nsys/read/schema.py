@@ -10,13 +10,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.read import guard
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Engine
 
 RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
 KERNEL = "CUPTI_ACTIVITY_KIND_KERNEL"
@@ -102,12 +98,12 @@ class Layout:
     keyed_names: bool
 
 
-def inspect_layout(engine: Engine, connection: sqlite3.Connection, file: str, size: int) -> Layout:
-    """Return the layout of a report of `size` bytes, of which `engine` and `connection` are one connection.
+def inspect_layout(connection: sqlite3.Connection, file: str, size: int) -> Layout:
+    """Return the layout of a report of `size` bytes, which `connection` has open.
 
     Raises TaxbreakError where the file is no report of CUDA work, or not a sound one.
     """
-    schema = inspect_schema(engine, file)
+    schema = inspect_schema(connection, file)
     rows = guard.count_rows(connection, schema, file, size)
     process = _only_process(connection, schema, file)
     return Layout(schema, rows, process, guard.names_are_keyed(connection))
@@ -129,22 +125,14 @@ def _only_process(connection: sqlite3.Connection, schema: Schema, file: str) -> 
     return int(found[0][0]) if found else 0
 
 
-def inspect_schema(engine: Engine, file: str) -> Schema:
+def inspect_schema(connection: sqlite3.Connection, file: str) -> Schema:
     """Return the tables that the queries know of and that the report holds, with their columns.
 
     Raises TaxbreakError where the file is no report of CUDA work: no string table, no CUDA API calls, or a
-    column without which nothing can be said.
+    column without which nothing can be said. Asked of SQLite itself: SQLAlchemy's inspector, which would do, takes
+    longer to import than the analysis of a small report.
     """
-    from sqlalchemy import inspect
-
-    inspector = inspect(engine)
-    present = {name.lower(): name for name in inspector.get_table_names()}
-    known = _REQUIRED | _REQUIRED_WHERE_PRESENT | _OPTIONAL
-    schema = {
-        table: frozenset(column["name"].lower() for column in inspector.get_columns(present[table.lower()]))
-        for table in known
-        if table.lower() in present
-    }
+    schema = guard.known_tables(connection, KNOWN_TABLES, file)
     if "StringIds" not in schema:
         raise TaxbreakError(
             f"{file}: not an Nsight Systems export (no table StringIds); export one with "

@@ -17,7 +17,7 @@ from taxbreak_nsys.intervals import Flags, Ints
 PROCESS_MASK = ~0xFFFFFF
 
 KERNEL, COPY, SET, GRAPH = range(4)
-"""Kinds of device operations, as `sql/device_ops.sql` numbers them."""
+"""Kinds of device operations: kernels, copies, sets, graphs traced as a whole."""
 
 
 def pid(identifier: int) -> int:
@@ -37,7 +37,6 @@ class ApiCalls:
     start: Ints
     end: Ints
     thread: Ints
-    correlation_id: Ints
     callchain_id: Ints
     name: Ints
     names: tuple[str, ...]
@@ -123,6 +122,12 @@ class Trace:
     overheads: HostCalls
     libraries: frozenset[str]
     """Names of the libraries that have ranges or calls in the report, as their domains are spelt."""
+
+    @property
+    def library_processes(self) -> set[int]:
+        """The processes that have library ranges or calls."""
+        own = np.r_[self.ranges.thread[self.ranges.is_library], self.library_calls.thread] & PROCESS_MASK
+        return set(np.unique(own).tolist())
 
 
 def thread_slice(threads: Ints, thread: int) -> slice:

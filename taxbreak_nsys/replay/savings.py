@@ -6,19 +6,23 @@ the instances whose wall time lies nearest to the median, or of the middle of on
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.intervals import Flags, Ints, percentile
+from taxbreak_nsys.replay.clip import clip
 from taxbreak_nsys.replay.levers import DEVICE_LEVERS, LEVERS
 from taxbreak_nsys.replay.model import ThreadModel, build
 from taxbreak_nsys.replay.predict import Key, key, pieces_now, why_not
 from taxbreak_nsys.replay.scenarios import Scenario, change
 from taxbreak_nsys.replay.simulate import replay
-from taxbreak_nsys.replay.typical import Typical
+from taxbreak_nsys.replay.typical import Gaps
 from taxbreak_nsys.replay.work import OpIndex, launches_within
-from taxbreak_nsys.result import Phase, Result, Verdict
+from taxbreak_nsys.result import Phase, Verdict
+from taxbreak_nsys.tally.entries import Entries
 
 SMALL = 4_000
 """A sample is full at this many launches."""
@@ -27,64 +31,98 @@ NAMED = ("framework", "library", "framework_library", "launch", "kernels", "copi
 """The levers that the verdict forecasts, by half."""
 
 
-def with_savings(result: Result) -> Result:
-    """Return the result with each verdict's forecast, or the reason why there is none."""
-    samples = _samples(result)
-    entries = tuple(_forecast(result.columns, entry, samples) for entry in result.entries)
-    return replace(result, entries=entries)
+@dataclass(frozen=True)
+class Sample:
+    """A stretch of one thread to replay, with the columns that it needs, and how many launches it has."""
+
+    columns: Columns
+    thread: int
+    low: int
+    high: int
+    launched: int
 
 
-def _samples(result: Result) -> dict[Key, list[ThreadModel]]:
-    """Build models of some instances of every phase of every thread that can be predicted."""
-    columns = result.columns
-    typical, index = Typical.of(columns, result.t_sys_ns), OpIndex.of(columns)
-    found: dict[Key, list[ThreadModel]] = {}
-    for entry in result.entries:
-        if entry.combined or why_not(entry) is not None:
-            continue
-        found[key(entry)] = [
-            build(columns, index, thread, typical, (low, high)) for thread, low, high in _windows(columns, entry)
-        ]
-    return found
+class SampleWindows:
+    """The stretches that the forecast replays: instances of about their entry's median wall time.
+
+    A stretch is the middle of an instance that is long. Pieces of a report are added in the order of time.
+    """
+
+    def __init__(self, entries: Entries) -> None:
+        """Choose the instances of every entry, the nearest to the median first."""
+        self._instances = entries.instances
+        self._wanted: dict[int, tuple[int, int]] = {}
+        self._found: dict[tuple[int, int], Sample] = {}
+        self._entries = entries
+        self._gaps = Gaps()
+        wall = entries.instances.wall
+        for entry in range(len(entries)):
+            which = np.flatnonzero(entries.instances_of(entry))
+            median = percentile(wall[which], 50) or 0
+            order = which[np.argsort(np.abs(wall[which] - median), kind="stable")]
+            self._wanted |= {one: (entry, rank) for rank, one in enumerate(order[:MOST_INSTANCES].tolist())}
+
+    def add(self, columns: Columns, index: Ints, own_ops: Flags) -> None:
+        """Keep what is wanted of a piece, whose instances have the numbers `index` in the whole."""
+        self._gaps.add(columns, own_ops)
+        for instance in index.tolist():
+            if instance not in self._wanted:
+                continue
+            of = self._instances
+            thread, low, high = (int(c[instance]) for c in (of.thread, of.start, of.end))
+            first, past = launches_within(columns, thread, low, high)
+            if past - first > SMALL:
+                middle = (first + past - SMALL) // 2
+                low, high = (int(columns.launches.start[at]) for at in (middle, middle + SMALL))
+            held = clip(columns, of, index, thread, low, high)
+            self._found[self._wanted[instance]] = Sample(held, thread, low, high, past - first)
+
+    def models(self, t_sys_ns: int) -> dict[int, list[tuple[Columns, ThreadModel]]]:
+        """Return the models of each entry: as many stretches as it takes to have enough launches."""
+        typical = self._gaps.typical(t_sys_ns)
+        found: dict[int, list[tuple[Columns, ThreadModel]]] = {}
+        for entry in range(len(self._entries)):
+            launched = 0
+            for rank in range(MOST_INSTANCES):
+                sample = self._found.get((entry, rank))
+                if sample is None or launched >= SMALL:
+                    break
+                model = build(
+                    sample.columns, OpIndex.of(sample.columns), sample.thread, typical, (sample.low, sample.high)
+                )
+                found.setdefault(entry, []).append((sample.columns, model))
+                launched += sample.launched
+        return found
 
 
-def _windows(columns: Columns, entry: Phase) -> list[tuple[int, int, int]]:
-    """Return (thread, start, end) of the stretches to replay: instances of about the median wall time."""
-    instances = columns.instances
-    ids = (instances.thread >> 24 & 0xFFFFFF == entry.process) & (instances.thread & 0xFFFFFF == entry.thread)
-    which = np.flatnonzero(ids & (instances.label == instances.labels.index(entry.phase)))
-    order = which[np.argsort(np.abs(instances.wall[which] - (entry.wall_median_ns or 0)), kind="stable")]
-    windows: list[tuple[int, int, int]] = []
-    launched = 0
-    for instance in order[:MOST_INSTANCES].tolist():
-        thread, low, high = (int(c[instance]) for c in (instances.thread, instances.start, instances.end))
-        first, past = launches_within(columns, thread, low, high)
-        if past - first > SMALL:
-            middle = (first + past - SMALL) // 2
-            low, high = (int(columns.launches.start[at]) for at in (middle, middle + SMALL))
-        windows.append((thread, low, high))
-        launched += past - first
-        if launched >= SMALL:
-            break
-    return windows
+def with_savings(entries: Sequence[Phase], windows: SampleWindows, keys: Sequence[Key], t_sys_ns: int) -> list[Phase]:
+    """Return phase entries with each verdict's forecast, or the reason why there is none.
+
+    `keys` names the tally's entries, in their order.
+    """
+    models = windows.models(t_sys_ns) if any(why_not(entry) is None for entry in entries) else {}
+    samples = {keys[number]: of for number, of in models.items()}
+    told = {key(entry) for entry in entries if not entry.combined and why_not(entry) is None}
+    samples = {name: of for name, of in samples.items() if name in told}
+    return [_forecast(entry, samples) for entry in entries]
 
 
-def _forecast(columns: Columns, entry: Phase, samples: dict[Key, list[ThreadModel]]) -> Phase:
+def _forecast(entry: Phase, samples: dict[Key, list[tuple[Columns, ThreadModel]]]) -> Phase:
     reason = why_not(entry) or (entry.verdict.why if entry.verdict.target is None else None)
     if reason is not None:
         return replace(entry, verdict=_without(entry, reason))
     parts = [
-        (single, model)
+        (columns, model, single)
         for (label, process, thread), models in samples.items()
         for single in [entry if not entry.combined else replace(entry, process=process, thread=thread)]
         if (label, process, thread) == key(single)
-        for model in models
+        for columns, model in models
     ]
-    before = sum(_wall(columns, model, single, Scenario()) for single, model in parts)
+    before = sum(_wall(*part, Scenario()) for part in parts)
     if not before:
         return replace(entry, verdict=_without(entry, "the phase has no wall time"))
     savings = {
-        lever.name: 1 - sum(_wall(columns, model, single, lever.half) for single, model in parts) / before
+        lever.name: 1 - sum(_wall(*part, lever.half) for part in parts) / before
         for lever in LEVERS
         if lever.name in NAMED and lever.half is not None and lever.applies(entry)
     }

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from taxbreak_nsys.columns import Columns
-from taxbreak_nsys.intervals import Ints, percentile
-from taxbreak_nsys.read.trace import KERNEL
+from taxbreak_nsys.groups import Spread, Stats
+from taxbreak_nsys.intervals import Flags
+from taxbreak_nsys.read.streams import UnorderedError
+from taxbreak_nsys.read.trace import KERNEL, runs
 
 MIN_SAMPLES = 20
 AHEAD_NS = 20_000
@@ -16,6 +18,7 @@ AHEAD_NS = 20_000
 ASSUMED_GAP_NS = 1_000
 ASSUMED_GRAPH_GAP_NS = 500
 GRAPH_LAUNCH_NS_PER_NODE = 200
+_QUEUED, _NODES = range(2)
 
 
 @dataclass(frozen=True)
@@ -35,29 +38,70 @@ class Typical:
     @classmethod
     def of(cls, columns: Columns, t_sys_ns: int) -> Typical:
         """Measure them in a report, or take the assumed ones where it has fewer than 20 samples."""
-        gap, source = _or_assumed(_gaps(columns, graph=False), ASSUMED_GAP_NS, "queued kernels of this report")
+        gaps = Gaps()
+        gaps.add(columns, np.ones(len(columns.trace.ops), bool))
+        return gaps.typical(t_sys_ns)
+
+
+class Gaps:
+    """The gaps between neighbouring kernels of a stream where the later one was queued early enough.
+
+    Pieces of a report are added in the order of time.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._found = Spread()
+        self._last: dict[int, tuple[int, int, bool]] = {}
+
+    def add(self, columns: Columns, own: Flags) -> None:
+        """Add a piece's operations that are flagged and have a launch; UnorderedError where pieces interleave."""
+        ops, launches = columns.trace.ops, columns.launches
+        held = np.flatnonzero(own & (launches.of_op >= 0))
+        order = held[np.lexsort((ops.start[held], ops.stream[held]))]
+        before, after = order[:-1], order[1:]
+        same_launch = launches.of_op[before] == launches.of_op[after]
+        queued = launches.start[launches.of_op[after]] + AHEAD_NS < ops.end[before]
+        which = (ops.stream[before] == ops.stream[after]) & (ops.kind[before] == KERNEL) & (ops.kind[after] == KERNEL)
+        gap = ops.start[after] - ops.end[before]
+        which &= gap >= 0
+        for group, of in ((_QUEUED, queued & ~same_launch), (_NODES, same_launch & ops.graph_node[after])):
+            found = gap[which & of]
+            self._found.add(np.full(len(found), group, np.int64), found)
+        for low, high in runs(ops.stream[order]):
+            self._across(columns, int(order[low]))
+            last = int(order[high - 1])
+            self._last[int(ops.stream[last])] = (
+                int(ops.start[last]),
+                int(ops.end[last]),
+                bool(ops.kind[last] == KERNEL),
+            )
+
+    def _across(self, columns: Columns, first: int) -> None:
+        """Count the gap between the last operation of a stream in earlier pieces and its first one in this."""
+        ops, launches = columns.trace.ops, columns.launches
+        last = self._last.get(int(ops.stream[first]))
+        if last is None:
+            return
+        start, end, is_kernel = last
+        if ops.start[first] < start:
+            raise UnorderedError
+        gap = int(ops.start[first]) - end
+        queued = int(launches.start[launches.of_op[first]]) + AHEAD_NS < end
+        if is_kernel and ops.kind[first] == KERNEL and queued and gap >= 0:
+            self._found.add(np.array([_QUEUED]), np.array([gap]))
+
+    def typical(self, t_sys_ns: int) -> Typical:
+        """Return the medians, or the assumed times where there are fewer than 20 gaps."""
+        stats = self._found.stats()
+        gap, source = _or_assumed(stats.get(_QUEUED), ASSUMED_GAP_NS, "queued kernels of this report")
         graph_gap, graph_source = _or_assumed(
-            _gaps(columns, graph=True), min(ASSUMED_GRAPH_GAP_NS, gap), "graph nodes of this report"
+            stats.get(_NODES), min(ASSUMED_GRAPH_GAP_NS, gap), "graph nodes of this report"
         )
-        return cls(t_sys_ns, gap, source, graph_gap, graph_source)
+        return Typical(t_sys_ns, gap, source, graph_gap, graph_source)
 
 
-def _or_assumed(values: Ints, assumed: int, source: str) -> tuple[int, str]:
-    median = percentile(values, 50)
-    if median is None or len(values) < MIN_SAMPLES:
+def _or_assumed(found: Stats | None, assumed: int, source: str) -> tuple[int, str]:
+    if found is None or found.count < MIN_SAMPLES:
         return assumed, "assumed"
-    return median, f"median of {source}"
-
-
-def _gaps(columns: Columns, *, graph: bool) -> Ints:
-    """Return the gaps between neighbouring kernels of a stream where the later one was queued early enough."""
-    ops, launches = columns.trace.ops, columns.launches
-    held = np.flatnonzero(launches.of_op >= 0)
-    order = held[np.lexsort((ops.start[held], ops.stream[held]))]
-    before, after = order[:-1], order[1:]
-    same_launch = launches.of_op[before] == launches.of_op[after]
-    queued = launches.start[launches.of_op[after]] + AHEAD_NS < ops.end[before]
-    which = (ops.stream[before] == ops.stream[after]) & (ops.kind[before] == KERNEL) & (ops.kind[after] == KERNEL)
-    which &= (same_launch & ops.graph_node[after]) if graph else (queued & ~same_launch)
-    gap = ops.start[after] - ops.end[before]
-    return gap[which & (gap >= 0)]
+    return found.median, f"median of {source}"

@@ -132,7 +132,7 @@ def _groups(
             "step": shown.tolist(),
             "wall": wall[shown].tolist(),
             "out": np.flatnonzero(out[shown]).tolist(),
-            "active": [None if steps.unmeasured[i] else int(steps.active[i]) for i in mine[shown]],
+            "active": [None if steps.unmeasured[i] else int(columns.active[i]) for i in mine[shown]],
             "hdbi": [_step_hdbi(columns, int(i), entry.taxbreak.evidence, result.t_sys_ns) for i in mine[shown]],
             "kernels": steps.kernels[mine[shown]].tolist(),
             "states": steps.states[mine[shown]].tolist(),
@@ -165,7 +165,7 @@ def _step_hdbi(columns: Columns, step: int, evidence: str, t_sys_ns: int) -> flo
         int(steps.kernel_launches[step]), int(steps.graph_launches[step]),
         int(steps.memory_launches[step]), int(steps.unmeasured_graphs[step]),
     )  # fmt: skip
-    active = None if steps.unmeasured[step] else int(steps.active[step])
+    active = None if steps.unmeasured[step] else int(columns.active[step])
     states = dict(zip(STATES, steps.states[step].tolist(), strict=True))
     # the split does not change the sum that HDBI is made of
     hdbi = split(PhaseSums(states, counts, DeviceTime(active, None, None), 0), "none", t_sys_ns).hdbi

@@ -1,0 +1,106 @@
+"""Writes docs/performance.md and its plot from what benchmarks/speed.py measured.
+
+python benchmarks/render.py [docs/data/performance.json]
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from speed import BARS
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+WHAT = {
+    "analysis_over_scan": "`-f json`, over the scan",
+    "analysis_over_nsys_stats": "the same, over `nsys stats --report cuda_kern_exec_sum`",
+    "analysis_s": "the same, s",
+    "scan_s": "the scan, s",
+    "nsys_stats_s": "`nsys stats`, s",
+    "analysis_peak_mb": "peak memory, MB",
+    "big_over_once": "wall at 10 times the report, over wall at once",
+    "big_peak_mb": "peak memory at 10 times, MB",
+    "big_peak_over_once": "the same, over that at once",
+    "sampled_rows": "rows of the sampled report",
+    "sampled_analysis_over_scan": "sampled report, over its scan",
+    "sampled_analysis_peak_mb": "sampled report, peak memory, MB",
+    "small_report_s": "a 1 MB report, start to finish, s",
+    "imports_s": "of which imports, s",
+    "help_s": "`--help`, s",
+}
+
+
+def number(value: float) -> str:
+    """Return a figure to two digits behind the point, or whole where it is large."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
+def figures(found: dict[str, float]) -> str:
+    """Return the table of what was measured against its bars."""
+    lines = ["| what | measured | bar |", "| --- | --- | --- |"]
+    for name, words in WHAT.items():
+        if name in found:
+            bar = f"at most {BARS[name]:,}" if name in BARS else ""
+            lines.append(f"| {words} | {number(found[name])} | {bar} |")
+    return "\n".join(lines)
+
+
+def growth(found: dict[str, list[dict[str, float]]]) -> str:
+    """Return the tables of growth."""
+    parts = []
+    for by, rows in found.items():
+        parts += [f"| {by} | wall, s | peak memory, MB |", "| --- | --- | --- |"]
+        parts += [f"| {row[by]:,.0f} | {row['seconds']:.2f} | {row['peak_mb']:,.0f} |" for row in rows]
+        parts.append("")
+    return "\n".join(parts).rstrip()
+
+
+def plot(found: dict[str, list[dict[str, float]]], target: Path) -> None:
+    """Draw wall and memory over rows, phases and samples."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    pyplot.rcParams["svg.hashsalt"] = "taxbreak"
+    figure, axes = pyplot.subplots(1, len(found), figsize=(10, 3), layout="constrained")
+    for axis, (by, rows) in zip(axes, found.items(), strict=True):
+        axis.plot([row[by] for row in rows], [row["seconds"] for row in rows], "o-", color="#1f6feb")
+        axis.set(xlabel=by, ylabel="wall, s", xscale="log", ylim=(0, None))
+        other = axis.twinx()
+        other.plot([row[by] for row in rows], [row["peak_mb"] for row in rows], "s--", color="#8b949e")
+        other.set(ylabel="peak memory, MB (dashed)", ylim=(0, None))
+    figure.savefig(target, metadata={"Date": None})
+
+
+def render(data: dict[str, Any]) -> str:
+    """Return the page."""
+    versions = data["versions"]
+    machine = (
+        f"{versions['cores']} cores of {versions['processor']}, Python {versions['python']}, "
+        f"numpy {versions['numpy']}, pyarrow {versions['pyarrow']}, ADBC {versions['adbc']}, SQLite {versions['sqlite']}."
+    )
+    texts = {
+        "machine": machine,
+        "figures": figures(data["figures"]),
+        "copies": str(data["figures"]["copies"]),
+        "rows": f"{data['figures']['rows']:,}",
+        "growth": growth(data["growth"]),
+        "profile": (DOCS / "data" / "profile.md").read_text().strip(),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: texts[match[1]], (DOCS / "performance.in.md").read_text())
+
+
+def main() -> None:
+    """Write the page and the plot."""
+    source = Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS / "data" / "performance.json"
+    data = json.loads(source.read_text())
+    (DOCS / "performance.md").write_text(render(data))
+    plot(data["growth"], DOCS / "images" / "performance.svg")
+
+
+if __name__ == "__main__":
+    main()

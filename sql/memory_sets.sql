@@ -1,0 +1,22 @@
+-- Memory sets on the device.
+--
+-- start_ns, end_ns   on the device, nanoseconds of the session
+-- process            globalPid: globalTid & ~0xFFFFFF of the launching thread
+-- device, context, stream
+-- correlation_id     of the launching call (api_calls.sql), within the process alone; -1 where there is none
+-- name_id            StringIds.id of the kernel's name, -1 for what has none
+-- graph_node         1 for a node of a CUDA graph launch
+-- bytes              of a copy or set, 0 for others
+SELECT
+  start                          AS start_ns,
+  end                            AS end_ns,
+  globalPid                      AS process,
+  coalesce(deviceId, 0)          AS device,
+  coalesce(contextId, 0)         AS context,
+  coalesce(streamId, 0)          AS stream,
+  coalesce(correlationId, -1)    AS correlation_id,
+  -1                             AS name_id,
+  coalesce(graphNodeId, 0) <> 0 AS graph_node,
+  coalesce(bytes, 0)             AS bytes
+FROM CUPTI_ACTIVITY_KIND_MEMSET
+WHERE start IS NOT NULL AND end IS NOT NULL;

@@ -1,0 +1,213 @@
+"""From a batch of a table to rows of integers: names as codes, what a name means as flags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from taxbreak_nsys import codes, words
+from taxbreak_nsys.intervals import Flags, Ints
+from taxbreak_nsys.read.database import Database
+from taxbreak_nsys.read.names import NameIds, Names
+from taxbreak_nsys.read.rows import Rows
+from taxbreak_nsys.read.trace import PROCESS_MASK
+
+Convert = Callable[[pa.Table], Rows]
+
+_TEXT_BITS = 32
+_OWN_TEXT = (1 << _TEXT_BITS) - 1
+_MOST_TEXTS = 100_000
+
+API_COLUMNS = ("start", "end", "thread", "correlation_id", "name")
+OP_COLUMNS = (
+    "kind", "done", "start", "end", "process", "device", "context", "stream", "correlation_id", "name", "graph_node",
+    "bytes",
+)  # fmt: skip
+RANGE_COLUMNS = ("start", "end", "thread", "name")
+RANGE_FLAGS = ("is_operator", "is_library")
+HOST_COLUMNS = ("start", "end", "thread")
+
+
+def _numbers(table: pa.Table, **columns: str) -> dict[str, Ints]:
+    return {name: codes.numbers(table[column]) for name, column in columns.items()}
+
+
+def api_rows(database: Database, names: Names) -> Convert:
+    """Return what turns `api_calls` into rows of API_COLUMNS; names are without their version."""
+    ids = NameIds(database, names, words.api_name)
+
+    def convert(table: pa.Table) -> Rows:
+        rows = _numbers(table, start="start_ns", end="end_ns", thread="thread", correlation_id="correlation_id")
+        return Rows(rows | {"name": ids.codes(codes.numbers(table["name_id"]))})
+
+    return convert
+
+
+def op_rows(database: Database, names: Names, kind: int) -> Convert:
+    """Return what turns a table of device operations of one kind into rows of OP_COLUMNS.
+
+    The flag `done` is for who reads in windows: the operation has been counted.
+    """
+    ids = NameIds(database, names)
+
+    def convert(table: pa.Table) -> Rows:
+        rows = _numbers(
+            table, start="start_ns", end="end_ns", process="process", device="device", context="context",
+            stream="stream", correlation_id="correlation_id", bytes="bytes",
+        )  # fmt: skip
+        named = {"name": ids.codes(codes.numbers(table["name_id"])), "graph_node": codes.numbers(table["graph_node"])}
+        state = {"kind": np.full(len(table), kind, np.int64), "done": np.zeros(len(table), bool)}
+        return Rows(state | rows | named)
+
+    return convert
+
+
+def os_rows(database: Database, thread: int | None) -> Convert:
+    """Return what turns `os_calls` into rows of HOST_COLUMNS and `flag`: the call waits.
+
+    With a thread, it turns `os_calls_of_thread` into those.
+    """
+    names = Names()
+    ids = NameIds(database, names)
+    waits = np.zeros(0, bool)
+
+    def convert(table: pa.Table) -> Rows:
+        nonlocal waits
+        rows = _numbers(table, start="start_ns", end="end_ns")
+        rows["thread"] = codes.numbers(table["thread"]) if thread is None else np.full(len(table), thread, np.int64)
+        name = ids.codes(codes.numbers(table["name_id"]))
+        if len(waits) < len(names):
+            waits = np.array([words.is_os_wait(one) for one in names.all], bool)
+        return Rows(rows | {"flag": waits[name] if len(name) else name.astype(bool)})
+
+    return convert
+
+
+@dataclass
+class Domains:
+    """The NVTX domains of a report, and which libraries were met among its ranges.
+
+    `named` maps (process, domain id) to the name; `libraries` grows as ranges are judged.
+    """
+
+    named: dict[tuple[int, int], str]
+    libraries: set[str] = field(default_factory=set)
+    processes: set[int] = field(default_factory=set)
+    """The processes that have library ranges."""
+
+    @classmethod
+    def read(cls, database: Database) -> Domains:
+        """Read the names of the domains."""
+        rows = database.query("nvtx_domains").to_pylist()
+        return cls({(row["process"], row["domain_id"]): str(row["name"]) for row in rows})
+
+    def of_libraries(self) -> list[int]:
+        """Return the domain ids that are a library's in every process that has them."""
+        verdicts: dict[int, bool] = {}
+        for (_, domain), name in self.named.items():
+            verdicts[domain] = verdicts.get(domain, True) and words.is_library_domain(name)
+        return [domain for domain, verdict in verdicts.items() if verdict and domain]
+
+    def judge(self, thread: Ints, domain: Ints, name: Ints, names: tuple[str, ...]) -> Flags:
+        """Tell which ranges are a library's (method section 4, evidence ranges), and note whose."""
+        is_library = np.zeros(len(thread), bool)
+        own = np.flatnonzero(domain)
+        if not len(own):
+            return is_library
+        process = thread[own] & PROCESS_MASK
+        key, sample = codes.row_codes(process, domain[own])
+        for code, first in enumerate(own[sample].tolist()):
+            of_domain = own[key == code] if len(sample) > 1 else own
+            who = int(thread[first] & PROCESS_MASK)
+            spelt = self.named.get((who, int(domain[first])), "")
+            if spelt:
+                if not words.is_library_domain(spelt):
+                    continue
+                is_library[of_domain] = True
+                self.libraries.add(spelt)
+            else:
+                # a capture that began after the domain was created: the texts tell
+                texts = np.unique(name[of_domain])
+                found = {code: words.library_of_text(names[code]) for code in texts.tolist()}
+                marked = [code for code, library in found.items() if library]
+                is_library[of_domain] = np.isin(name[of_domain], marked)
+                self.libraries |= {library for library in found.values() if library}
+            if is_library[of_domain].any():
+                self.processes.add(who)
+        return is_library
+
+
+def range_rows(database: Database, names: Names, domains: Domains) -> Convert:
+    """Return what turns `nvtx_ranges` or `nvtx_marks` into rows of RANGE_COLUMNS and RANGE_FLAGS."""
+    registered = Names()
+    ids = NameIds(database, registered)
+    judge = _Texts(names)
+
+    def convert(table: pa.Table) -> Rows:
+        rows = _numbers(table, start="start_ns", end="end_ns", thread="thread")
+        packed = codes.numbers(table["domain_text_id"])
+        text_id = packed & _OWN_TEXT
+        by_id = text_id != _OWN_TEXT
+        name, operator = judge.of(table["text"])
+        if by_id.any():
+            own_name, own_operator = judge.of_texts(registered, ids.codes(text_id[by_id]))
+            name, operator = name.copy(), operator.copy()
+            name[by_id], operator[by_id] = own_name, own_operator
+        is_library = domains.judge(rows["thread"], packed >> _TEXT_BITS, name, names.all)
+        return Rows(rows | {"name": name, "is_operator": operator & ~is_library, "is_library": is_library})
+
+    return convert
+
+
+class _Texts:
+    """Name codes of texts and whether they are an operator's; an operator's numbers are no part of its name.
+
+    Texts that were met before are told by hashing, in columns.
+    """
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._forget()
+        self._of_id = (self._name, self._operator)
+
+    def _forget(self) -> None:
+        self._known = codes.strings([])
+        self._name, self._operator = np.empty(0, np.int64), np.empty(0, bool)
+
+    def of(self, column: pa.ChunkedArray) -> tuple[Ints, Flags]:
+        """Return the name code of each text, and whether it is an operator's."""
+        column = pc.cast(codes.texts(column), pa.large_string())
+        found = pc.index_in(column, value_set=self._known)
+        if found.null_count:
+            fresh = column.filter(pc.is_null(found))
+            if len(self._known) > _MOST_TEXTS:
+                # a text each row: nothing is to be had from those before
+                self._forget()
+                fresh = column
+            self._learn(codes.of_texts(fresh)[1])
+            found = pc.index_in(column, value_set=self._known)
+        at = codes.numbers(found)
+        return self._name[at], self._operator[at]
+
+    def _learn(self, texts: Sequence[str]) -> None:
+        name, operator = self._judged(texts)
+        self._known = pa.concat_arrays([self._known, codes.strings(texts)])
+        self._name, self._operator = np.r_[self._name, name], np.r_[self._operator, operator]
+
+    def of_texts(self, texts: Names, code: Ints) -> tuple[Ints, Flags]:
+        """Return the same for registered texts, by their code."""
+        if len(texts) > len(self._of_id[0]):
+            self._of_id = self._judged(texts.all)
+        return self._of_id[0][code], self._of_id[1][code]
+
+    def _judged(self, texts: Sequence[str]) -> tuple[Ints, Flags]:
+        """Judge texts in columns: numbered operators give a text each."""
+        array = codes.strings(texts)
+        is_operator = pc.match_substring_regex(array, words.OPERATOR_PATTERN)
+        bare = pc.replace_substring_regex(array.filter(is_operator), words.OPERATOR_TAIL, "")
+        code, distinct = codes.of_texts(pa.chunked_array([pc.replace_with_mask(array, is_operator, bare)]))
+        return self._names.codes(distinct)[code], codes.numbers(is_operator) != 0

@@ -1,0 +1,81 @@
+"""What must be known before a report is read in windows: who launches, and which ranges may mark phases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+import numpy as np
+
+from taxbreak_nsys import codes, words
+from taxbreak_nsys.intervals import Flags
+from taxbreak_nsys.read import convert
+from taxbreak_nsys.read.database import Database
+from taxbreak_nsys.read.load import api_threads, first_rows
+from taxbreak_nsys.read.names import NameIds, Names
+from taxbreak_nsys.read.rows import Rows
+from taxbreak_nsys.read.trace import PROCESS_MASK, Ranges
+
+CanMark = Callable[[str], bool]
+"""Tells of a range's text whether it may mark a phase although it is an operator's or a library's."""
+
+
+def launching_threads(database: Database) -> tuple[list[int], list[int]]:
+    """Return the threads that call CUDA, and those of them with at least one launch (method section 1), in order.
+
+    With one thread that calls CUDA it is taken to be the one; whether it launches shows as its calls are read.
+    """
+    threads = api_threads(database)
+    if len(threads) < 2:
+        return threads, threads
+    table = database.query("op_correlations")
+    process, number = codes.numbers(table["process"]), codes.numbers(table["correlation_id"])
+    order = np.argsort(number, kind="stable")
+    process, number = process[order], number[order]
+    names, found = Names(), set[int]()
+    ids = NameIds(database, names, words.api_name)
+    with closing(database.stream("api_calls")) as batches:
+        for batch in batches:
+            thread = codes.numbers(batch["thread"])
+            name = ids.codes(codes.numbers(batch["name_id"]))
+            graph = np.array([words.is_graph_launch(one) for one in names.all], bool)[name] if len(name) else name == -1
+            open_still = ~np.isin(thread, list(found)) & ~graph
+            joined = first_rows(
+                thread[open_still] & PROCESS_MASK, codes.numbers(batch["correlation_id"])[open_still], process, number
+            )
+            found |= {*np.unique(thread[graph]).tolist(), *np.unique(thread[open_still][joined >= 0]).tolist()}
+            if len(found) == len(threads):
+                break
+    return threads, sorted(found)
+
+
+def read_marks(database: Database, domains: convert.Domains, can_mark: CanMark | None) -> Ranges:
+    """Return the ranges that may mark phases, sorted: those that are neither a library's nor an operator's.
+
+    With `can_mark`, also whatever else it is true of; that takes reading all texts.
+    """
+    names = Names()
+    turned = convert.range_rows(database, names, domains)
+    if can_mark is None:
+        batches = database.stream("nvtx_marks", domains=json.dumps(domains.of_libraries()))
+    else:
+        batches = database.stream("nvtx_ranges")
+    parts = [Rows.empty(convert.RANGE_COLUMNS, convert.RANGE_FLAGS)]
+    for batch in batches:
+        rows = turned(batch)
+        keep: Flags = ~(rows.flag("is_operator") | rows.flag("is_library"))
+        if can_mark is not None and len(rows):
+            keep |= np.array([can_mark(name) for name in names.all], bool)[rows["name"]]
+        parts.append(rows.take(keep))
+    rows = Rows.joined(parts)
+    rows = rows.take(np.lexsort((-rows["end"], rows["start"], rows["thread"])))
+    return Ranges(
+        rows["start"], rows["end"], rows["thread"], rows["name"], names.all,
+        rows.flag("is_operator"), rows.flag("is_library"),
+    )  # fmt: skip
+
+
+def named_by(patterns: Sequence[Callable[[str], object]]) -> CanMark:
+    """Return what tells texts that one of some searches finds."""
+    return lambda text: any(search(text) for search in patterns)

@@ -1,0 +1,107 @@
+"""A table as it is read: batches in the file's order, as far as a moment asks for, ahead of their use if need be."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+
+import numpy as np
+
+from taxbreak_nsys.ahead import Ahead
+from taxbreak_nsys.intervals import Flags, Ints
+from taxbreak_nsys.read.convert import Convert
+from taxbreak_nsys.read.database import Database
+from taxbreak_nsys.read.rows import Rows
+
+NEVER = -(2**63)
+FOREVER = 2**63 - 1
+_READY = 3
+"""Batches that a reading thread keeps ready."""
+
+
+class UnorderedError(Exception):
+    """The rows of a table do not come in the order of time: the report cannot be read in windows."""
+
+
+class Stream:
+    """One query's rows: those that were read and not yet dropped, sorted as the file has them.
+
+    All rows that start before `horizon` (ns) have been read, as long as the table is in the order of time; `drop`
+    raises UnorderedError as soon as it proves not to be.
+    """
+
+    def __init__(self, batches: Generator[Rows], *, ahead: bool) -> None:
+        """Begin to read; `ahead` reads in a thread of its own, on a connection that nothing else may use then."""
+        self.horizon = NEVER
+        self._parts: list[Rows] = []
+        self._dropped = NEVER
+        self._batches: Generator[Rows] | Ahead[Rows] = Ahead(batches, _READY) if ahead else batches
+        self._first = True
+
+    def pull(self) -> None:
+        """Read the next batch, if there is one."""
+        batch = next(self._batches, None)
+        if batch is None:
+            self.horizon = FOREVER
+            return
+        if len(batch):
+            start = batch["start"]
+            if int(start.min()) < self._dropped:
+                raise UnorderedError
+            self.horizon = max(self.horizon, int(start[-1]), int(start.max()))
+        if len(batch) or self._first:
+            self._parts.append(batch)
+        self._first = False
+
+    def until(self, moment: int) -> None:
+        """Read on until every row that starts before `moment` has been read."""
+        while self.horizon < moment:
+            self.pull()
+
+    @property
+    def rows(self) -> Rows:
+        """The rows that were read and not dropped."""
+        if not self._parts:
+            self.pull()
+        if len(self._parts) > 1:
+            self._parts = [Rows.joined(self._parts)]
+        return self._parts[0]
+
+    def before(self, moment: int) -> tuple[Rows, Ints | slice]:
+        """Return the rows that are held and start before a moment, and their places among `rows`."""
+        rows = self.rows
+        which = rows["start"] < moment
+        if which.all():
+            return rows, slice(None)
+        place = np.flatnonzero(which)
+        first = not len(place) or int(place[-1]) == len(place) - 1
+        return rows.take(slice(0, len(place)) if first else place), place
+
+    @property
+    def held(self) -> int:
+        """How many rows that is."""
+        return sum(map(len, self._parts))
+
+    def drop(self, moment: int, keep: Flags) -> None:
+        """Drop the rows that are not to be kept; whatever is read later must not start before `moment`."""
+        self._dropped = moment
+        rows = self.rows
+        if not keep.all():
+            self._parts = [rows.take(keep)]
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._batches.close()
+
+
+def converted(database: Database, subject: str, convert: Convert, batch: int, **parameters: str) -> Generator[Rows]:
+    """Yield what `sql/<subject>.sql` selects as rows, `batch` of them at a time."""
+    with closing(database.stream(subject, batch, **parameters)) as tables:
+        for table in tables:
+            yield convert(table)
+
+
+def overlapping(rows: Rows, moment: int) -> Flags:
+    """Tell which rows have not ended by a moment, or begin there."""
+    start: Ints = rows["start"]
+    return np.asarray((rows["end"] > moment) | (start >= moment))

@@ -1,0 +1,87 @@
+"""Host time by what it led to: before each launch, and in each operator without the operators inside it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.groups import sum_by
+from taxbreak_nsys.intervals import Ints
+from taxbreak_nsys.read.trace import runs, thread_slice
+from taxbreak_nsys.states import STATE
+from taxbreak_nsys.words import FRAMEWORK_STATES, STATES
+
+_FRAMEWORK = np.array([name in FRAMEWORK_STATES for name in STATES])
+
+GROUPS = ("framework", "library", "launch", "all")
+"""The groups of states that an operator's own time is given for."""
+
+_OF_GROUP = np.array(
+    [[name in FRAMEWORK_STATES, name == "library", name == "launch", True] for name in STATES], np.int64
+)
+"""1 where a state (rows) belongs to a group (columns)."""
+
+
+def host_time_before(columns: Columns) -> tuple[Ints, Ints]:
+    """Return for each launch the framework and the library time that led to it, ns.
+
+    That is the time in those states since the launch before it (of the same instance), by the method's rule
+    that the small calls before a launch belong to it. What follows an instance's last launch led to none.
+    """
+    launches, intervals = columns.launches, columns.intervals
+    framework, library = np.zeros(len(launches), np.int64), np.zeros(len(launches), np.int64)
+    for low, high in runs(launches.thread):
+        part = thread_slice(intervals.thread, int(launches.thread[low]))
+        state = intervals.state[part]
+        counts = np.flatnonzero(_FRAMEWORK[state] | (state == STATE["library"]))
+        following = np.searchsorted(launches.end[low:high], intervals.start[part][counts], side="right")
+        counts, following = counts[following < high - low], following[following < high - low]
+        same = columns.launch_instance[low + following] == intervals.instance[part][counts]
+        counts, following = counts[same], following[same]
+        duration = intervals.duration[part][counts]
+        of_library = state[counts] == STATE["library"]
+        for result, which in ((framework, ~of_library), (library, of_library)):
+            result[low:high] = sum_by(following[which], duration[which], high - low)
+    return framework, library
+
+
+class _TimeBefore:
+    """The time of each group of states before a moment; `counts` says which intervals count: (intervals, groups)."""
+
+    def __init__(self, start: Ints, end: Ints, counts: Ints) -> None:
+        self._start, self._end, self._counts = start, end, counts
+        self._until_end = np.cumsum((end - start)[:, None] * counts, axis=0)
+
+    def of(self, moment: Ints) -> Ints:
+        """Return it for each moment, ns: (moments, groups)."""
+        at = np.searchsorted(self._start, moment, side="right") - 1
+        inside = np.maximum(at, 0)
+        rest = np.maximum(self._end[inside] - moment, 0)
+        found: Ints = self._until_end[inside] - rest[:, None] * self._counts[inside]
+        found[at < 0] = 0
+        return found
+
+
+def self_times(columns: Columns, instance: Ints) -> dict[str, Ints]:
+    """Return for each operator its own time by group of states (GROUPS), ns: an array over operators each.
+
+    Time counts while the operator's instance lasts (`instance`: that of each operator's start, -1 for none, which has
+    no time), and without the operators inside it.
+    """
+    operators, intervals = columns.operators, columns.intervals
+    covered = np.zeros((len(operators), len(GROUPS)), np.int64)
+    for low, high in runs(operators.thread):
+        part = thread_slice(intervals.thread, int(operators.thread[low]))
+        start, end, state = intervals.start[part], intervals.end[part], intervals.state[part]
+        held = np.flatnonzero(instance[low:high] >= 0) + low
+        if not len(start) or not len(held):
+            continue
+        until = np.minimum(operators.end[held], columns.instances.end[instance[held]])
+        before = _TimeBefore(start, end, _OF_GROUP[state])
+        covered[held] = before.of(until) - before.of(operators.start[held])
+    inner = np.flatnonzero((operators.parent >= 0) & (instance >= 0))
+    parent = operators.parent[inner]
+    return {
+        name: np.maximum(covered[:, group] - sum_by(parent, covered[inner, group], len(operators)), 0)
+        for group, name in enumerate(GROUPS)
+    }

@@ -1,0 +1,149 @@
+"""Where in a phase the layers' time lies, by framework operator, and what the paper's subtraction moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.groups import Spread, Totals, sum_by
+from taxbreak_nsys.intervals import Ints
+from taxbreak_nsys.launches import KERNEL_LAUNCH
+from taxbreak_nsys.mediation import kernel_name_of
+from taxbreak_nsys.self_time import GROUPS, self_times
+from taxbreak_nsys.tally.entries import Entries
+from taxbreak_nsys.tally.rows import NO_SPLIT, Row, head, stats
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What the subtraction (method section 4, Eq. 5) moves from framework to library, ns.
+
+    By entry (before the cap at what `dispatch` holds), by kernel group and by operator group; `t_base` is None where
+    no framework-native launch in a phase has an operator around it: then nothing is moved.
+    """
+
+    t_base: int | None
+    by_entry: dict[int, int] = field(default_factory=dict)
+    by_kernel: dict[int, int] = field(default_factory=dict)
+    by_operator: dict[int, int] = field(default_factory=dict)
+
+
+class OperatorTally:
+    """Operators by name and entry (groups: name * entries + entry), and the launches that the subtraction is about."""
+
+    def __init__(self, entries: Entries) -> None:
+        """Begin with nothing."""
+        self._entries = entries
+        self._total = Spread()
+        self._sums = Totals(*GROUPS, "launches", "kernels", "device")
+        self._native = Spread()
+        self._mediated: list[tuple[Ints, ...]] = []
+        self._numbered = 0
+        self.with_dispatch: set[int] = set()
+        """The entries that have a kernel launch with an operator around it."""
+
+    def add(
+        self, columns: Columns, operator_instance: Ints, operator_entry: Ints, launch_entry: Ints, framework: Ints
+    ) -> None:
+        """Add a piece; `framework` is the host time before each launch, ns."""
+        operators, launches, mediation = columns.operators, columns.launches, columns.mediation
+        if not len(operators):
+            return
+        own = np.flatnonzero(operator_entry >= 0)
+        self_ns = self_times(columns, operator_instance)
+        # a launch counts for the operator around it while the operator's own instance lasts
+        around = operators.of_launch
+        until = columns.instances.end[operator_instance] if len(columns.instances) else operators.end
+        under = (around >= 0) & (launch_entry >= 0)
+        under[under] = (operator_entry[around[under]] >= 0) & (launches.start[under] < until[around[under]])
+        at = around[under]
+
+        def of_launches(value: Ints) -> Ints:
+            return sum_by(at, value[under], len(operators))[own]
+
+        name = columns.trace.ranges.name[operators.index]
+        group = name[own] * len(self._entries) + operator_entry[own]
+        self._total.add(group, (operators.end - operators.start)[own])
+        self._sums.add(
+            group, **{key: value[own] for key, value in self_ns.items()},
+            launches=of_launches(np.ones(len(launches), np.int64)), kernels=of_launches(launches.kernels),
+            device=of_launches(launches.device_ns),
+        )  # fmt: skip
+
+        counted = (launch_entry >= 0) & mediation.has_dispatch & (launches.kind == KERNEL_LAUNCH)
+        self.with_dispatch |= set(np.unique(launch_entry[(launch_entry >= 0) & mediation.has_dispatch]).tolist())
+        native = counted & (mediation.reason == 0)
+        self._native.add(np.zeros(int(native.sum()), np.int64), mediation.t_dispatch[native])
+        asked = np.flatnonzero(counted & (mediation.reason > 0))
+        of = np.maximum(around[asked], 0)
+        belongs = under[asked]
+        self._mediated.append(
+            (
+                mediation.t_dispatch[asked], launch_entry[asked],
+                kernel_name_of(columns.trace, launches)[asked] * len(self._entries) + launch_entry[asked],
+                framework[asked],
+                np.where(belongs, of + self._numbered, -1),
+                np.where(belongs, name[of] * len(self._entries) + operator_entry[of], -1),
+                self_ns["framework"][of],
+            )
+        )  # fmt: skip
+        self._numbered += len(operators)
+
+    def moved(self) -> Moved:
+        """Return what the subtraction moves, with T_base over all that was added."""
+        t_base = self._native.percentile(50)
+        if t_base is None or not self._mediated:
+            return Moved(t_base)
+        dispatch, entry, kernel, framework, operator, of_name, own = (
+            np.concatenate(column) for column in zip(*self._mediated, strict=True)
+        )
+        over = np.maximum(dispatch - t_base, 0)
+        by_entry, by_kernel, by_operator = Totals("ns"), Totals("ns"), Totals("ns")
+        by_entry.add(entry, ns=over)
+        # a launch cannot give to the library more than led to it, nor an operator more than it has
+        by_kernel.add(kernel, ns=np.minimum(over, framework))
+        held = np.flatnonzero(operator >= 0)
+        order = held[np.argsort(operator[held], kind="stable")]
+        if len(order):
+            first = np.flatnonzero(np.r_[True, operator[order][1:] != operator[order][:-1]])
+            spent = np.add.reduceat(over[order], first)
+            by_operator.add(of_name[order[first]], ns=np.minimum(spent, own[order[first]]))
+        tables = ({group: row["ns"] for group, row in t.table().items()} for t in (by_entry, by_kernel, by_operator))
+        return Moved(t_base, *tables)
+
+    def rows(self, names: Sequence[str], evidence: Sequence[str], moved: Mapping[int, int]) -> list[Row]:
+        """Return a row an operator name and phase; empty where the report has no operator ranges.
+
+        `total_ns` is the ranges' own duration, operators inside included; `self` figures leave those out. Launches and
+        kernels are those whose innermost operator it is.
+        """
+        totals, sums = self._total.stats(), self._sums.table()
+        by_entry: dict[int, list[int]] = {}
+        for group in totals:
+            by_entry.setdefault(group % len(self._entries), []).append(group)
+        rows: list[Row] = []
+        for entry in range(len(self._entries)):
+            found = []
+            for group in by_entry.get(entry, []):
+                of = sums[group]
+                none = evidence[entry] in NO_SPLIT
+                shift = moved.get(group, 0) if evidence[entry] == "subtractive" else 0
+                found.append(
+                    head(self._entries, entry)
+                    | {"operator": names[group // len(self._entries)], "instances": totals[group].count}
+                    | stats("total", totals[group])
+                    | {
+                        "self_ns": of["all"],
+                        "delta_ft_ns": of["framework"] + of["library"] if none else of["framework"] - shift,
+                        "delta_ct_ns": None if none else of["library"] + shift,
+                        "launch_ns": of["launch"],
+                        "launches": of["launches"],
+                        "kernels": of["kernels"],
+                        "device_ns": of["device"],
+                    }
+                )
+            rows += sorted(found, key=lambda row: (-row["self_ns"], row["operator"]))
+        return rows

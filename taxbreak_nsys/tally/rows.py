@@ -1,0 +1,32 @@
+"""What the rows of the listings by kernel, operator and call have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from taxbreak_nsys.groups import Stats
+from taxbreak_nsys.read.trace import pid, tid
+from taxbreak_nsys.tally.entries import Entries
+
+Row = dict[str, Any]
+
+NO_SPLIT = ("none", "samples")
+"""Evidence that cannot tell framework from library for one kernel or operator: samples are too few for that."""
+
+
+def head(entries: Entries, entry: int) -> Row:
+    """Return whose row it is."""
+    thread = int(entries.thread[entry])
+    label = entries.instances.labels[int(entries.label[entry])]
+    return {"phase": label, "process": pid(thread), "thread": tid(thread)}
+
+
+def stats(prefix: str, of: Stats | None) -> Row:
+    """Return the figures of some durations, ns; null where there are none."""
+    return {
+        f"{prefix}_ns": of and of.total,
+        f"{prefix}_avg_ns": of and of.total // of.count,
+        f"{prefix}_med_ns": of and of.median,
+        f"{prefix}_min_ns": of and of.least,
+        f"{prefix}_max_ns": of and of.largest,
+    }
