@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 
 import torch
+import torch.nn.functional as F
 import transformers
+from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from taxbreak_nsys import phase
 
@@ -28,14 +31,28 @@ SHAPES = {
 }  # fmt: skip
 
 
-def build(model: str, experts: str | None) -> torch.nn.Module:
-    """Return the model in bfloat16 on the GPU; `experts` names transformers' implementation of a mixture."""
+def every_expert(
+    experts: torch.nn.Module, hidden: torch.Tensor, chosen: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    """A mixture that goes through all experts, also those that no token chose (`--experts every`)."""
+    result = torch.zeros_like(hidden)
+    for number in range(experts.num_experts):
+        token, place = torch.where(chosen == number)
+        gate, up = F.linear(hidden[token], experts.gate_up_proj[number]).chunk(2, dim=-1)
+        part = F.linear(experts.act_fn(gate) * up, experts.down_proj[number])
+        result.index_add_(0, token, part * weights[token, place, None])
+    return result
+
+
+ALL_EXPERTS_FUNCTIONS.register("every", every_expert)
+
+
+def build(model: str) -> torch.nn.Module:
+    """Return the model in bfloat16 on the GPU."""
     kind, shape = SHAPES[model]
     config = getattr(transformers, kind)(**shape)
     with torch.device("cuda"):
         net = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation="sdpa")
-    if experts:
-        net.set_experts_implementation(experts)
     return net.eval()
 
 
@@ -66,23 +83,33 @@ def main() -> None:
     parser.add_argument("--prompt", type=int, nargs="+", default=[64])
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--experts", help="eager, grouped_mm, ... of transformers")
+    parser.add_argument(
+        "--experts", nargs="+", default=[None], help="eager, grouped_mm, batched_mm of transformers, or every"
+    )
     parser.add_argument("--operators", action="store_true", help="mark operators with NVTX (emit_nvtx)")
     options = parser.parse_args()
     torch.manual_seed(0)
-    net = build(options.model, options.experts)
-    settings = [(batch, prompt) for batch in options.batch for prompt in options.prompt]
-    for batch, prompt in settings:
-        for _ in range(2):
-            generate(net, batch, prompt, options.steps, "", mark=False)
+    net = build(options.model)
+    settings = list(itertools.product(options.experts, options.batch, options.prompt))
+
+    def run(mark: bool) -> None:
+        for experts, batch, prompt in settings:
+            if experts:
+                net.set_experts_implementation(experts)
+            parts = [experts] if len(options.experts) > 1 else []
+            if len(options.batch) * len(options.prompt) > 1:
+                parts += [f"b{batch}", f"p{prompt}"]
+            # a label must not end in a number: that would be taken for the number of a step
+            label = "".join(f" {part}" for part in parts) + "." if parts else ""
+            generate(net, batch, prompt, options.steps, label, mark=mark)
+
+    for _ in range(2):
+        run(mark=False)
     torch.cuda.synchronize()
     torch.cuda.cudart().cudaProfilerStart()
     with torch.autograd.profiler.emit_nvtx() if options.operators else contextlib.nullcontext():
         for _ in range(options.repeat):
-            for batch, prompt in settings:
-                # a label must not end in a number: that would be taken for the number of a step
-                label = f" b{batch} p{prompt}." if len(settings) > 1 else ""
-                generate(net, batch, prompt, options.steps, label, mark=True)
+            run(mark=True)
     torch.cuda.synchronize()
     torch.cuda.cudart().cudaProfilerStop()
 
