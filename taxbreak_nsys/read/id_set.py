@@ -1,13 +1,15 @@
-"""A set of correlation ids by process, a byte an id: they are numbered one by one."""
+"""A set of correlation ids by process, a bit an id: they are numbered one by one."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from taxbreak_nsys.intervals import Flags, Ints
+from taxbreak_nsys.intervals import Ints
 from taxbreak_nsys.read.streams import UnorderedError
 
-_LARGEST = 1 << 28
+Bits = NDArray[np.uint8]
+_LARGEST = 1 << 31
 
 
 class IdSet:
@@ -15,7 +17,7 @@ class IdSet:
 
     def __init__(self) -> None:
         """Begin empty."""
-        self._held: dict[int, Flags] = {}
+        self._held: dict[int, Bits] = {}
 
     def add(self, process: Ints, number: Ints) -> None:
         """Add ids; UnorderedError where they are no small numbers."""
@@ -26,16 +28,16 @@ class IdSet:
             largest = int(mine.max())
             if largest >= _LARGEST:
                 raise UnorderedError
-            held = self._held.get(one, np.zeros(0, bool))
-            if largest >= len(held):
-                held = np.r_[held, np.zeros(max(largest + 1, 2 * len(held)) - len(held), bool)]
+            held = self._held.get(one, np.zeros(0, np.uint8))
+            if largest // 8 >= len(held):
+                held = np.r_[held, np.zeros(max(largest // 8 + 1, 2 * len(held)) - len(held), np.uint8)]
                 self._held[one] = held
-            held[mine] = True
+            np.bitwise_or.at(held, mine >> 3, (1 << (mine & 7)).astype(np.uint8))
 
     def holds(self, process: Ints, number: Ints) -> bool:
         """Tell whether any of some ids was added."""
         for one, held in self._held.items():
-            mine = number[(process == one) & (number >= 0) & (number < len(held))]
-            if held[mine].any():
+            mine = number[(process == one) & (number >= 0) & (number < 8 * len(held))]
+            if np.any(held[mine >> 3] >> (mine & 7) & 1):
                 return True
         return False
