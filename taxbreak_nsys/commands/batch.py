@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +18,11 @@ from taxbreak_nsys.errors import TaxbreakError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from taxbreak_nsys.batch.find import Found
+    from taxbreak_nsys.batch.job import Settings
+    from taxbreak_nsys.batch.pool import Worker
     from taxbreak_nsys.batch.run import Runner, Tally
+    from taxbreak_nsys.batch.tags import TagRules
 
 _BRIEF = ("Phase", "TID", "Wall Med (ns)", "HDBI", "Target")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(?:i?B)?")
@@ -72,58 +79,81 @@ def batch(
     Example: taxbreak-nsys batch nightly/ --store team.db --tag-from '(?P<model>[^/]+)/(?P<date>\\d{8})'
     """
     from taxbreak_nsys.batch.find import find
-    from taxbreak_nsys.batch.job import Settings
-    from taxbreak_nsys.batch.run import run
+    from taxbreak_nsys.batch.pool import started
     from taxbreak_nsys.batch.tags import TagRules
-    from taxbreak_nsys.output.listing import check_format, put_rows
-    from taxbreak_nsys.output.progress import progress
-    from taxbreak_nsys.store.opening import open_store
-    from taxbreak_nsys.store.reading import phases_of
+    from taxbreak_nsys.output.listing import check_format
 
     if format is None and output is not None:
         raise TaxbreakError("-o needs -f table, csv, json or parquet")
     if format is not None:
         check_format(format, output, force_overwrite)
     rules = TagRules.parse(tag or (), tag_from or ())
-    options = arguments.options_of(
-        phases=phase, start=None, end=None, process=None, thread=None, t_sys=t_sys,
-        null_report=null_report and null_report.absolute(), evidence=evidence, skip=skip,
-    )  # fmt: skip
-    workers = jobs or len(os.sched_getaffinity(0))
-    limit = parse_size(memory, "--memory") if memory else None if scheduler else _physical_memory() // workers
-    settings = Settings(options, timeout, limit, parse_size(unpack_limit, "--unpack-limit"))
+    count = jobs or len(os.sched_getaffinity(0))
+    limit = parse_size(memory, "--memory") if memory else None if scheduler else _physical_memory() // count
+    unpacked = parse_size(unpack_limit, "--unpack-limit")
     found = find(paths, sys.stdin)
     if not quiet and found.twins:
         print(f"{found.twins} .nsys-rep left out: their .sqlite lies beside them", file=sys.stderr)
+    # the workers import what an analysis needs while this process imports what the store needs
+    with started(0 if scheduler else min(count, len(found.paths))) as workers:
+        from taxbreak_nsys.batch.job import Settings
+
+        options = arguments.options_of(
+            phases=phase, start=None, end=None, process=None, thread=None, t_sys=t_sys,
+            null_report=null_report and null_report.absolute(), evidence=evidence, skip=skip,
+        )  # fmt: skip
+        settings = Settings(options, timeout, limit, unpacked)
+        shown = _Shown(format, output, force_overwrite, quiet)
+        failed = _run(store, found, rules, settings, _runner(scheduler, workers), shown)
+    if failed:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What the user wants to see."""
+
+    format: str | None
+    output: Path | None
+    force: bool
+    quiet: bool
+
+
+def _run(store: str, found: Found, rules: TagRules, settings: Settings, runner: Runner, shown: _Shown) -> bool:
+    """Run a batch and show what came of it; returns whether a report failed."""
+    from taxbreak_nsys.batch.run import run
+    from taxbreak_nsys.output.listing import put_rows
+    from taxbreak_nsys.output.progress import progress
+    from taxbreak_nsys.store.opening import open_store
+    from taxbreak_nsys.store.reading import phases_of
 
     with open_store(store, write=True) as opened:
         total = len(found.paths) + len(found.unreadable)
         tally = None
         try:
-            with progress(total, "reports", quiet=quiet) as show:
+            with progress(total, "reports", quiet=shown.quiet) as show:
 
                 def each(now: Tally) -> None:
                     nonlocal tally
                     tally = now
                     show(now.done, len(now.failed))
 
-                tally = run(opened, found, rules, settings, _runner(scheduler, workers), each)
+                tally = run(opened, found, rules, settings, runner, each)
         except KeyboardInterrupt:
             done = tally.done if tally else 0
             print(f"stopped; {done} of {total} reports are done, the same command goes on from there", file=sys.stderr)
             raise
-        _say(tally, opened.shown, quiet)
-        if format is not None:
+        _say(tally, opened.shown, shown.quiet)
+        if shown.format is not None:
             rows = phases_of(opened, found.paths)
-            if format == "table":
+            if shown.format == "table":
                 rows = _shortened(rows)
             brief = ["Report", *(n for n in rows.column_names if n.startswith("tag ")), *_BRIEF]
-            put_rows(rows, format, output, force=force_overwrite, quiet=quiet, brief=brief)
-    if tally.failed:
-        raise typer.Exit(1)
+            put_rows(rows, shown.format, shown.output, force=shown.force, quiet=shown.quiet, brief=brief)
+    return bool(tally.failed)
 
 
-def _runner(scheduler: str | None, workers: int) -> Runner:
+def _runner(scheduler: str | None, workers: Sequence[Worker]) -> Runner:
     if scheduler is not None:
         from taxbreak_nsys.batch.cluster import outcomes
 
