@@ -27,7 +27,10 @@ from taxbreak_nsys.batch.job import Failed, Job, Settings
 def main() -> None:
     """Answer jobs until the other end is gone."""
     upstream = Connection(int(sys.argv[1]))
+    gc.disable()  # what is imported stays
     import_all()
+    gc.freeze()
+    gc.enable()
     try:
         settings, folder = upstream.recv()
     except (EOFError, ConnectionError):
@@ -50,7 +53,7 @@ def main() -> None:
 
 
 def import_all() -> None:
-    """Import what an analysis would import at its first use, and keep it out of the children's garbage runs."""
+    """Import what an analysis would import at its first use."""
     import adbc_driver_manager  # noqa: F401
     import adbc_driver_sqlite  # noqa: F401
     import numpy.ma  # noqa: F401  (numpy asks for it at the first sort of unique values)
@@ -61,8 +64,6 @@ def import_all() -> None:
     import taxbreak_nsys.analysis  # noqa: F401
 
     pa.set_cpu_count(1)
-    gc.collect()
-    gc.freeze()
 
 
 def _empty(folder: Path) -> None:
