@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import pickle
 import resource
 import signal
 import threading
@@ -15,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from taxbreak_nsys.batch.examine import examine
-from taxbreak_nsys.batch.job import Failed, Job, Outcome, Settings
+from taxbreak_nsys.batch.job import Answer, Failed, Job, Outcome, Settings
 
 KEPT_MEMORY = 64 << 20
 """What a process may hold more than at its start, in bytes, and still be given another report."""
@@ -24,19 +23,8 @@ _PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when i
 _OF_ITS_PAST = ("memory", "defect")
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a child says beside an outcome: whether it goes on, and whether the outcome may be owed to its past.
-
-    An outcome that is `doubtful` is not to be believed: the report has to be analysed by a new process.
-    """
-
-    goes_on: bool
-    doubtful: bool
-
-
 def serve(jobs: Connection, settings: Settings, folder: Path) -> None:
-    """Answer jobs: each with the pickled outcome, then an Answer. Ends after the first that leaves a trace.
+    """Answer each job with an outcome and an Answer; ends after the first that leaves a trace.
 
     A report that fails, for whatever reason, is the last of its process.
     """
@@ -46,23 +34,20 @@ def serve(jobs: Connection, settings: Settings, folder: Path) -> None:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
     born = _held()
+    answer = Answer(goes_on=True, doubtful=False)
     used = False
-    while True:
+    while answer.goes_on:
         try:
             job: Job = jobs.recv()
         except (EOFError, ConnectionError):
             return
         with _limited(settings.memory, born):
             outcome: Outcome = examine(job, settings, folder)
-        failed = isinstance(outcome, Failed)
-        answer = Answer(
-            goes_on=not failed and _is_clean(born),
-            doubtful=used and isinstance(outcome, Failed) and outcome.kind in _OF_ITS_PAST,
-        )
-        jobs.send_bytes(pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL))
-        jobs.send(answer)
-        if not answer.goes_on:
-            return
+        if isinstance(outcome, Failed):
+            answer = Answer(goes_on=False, doubtful=used and outcome.kind in _OF_ITS_PAST)
+        else:
+            answer = Answer(goes_on=_is_clean(born), doubtful=False)
+        jobs.send((outcome, answer))
         used = True
 
 

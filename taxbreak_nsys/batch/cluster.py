@@ -55,12 +55,13 @@ def _outcome(future: Any, job: Job) -> Outcome:
 
 def _run(job: Job, settings: Settings) -> Outcome:
     """Analyse a report on a Dask worker, in a process that this thread of it keeps."""
-    from taxbreak_nsys.batch.pool import Worker
+    from taxbreak_nsys.batch.worker import Nursery, Worker
 
-    kept = getattr(_local, "kept", None)
-    if kept is None or kept[0] != settings:
-        if kept is not None:
-            kept[1].close()
-        kept = _local.kept = (settings, Worker(settings))
-    outcome: Outcome = kept[1].run(job)
+    if not hasattr(_local, "nursery"):
+        _local.nursery = Nursery()
+    if getattr(_local, "settings", None) != settings:
+        if hasattr(_local, "worker"):
+            _local.worker.close()
+        _local.settings, _local.worker = settings, Worker(_local.nursery, settings)
+    outcome: Outcome = _local.worker.run(job)
     return outcome

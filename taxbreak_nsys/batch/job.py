@@ -71,6 +71,32 @@ class Failed:
 Outcome = Analysed | Unchanged | Failed
 
 
+@dataclass(frozen=True)
+class Fork:
+    """Asks for a child; its end of a pipe is sent next. Answered with its number, 0 where there is no room for it."""
+
+    settings: Settings
+    folder: Path
+
+
+@dataclass(frozen=True)
+class End:
+    """Asks for the end of a child and of all that it started. Answered with its exit code, as subprocess has it."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a child says beside an outcome: whether it goes on, and whether the outcome may be owed to its past.
+
+    An outcome that is `doubtful` is not to be believed: the report has to be analysed by a new process.
+    """
+
+    goes_on: bool
+    doubtful: bool
+
+
 def options_text(options: Options) -> str:
     """Return the choices made of the analysis as JSON, the same text for the same choices.
 

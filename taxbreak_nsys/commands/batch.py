@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from taxbreak_nsys.batch.find import Found
     from taxbreak_nsys.batch.job import Settings
-    from taxbreak_nsys.batch.pool import Worker
     from taxbreak_nsys.batch.run import Runner, Tally
     from taxbreak_nsys.batch.tags import TagRules
+    from taxbreak_nsys.batch.worker import Nursery
 
 _BRIEF = ("Phase", "TID", "Wall Med (ns)", "HDBI", "Target")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(?:i?B)?")
@@ -79,8 +79,8 @@ def batch(
     Example: taxbreak-nsys batch nightly/ --store team.db --tag-from '(?P<model>[^/]+)/(?P<date>\\d{8})'
     """
     from taxbreak_nsys.batch.find import find
-    from taxbreak_nsys.batch.pool import started
     from taxbreak_nsys.batch.tags import TagRules
+    from taxbreak_nsys.batch.worker import Nursery
     from taxbreak_nsys.output.listing import check_format
 
     if format is None and output is not None:
@@ -94,8 +94,8 @@ def batch(
     found = find(paths, sys.stdin)
     if not quiet and found.twins:
         print(f"{found.twins} .nsys-rep left out: their .sqlite lies beside them", file=sys.stderr)
-    # the workers import what an analysis needs while this process imports what the store needs
-    with started(0 if scheduler else min(count, len(found.paths))) as workers:
+    # it imports what an analysis needs while this process imports what the store needs
+    with Nursery() if found.paths and not scheduler else nullcontext() as nursery:
         from taxbreak_nsys.batch.job import Settings
 
         options = arguments.options_of(
@@ -104,7 +104,7 @@ def batch(
         )  # fmt: skip
         settings = Settings(options, timeout, limit, unpacked)
         shown = _Shown(format, output, force_overwrite, quiet)
-        failed = _run(store, found, rules, settings, _runner(scheduler, workers), shown)
+        failed = _run(store, found, rules, settings, _runner(scheduler, count, nursery), shown)
     if failed:
         raise typer.Exit(1)
 
@@ -153,14 +153,14 @@ def _run(store: str, found: Found, rules: TagRules, settings: Settings, runner: 
     return bool(tally.failed)
 
 
-def _runner(scheduler: str | None, workers: Sequence[Worker]) -> Runner:
+def _runner(scheduler: str | None, count: int, nursery: Nursery | None) -> Runner:
     if scheduler is not None:
         from taxbreak_nsys.batch.cluster import outcomes
 
         return lambda jobs, settings: outcomes(jobs, settings, scheduler)
     from taxbreak_nsys.batch.pool import local_outcomes
 
-    return lambda jobs, settings: local_outcomes(jobs, settings, workers)
+    return lambda jobs, settings: local_outcomes(jobs, settings, count, nursery) if nursery else iter(())
 
 
 def _say(tally: Tally, store: str, quiet: bool) -> None:
