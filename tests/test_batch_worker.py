@@ -80,7 +80,8 @@ def test_what_dies_without_a_report_costs_none(worker: Worker) -> None:
 
 def packages_after(*lines: str) -> set[str]:
     """The packages that a new interpreter has imported after some lines, without Python's own."""
-    shown = "import sys; print(*{name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names - {'__mp_main__'})"
+    packages = "{name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names - {'__mp_main__'}"
+    shown = f"import sys; print(*{packages})"
     command = [sys.executable, "-c", "\n".join([*lines, shown])]
     return set(subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout.split())
 
