@@ -27,6 +27,7 @@ from taxbreak_nsys import TaxbreakError, analyze
 from taxbreak_nsys.batch.find import find
 from taxbreak_nsys.batch.tags import TagRules
 from taxbreak_nsys.cli import app
+from taxbreak_nsys.commands.batch import told_apart
 from taxbreak_nsys.store import models
 from taxbreak_nsys.store.opening import Store, open_store
 
@@ -449,6 +450,14 @@ def test_tags() -> None:
     ):
         with pytest.raises(TaxbreakError, match=said):
             TagRules.parse(given, patterns)
+
+
+def test_names_in_a_table_are_as_short_as_they_can_be() -> None:
+    paths = ["/a/b/x", "/a/c/x", "/x", "b/x", "s3://q/x", "/c/y", "/a/b/x"]
+    assert told_apart(paths) == {
+        "/a/b/x": "a/b/x", "/a/c/x": "c/x", "/x": "/x", "b/x": "b/x", "s3://q/x": "q/x", "/c/y": "y",
+    }  # fmt: skip
+    assert told_apart([]) == {}
 
 
 def test_wrong_calls_are_one_line(archive: Path, tmp_path: Path) -> None:

@@ -165,6 +165,15 @@ def test_what_a_report_leaves_ends_its_process(
     worker.close()
 
 
+def test_isolate_asks_for_a_process_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    nursery = Scripted(monkeypatch, leaves_nothing)
+    worker = Worker(nursery, Settings(Options(), isolate=True))  # type: ignore[arg-type]
+    for _ in range(3):
+        assert isinstance(worker.run(Job("x")), Unchanged)
+    assert nursery.forks == 3
+    worker.close()
+
+
 @pytest.mark.parametrize("kind", ["memory", "defect"])
 def test_a_failure_that_the_past_may_explain_is_judged_anew(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def examine(job: Job, before: int) -> Outcome:

@@ -46,7 +46,7 @@ def serve(jobs: Connection, settings: Settings, folder: Path) -> None:
         if isinstance(outcome, Failed):
             answer = Answer(goes_on=False, doubtful=used and outcome.kind in _OF_ITS_PAST)
         else:
-            answer = Answer(goes_on=_is_clean(born), doubtful=False)
+            answer = Answer(goes_on=not settings.isolate and _is_clean(born), doubtful=False)
         jobs.send((outcome, answer))
         used = True
 

@@ -16,7 +16,7 @@ _local = threading.local()
 def outcomes(jobs: Iterable[Job], settings: Settings, scheduler: str) -> Iterator[Outcome]:
     """Analyse reports on the workers of the scheduler at `scheduler`; yields outcomes as they come.
 
-    Each thread of a Dask worker keeps a process of its own for that, so the limits hold there too. Raises
+    Each thread of a Dask worker keeps a process beside it for that, so the limits hold there too. Raises
     TaxbreakError where there is no such scheduler or the extra is missing.
     """
     try:

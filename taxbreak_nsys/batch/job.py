@@ -24,12 +24,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for all reports of a batch; sizes in bytes, `timeout_s` in seconds, None for no limit."""
+    """What holds for all reports of a batch; sizes in bytes, `timeout_s` in seconds, None for no limit.
+
+    `isolate` asks for a new process for every report, also after one that left no trace in its process.
+    """
 
     options: Options
     timeout_s: float | None = None
     memory: int | None = None
     unpacked: int | None = None
+    isolate: bool = False
 
 
 @dataclass(frozen=True)

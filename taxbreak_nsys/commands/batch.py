@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +54,10 @@ def batch(
     unpack_limit: Annotated[
         str, typer.Option("--unpack-limit", metavar="SIZE", help="The most that a compressed report may unpack to.")
     ] = "64G",
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="A new process for every report, not for those alone that come after a "
+                           "bad one. Slower where reports are small.")
+    ] = False,
     tag: Annotated[
         list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="A tag for every report; repeatable.")
     ] = None,
@@ -71,7 +77,7 @@ def batch(
     force_overwrite: arguments.Force = False,
     quiet: arguments.Quiet = False,
 ) -> None:  # fmt: skip
-    """Analyse many reports, each in a process of its own, into a results store.
+    """Analyse many reports into a results store, in worker processes with limits of time and memory a report.
 
     Run again it does only what is new or changed, and tries again what failed. The exit code is 1 where a report
     failed; the others are stored.
@@ -102,7 +108,7 @@ def batch(
             phases=phase, start=None, end=None, process=None, thread=None, t_sys=t_sys,
             null_report=null_report and null_report.absolute(), evidence=evidence, skip=skip,
         )  # fmt: skip
-        settings = Settings(options, timeout, limit, unpacked)
+        settings = Settings(options, timeout, limit, unpacked, isolate)
         shown = _Shown(format, output, force_overwrite, quiet)
         failed = _run(store, found, rules, settings, _runner(scheduler, count, nursery), shown)
     if failed:
@@ -174,13 +180,29 @@ def _say(tally: Tally, store: str, quiet: bool) -> None:
 
 
 def _shortened(rows: pa.Table) -> pa.Table:
-    """Leave out the folder that all reports lie in: a terminal has no room for it."""
+    """Leave out the folders that no report needs to be told from the others: a terminal has no room for them."""
     import pyarrow as pa
 
     names = rows.column("Report").to_pylist()
-    common = os.path.commonprefix(names).rpartition("/")[0]  # noqa: RUF071 (URLs too, and cut at a folder)
-    short = [name.removeprefix(f"{common}/") for name in names] if common else names
-    return rows.set_column(rows.column_names.index("Report"), "Report", pa.array(short, pa.string()))
+    short = told_apart(names)
+    return rows.set_column(
+        rows.column_names.index("Report"), "Report", pa.array([short[name] for name in names], pa.string())
+    )
+
+
+def told_apart(paths: Iterable[str]) -> dict[str, str]:
+    """Return for each path or URL its shortest end, by folders, that no other of them ends in."""
+    left = set(paths)
+    short: dict[str, str] = {}
+    length = 0
+    while left:
+        length += 1
+        ends = {path: "/".join(path.split("/")[-length:]) for path in left}
+        often = Counter(ends.values())
+        done = {path: end for path, end in ends.items() if often[end] == 1 or end == path}
+        short |= done
+        left -= done.keys()
+    return short
 
 
 def parse_size(text: str, option: str) -> int:
