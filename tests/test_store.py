@@ -156,7 +156,7 @@ def test_odd_text_is_stored(store_url: str) -> None:
 
 def test_options_are_the_same_text_for_the_same_choices(tmp_path: Path) -> None:
     rule = PhaseRule.parse("decode=^decode")
-    assert options_text(Options()) == "{}"
+    assert options_text(None) == options_text(Options()) == "{}"
     assert options_text(Options(rules=(rule,))) == options_text(Options(rules=(PhaseRule.parse("decode=^decode"),)))
     assert options_text(Options(t_sys_ns=1)) != options_text(Options(t_sys_ns=2))
     one, two = tmp_path / "1", tmp_path / "2"

@@ -26,10 +26,11 @@ class Job:
 class Settings:
     """What holds for all reports of a batch; sizes in bytes, `timeout_s` in seconds, None for no limit.
 
-    `isolate` asks for a new process for every report, also after one that left no trace in its process.
+    `options` is None for the defaults: the process that analyses nothing then needs none of the imports. `isolate`
+    asks for a new process for every report, also after one that left no trace in its process.
     """
 
-    options: Options
+    options: Options | None = None
     timeout_s: float | None = None
     memory: int | None = None
     unpacked: int | None = None
@@ -101,11 +102,13 @@ class Answer:
     doubtful: bool
 
 
-def options_text(options: Options) -> str:
-    """Return the choices made of the analysis as JSON, the same text for the same choices.
+def options_text(options: Options | None) -> str:
+    """Return the choices made of the analysis as JSON, the same text for the same choices; none are the defaults.
 
     A file that is part of them (the null report) counts by its content.
     """
+    if options is None:
+        return "{}"
     from taxbreak_nsys.read.facts import sha256
 
     def plain(value: Any) -> Any:

@@ -104,10 +104,12 @@ def batch(
     with Nursery() if found.paths and not scheduler else nullcontext() as nursery:
         from taxbreak_nsys.batch.job import Settings
 
-        options = arguments.options_of(
-            phases=phase, start=None, end=None, process=None, thread=None, t_sys=t_sys,
-            null_report=null_report and null_report.absolute(), evidence=evidence, skip=skip,
-        )  # fmt: skip
+        options = None
+        if phase or t_sys is not None or null_report or evidence is not None or skip:
+            options = arguments.options_of(
+                phases=phase, start=None, end=None, process=None, thread=None, t_sys=t_sys,
+                null_report=null_report and null_report.absolute(), evidence=evidence, skip=skip,
+            )  # fmt: skip
         settings = Settings(options, timeout, limit, unpacked, isolate)
         shown = _Shown(format, output, force_overwrite, quiet)
         failed = _run(store, found, rules, settings, _runner(scheduler, count, nursery), shown)
