@@ -234,6 +234,21 @@ def test_time_and_memory_are_limited_a_report(tmp_path: Path, store_url: str) ->
     assert count(store_url, models.reports) == 2
 
 
+@pytest.mark.parametrize("limit", ["1M", "2M", "4M", "16M"])
+def test_too_little_memory_is_no_fault_of_the_report(limit: str, tmp_path: Path) -> None:
+    """Whatever cannot be had first at the limit: a stack, a library, a column."""
+    url = str(tmp_path / "store.db")
+    names = ("llama-1b", "graph-graph", "inject")
+    done = batch(*map(find_report, names), "--store", url, "--memory", limit)
+    assert done.returncode == 1
+    with open_store(url) as store:
+        failures = rows(store, models.failures)
+    assert len(failures) == len(names)
+    for failure in failures:
+        assert failure["kind"] in ("memory", "killed"), failure
+        assert "--memory" in failure["message"]
+
+
 def children(pid: int) -> list[int]:
     with contextlib.suppress(OSError):
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

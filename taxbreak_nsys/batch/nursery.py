@@ -51,9 +51,9 @@ def main() -> None:
 
 
 def import_all() -> None:
-    """Import what an analysis would import at its first use."""
-    import adbc_driver_manager  # noqa: F401
-    import adbc_driver_sqlite  # noqa: F401
+    """Import and load what an analysis would at its first use, where a report's limit of memory would count it."""
+    import adbc_driver_manager
+    import adbc_driver_sqlite
     import numpy.ma  # noqa: F401  (numpy asks for it at the first sort of unique values)
     import pyarrow as pa
     import pyarrow.compute
@@ -62,6 +62,8 @@ def import_all() -> None:
     import taxbreak_nsys.analysis  # noqa: F401
 
     pa.set_cpu_count(1)
+    with adbc_driver_sqlite.connect(":memory:") as database, adbc_driver_manager.AdbcConnection(database):
+        pass  # the driver is loaded now
 
 
 def _fork(asked: Fork, upstream: Connection) -> BaseProcess | None:
