@@ -256,9 +256,9 @@ def children(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def running(*args: str | Path) -> Iterator[subprocess.Popen[str]]:
+def running(*args: str | Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "taxbreak_nsys", "batch", *map(str, args)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, **options)
     try:
         yield process
     finally:
@@ -338,15 +338,19 @@ def test_killed_nursery_costs_one_row(archive: Path, pipe_report, tmp_path: Path
 def test_interrupt_leaves_what_is_done_and_no_process(archive: Path, pipe_report, tmp_path: Path) -> None:
     url = str(tmp_path / "store.db")
     endless = pipe_report("endless.sqlite")
-    with running(endless, archive, "--store", url, "--jobs", "2") as process:
+    place = tmp_path / "place"
+    place.mkdir()
+    with running(endless, archive, "--store", url, "--jobs", "2", env=os.environ | {"TMPDIR": str(place)}) as process:
         until(lambda: count_or_none(url) == 3)
         worker = until(lambda: grandchild(process))
+        assert len(list(place.iterdir())) == 2
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "3 of 4 reports are done" in said
     assert "Traceback" not in said
     until(lambda: not alive(worker))
+    assert list(place.iterdir()) == []
     endless.unlink()
     assert "0 analysed, 3 unchanged" in batch(archive, "--store", url).stderr
 

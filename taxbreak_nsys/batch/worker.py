@@ -172,7 +172,7 @@ class Worker:
             self._child = None
 
     def close(self) -> None:
-        """Let the child go and remove the folder; the nursery is to be closed before where a report may be running."""
+        """Let the child go and remove the folder; a report that runs still ends with the nursery."""
         self.leave()
         self._folder.cleanup()
 
