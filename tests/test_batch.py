@@ -27,6 +27,7 @@ from taxbreak_nsys import TaxbreakError, analyze
 from taxbreak_nsys.batch.find import find
 from taxbreak_nsys.batch.tags import TagRules
 from taxbreak_nsys.cli import app
+from taxbreak_nsys.commands.batch import told_apart
 from taxbreak_nsys.store import models
 from taxbreak_nsys.store.opening import Store, open_store
 
@@ -233,6 +234,21 @@ def test_time_and_memory_are_limited_a_report(tmp_path: Path, store_url: str) ->
     assert count(store_url, models.reports) == 2
 
 
+@pytest.mark.parametrize("limit", ["1M", "2M", "4M", "16M"])
+def test_too_little_memory_is_no_fault_of_the_report(limit: str, tmp_path: Path) -> None:
+    """Whatever cannot be had first at the limit: a stack, a library, a column."""
+    url = str(tmp_path / "store.db")
+    names = ("llama-1b", "graph-graph", "inject")
+    done = batch(*map(find_report, names), "--store", url, "--memory", limit)
+    assert done.returncode == 1
+    with open_store(url) as store:
+        failures = rows(store, models.failures)
+    assert len(failures) == len(names)
+    for failure in failures:
+        assert failure["kind"] in ("memory", "killed"), failure
+        assert "--memory" in failure["message"]
+
+
 def children(pid: int) -> list[int]:
     with contextlib.suppress(OSError):
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -240,9 +256,9 @@ def children(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def running(*args: str | Path) -> Iterator[subprocess.Popen[str]]:
+def running(*args: str | Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "taxbreak_nsys", "batch", *map(str, args)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, **options)
     try:
         yield process
     finally:
@@ -279,8 +295,9 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
 
 
 def grandchild(process: subprocess.Popen[str]) -> int | None:
-    """The process of a report: the child of a child."""
-    return next((g for child in children(process.pid) for g in children(child)), None)
+    """The process of the one report that is left: the only living child of a child."""
+    found = [g for child in children(process.pid) for g in children(child) if alive(g)]
+    return found[0] if len(found) == 1 else None
 
 
 def test_killed_worker_costs_one_row(archive: Path, pipe_report, store_url: str) -> None:
@@ -321,15 +338,19 @@ def test_killed_nursery_costs_one_row(archive: Path, pipe_report, tmp_path: Path
 def test_interrupt_leaves_what_is_done_and_no_process(archive: Path, pipe_report, tmp_path: Path) -> None:
     url = str(tmp_path / "store.db")
     endless = pipe_report("endless.sqlite")
-    with running(endless, archive, "--store", url, "--jobs", "2") as process:
+    place = tmp_path / "place"
+    place.mkdir()
+    with running(endless, archive, "--store", url, "--jobs", "2", env=os.environ | {"TMPDIR": str(place)}) as process:
         until(lambda: count_or_none(url) == 3)
         worker = until(lambda: grandchild(process))
+        assert len(list(place.iterdir())) == 2
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "3 of 4 reports are done" in said
     assert "Traceback" not in said
     until(lambda: not alive(worker))
+    assert list(place.iterdir()) == []
     endless.unlink()
     assert "0 analysed, 3 unchanged" in batch(archive, "--store", url).stderr
 
@@ -448,6 +469,14 @@ def test_tags() -> None:
     ):
         with pytest.raises(TaxbreakError, match=said):
             TagRules.parse(given, patterns)
+
+
+def test_names_in_a_table_are_as_short_as_they_can_be() -> None:
+    paths = ["/a/b/x", "/a/c/x", "/x", "b/x", "s3://q/x", "/c/y", "/a/b/x"]
+    assert told_apart(paths) == {
+        "/a/b/x": "a/b/x", "/a/c/x": "c/x", "/x": "/x", "b/x": "b/x", "s3://q/x": "q/x", "/c/y": "y",
+    }  # fmt: skip
+    assert told_apart([]) == {}
 
 
 def test_wrong_calls_are_one_line(archive: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from taxbreak_nsys.batch.job import Settings
 from taxbreak_nsys.batch.pool import local_outcomes
 from taxbreak_nsys.batch.run import Runner, Tally, run
 from taxbreak_nsys.batch.tags import TagRules
+from taxbreak_nsys.batch.worker import Nursery
 from taxbreak_nsys.store import models
 from taxbreak_nsys.store.opening import open_store
 
@@ -70,7 +71,8 @@ def test_two_worker_processes_give_the_rows_of_one_machine(scheduler: str, tmp_p
         shutil.copy(find_report(name), folder / f"{name}.sqlite")
     (folder / "broken.sqlite").write_bytes(b"no report")
     settings = Settings(Options(), timeout_s=120, memory=2**30)
-    _, expected = stored(tmp_path / "1.db", folder, lambda jobs, s: local_outcomes(jobs, s, 1), settings)
+    with Nursery() as nursery:
+        _, expected = stored(tmp_path / "1.db", folder, lambda jobs, s: local_outcomes(jobs, s, 1, nursery), settings)
     tally, found = stored(tmp_path / "2.db", folder, lambda jobs, s: cluster.outcomes(jobs, s, scheduler), settings)
     assert (tally.analysed, len(tally.failed)) == (5, 1)
     assert expected["phases"]

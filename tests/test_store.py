@@ -19,11 +19,11 @@ from sqlalchemy import update
 
 from taxbreak_nsys import TaxbreakError, analyze
 from taxbreak_nsys.analysis import Options
-from taxbreak_nsys.batch.job import Analysed, options_text
+from taxbreak_nsys.batch.job import Analysed, Failed, options_text
 from taxbreak_nsys.phases import PhaseRule
 from taxbreak_nsys.store import models
 from taxbreak_nsys.store.opening import HEAD, VERSION_TABLE, open_store
-from taxbreak_nsys.store.writer import write_analysed
+from taxbreak_nsys.store.writer import write_analysed, write_failed
 
 
 def program(*args: str | Path) -> subprocess.CompletedProcess[str]:
@@ -156,7 +156,7 @@ def test_odd_text_is_stored(store_url: str) -> None:
 
 def test_options_are_the_same_text_for_the_same_choices(tmp_path: Path) -> None:
     rule = PhaseRule.parse("decode=^decode")
-    assert options_text(Options()) == "{}"
+    assert options_text(None) == options_text(Options()) == "{}"
     assert options_text(Options(rules=(rule,))) == options_text(Options(rules=(PhaseRule.parse("decode=^decode"),)))
     assert options_text(Options(t_sys_ns=1)) != options_text(Options(t_sys_ns=2))
     one, two = tmp_path / "1", tmp_path / "2"
@@ -188,12 +188,14 @@ def test_export_holds_every_row_and_is_partitioned(store_url: str, tmp_path: Pat
     put(store_url, "llama-1b", model="llama", date="20260101")
     put(store_url, "multi", model="other/model")
     put(store_url, "null-kernel")
+    with open_store(store_url, write=True) as store:
+        write_failed(store, Failed("/lost", "unreadable", "/lost: no such file"))
     folder = tmp_path / "out"
     args = ("store", "export", "--store", store_url, "--parquet", folder, "--partition-by", "model")
     done = program(*args)
     assert done.returncode == 0, done.stderr
     with open_store(store_url) as store, store.begin() as connection:
-        for table in (models.reports, models.tags, models.warnings, models.phases, models.states, models.kernels):
+        for table in models.metadata.sorted_tables:
             stored = [dict(row) for row in connection.execute(table.select()).mappings()]
             read = ds.dataset(folder / table.name, partitioning="hive").to_table().to_pylist()
             assert len(read) == len(stored)
@@ -229,9 +231,7 @@ def test_export_replaces_nothing_that_is_not_its_own(tmp_path: Path) -> None:
 def test_prune_takes_what_was_chosen_and_all_that_hangs_on_it(store_url: str, tmp_path: Path) -> None:
     from datetime import timedelta
 
-    from taxbreak_nsys.batch.job import Failed
     from taxbreak_nsys.store.prune import Selection, prune
-    from taxbreak_nsys.store.writer import write_failed
 
     put(store_url, "llama-1b", model="llama")
     put(store_url, "multi", path=str(tmp_path / "gone.sqlite"), model="llama")

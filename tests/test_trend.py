@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from taxbreak_nsys.batch.job import Analysed
 from taxbreak_nsys.output.sparkline import sparkline
 from taxbreak_nsys.store.opening import open_store
 from taxbreak_nsys.store.writer import write_analysed
-from taxbreak_nsys.trend import change_points, moment_of, trends
+from taxbreak_nsys.trend import Point, Series, change_points, moment_of, trends
 
 pytest.importorskip("ruptures", reason="change points need the extra: pip install 'taxbreak-nsys[trend]'")
 
@@ -132,3 +132,15 @@ def test_command(tmp_path: Path) -> None:
     assert trend("--by", "colour").stderr.count("\n") == 1
     assert trend("--by", "colour").returncode == 2
     assert "no such store" in trend("--store", str(tmp_path / "none")).stderr
+
+
+def test_reports_of_one_day_are_told_apart_by_the_time() -> None:
+    from taxbreak_nsys.commands.trend import _drawn
+
+    def drawn(*moments: datetime) -> str:
+        points = tuple(Point(moment, "/x", 0.5) for moment in moments)
+        return _drawn([Series("decode", (), points, ())], "hdbi", [])
+
+    day = datetime(2026, 1, 1)
+    assert "from  2026-01-01 to 2026-01-02:" in drawn(day, day + timedelta(days=1))
+    assert "from  2026-01-01 00:00 to 2026-01-01 13:05:" in drawn(day, day + timedelta(hours=13, minutes=5))

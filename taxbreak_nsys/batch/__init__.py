@@ -1,1 +1,1 @@
-"""Batches: many reports, each analysed in a process of its own, here or on a Dask cluster."""
+"""Batches: many reports, each analysed with limits in a process that no other has left a trace in."""

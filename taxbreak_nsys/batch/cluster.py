@@ -16,7 +16,7 @@ _local = threading.local()
 def outcomes(jobs: Iterable[Job], settings: Settings, scheduler: str) -> Iterator[Outcome]:
     """Analyse reports on the workers of the scheduler at `scheduler`; yields outcomes as they come.
 
-    Each thread of a Dask worker keeps a process of its own for that, so the limits hold there too. Raises
+    Each thread of a Dask worker keeps a process beside it for that, so the limits hold there too. Raises
     TaxbreakError where there is no such scheduler or the extra is missing.
     """
     try:
@@ -55,12 +55,13 @@ def _outcome(future: Any, job: Job) -> Outcome:
 
 def _run(job: Job, settings: Settings) -> Outcome:
     """Analyse a report on a Dask worker, in a process that this thread of it keeps."""
-    from taxbreak_nsys.batch.pool import Worker
+    from taxbreak_nsys.batch.worker import Nursery, Worker
 
-    kept = getattr(_local, "kept", None)
-    if kept is None or kept[0] != settings:
-        if kept is not None:
-            kept[1].close()
-        kept = _local.kept = (settings, Worker(settings))
-    outcome: Outcome = kept[1].run(job)
+    if not hasattr(_local, "nursery"):
+        _local.nursery = Nursery()
+    if getattr(_local, "settings", None) != settings:
+        if hasattr(_local, "worker"):
+            _local.worker.close()
+        _local.settings, _local.worker = settings, Worker(_local.nursery, settings)
+    outcome: Outcome = _local.worker.run(job)
     return outcome

@@ -13,6 +13,9 @@ from taxbreak_nsys.errors import TaxbreakError
 
 Stamp = tuple[int, int, int, int]
 
+_NO_MEMORY = ("out of memory", "cannot allocate memory", "can't start new thread")
+"""What SQLite, its driver and Python say without it; a thread needs some for its stack."""
+
 
 def examine(job: Job, settings: Settings, folder: Path) -> Outcome:
     """Analyse a report unless its content is known; what goes wrong is an outcome, never an exception.
@@ -90,7 +93,8 @@ def _as_named(message: str, path: str, folder: Path) -> str:
 
 def _is_memory(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        said = str(error).lower()
+        if isinstance(error, MemoryError) or any(sign in said for sign in _NO_MEMORY):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -24,12 +24,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for all reports of a batch; sizes in bytes, `timeout_s` in seconds, None for no limit."""
+    """What holds for all reports of a batch; sizes in bytes, `timeout_s` in seconds, None for no limit.
 
-    options: Options
+    `options` is None for the defaults: the process that analyses nothing then needs none of the imports. `isolate`
+    asks for a new process for every report, also after one that left no trace in its process.
+    """
+
+    options: Options | None = None
     timeout_s: float | None = None
     memory: int | None = None
     unpacked: int | None = None
+    isolate: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,11 +76,39 @@ class Failed:
 Outcome = Analysed | Unchanged | Failed
 
 
-def options_text(options: Options) -> str:
-    """Return the choices made of the analysis as JSON, the same text for the same choices.
+@dataclass(frozen=True)
+class Fork:
+    """Asks for a child; its end of a pipe is sent next. Answered with its number, 0 where there is no room for it."""
+
+    settings: Settings
+    folder: Path
+
+
+@dataclass(frozen=True)
+class End:
+    """Asks for the end of a child and of all that it started. Answered with its exit code, as subprocess has it."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a child says beside an outcome: whether it goes on, and whether the outcome may be owed to its past.
+
+    An outcome that is `doubtful` is not to be believed: the report has to be analysed by a new process.
+    """
+
+    goes_on: bool
+    doubtful: bool
+
+
+def options_text(options: Options | None) -> str:
+    """Return the choices made of the analysis as JSON, the same text for the same choices; none are the defaults.
 
     A file that is part of them (the null report) counts by its content.
     """
+    if options is None:
+        return "{}"
     from taxbreak_nsys.read.facts import sha256
 
     def plain(value: Any) -> Any:

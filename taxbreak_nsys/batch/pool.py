@@ -1,123 +1,47 @@
-"""The workers of one machine: a few nurseries, each of which analyses one report at a time."""
+"""The workers of one machine."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterable, Iterator
-from multiprocessing import Pipe
+from contextlib import ExitStack
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from types import TracebackType
 
-from taxbreak_nsys.batch.job import Failed, Job, Outcome, Settings
-
-
-class Worker:
-    """One nursery and the pipe to it; started again where it dies. Close it, or its end is that of this process."""
-
-    def __init__(self, settings: Settings) -> None:
-        """Start the nursery; it imports while the caller goes on."""
-        self._settings = settings
-        self._start()
-
-    def _start(self) -> None:
-        from taxbreak_nsys.batch.nursery import ENVIRONMENT
-
-        self.connection, theirs = Pipe()
-        # -P: a folder of reports is no place to import from. A session of its own: Ctrl-C is for the parent alone.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "taxbreak_nsys.batch.nursery", str(theirs.fileno())],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(),),
-            env=os.environ | ENVIRONMENT, start_new_session=True,
-        )  # fmt: skip
-        theirs.close()
-        # emptied after each report, and removed by the nursery too, should this process be the first to die
-        self._folder = tempfile.TemporaryDirectory(prefix="taxbreak-", ignore_cleanup_errors=True)
-        self._send((self._settings, Path(self._folder.name)))
-
-    def give(self, job: Job) -> None:
-        """Send a report to be analysed; `take` returns its outcome."""
-        self._job = job
-        self._send(job)
-
-    def _send(self, what: object) -> None:
-        # where the nursery is dead, `take` finds the pipe at its end
-        with contextlib.suppress(ConnectionError):
-            self.connection.send(what)
-
-    def take(self) -> Outcome:
-        """Wait for the outcome of the report that was given."""
-        try:
-            outcome: Outcome = self.connection.recv()
-            return outcome
-        except (EOFError, ConnectionError):
-            self.close()
-            code = self._process.returncode
-            self._start()
-            return Failed(self._job.path, "killed", f"{self._job.path}: its worker process ended (code {code})")
-
-    def run(self, job: Job) -> Outcome:
-        """Analyse one report and wait for it."""
-        self.give(job)
-        return self.take()
-
-    def close(self) -> None:
-        """End the nursery; it ends its child and removes its folder first."""
-        self.connection.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._folder.cleanup()
-
-    def __enter__(self) -> Worker:
-        """Return the worker."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
+from taxbreak_nsys.batch.job import Job, Outcome, Settings
+from taxbreak_nsys.batch.worker import Nursery, Worker
 
 
-def local_outcomes(jobs: Iterable[Job], settings: Settings, workers: int) -> Iterator[Outcome]:
-    """Analyse reports in `workers` processes; yields outcomes as they come, in no order.
+def local_outcomes(jobs: Iterable[Job], settings: Settings, count: int, nursery: Nursery) -> Iterator[Outcome]:
+    """Analyse reports with `count` workers; yields outcomes as they come, in no order.
 
-    No more than one report a worker is held. Closing the iterator ends what runs.
+    No more than one report a worker is held, and a worker without work ends. What runs when the iterator is closed
+    ends with the nursery.
     """
     waiting = iter(jobs)
-    started: list[Worker] = []
     busy: dict[Connection, Worker] = {}
 
     def give_next(worker: Worker) -> None:
         job = next(waiting, None)
-        if job is not None:
-            worker.give(job)
-            busy[worker.connection] = worker
+        if job is None:
+            worker.leave()
+        else:
+            busy[worker.give(job)] = worker
 
-    try:
+    with ExitStack() as stack:
         for job in waiting:
-            worker = Worker(settings)
-            started.append(worker)
-            worker.give(job)
-            busy[worker.connection] = worker
-            if len(started) == workers:
+            worker = Worker(nursery, settings)
+            stack.callback(worker.close)
+            busy[worker.give(job)] = worker
+            if len(busy) == count:
                 break
         while busy:
-            for ready in wait(list(busy)):
-                assert isinstance(ready, Connection)
-                worker = busy.pop(ready)
-                outcome = worker.take()
+            left = [worker.left for worker in busy.values()]
+            ready = wait(list(busy), min((seconds for seconds in left if seconds is not None), default=None))
+            for connection in ready or [late for late, worker in busy.items() if worker.left == 0]:
+                assert isinstance(connection, Connection)
+                worker = busy.pop(connection)
+                outcome = worker.take() if ready else worker.stop()
+                if outcome is None:
+                    busy[worker.give_again()] = worker
+                    continue
                 give_next(worker)  # before the caller writes, so that nobody waits for that
                 yield outcome
-    finally:
-        for worker in started:
-            worker.connection.close()  # all at once; then wait for each
-        for worker in started:
-            worker.close()

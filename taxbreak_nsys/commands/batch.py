@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +20,11 @@ from taxbreak_nsys.errors import TaxbreakError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from taxbreak_nsys.batch.find import Found
+    from taxbreak_nsys.batch.job import Settings
     from taxbreak_nsys.batch.run import Runner, Tally
+    from taxbreak_nsys.batch.tags import TagRules
+    from taxbreak_nsys.batch.worker import Nursery
 
 _BRIEF = ("Phase", "TID", "Wall Med (ns)", "HDBI", "Target")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(?:i?B)?")
@@ -45,6 +54,10 @@ def batch(
     unpack_limit: Annotated[
         str, typer.Option("--unpack-limit", metavar="SIZE", help="The most that a compressed report may unpack to.")
     ] = "64G",
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="A new process for every report, not for those alone that come after a "
+                           "bad one. Slower where reports are small.")
+    ] = False,
     tag: Annotated[
         list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="A tag for every report; repeatable.")
     ] = None,
@@ -64,7 +77,7 @@ def batch(
     force_overwrite: arguments.Force = False,
     quiet: arguments.Quiet = False,
 ) -> None:  # fmt: skip
-    """Analyse many reports, each in a process of its own, into a results store.
+    """Analyse many reports into a results store, in worker processes with limits of time and memory a report.
 
     Run again it does only what is new or changed, and tries again what failed. The exit code is 1 where a report
     failed; the others are stored.
@@ -72,65 +85,90 @@ def batch(
     Example: taxbreak-nsys batch nightly/ --store team.db --tag-from '(?P<model>[^/]+)/(?P<date>\\d{8})'
     """
     from taxbreak_nsys.batch.find import find
-    from taxbreak_nsys.batch.job import Settings
-    from taxbreak_nsys.batch.run import run
     from taxbreak_nsys.batch.tags import TagRules
-    from taxbreak_nsys.output.listing import check_format, put_rows
-    from taxbreak_nsys.output.progress import progress
-    from taxbreak_nsys.store.opening import open_store
-    from taxbreak_nsys.store.reading import phases_of
+    from taxbreak_nsys.batch.worker import Nursery
+    from taxbreak_nsys.output.listing import check_format
 
     if format is None and output is not None:
         raise TaxbreakError("-o needs -f table, csv, json or parquet")
     if format is not None:
         check_format(format, output, force_overwrite)
     rules = TagRules.parse(tag or (), tag_from or ())
-    options = arguments.options_of(
-        phases=phase, start=None, end=None, process=None, thread=None, t_sys=t_sys,
-        null_report=null_report and null_report.absolute(), evidence=evidence, skip=skip,
-    )  # fmt: skip
-    workers = jobs or len(os.sched_getaffinity(0))
-    limit = parse_size(memory, "--memory") if memory else None if scheduler else _physical_memory() // workers
-    settings = Settings(options, timeout, limit, parse_size(unpack_limit, "--unpack-limit"))
+    count = jobs or len(os.sched_getaffinity(0))
+    limit = parse_size(memory, "--memory") if memory else None if scheduler else _physical_memory() // count
+    unpacked = parse_size(unpack_limit, "--unpack-limit")
     found = find(paths, sys.stdin)
     if not quiet and found.twins:
         print(f"{found.twins} .nsys-rep left out: their .sqlite lies beside them", file=sys.stderr)
+    # it imports what an analysis needs while this process imports what the store needs
+    with Nursery() if found.paths and not scheduler else nullcontext() as nursery:
+        from taxbreak_nsys.batch.job import Settings
+
+        options = None
+        if phase or t_sys is not None or null_report or evidence is not None or skip:
+            options = arguments.options_of(
+                phases=phase, start=None, end=None, process=None, thread=None, t_sys=t_sys,
+                null_report=null_report and null_report.absolute(), evidence=evidence, skip=skip,
+            )  # fmt: skip
+        settings = Settings(options, timeout, limit, unpacked, isolate)
+        shown = _Shown(format, output, force_overwrite, quiet)
+        failed = _run(store, found, rules, settings, _runner(scheduler, count, nursery), shown)
+    if failed:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What the user wants to see."""
+
+    format: str | None
+    output: Path | None
+    force: bool
+    quiet: bool
+
+
+def _run(store: str, found: Found, rules: TagRules, settings: Settings, runner: Runner, shown: _Shown) -> bool:
+    """Run a batch and show what came of it; returns whether a report failed."""
+    from taxbreak_nsys.batch.run import run
+    from taxbreak_nsys.output.listing import put_rows
+    from taxbreak_nsys.output.progress import progress
+    from taxbreak_nsys.store.opening import open_store
+    from taxbreak_nsys.store.reading import phases_of
 
     with open_store(store, write=True) as opened:
         total = len(found.paths) + len(found.unreadable)
         tally = None
         try:
-            with progress(total, "reports", quiet=quiet) as show:
+            with progress(total, "reports", quiet=shown.quiet) as show:
 
                 def each(now: Tally) -> None:
                     nonlocal tally
                     tally = now
                     show(now.done, len(now.failed))
 
-                tally = run(opened, found, rules, settings, _runner(scheduler, workers), each)
+                tally = run(opened, found, rules, settings, runner, each)
         except KeyboardInterrupt:
             done = tally.done if tally else 0
             print(f"stopped; {done} of {total} reports are done, the same command goes on from there", file=sys.stderr)
             raise
-        _say(tally, opened.shown, quiet)
-        if format is not None:
+        _say(tally, opened.shown, shown.quiet)
+        if shown.format is not None:
             rows = phases_of(opened, found.paths)
-            if format == "table":
+            if shown.format == "table":
                 rows = _shortened(rows)
             brief = ["Report", *(n for n in rows.column_names if n.startswith("tag ")), *_BRIEF]
-            put_rows(rows, format, output, force=force_overwrite, quiet=quiet, brief=brief)
-    if tally.failed:
-        raise typer.Exit(1)
+            put_rows(rows, shown.format, shown.output, force=shown.force, quiet=shown.quiet, brief=brief)
+    return bool(tally.failed)
 
 
-def _runner(scheduler: str | None, workers: int) -> Runner:
+def _runner(scheduler: str | None, count: int, nursery: Nursery | None) -> Runner:
     if scheduler is not None:
         from taxbreak_nsys.batch.cluster import outcomes
 
         return lambda jobs, settings: outcomes(jobs, settings, scheduler)
     from taxbreak_nsys.batch.pool import local_outcomes
 
-    return lambda jobs, settings: local_outcomes(jobs, settings, workers)
+    return lambda jobs, settings: local_outcomes(jobs, settings, count, nursery) if nursery else iter(())
 
 
 def _say(tally: Tally, store: str, quiet: bool) -> None:
@@ -144,13 +182,29 @@ def _say(tally: Tally, store: str, quiet: bool) -> None:
 
 
 def _shortened(rows: pa.Table) -> pa.Table:
-    """Leave out the folder that all reports lie in: a terminal has no room for it."""
+    """Leave out the folders that no report needs to be told from the others: a terminal has no room for them."""
     import pyarrow as pa
 
     names = rows.column("Report").to_pylist()
-    common = os.path.commonprefix(names).rpartition("/")[0]  # noqa: RUF071 (URLs too, and cut at a folder)
-    short = [name.removeprefix(f"{common}/") for name in names] if common else names
-    return rows.set_column(rows.column_names.index("Report"), "Report", pa.array(short, pa.string()))
+    short = told_apart(names)
+    return rows.set_column(
+        rows.column_names.index("Report"), "Report", pa.array([short[name] for name in names], pa.string())
+    )
+
+
+def told_apart(paths: Iterable[str]) -> dict[str, str]:
+    """Return for each path or URL its shortest end, by folders, that no other of them ends in."""
+    left = set(paths)
+    short: dict[str, str] = {}
+    length = 0
+    while left:
+        length += 1
+        ends = {path: "/".join(path.split("/")[-length:]) for path in left}
+        often = Counter(ends.values())
+        done = {path: end for path, end in ends.items() if often[end] == 1 or end == path}
+        short |= done
+        left -= done.keys()
+    return short
 
 
 def parse_size(text: str, option: str) -> int:

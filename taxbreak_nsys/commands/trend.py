@@ -12,6 +12,8 @@ from taxbreak_nsys.commands import arguments
 from taxbreak_nsys.errors import TaxbreakError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import pyarrow as pa
 
     from taxbreak_nsys.trend import Series
@@ -94,7 +96,7 @@ def _drawn(series: list[Series], metric: str, keys: list[str]) -> str:
         edges = [0, *(one.changes or ()), len(one.points)]
         for start, end in pairwise(edges):
             held = sorted(value for value in one.values[start:end] if value is not None)
-            since, until = (one.points[i].moment.date() for i in (start, end - 1))
+            since, until = (_day(one, one.points[i].moment) for i in (start, end - 1))
             number = f"{end - start} report" + ("s" if end - start > 1 else "")
             middle = _shown(held[(len(held) - 1) // 2], metric) if held else "not measured"
             spread = f" ({_shown(held[0], metric)} to {_shown(held[-1], metric)})" if len(held) > 1 else ""
@@ -102,6 +104,12 @@ def _drawn(series: list[Series], metric: str, keys: list[str]) -> str:
             lines.append(f"  {mark} {since} to {until}: median {middle}{spread}, {number}")
         lines.append("")
     return "\n".join(lines[:-1]) + "\n"
+
+
+def _day(series: Series, moment: datetime) -> str:
+    """Return a moment as its day, with the time where the series has more than one report on a day."""
+    days = [point.moment.date() for point in series.points]
+    return f"{moment:%Y-%m-%d}" if len(set(days)) == len(days) else f"{moment:%Y-%m-%d %H:%M}"
 
 
 def _shown(value: float, metric: str) -> str:

@@ -13,11 +13,12 @@ import pyarrow.dataset as ds
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, Integer, Select, Table, select
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.store.models import kernels, phases, reports, states, tags, warnings
+from taxbreak_nsys.store.models import failures, kernels, phases, reports, states, tags, warnings
 from taxbreak_nsys.store.opening import Store
 from taxbreak_nsys.store.reading import tag_or_fact
 
 MARK = "_taxbreak_dataset"
+_OF_REPORTS = (reports, tags, warnings, phases, states, kernels)
 _ROWS_AT_ONCE = 20_000
 _TYPES = ((BigInteger, pa.int64()), (Integer, pa.int64()), (Double, pa.float64()), (Boolean, pa.bool_()),
           (DateTime, pa.timestamp("us", tz="UTC")))  # fmt: skip
@@ -26,12 +27,12 @@ _TYPES = ((BigInteger, pa.int64()), (Integer, pa.int64()), (Double, pa.float64()
 def export_parquet(store: Store, folder: Path, partition_by: Sequence[str], *, force: bool) -> dict[str, int]:
     """Write the tables below `folder`, each a dataset partitioned by some tags or facts of the reports.
 
-    Partitions are in the way of Hive (`model=llama/`). Returns the number of rows of each table. The folder
-    appears whole or not at all; with `force` it replaces one that an export wrote, and no other. Raises
-    TaxbreakError where it cannot be written.
+    Partitions are in the way of Hive (`model=llama/`); failures, which no tag is of, are one part. Returns the
+    number of rows of each table. The folder appears whole or not at all; with `force` it replaces one that an export
+    wrote, and no other. Raises TaxbreakError where it cannot be written.
     """
     _check(folder, force)
-    columns = {column.name for table in _exported() for column in table.columns}
+    columns = {column.name for table in _OF_REPORTS for column in table.columns}
     for key in partition_by:
         if key in columns - set(reports.columns.keys()):
             raise TaxbreakError(
@@ -42,8 +43,9 @@ def export_parquet(store: Store, folder: Path, partition_by: Sequence[str], *, f
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             with store.begin() as connection:
-                for table in _exported():
-                    counts[table.name] = _write(connection, table, unfinished / table.name, partition_by)
+                for table in (*_OF_REPORTS, failures):
+                    by = () if table is failures else partition_by
+                    counts[table.name] = _write(connection, table, unfinished / table.name, by)
             (unfinished / MARK).touch()
             unfinished.chmod(0o755)
             if folder.exists():
@@ -54,10 +56,6 @@ def export_parquet(store: Store, folder: Path, partition_by: Sequence[str], *, f
     except OSError as error:
         raise TaxbreakError(f"{folder}: cannot be written ({error.strerror or error})") from error
     return counts
-
-
-def _exported() -> tuple[Table, ...]:
-    return (reports, tags, warnings, phases, states, kernels)
 
 
 def _check(folder: Path, force: bool) -> None:
@@ -76,7 +74,7 @@ def _with_reports(table: Table, partition_by: Sequence[str]) -> Select[Any]:
     values = [tag_or_fact(key).label(key) for key in partition_by]
     columns = [column for column in table.columns if column.name not in partition_by]
     wanted = select(*columns, *values).order_by(*table.primary_key)
-    if table is reports:
+    if table in (reports, failures):
         return wanted
     if "report_id" in table.columns:
         return wanted.join(reports, reports.c.id == table.c.report_id)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from taxbreak_nsys import __version__
@@ -18,6 +18,15 @@ from taxbreak_nsys.store.opening import Store, errors_of
 
 Row = dict[str, Any]
 _TRIES = 5
+
+# made once: to build a statement takes SQLAlchemy longer than to run it
+_FORGET_REPORT = delete(models.reports).where(
+    models.reports.c.path == bindparam("its_path"), models.reports.c.capture == bindparam("its_capture")
+)
+_FORGET_FAILURE = delete(models.failures).where(models.failures.c.path == bindparam("its_path"))
+_NEW_REPORT = insert(models.reports).returning(models.reports.c.id)
+_NEW_PHASES = insert(models.phases).returning(models.phases.c.id, sort_by_parameter_order=True)
+_OF_A_KERNEL = frozenset(models.kernels.columns.keys())
 
 
 def clean(text: str) -> str:
@@ -44,15 +53,10 @@ def write_analysed(store: Store, done: Analysed, options: str) -> None:
 
     def write(connection: Connection) -> None:
         report = _report_row(done, options)
-        connection.execute(
-            delete(models.reports).where(
-                models.reports.c.path == report["path"], models.reports.c.capture == report["capture"]
-            )
-        )
-        connection.execute(delete(models.failures).where(models.failures.c.path == report["path"]))
-        report_id = connection.execute(
-            insert(models.reports).values(report).returning(models.reports.c.id)
-        ).scalar_one()
+        which = {"its_path": report["path"], "its_capture": report["capture"]}
+        connection.execute(_FORGET_REPORT, which)
+        connection.execute(_FORGET_FAILURE, which)
+        report_id = connection.execute(_NEW_REPORT, report).scalar_one()
         _put_tags(connection, report_id, done.tags)
         _put(connection, models.warnings, ({"report_id": report_id} | w for w in done.result["report"]["warnings"]))
         _put_phases(connection, report_id, done.result)
@@ -92,8 +96,8 @@ def write_failed(store: Store, failed: Failed) -> None:
     }
 
     def write(connection: Connection) -> None:
-        connection.execute(delete(models.failures).where(models.failures.c.path == row["path"]))
-        connection.execute(insert(models.failures).values(row))
+        connection.execute(_FORGET_FAILURE, {"its_path": row["path"]})
+        connection.execute(insert(models.failures), row)
 
     _in_transaction(store, write)
 
@@ -168,17 +172,15 @@ def _put_phases(connection: Connection, report_id: int, result: Mapping[str, Any
     cleaned = [{key: clean(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
     if not cleaned:
         return
-    numbered = insert(models.phases).returning(models.phases.c.id, sort_by_parameter_order=True)
-    ids = list(connection.execute(numbered, cleaned).scalars())
+    ids = list(connection.execute(_NEW_PHASES, cleaned).scalars())
     _put(connection, models.states, (row for i, entry in zip(ids, entries, strict=True) for row in _states(i, entry)))
     phase_id = {(e["phase"], e["process"], e["thread"]): i for i, e in zip(ids, entries, strict=True)}
-    columns = {column.name for column in models.kernels.columns}
     _put(
         connection,
         models.kernels,
         (
             {"phase_id": phase_id[row["phase"], row["process"], row["thread"]]}
-            | {key: value for key, value in row.items() if key in columns}
+            | {key: value for key, value in row.items() if key in _OF_A_KERNEL}
             for row in result["kernels"]
         ),
     )

@@ -1,0 +1,202 @@
+"""The batch's side of the processes that analyse: the nursery's client, and workers with a report each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import send_handle
+from pathlib import Path
+from types import TracebackType
+
+from taxbreak_nsys.batch.job import Answer, End, Failed, Fork, Job, Outcome, Settings
+from taxbreak_nsys.errors import TaxbreakError
+
+ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "2",
+}
+"""For the nursery: no threads before a fork, and no memory set aside that a limit would count."""
+
+
+class Nursery:
+    """The process that children are forked from; started again where it dies. Use it as a context manager."""
+
+    def __init__(self) -> None:
+        """Start it; it imports while the caller goes on."""
+        self._start()
+
+    def _start(self) -> None:
+        self._pipe, theirs = Pipe()
+        # -P: a folder of reports is no place to import from. A session of its own: Ctrl-C is for the parent alone.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "taxbreak_nsys.batch.nursery", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(),),
+            env=os.environ | ENVIRONMENT, start_new_session=True,
+        )  # fmt: skip
+        theirs.close()
+        self._asked = False
+
+    def fork(self, settings: Settings, folder: Path) -> Child:
+        """Return a new child that may write to `folder`; raises TaxbreakError where no nursery can be had."""
+        for _ in range(2):
+            ours, theirs = Pipe()
+            try:
+                with theirs:
+                    self._asked = True
+                    self._pipe.send(Fork(settings, folder))
+                    send_handle(self._pipe, theirs.fileno(), self._process.pid)
+                return Child(self._pipe.recv(), ours, self._process)
+            except (EOFError, ConnectionError):  # killed since the last child, which ended its children too
+                ours.close()
+                self.close()
+                self._start()
+        self.close()
+        raise TaxbreakError(f"the process of the workers ends with code {self._process.returncode} at its start")
+
+    def end(self, child: Child) -> int | None:
+        """End a child and all that it started; returns its exit code, None where the nursery is gone as well."""
+        child.connection.close()
+        if not child.pid or child.forked_from is not self._process:
+            return None
+        try:
+            self._pipe.send(End(child.pid))
+            code: int | None = self._pipe.recv()
+            return code
+        except (EOFError, ConnectionError):
+            return None
+
+    def close(self) -> None:
+        """End it; it ends its children and removes their folders first."""
+        if not self._asked:
+            self._process.kill()  # it is importing, and has nothing to clear up
+        self._pipe.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Nursery:
+        """Return it."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+@dataclass(frozen=True)
+class Child:
+    """A forked process, 0 where there was no room for one, and the pipe to it."""
+
+    pid: int
+    connection: Connection
+    forked_from: subprocess.Popen[bytes]
+
+
+class Worker:
+    """Analyses one report at a time, each in a child that no report has left a trace in."""
+
+    def __init__(self, nursery: Nursery, settings: Settings) -> None:
+        """Start without a child; the first report makes one."""
+        self._nursery, self._settings = nursery, settings
+        self._child: Child | None = None
+        # emptied after each report, and removed by the nursery too, should this process be the first to die
+        self._folder = tempfile.TemporaryDirectory(prefix="taxbreak-", ignore_cleanup_errors=True)
+
+    def give(self, job: Job) -> Connection:
+        """Send a report to be analysed; returns what becomes ready when `take` has its outcome."""
+        if self._child is not None and self._child.connection.poll():  # at its end: it died while it had no work
+            self._end()
+        if self._child is None:
+            self._child = self._nursery.fork(self._settings, Path(self._folder.name))
+        self._job, self._began = job, time.monotonic()
+        with suppress(ConnectionError):  # where the child is dead, `take` finds the pipe at its end
+            self._child.connection.send(job)
+        return self._child.connection
+
+    def give_again(self) -> Connection:
+        """Send the same report to a new child."""
+        return self.give(self._job)
+
+    @property
+    def left(self) -> float | None:
+        """The seconds that the report still has, not below 0; None without a limit."""
+        limit = self._settings.timeout_s
+        return None if limit is None else max(0.0, self._began + limit - time.monotonic())
+
+    def take(self) -> Outcome | None:
+        """Return the outcome of the report that was given; None where it has to be given again."""
+        assert self._child is not None
+        try:
+            found: tuple[Outcome, Answer] = self._child.connection.recv()
+        except (EOFError, ConnectionError):
+            return self._failed("killed", f"{_death(self._end())}; the others are not touched")
+        outcome, answer = found
+        if not answer.goes_on:
+            self._end()
+        self._empty()
+        return None if answer.doubtful else outcome
+
+    def stop(self) -> Outcome:
+        """End the report that was given because its time is over."""
+        self._end()
+        limit = self._settings.timeout_s
+        return self._failed("timeout", f"took longer than {limit:g} s; give more with --timeout")
+
+    def run(self, job: Job) -> Outcome:
+        """Analyse one report and wait for it."""
+        while True:
+            ready = wait([self.give(job)], self.left)
+            outcome = self.take() if ready else self.stop()
+            if outcome is not None:
+                return outcome
+
+    def leave(self) -> None:
+        """Let the child go once it has no work."""
+        if self._child is not None:
+            self._child.connection.close()
+            self._child = None
+
+    def close(self) -> None:
+        """Let the child go and remove the folder; a report that runs still ends with the nursery."""
+        self.leave()
+        self._folder.cleanup()
+
+    def _failed(self, kind: str, what: str) -> Failed:
+        self._empty()
+        took = round(1000 * (time.monotonic() - self._began))
+        return Failed(self._job.path, kind, f"{self._job.path}: {what}", milliseconds=took)
+
+    def _end(self) -> int | None:
+        child, self._child = self._child, None
+        return self._nursery.end(child) if child is not None else None
+
+    def _empty(self) -> None:
+        for entry in Path(self._folder.name).iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+
+
+def _death(code: int | None) -> str:
+    if code is None:
+        return "its process could not be started, or was ended with the one that it was forked from"
+    if code == -signal.SIGKILL:
+        return "its process was ended by SIGKILL (out of memory, or by hand)"
+    by = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return f"its process was ended by {by} (a crash, maybe at the limit that --memory sets)"
