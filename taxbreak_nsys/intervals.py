@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,10 @@ class Measure:
     end: Ints
     before: Ints
 
+    @cached_property
+    def _ended(self) -> Ints:
+        return np.r_[np.iinfo(np.int64).min // 2, self.end]
+
     @classmethod
     def of(cls, intervals: Intervals) -> Measure:
         """Build from the result of `union`."""
@@ -63,9 +68,10 @@ class Measure:
         """Return, for each moment (ns), the covered time before it."""
         if not len(self.start):
             return np.zeros(len(moment), np.int64)
+        # the end before the first interval stands for all earlier moments: nothing is covered there
         index = np.searchsorted(self.start, moment, side="right")
-        last = np.maximum(index - 1, 0)
-        return np.where(index > 0, self.before[index] - np.maximum(self.end[last] - moment, 0), 0)
+        rest = self._ended[index] - moment
+        return self.before[index] - np.maximum(rest, 0, out=rest)
 
     def within(self, start: Ints, end: Ints) -> Ints:
         """Return, for each interval, how much of it is covered."""

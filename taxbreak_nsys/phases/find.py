@@ -10,7 +10,6 @@ import numpy as np
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.launches import Launches
 from taxbreak_nsys.phases import engines, marks
-from taxbreak_nsys.phases.auto import by_launches, name_steps
 from taxbreak_nsys.phases.instances import ALL, Found, Instances, assemble
 from taxbreak_nsys.phases.marks import PhaseRule
 from taxbreak_nsys.read.op_shapes import OpShapes
@@ -66,6 +65,8 @@ def find_instances(
         read = shapes
 
         def auto(left: Sequence[int]) -> list[Found]:
+            from taxbreak_nsys.phases.auto import by_launches
+
             steps, reasons = by_launches(trace, launches, left, read)
             why.update(reasons)
             return steps
@@ -110,6 +111,8 @@ def _by_engine(
     found = engines.by_engine(trace.ranges, threads, marked)
     if shapes is None or not any(engines.STEP in one.labels for one in found):
         return found
+    from taxbreak_nsys.phases.auto import name_steps
+
     read = shapes()
     return [name_steps(trace, launches, one, read) for one in found]
 
