@@ -17,9 +17,15 @@ GROUPS = ("framework", "library", "launch", "all")
 """The groups of states that an operator's own time is given for."""
 
 _OF_GROUP = np.array(
-    [[name in FRAMEWORK_STATES, name == "library", name == "launch", True] for name in STATES], np.int64
+    [
+        [name in FRAMEWORK_STATES for name in STATES],
+        [name == "library" for name in STATES],
+        [name == "launch" for name in STATES],
+        [True for _ in STATES],
+    ],
+    np.int64,
 )
-"""1 where a state (rows) belongs to a group (columns)."""
+"""1 where a state (columns) belongs to a group (rows)."""
 
 
 def host_time_before(columns: Columns) -> tuple[Ints, Ints]:
@@ -46,20 +52,23 @@ def host_time_before(columns: Columns) -> tuple[Ints, Ints]:
 
 
 class _TimeBefore:
-    """The time of each group of states before a moment; `counts` says which intervals count: (intervals, groups)."""
+    """The time of each group of states before a moment, over disjoint sorted intervals; arrays of (groups, moments)."""
 
-    def __init__(self, start: Ints, end: Ints, counts: Ints) -> None:
-        self._start, self._end, self._counts = start, end, counts
-        self._until_end = np.cumsum((end - start)[:, None] * counts, axis=0)
+    def __init__(self, start: Ints, end: Ints, state: Ints) -> None:
+        self._start, self._end = start, end
+        self._counts = [of[state] for of in _OF_GROUP]
+        duration = end - start
+        self._until = [np.r_[np.int64(0), np.cumsum(duration * counts)] for counts in self._counts]
 
     def of(self, moment: Ints) -> Ints:
-        """Return it for each moment, ns: (moments, groups)."""
-        at = np.searchsorted(self._start, moment, side="right") - 1
-        inside = np.maximum(at, 0)
-        rest = np.maximum(self._end[inside] - moment, 0)
-        found: Ints = self._until_end[inside] - rest[:, None] * self._counts[inside]
-        found[at < 0] = 0
-        return found
+        """Return it for each moment, ns."""
+        at = np.searchsorted(self._start, moment, side="right")
+        last = np.maximum(at - 1, 0)
+        # what lies behind the moment of the interval that holds it; before the first one nothing does
+        rest = np.maximum(self._end[last] - moment, 0)
+        rest[at == 0] = 0
+        groups = zip(self._until, self._counts, strict=True)
+        return np.stack([until[at] - rest * counts[last] for until, counts in groups])
 
 
 def self_times(columns: Columns, instance: Ints) -> dict[str, Ints]:
@@ -69,7 +78,7 @@ def self_times(columns: Columns, instance: Ints) -> dict[str, Ints]:
     no time), and without the operators inside it.
     """
     operators, intervals = columns.operators, columns.intervals
-    covered = np.zeros((len(operators), len(GROUPS)), np.int64)
+    covered = np.zeros((len(GROUPS), len(operators)), np.int64)
     for low, high in runs(operators.thread):
         part = thread_slice(intervals.thread, int(operators.thread[low]))
         start, end, state = intervals.start[part], intervals.end[part], intervals.state[part]
@@ -77,11 +86,11 @@ def self_times(columns: Columns, instance: Ints) -> dict[str, Ints]:
         if not len(start) or not len(held):
             continue
         until = np.minimum(operators.end[held], columns.instances.end[instance[held]])
-        before = _TimeBefore(start, end, _OF_GROUP[state])
-        covered[held] = before.of(until) - before.of(operators.start[held])
+        before = _TimeBefore(start, end, state)
+        covered[:, held] = before.of(until) - before.of(operators.start[held])
     inner = np.flatnonzero((operators.parent >= 0) & (instance >= 0))
     parent = operators.parent[inner]
     return {
-        name: np.maximum(covered[:, group] - sum_by(parent, covered[inner, group], len(operators)), 0)
+        name: np.maximum(covered[group] - sum_by(parent, covered[group, inner], len(operators)), 0)
         for group, name in enumerate(GROUPS)
     }

@@ -102,7 +102,7 @@ class Windows:
                 # what was waited for in vain is not waited for again
                 self._patience = len(_AHEAD_NS) if not lone else min(patience, 1)
                 break
-        self._check_late(held.trace)
+        self._check_late(held)
         return held
 
     @staticmethod
@@ -113,13 +113,13 @@ class Windows:
         launches[trace.ops.api[trace.ops.api >= 0]] = False
         return bool(np.any(launches & (api.start < until)))
 
-    def _check_late(self, trace: Trace) -> None:
+    def _check_late(self, held: Assembled) -> None:
         """Raise UnorderedError where work shows up whose launch was counted without it, or a launch whose work was."""
-        api, ops = trace.api, trace.ops
+        api, ops = held.trace.api, held.trace.ops
         fresh = np.concatenate([np.arange(len(s.rows)) >= self._seen[kind] for kind, s in self._reader.ops.items()])
         if np.any(api.start[ops.api[fresh & (ops.api >= 0)]] < self._used_until):
             raise UnorderedError
-        alone = self._reader.op_rows().take(fresh & (ops.api < 0))
+        alone = held.op_rows.take(fresh & (ops.api < 0))
         calls = self._reader.api.rows
         late_work = self._gone_calls.holds(alone["process"], alone["correlation_id"])
         late_call = self._given_up.holds(calls["thread"] & PROCESS_MASK, calls["correlation_id"])
@@ -138,7 +138,7 @@ class Windows:
         evidence = replace(self._evidence, samples=sampled)
         columns = measure(trace, launches, instances.keep(mine), evidence)
         moment = self._moment(trace, cut)
-        alone = (launches.of_op < 0) & ~self._reader.op_rows().flag("done")
+        alone = (launches.of_op < 0) & ~held.op_rows.flag("done")
         if until != FOREVER:
             alone &= trace.ops.end <= moment - _ORPHAN_NS
         own_ops = (launches.of_op >= 0) & own[launches.of_op] if len(launches) else np.zeros(len(trace.ops), bool)
@@ -168,7 +168,7 @@ class Windows:
         row_stays[held.rows] = call_stays[held.call_of_row]
         gone = reader.api.rows.take(~row_stays)
         self._gone_calls.add(gone["thread"] & PROCESS_MASK, gone["correlation_id"])
-        given_up = reader.op_rows().take(orphans)
+        given_up = held.op_rows.take(orphans)
         self._given_up.add(given_up["process"], given_up["correlation_id"])
         reader.api.drop(until, row_stays)
         for stream in (reader.ranges, reader.os_calls):
@@ -183,7 +183,7 @@ class Windows:
             self._queued = grown
         joined = ops.api >= 0
         # work without a launch may still get one, unless it was counted before or is given up
-        stays = (ops.end > moment) | ~(joined | orphans | reader.op_rows().flag("done"))
+        stays = (ops.end > moment) | ~(joined | orphans | held.op_rows.flag("done"))
         stays[joined] |= call_stays[ops.api[joined]]
         if self._samples:
             self._samples.drop(moment, until)

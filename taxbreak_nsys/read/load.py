@@ -81,6 +81,8 @@ class Assembled:
     call_of_row: Ints
     rows: Ints | slice
     """The places of those rows among `Reader.api.rows`."""
+    op_rows: Rows
+    """The rows of the trace's operations, kernels first."""
 
 
 class Reader:
@@ -166,15 +168,12 @@ class Reader:
         of_profiler = np.array([name == "profiler" for name in kinds], bool)
         return Rows(rows | {"flag": of_profiler[kind] if len(kind) else np.zeros(0, bool)})
 
-    def op_rows(self) -> Rows:
-        """Return the operations that are held, kernels first."""
-        return Rows.joined([stream.rows for stream in self.ops.values()])
-
     def assemble(self, until: int = FOREVER) -> Assembled:
         """Return what is held of the report as a trace; of the host's tables the rows that start before `until`."""
         rows, places = self.api.before(until)
         api, call_of_row = _folded(rows, self.api_names.all)
-        ops = self._joined(self.op_rows(), rows, call_of_row)
+        op_rows = Rows.joined([stream.rows for stream in self.ops.values()])
+        ops = self._joined(op_rows, rows, call_of_row)
         ranges = _sorted(self.ranges.before(until)[0])
         trace = Trace(
             api, ops,
@@ -185,7 +184,7 @@ class Reader:
             _host_calls(self.library_calls), _host_calls(self.os_calls.before(until)[0]), _host_calls(self.overheads),
             frozenset(self.domains.libraries),
         )  # fmt: skip
-        return Assembled(trace, call_of_row, places)
+        return Assembled(trace, call_of_row, places, op_rows)
 
     def _joined(self, ops: Rows, api: Rows, call_of_row: Ints) -> DeviceOps:
         """Return the operations, each with its call: that of the first row with its process and correlation id."""
