@@ -57,7 +57,6 @@ def import_all() -> None:
     import numpy.ma  # noqa: F401  (numpy asks for it at the first sort of unique values)
     import pyarrow as pa
     import pyarrow.compute
-    import sqlalchemy.dialects.sqlite  # noqa: F401
 
     import taxbreak_nsys.analysis  # noqa: F401
 
