@@ -14,7 +14,7 @@ from taxbreak_nsys import cautions, limits
 from taxbreak_nsys.ahead import Ahead
 from taxbreak_nsys.blocking import BlockingLimits
 from taxbreak_nsys.columns import Columns
-from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.errors import TaxbreakError, UnorderedError
 from taxbreak_nsys.intervals import Flags, percentile
 from taxbreak_nsys.launches import TSys, find_launches, launch_latency, t_sys_of
 from taxbreak_nsys.library_map import read_map
@@ -33,7 +33,6 @@ from taxbreak_nsys.read.nsys_rep import open_report
 from taxbreak_nsys.read.op_shapes import read_op_shapes
 from taxbreak_nsys.read.samples import SampleReader, has_samples, read_samples
 from taxbreak_nsys.read.stacks import strings
-from taxbreak_nsys.read.streams import UnorderedError
 from taxbreak_nsys.read.trace import pid, tid
 from taxbreak_nsys.result import ReportFacts, Result
 from taxbreak_nsys.summary import summarise

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from taxbreak_nsys.entries import Entries
 from taxbreak_nsys.strata import SPLIT_STATES, Split, apportion
-from taxbreak_nsys.tally.entries import Entries
 from taxbreak_nsys.tally.rows import head
 from taxbreak_nsys.tally.samples import SampleTally
 

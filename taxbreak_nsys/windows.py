@@ -14,6 +14,7 @@ import numpy as np
 
 from taxbreak_nsys import words
 from taxbreak_nsys.blocking import BlockingLimits
+from taxbreak_nsys.errors import UnorderedError
 from taxbreak_nsys.intervals import Flags, Ints, union
 from taxbreak_nsys.launches import NEVER, Before, Launches, find_launches
 from taxbreak_nsys.measure import Evidence, measure
@@ -21,7 +22,7 @@ from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.read.id_set import IdSet
 from taxbreak_nsys.read.load import Assembled, Reader
 from taxbreak_nsys.read.samples import SampleReader
-from taxbreak_nsys.read.streams import FOREVER, UnorderedError, overlapping
+from taxbreak_nsys.read.streams import FOREVER, overlapping
 from taxbreak_nsys.read.trace import PROCESS_MASK, Trace, runs
 from taxbreak_nsys.tally.facts import Piece
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from taxbreak_nsys.errors import UnorderedError
 from taxbreak_nsys.intervals import Ints
-from taxbreak_nsys.read.streams import UnorderedError
 
 Bits = NDArray[np.uint8]
 _LARGEST = 1 << 31

@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from taxbreak_nsys.codes import numbers
+from taxbreak_nsys.errors import UnorderedError
 from taxbreak_nsys.intervals import Flags, Intervals, Ints
 from taxbreak_nsys.modules import Pattern
 from taxbreak_nsys.read.database import BATCH_ROWS, Database
 from taxbreak_nsys.read.rows import Column, Rows
 from taxbreak_nsys.read.stacks import KNOWN, OWN, Frames, Modules, Stacks
-from taxbreak_nsys.read.streams import FOREVER, NEVER, Stream, UnorderedError
+from taxbreak_nsys.read.streams import FOREVER, NEVER, Stream
 from taxbreak_nsys.read.trace import thread_slice
 
 _FRAMES = ("first", "caller", "leaf")

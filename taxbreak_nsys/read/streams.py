@@ -8,6 +8,7 @@ from contextlib import closing
 import numpy as np
 
 from taxbreak_nsys.ahead import Ahead
+from taxbreak_nsys.errors import UnorderedError
 from taxbreak_nsys.intervals import Flags, Ints
 from taxbreak_nsys.read.convert import Convert
 from taxbreak_nsys.read.database import Database
@@ -17,10 +18,6 @@ NEVER = -(2**63)
 FOREVER = 2**63 - 1
 _READY = 3
 """Batches that a reading thread keeps ready."""
-
-
-class UnorderedError(Exception):
-    """The rows of a table do not come in the order of time: the report cannot be read in windows."""
 
 
 class Stream:

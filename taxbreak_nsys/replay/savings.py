@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.entries import Entries
 from taxbreak_nsys.intervals import Flags, Ints, percentile
 from taxbreak_nsys.replay.clip import clip
 from taxbreak_nsys.replay.levers import DEVICE_LEVERS, LEVERS
@@ -22,7 +23,6 @@ from taxbreak_nsys.replay.simulate import replay
 from taxbreak_nsys.replay.typical import Gaps
 from taxbreak_nsys.replay.work import OpIndex, launches_within
 from taxbreak_nsys.result import Phase, Verdict
-from taxbreak_nsys.tally.entries import Entries
 
 SMALL = 4_000
 """A sample is full at this many launches."""

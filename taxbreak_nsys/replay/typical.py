@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.errors import UnorderedError
 from taxbreak_nsys.groups import Spread, Stats
 from taxbreak_nsys.intervals import Flags
-from taxbreak_nsys.read.streams import UnorderedError
 from taxbreak_nsys.read.trace import KERNEL, runs
 
 MIN_SAMPLES = 20

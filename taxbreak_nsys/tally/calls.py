@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.entries import Entries
 from taxbreak_nsys.groups import Spread, Totals
 from taxbreak_nsys.intervals import Ints
-from taxbreak_nsys.tally.entries import Entries
 from taxbreak_nsys.tally.rows import Row, head, stats
 
 

@@ -6,10 +6,11 @@ import numpy as np
 
 from taxbreak_nsys.codes import row_codes
 from taxbreak_nsys.device import kernel_sum_ns
+from taxbreak_nsys.entries import Entries
+from taxbreak_nsys.errors import UnorderedError
 from taxbreak_nsys.intervals import Ints, union
-from taxbreak_nsys.read.streams import NEVER, UnorderedError
+from taxbreak_nsys.read.streams import NEVER
 from taxbreak_nsys.read.trace import DeviceOps
-from taxbreak_nsys.tally.entries import Entries
 
 _SLACK_NS = 10_000_000
 """Device work may start so long before its launch, by clocks that disagree, and still be counted in pieces."""

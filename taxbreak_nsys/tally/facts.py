@@ -8,6 +8,7 @@ import numpy as np
 
 from taxbreak_nsys import words
 from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.entries import Entries
 from taxbreak_nsys.groups import Totals
 from taxbreak_nsys.intervals import Flags, Ints
 from taxbreak_nsys.launches import (
@@ -20,7 +21,6 @@ from taxbreak_nsys.launches import (
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.read.trace import KERNEL, PROCESS_MASK, DeviceOps, Ranges
 from taxbreak_nsys.result import Outside
-from taxbreak_nsys.tally.entries import Entries
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.entries import Entries
 from taxbreak_nsys.groups import Spread, Totals
 from taxbreak_nsys.intervals import Ints
 from taxbreak_nsys.launches import KERNEL_LAUNCH
 from taxbreak_nsys.mediation import REASONS, kernel_name_of
 from taxbreak_nsys.read.trace import KERNEL
-from taxbreak_nsys.tally.entries import Entries
 from taxbreak_nsys.tally.rows import NO_SPLIT, Row, head, stats
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.entries import Entries
 from taxbreak_nsys.groups import Above, Spread, Totals, sum_by
 from taxbreak_nsys.intervals import Ints
 from taxbreak_nsys.launches import KERNEL_LAUNCH
 from taxbreak_nsys.mediation import kernel_name_of
 from taxbreak_nsys.self_time import GROUPS, self_times
-from taxbreak_nsys.tally.entries import Entries
 from taxbreak_nsys.tally.rows import NO_SPLIT, Row, head, stats
 
 

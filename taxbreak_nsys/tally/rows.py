@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from taxbreak_nsys.entries import Entries
 from taxbreak_nsys.groups import Stats
 from taxbreak_nsys.read.trace import pid, tid
-from taxbreak_nsys.tally.entries import Entries
 
 Row = dict[str, Any]
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from taxbreak_nsys.entries import Entries
 from taxbreak_nsys.groups import Spread, Totals
 from taxbreak_nsys.intervals import Ints
 from taxbreak_nsys.read.samples import Samples
@@ -13,7 +14,6 @@ from taxbreak_nsys.read.stacks import Modules
 from taxbreak_nsys.read.trace import runs
 from taxbreak_nsys.samples import KIND, KINDS, Sampled
 from taxbreak_nsys.strata import Counted, Split, split_of
-from taxbreak_nsys.tally.entries import Entries
 from taxbreak_nsys.words import STATES
 
 _NEAR = 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from taxbreak_nsys.columns import Steps
+from taxbreak_nsys.entries import Entries
 from taxbreak_nsys.groups import Spread
 from taxbreak_nsys.launches import launch_latency
 from taxbreak_nsys.phases import Instances
@@ -12,7 +13,6 @@ from taxbreak_nsys.replay.savings import SampleWindows
 from taxbreak_nsys.self_time import host_time_before
 from taxbreak_nsys.tally.calls import CallTally
 from taxbreak_nsys.tally.device import DeviceTally
-from taxbreak_nsys.tally.entries import Entries
 from taxbreak_nsys.tally.facts import FactsTally, Piece
 from taxbreak_nsys.tally.kernels import KernelTally
 from taxbreak_nsys.tally.operators import OperatorTally
