@@ -64,12 +64,14 @@ def plot(found: dict[str, list[dict[str, float]]], target: Path) -> None:
 
     matplotlib.use("svg")
     from matplotlib import pyplot
+    from matplotlib.ticker import EngFormatter
 
     pyplot.rcParams["svg.hashsalt"] = "taxbreak"
     figure, axes = pyplot.subplots(1, len(found), figsize=(10, 3), layout="constrained")
     for axis, (by, rows) in zip(axes, found.items(), strict=True):
         axis.plot([row[by] for row in rows], [row["seconds"] for row in rows], "o-", color="#1f6feb")
-        axis.set(xlabel=by, ylabel="wall, s", xscale="log", ylim=(0, None))
+        axis.set(xlabel=by, ylabel="wall, s", xlim=(0, None), ylim=(0, None))
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         other = axis.twinx()
         other.plot([row[by] for row in rows], [row["peak_mb"] for row in rows], "s--", color="#8b949e")
         other.set(ylabel="peak memory, MB (dashed)", ylim=(0, None))
