@@ -234,7 +234,7 @@ def test_time_and_memory_are_limited_a_report(tmp_path: Path, store_url: str) ->
     assert count(store_url, models.reports) == 2
 
 
-@pytest.mark.parametrize("limit", ["1M", "2M", "4M", "16M"])
+@pytest.mark.parametrize("limit", ["1M", "2M", "4M", "8M"])
 def test_too_little_memory_is_no_fault_of_the_report(limit: str, tmp_path: Path) -> None:
     """Whatever cannot be had first at the limit: a stack, a library, a column."""
     url = str(tmp_path / "store.db")
