@@ -19,6 +19,7 @@ from taxbreak_nsys.intervals import Flags, percentile
 from taxbreak_nsys.launches import TSys, find_launches, launch_latency, t_sys_of
 from taxbreak_nsys.library_map import read_map
 from taxbreak_nsys.measure import Evidence, measure
+from taxbreak_nsys.memory import keep_freed_memory
 from taxbreak_nsys.modules import Pattern, read_patterns
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import Choice, Instances, find_in_marks, find_instances
@@ -90,6 +91,7 @@ def _in_windows(database: Database, facts: ReportFacts, path: Path, options: Opt
     """Analyse a report in windows of time; None where it is small, or has to be looked at as a whole."""
     if sum(database.layout.rows.values()) <= rows or "CUDA_CALLCHAINS" in database.schema:
         return None
+    keep_freed_memory()
     choice, learned, decided = choice_of(options), read_map(options.library_map), BlockingLimits()
     batch = max(min(BATCH_ROWS, rows // 8), 16)
     patterns = _patterns(database, options) if has_samples(database) else None

@@ -68,7 +68,8 @@ class _TimeBefore:
         rest = np.maximum(self._end[last] - moment, 0)
         rest[at == 0] = 0
         groups = zip(self._until, self._counts, strict=True)
-        return np.stack([until[at] - rest * counts[last] for until, counts in groups])
+        none = np.zeros(len(moment), np.int64)
+        return np.stack([until[at] - rest * counts[last] if until[-1] else none for until, counts in groups])
 
 
 def self_times(columns: Columns, instance: Ints) -> dict[str, Ints]:
