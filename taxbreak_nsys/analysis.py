@@ -29,7 +29,7 @@ from taxbreak_nsys.read.convert import Domains
 from taxbreak_nsys.read.database import BATCH_ROWS, Database
 from taxbreak_nsys.read.facts import read_facts, sha256, stated_period
 from taxbreak_nsys.read.load import Reader, api_threads, read_trace
-from taxbreak_nsys.read.marks import CanMark, launching_threads, named_by, read_marks
+from taxbreak_nsys.read.marks import CanMark, launching_threads, read_marks
 from taxbreak_nsys.read.nsys_rep import open_report
 from taxbreak_nsys.read.op_shapes import read_op_shapes
 from taxbreak_nsys.read.samples import SampleReader, has_samples, read_samples
@@ -108,7 +108,7 @@ def _in_windows(database: Database, facts: ReportFacts, path: Path, options: Opt
                 reader = stack.enter_context(Reader(database, callers, domains, batch))
                 if instances is None:
                     with database.sibling(counted=False) as other:
-                        ranges = read_marks(other, domains, _may_mark(choice))
+                        ranges = read_marks(other, domains, _may_mark(options, choice))
                     found = find_in_marks(ranges, threads, choice) if threads else None
                     if found is None:
                         return None
@@ -140,8 +140,13 @@ def _patterns(database: Database, options: Options) -> Sequence[Pattern] | None:
     return read_patterns(options.modules) if asked else None
 
 
-def _may_mark(choice: Choice) -> CanMark | None:
-    return named_by([rule.pattern.search for rule in choice.rules]) if choice.rules else None
+def _may_mark(options: Options, choice: Choice) -> CanMark | None:
+    """Return what tells the texts that the user's own rules are about, which may be an operator's or a library's."""
+    patterns = [rule.pattern for rule in options.rules]
+    if not patterns and options.phase_rules is not None:
+        marks = [mark for engine in choice.engines or () for mark in engine.marks]
+        patterns = [pattern for mark in marks for pattern in (mark.text, mark.tail) if pattern is not None]
+    return (lambda text: any(pattern.search(text) for pattern in patterns)) if patterns else None
 
 
 def check_launches(launches: int, path: Path) -> None:

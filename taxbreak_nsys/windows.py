@@ -57,7 +57,7 @@ class Windows:
         self._queued = np.empty(0, np.int64)
         self._gone_calls, self._given_up = IdSet(), IdSet()
         self._seen = dict.fromkeys(reader.ops, 0)
-        self._patience = 0
+        self._looks = len(_AHEAD_NS)
 
     def pieces(self, limits: BlockingLimits) -> Generator[Piece]:
         """Yield the pieces in the order of time; `limits` says from which duration on a call counts as blocked."""
@@ -66,7 +66,7 @@ class Windows:
             until = max(cut.values(), default=FOREVER)
             for stream in self._reader.streams:
                 stream.until(until)
-            held = self._assembled(cut, until)
+            held = self._assembled(until)
             yield self._piece(held, cut, until, limits)
             if until == FOREVER:
                 return
@@ -91,18 +91,17 @@ class Windows:
             cut[thread] = max(int(end[at]) if inside else moment, self._low[thread])
         return cut
 
-    def _assembled(self, cut: dict[int, int], until: int) -> Assembled:
+    def _assembled(self, until: int) -> Assembled:
         """Return what is held as a trace, with the device work of all calls before `until` as far as there is any."""
-        ops = self._reader.ops.values()
-        for patience, ahead in enumerate(_AHEAD_NS):
-            for stream in ops:
+        for ahead in _AHEAD_NS[: self._looks]:
+            for stream in self._reader.ops.values():
                 stream.until(min(until, FOREVER - ahead) + ahead)
             held = self._reader.assemble(until)
             lone = self._lone(held.trace, until)
-            if not lone or patience >= self._patience or until == FOREVER:
-                # what was waited for in vain is not waited for again
-                self._patience = len(_AHEAD_NS) if not lone else min(patience, 1)
+            if not lone or until == FOREVER:
                 break
+        # what was looked for in vain is not looked for as far again
+        self._looks = 2 if lone else len(_AHEAD_NS)
         self._check_late(held)
         return held
 

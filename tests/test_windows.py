@@ -141,8 +141,39 @@ def test_work_long_after_its_launch(report: Callable[[str], Path], tmp_path: Pat
     assert everything(windowed) == everything(analyze(path, columns=True))
 
 
+def test_device_work_that_lags_is_looked_for(report: Callable[[str], Path], tmp_path: Path) -> None:
+    # as behind a full queue, from the first window on: further away than the nearest look
+    tables = (KERNEL, "CUPTI_ACTIVITY_KIND_MEMCPY", "CUPTI_ACTIVITY_KIND_MEMSET")
+    late = (f"UPDATE {table} SET start = start + 60000000, end = end + 60000000" for table in tables)
+    path = changed(report("llama-1b"), tmp_path, *late)
+    windowed = analyze(path, window_rows=300)
+    assert windowed.held_columns is None
+    assert everything(windowed) == everything(analyze(path, columns=True))
+
+
+def test_rules_of_the_users_about_operators(report: Callable[[str], Path], tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[engine]]\nname = "own"\n[[engine.mark]]\ntext = "^aten::linear"\nphase = "linear"\n')
+    options = Options(phase_rules=rules)
+    whole = analyze(report("llama-1b-aten"), options, columns=True)
+    assert {entry.phase for entry in whole.entries} == {"linear"}
+    assert everything(analyze(report("llama-1b-aten"), options, window_rows=500)) == everything(whole)
+
+
+def test_damaged_marks_are_refused_with_one_line(report: Callable[[str], Path], tmp_path: Path) -> None:
+    retyped = (
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_master SET sql = replace(sql, 'INTEGER', '') WHERE name = 'NVTX_EVENTS'",
+    )
+    path = changed(report("llama-1b"), tmp_path, *retyped)
+    changed(path, tmp_path, "UPDATE NVTX_EVENTS SET start = 'x' WHERE coalesce(domainId, 0) = 0")
+    for rows in (300, 10**9):
+        with pytest.raises(TaxbreakError, match="damaged"):
+            analyze(path, window_rows=rows)
+
+
 def test_damaged_rows_are_counted_once(report: Callable[[str], Path], tmp_path: Path) -> None:
-    broken = "UPDATE NVTX_EVENTS SET end = start - 1 WHERE (rowid % 50 = 0 OR text = 'decode_1') AND eventType = 59"
+    broken = "UPDATE NVTX_EVENTS SET end = start - 1 WHERE rowid % 50 = 0 AND eventType = 59"
     path = changed(report("llama-1b"), tmp_path, broken)
     whole = analyze(path, columns=True)
     assert [warning.code for warning in whole.report.warnings].count("rows_left_out") == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 
 import numpy as np
@@ -11,10 +11,11 @@ import numpy as np
 from taxbreak_nsys import codes, words
 from taxbreak_nsys.intervals import Flags
 from taxbreak_nsys.read import convert
-from taxbreak_nsys.read.database import Database
+from taxbreak_nsys.read.database import BATCH_ROWS, Database
 from taxbreak_nsys.read.load import api_threads, first_rows
 from taxbreak_nsys.read.names import NameIds, Names
 from taxbreak_nsys.read.rows import Rows
+from taxbreak_nsys.read.streams import converted
 from taxbreak_nsys.read.trace import PROCESS_MASK, Ranges
 
 CanMark = Callable[[str], bool]
@@ -57,25 +58,21 @@ def read_marks(database: Database, domains: convert.Domains, can_mark: CanMark |
     """
     names = Names()
     turned = convert.range_rows(database, names, domains)
-    if can_mark is None:
-        batches = database.stream("nvtx_marks", domains=json.dumps(domains.of_libraries()))
-    else:
-        batches = database.stream("nvtx_ranges")
     parts = [Rows.empty(convert.RANGE_COLUMNS, convert.RANGE_FLAGS)]
-    for batch in batches:
-        rows = turned(batch)
-        keep: Flags = ~(rows.flag("is_operator") | rows.flag("is_library"))
-        if can_mark is not None and len(rows):
-            keep |= np.array([can_mark(name) for name in names.all], bool)[rows["name"]]
-        parts.append(rows.take(keep))
+    if can_mark is None:
+        some = {"domains": json.dumps(domains.of_libraries())}
+        batches = converted(database, "nvtx_marks", turned, BATCH_ROWS, **some)
+    else:
+        batches = converted(database, "nvtx_ranges", turned, BATCH_ROWS)
+    with closing(batches):
+        for rows in batches:
+            keep: Flags = ~(rows.flag("is_operator") | rows.flag("is_library"))
+            if can_mark is not None and len(rows):
+                keep |= np.array([can_mark(name) for name in names.all], bool)[rows["name"]]
+            parts.append(rows.take(keep))
     rows = Rows.joined(parts)
     rows = rows.take(np.lexsort((-rows["end"], rows["start"], rows["thread"])))
     return Ranges(
         rows["start"], rows["end"], rows["thread"], rows["name"], names.all,
         rows.flag("is_operator"), rows.flag("is_library"),
     )  # fmt: skip
-
-
-def named_by(patterns: Sequence[Callable[[str], object]]) -> CanMark:
-    """Return what tells texts that one of some searches finds."""
-    return lambda text: any(search(text) for search in patterns)
