@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["taxbreak_nsys"]):
     from taxbreak_nsys.errors import TaxbreakError
     from taxbreak_nsys.read.database import Database
     from taxbreak_nsys.read.facts import read_facts
-    from taxbreak_nsys.read.load import read_trace
+    from taxbreak_nsys.read.load import api_threads, read_trace
 
 from fuzz.oracle import wrong_message  # noqa: E402
 from fuzz.seeds import BUILT, seed  # noqa: E402
@@ -37,7 +37,7 @@ def one(data: bytes) -> None:
     try:
         with Database(_path) as database:
             read_facts(database, _path)
-            read_trace(database)
+            read_trace(database, api_threads(database))
     except TaxbreakError as error:
         problem = wrong_message(str(error))
         if problem:

@@ -71,9 +71,10 @@ def analyze(
 
 def _whole(database: Database, facts: ReportFacts, path: Path, options: Options) -> Result:
     """Analyse a report as one piece."""
-    trace = read_trace(database)
+    threads = api_threads(database)
+    trace = read_trace(database, threads)
     patterns = _patterns(database, options)
-    samples = read_samples(database, api_threads(database), patterns) if patterns else None
+    samples = read_samples(database, threads, patterns) if patterns else None
     chains = read_chains(database, patterns, trace.api.callchain_id) if patterns else None
     launches = find_launches(trace)
     check_launches(len(launches), path)
@@ -203,7 +204,8 @@ def _finished(
 ) -> Result:
     """Return what the sums of a report mean, by its floor of the launch path."""
     tally.samples.symbols = strings(database, tally.samples.symbol_ids)
-    tally.samples.stated_period = stated_period(database)
+    if has_samples(database):
+        tally.samples.stated_period = stated_period(database)
     facts = replace(facts, warnings=cautions.of_reading(database))
     t_sys = _t_sys(tally, options)
     limits.check_t_sys(t_sys, tally.facts.launches, path)
@@ -217,7 +219,7 @@ def _t_sys(tally: Tally, options: Options) -> TSys:
     if options.null_report is not None:
         path = options.null_report
         with open_report(path) as database:
-            launches = find_launches(read_trace(database))
+            launches = find_launches(read_trace(database, api_threads(database)))
         median = percentile(launch_latency(launches, np.ones(len(launches), bool)), 50)
         if median is None:
             raise TaxbreakError(f"{path}: holds no kernel launch, so it cannot say T_sys (--null-report)")

@@ -6,7 +6,7 @@ import numpy as np
 
 from taxbreak_nsys.groups import Spread
 from taxbreak_nsys.intervals import Flags, Ints
-from taxbreak_nsys.launches import BLOCKING_DEFAULT_NS, Launches, blocking_limit
+from taxbreak_nsys.launches import BLOCKING_DEFAULT_NS, Launches, blocking_limit, limit_by
 from taxbreak_nsys.read.trace import Trace
 
 
@@ -40,9 +40,8 @@ class BlockingLimits:
         limit = self.of(len(trace.api.names))
         if limit is None:
             # as `find_launches` did it, by all that the piece has
-            usual = Spread()
-            usual.add(names[launches.idle_stream], duration[launches.idle_stream])
-            limit = blocking_limit(usual, len(trace.api.names))
+            all_idle = launches.idle_stream
+            limit = limit_by(names[all_idle], duration[all_idle], len(trace.api.names))
         idle, busy = own & launches.idle_stream, own & (launches.start < launches.queued_until)
         self._usual.add(names[idle], duration[idle])
         self._names = len(trace.api.names)

@@ -66,12 +66,6 @@ def active_ns(ops: DeviceOps, which: Flags, group: Ints | None = None, groups: i
     return result
 
 
-def kernel_sum_ns(ops: DeviceOps, which: Flags) -> int:
-    """Return the plain sum of kernels' and graphs' durations, the figure of the paper, ns."""
-    chosen = which & ops.computes
-    return int((ops.end[chosen] - ops.start[chosen]).sum())
-
-
 def unmeasured(launches: Launches, launch_instance: Ints, instances: int) -> Flags:
     """Tell which instances hold a graph launch whose device time is unknown."""
     result = np.zeros(instances, bool)

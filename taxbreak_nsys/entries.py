@@ -9,6 +9,7 @@ import numpy as np
 
 from taxbreak_nsys.intervals import Flags, Ints
 from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.read.trace import pid, tid
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,13 @@ class Entries:
         """Tell which instances belong to an entry."""
         return self.of_instance == entry
 
-    def of_held(self, instance: Ints) -> Ints:
-        """Return the entry of each instance index, -1 for -1."""
-        if not len(self.of_instance):
+    def of_held(self, instance: Ints, index: Ints) -> Ints:
+        """Return the entry of each of some instances, -1 for -1; `index` has their numbers in the whole."""
+        if not len(index):
             return np.full(len(instance), -1, np.int64)
-        return np.where(instance >= 0, self.of_instance[np.maximum(instance, 0)], -1)
+        return np.where(instance >= 0, self.of_instance[index][np.maximum(instance, 0)], -1)
+
+    def key(self, entry: int) -> tuple[str, int, int]:
+        """Return what names an entry: its label, process id and thread id."""
+        thread = int(self.thread[entry])
+        return self.instances.labels[int(self.label[entry])], pid(thread), tid(thread)

@@ -12,6 +12,10 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Intervals = tuple[Ints, Ints]
 
+NEVER = -(2**63)
+FOREVER = 2**63 - 1
+"""Before and after every moment, ns."""
+
 EMPTY: Intervals = (np.empty(0, np.int64), np.empty(0, np.int64))
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from taxbreak_nsys import words
-from taxbreak_nsys.groups import Spread
-from taxbreak_nsys.intervals import Flags, Ints
+from taxbreak_nsys.groups import Spread, sum_by
+from taxbreak_nsys.intervals import NEVER, Flags, Ints
 from taxbreak_nsys.read.trace import GRAPH, KERNEL, Trace, runs
 
 KERNEL_LAUNCH, GRAPH_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH = range(4)
@@ -20,9 +20,6 @@ KIND_NAMES = ("kernel", "graph", "memory", "unmeasured_graph")
 BLOCKING_FACTOR = 10
 BLOCKING_MIN_CALLS = 5
 BLOCKING_DEFAULT_NS = 50_000
-
-NEVER = np.iinfo(np.int64).min
-"""Stands for "no earlier device operation" in `Launches.queued_until`."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def find_launches(trace: Trace, before: Before = NOTHING_BEFORE) -> Launches:
     op_count = count(np.ones(len(ops), bool))
     kernels = count(ops.kind == KERNEL)
     graph_ops = count(ops.graph_node | (ops.kind == GRAPH))
-    graph_named = api.named(np.array([words.is_graph_launch(n) for n in api.names], bool))
+    graph_named = api.named(words.is_graph_launch)
 
     index = np.flatnonzero((op_count > 0) | graph_named)
     kind = np.full(len(index), MEMORY_LAUNCH, np.int64)
@@ -125,10 +122,8 @@ def _first(of_op: Ints, value: Ints, count: int, which: Flags) -> Ints:
 
 
 def _sum(of_op: Ints, value: Ints, count: int, which: Flags) -> Ints:
-    result = np.zeros(count, np.int64)
     which = which & (of_op >= 0)
-    np.add.at(result, of_op[which], value[which])
-    return result
+    return sum_by(of_op[which], value[which], count)
 
 
 def _queued_until(of_op: Ints, stream: Ints, op_end: Ints, launch_start: Ints, known: Ints) -> Ints:
@@ -162,10 +157,15 @@ def _blocked(
     name, duration = trace.api.name[index], end - start
     if limit is None:
         idle = (queued_until <= start) & (kind != UNMEASURED_GRAPH)
-        usual = Spread()
-        usual.add(name[idle], duration[idle])
-        limit = blocking_limit(usual, len(trace.api.names))
+        limit = limit_by(name[idle], duration[idle], len(trace.api.names))
     return (start < queued_until) & (duration > limit[name])
+
+
+def limit_by(name: Ints, usual: Ints, names: int) -> Ints:
+    """Return `blocking_limit` by some calls alone: their name codes and durations, ns."""
+    durations = Spread()
+    durations.add(name, usual)
+    return blocking_limit(durations, names)
 
 
 def blocking_limit(usual: Spread, names: int) -> Ints:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from taxbreak_nsys.intervals import Ints, percentile
-from taxbreak_nsys.read.trace import pid, tid
 from taxbreak_nsys.result import Phase, Result, Warning
 from taxbreak_nsys.tally.tally import Tally
 from taxbreak_nsys.words import STATES
@@ -29,13 +28,10 @@ def of_result(result: Result, tally: Tally) -> tuple[Warning, ...]:
 def _single(result: Result, tally: Tally) -> Iterator[tuple[Phase, int]]:
     """Yield each entry of one thread with its number in the tally."""
     of = tally.entries
-    number = {(of.instances.labels[of.label[k]], int(of.thread[k])): k for k in range(len(of))}
-    by_thread: dict[tuple[str, int | None, int | None], int] = {
-        (label, pid(thread), tid(thread)): k for (label, thread), k in number.items()
-    }
+    number: dict[tuple[str, int | None, int | None], int] = {of.key(k): k for k in range(len(of))}
     for entry in result.entries:
         if not entry.combined:
-            yield entry, by_thread[entry.phase, entry.process, entry.thread]
+            yield entry, number[entry.phase, entry.process, entry.thread]
 
 
 def _profiler(result: Result, tally: Tally) -> list[Warning]:

@@ -40,8 +40,7 @@ def summarise(facts: ReportFacts, tally: Tally, t_sys: TSys, options: Options, c
             weakest = max((evidence[k] for k in members), key=EVIDENCES.index)
             strata = [split for k in members if (split := splits[k])]
             entries.append(alone.of_label(label, members, weakest, merged(strata) if strata else None))
-    keys = [(labels[of.label[k]], pid(int(of.thread[k])), tid(int(of.thread[k]))) for k in range(len(of))]
-    entries = with_savings(entries, tally.windows, keys, t_sys.ns)
+    entries = with_savings(entries, tally.windows, [of.key(k) for k in range(len(of))], t_sys.ns)
     by_module, by_symbol = sample_breakdown.rows(tally.samples, of, splits)
     result = Result(
         facts, t_sys.ns, t_sys.source, tuple(entries), tally.facts.outside,

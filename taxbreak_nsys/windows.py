@@ -15,14 +15,14 @@ import numpy as np
 from taxbreak_nsys import words
 from taxbreak_nsys.blocking import BlockingLimits
 from taxbreak_nsys.errors import UnorderedError
-from taxbreak_nsys.intervals import Flags, Ints, union
-from taxbreak_nsys.launches import NEVER, Before, Launches, find_launches
+from taxbreak_nsys.intervals import FOREVER, NEVER, Flags, Ints, union
+from taxbreak_nsys.launches import Before, Launches, find_launches
 from taxbreak_nsys.measure import Evidence, measure
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.read.id_set import IdSet
 from taxbreak_nsys.read.load import Assembled, Reader
 from taxbreak_nsys.read.samples import SampleReader
-from taxbreak_nsys.read.streams import FOREVER, overlapping
+from taxbreak_nsys.read.streams import overlapping
 from taxbreak_nsys.read.trace import PROCESS_MASK, Trace, runs
 from taxbreak_nsys.tally.facts import Piece
 
@@ -109,7 +109,7 @@ class Windows:
     def _lone(trace: Trace, until: int) -> bool:
         """Tell whether a call before a moment should have device work and has none."""
         api = trace.api
-        launches = api.named(np.array([words.is_kernel_launch(name) for name in api.names], bool))
+        launches = api.named(words.is_kernel_launch)
         launches[trace.ops.api[trace.ops.api >= 0]] = False
         return bool(np.any(launches & (api.start < until)))
 

@@ -22,14 +22,8 @@ _TEXT_BITS = 32
 _OWN_TEXT = (1 << _TEXT_BITS) - 1
 _MOST_TEXTS = 100_000
 
-API_COLUMNS = ("start", "end", "thread", "correlation_id", "name")
-OP_COLUMNS = (
-    "kind", "done", "start", "end", "process", "device", "context", "stream", "correlation_id", "name", "graph_node",
-    "bytes",
-)  # fmt: skip
 RANGE_COLUMNS = ("start", "end", "thread", "name")
 RANGE_FLAGS = ("is_operator", "is_library")
-HOST_COLUMNS = ("start", "end", "thread")
 
 
 def _numbers(table: pa.Table, **columns: str) -> dict[str, Ints]:
@@ -37,7 +31,7 @@ def _numbers(table: pa.Table, **columns: str) -> dict[str, Ints]:
 
 
 def api_rows(database: Database, names: Names) -> Convert:
-    """Return what turns `api_calls` into rows of API_COLUMNS; names are without their version."""
+    """Return what turns `api_calls` into rows: times, thread, `correlation_id`, and `name` without its version."""
     ids = NameIds(database, names, words.api_name)
 
     def convert(table: pa.Table) -> Rows:
@@ -48,7 +42,7 @@ def api_rows(database: Database, names: Names) -> Convert:
 
 
 def op_rows(database: Database, names: Names, kind: int) -> Convert:
-    """Return what turns a table of device operations of one kind into rows of OP_COLUMNS.
+    """Return what turns a table of device operations of one kind into rows: `kind`, times, where they ran.
 
     The flag `done` is for who reads in windows: the operation has been counted.
     """
@@ -66,8 +60,13 @@ def op_rows(database: Database, names: Names, kind: int) -> Convert:
     return convert
 
 
+def host_rows(table: pa.Table, flag: Flags) -> Rows:
+    """Return host intervals of one sort as rows: times, `thread`, and a flag that means what the sort says."""
+    return Rows(_numbers(table, start="start_ns", end="end_ns", thread="thread") | {"flag": flag})
+
+
 def os_rows(database: Database, thread: int | None) -> Convert:
-    """Return what turns `os_calls` into rows of HOST_COLUMNS and `flag`: the call waits.
+    """Return what turns `os_calls` into rows as `host_rows` does; the flag says that the call waits.
 
     With a thread, it turns `os_calls_of_thread` into those.
     """

@@ -12,12 +12,12 @@ import numpy as np
 
 from taxbreak_nsys import codes
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.intervals import Ints
+from taxbreak_nsys.intervals import FOREVER, Ints
 from taxbreak_nsys.read import convert
 from taxbreak_nsys.read.database import BATCH_ROWS, Database
 from taxbreak_nsys.read.names import UNKNOWN, Names
 from taxbreak_nsys.read.rows import Rows
-from taxbreak_nsys.read.streams import FOREVER, Stream, converted
+from taxbreak_nsys.read.streams import AHEAD_FROM, Stream, converted
 from taxbreak_nsys.read.trace import (
     COPY,
     GRAPH,
@@ -36,8 +36,6 @@ from taxbreak_nsys.read.trace import (
 _OPS = {KERNEL: "kernels", COPY: "memory_copies", SET: "memory_sets", GRAPH: "graph_runs"}
 _CALLS_OF_AN_ID = 4
 _FEW_IDS = 16
-_AHEAD_FROM = 200_000
-"""Tables of so many rows are read on a connection and in a thread of their own."""
 _TABLE = {
     "api_calls": "CUPTI_ACTIVITY_KIND_RUNTIME", "kernels": "CUPTI_ACTIVITY_KIND_KERNEL",
     "memory_copies": "CUPTI_ACTIVITY_KIND_MEMCPY", "memory_sets": "CUPTI_ACTIVITY_KIND_MEMSET",
@@ -46,9 +44,12 @@ _TABLE = {
 }  # fmt: skip
 
 
-def read_trace(database: Database) -> Trace:
-    """Read the columns of a report as a whole; raises TaxbreakError where the file is damaged."""
-    with Reader(database, api_threads(database)) as reader:
+def read_trace(database: Database, threads: Sequence[int]) -> Trace:
+    """Read the columns of a report as a whole, OS calls of `threads` (`api_threads`) alone.
+
+    Raises TaxbreakError where the file is damaged.
+    """
+    with Reader(database, threads) as reader:
         for stream in reader.streams:
             stream.until(FOREVER)
         held = reader.assemble()
@@ -134,7 +135,7 @@ class Reader:
 
     def _open(self, subject: str, converter: Callable[[Database], convert.Convert], **parameters: str) -> Stream:
         rows = self._database.layout.rows.get(_TABLE[subject], 0)
-        ahead = rows >= _AHEAD_FROM
+        ahead = rows >= AHEAD_FROM
         base = self._stack.enter_context(self._database.sibling()) if ahead else self._database
         stream = Stream(converted(base, subject, converter(base), self._batch, **parameters), ahead=ahead)
         self._stack.callback(stream.close)
@@ -158,15 +159,14 @@ class Reader:
 
     def _read_library_calls(self) -> tuple[Rows, set[str]]:
         table = self._database.query("library_calls")
-        rows = {name: codes.numbers(table[f"{name}_ns" if name != "thread" else name]) for name in convert.HOST_COLUMNS}
-        return Rows(rows | {"flag": np.ones(len(table), bool)}), set(codes.of_texts(table["library"])[1]) - {""}
+        libraries = set(codes.of_texts(table["library"])[1]) - {""}
+        return convert.host_rows(table, np.ones(len(table), bool)), libraries
 
     def _read_overheads(self) -> Rows:
         table = self._database.query("overheads")
         kind, kinds = codes.of_texts(table["kind"])
-        rows = {name: codes.numbers(table[f"{name}_ns" if name != "thread" else name]) for name in convert.HOST_COLUMNS}
         of_profiler = np.array([name == "profiler" for name in kinds], bool)
-        return Rows(rows | {"flag": of_profiler[kind] if len(kind) else np.zeros(0, bool)})
+        return convert.host_rows(table, of_profiler[kind] if len(kind) else np.zeros(0, bool))
 
     def assemble(self, until: int = FOREVER) -> Assembled:
         """Return what is held of the report as a trace; of the host's tables the rows that start before `until`."""

@@ -12,17 +12,16 @@ import pyarrow as pa
 
 from taxbreak_nsys.codes import numbers
 from taxbreak_nsys.errors import UnorderedError
-from taxbreak_nsys.intervals import Flags, Intervals, Ints
+from taxbreak_nsys.intervals import FOREVER, NEVER, Flags, Intervals, Ints
 from taxbreak_nsys.modules import Pattern
 from taxbreak_nsys.read.database import BATCH_ROWS, Database
 from taxbreak_nsys.read.rows import Column, Rows
-from taxbreak_nsys.read.stacks import KNOWN, OWN, Frames, Modules, Stacks
-from taxbreak_nsys.read.streams import FOREVER, NEVER, Stream
+from taxbreak_nsys.read.stacks import DEPTH_BITS, KNOWN, OWN, Frames, Modules, Stacks
+from taxbreak_nsys.read.streams import AHEAD_FROM, Stream
 from taxbreak_nsys.read.trace import thread_slice
 
 _FRAMES = ("first", "caller", "leaf")
 _PARTS = ("code", "module", "symbol")
-_AHEAD_FROM = 200_000
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class SampleReader:
         try:
             events = database
             frames = database
-            ahead = batch is not None and database.layout.rows.get("SAMPLING_CALLCHAINS", 0) >= _AHEAD_FROM
+            ahead = batch is not None and database.layout.rows.get("SAMPLING_CALLCHAINS", 0) >= AHEAD_FROM
             if ahead:
                 frames = self._stack.enter_context(database.sibling())
             self._events = self._open(_events(events, listed, batch), ahead=False)
@@ -140,7 +139,7 @@ class SampleReader:
                 last = int(key[-1]) if len(key) else last
                 table = table if rest is None else pa.concat_tables([rest, table])
                 # the last chain may go on in the next batch
-                chain = numbers(table["sample_depth"]) >> 12
+                chain = numbers(table["sample_depth"]) >> DEPTH_BITS
                 whole = int(np.searchsorted(chain, chain[-1])) if len(chain) else 0
                 rest = table.slice(whole)
                 yield self._decided(database, table.slice(0, whole))

@@ -19,7 +19,7 @@ from taxbreak_nsys.intervals import Flags, Ints
 from taxbreak_nsys.modules import CLASS, Pattern, classify, file_name
 from taxbreak_nsys.read.database import Database
 
-_DEPTH_BITS = 12
+DEPTH_BITS = 12
 KNOWN = [CLASS[name] for name in ("profiler", "library", "compiler", "driver", "framework", "interpreter")]
 OWN = [CLASS[name] for name in ("profiler", "library", "framework", "interpreter")]
 
@@ -74,7 +74,7 @@ class Stacks:
         if np.any(key[1:] < key[:-1]):
             order = np.argsort(key, kind="stable")
             key, frame = key[order], frame[order]
-        chain = key >> _DEPTH_BITS
+        chain = key >> DEPTH_BITS
         begins = np.r_[True, chain[1:] != chain[:-1]] if len(chain) else np.zeros(0, bool)
         # hashing tells the few modules apart faster than sorting millions of rows does
         encoded = integers(frame >> 32).dictionary_encode()

@@ -9,13 +9,13 @@ import numpy as np
 
 from taxbreak_nsys.ahead import Ahead
 from taxbreak_nsys.errors import UnorderedError
-from taxbreak_nsys.intervals import Flags, Ints
+from taxbreak_nsys.intervals import FOREVER, NEVER, Flags, Ints
 from taxbreak_nsys.read.convert import Convert
 from taxbreak_nsys.read.database import Database
 from taxbreak_nsys.read.rows import Rows
 
-NEVER = -(2**63)
-FOREVER = 2**63 - 1
+AHEAD_FROM = 200_000
+"""Tables of so many rows are read on a connection and in a thread of their own."""
 _READY = 3
 """Batches that a reading thread keeps ready."""
 

@@ -6,6 +6,7 @@ Names are codes into a tuple of distinct strings.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -45,9 +46,10 @@ class ApiCalls:
         """Return the number of calls."""
         return len(self.start)
 
-    def named(self, predicate: np.ndarray) -> Flags:
-        """Spread a flag a name over the calls."""
-        return predicate[self.name] if len(predicate) else np.zeros(len(self), bool)
+    def named(self, predicate: Callable[[str], bool]) -> Flags:
+        """Tell which calls have a name that a predicate is true of; each name is judged once."""
+        verdicts = np.array([predicate(name) for name in self.names], bool)
+        return verdicts[self.name] if len(verdicts) else np.zeros(len(self), bool)
 
     def thread_slice(self, thread: int) -> slice:
         """Return the slice of one thread's calls."""

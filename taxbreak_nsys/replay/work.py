@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.intervals import NEVER as NO_EARLIER
 from taxbreak_nsys.intervals import Flags, Ints, Measure, union
-from taxbreak_nsys.launches import NEVER as NO_EARLIER
 from taxbreak_nsys.read.trace import PROCESS_MASK, runs, thread_slice
 
 NEVER = -(2**60)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from taxbreak_nsys.codes import row_codes
-from taxbreak_nsys.device import kernel_sum_ns
 from taxbreak_nsys.entries import Entries
 from taxbreak_nsys.errors import UnorderedError
-from taxbreak_nsys.intervals import Ints, union
-from taxbreak_nsys.read.streams import NEVER
+from taxbreak_nsys.groups import sum_by
+from taxbreak_nsys.intervals import NEVER, Ints, union
 from taxbreak_nsys.read.trace import DeviceOps
 
 _SLACK_NS = 10_000_000
@@ -38,8 +37,7 @@ class DeviceTally:
             if int(ops.start[chosen].min()) < self._settled:
                 raise UnorderedError
             start, end, of = ops.start[chosen], ops.end[chosen], entry[chosen]
-            for one in np.flatnonzero(np.bincount(of)).tolist():
-                self.kernel_sum[one] += kernel_sum_ns(ops, entry == one)
+            self.kernel_sum += sum_by(of, end - start, len(self._entries))
             code, sample = row_codes(of, ops.process[chosen], ops.device[chosen])
             for key, first in enumerate(sample.tolist()):
                 mine = np.flatnonzero(code == key) if len(sample) > 1 else slice(None)

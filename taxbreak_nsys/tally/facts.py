@@ -103,7 +103,7 @@ class FactsTally:
     def _add_lone(self, columns: Columns) -> None:
         """Count the kernel launch calls that the report has no kernel for."""
         api = columns.trace.api
-        lone = api.named(np.array([words.is_kernel_launch(name) for name in api.names], bool))
+        lone = api.named(words.is_kernel_launch)
         lone[columns.launches.api] = False
         index = np.flatnonzero(lone)
         if not len(index):

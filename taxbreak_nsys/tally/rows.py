@@ -6,7 +6,6 @@ from typing import Any
 
 from taxbreak_nsys.entries import Entries
 from taxbreak_nsys.groups import Stats
-from taxbreak_nsys.read.trace import pid, tid
 
 Row = dict[str, Any]
 
@@ -16,9 +15,7 @@ NO_SPLIT = ("none", "samples")
 
 def head(entries: Entries, entry: int) -> Row:
     """Return whose row it is."""
-    thread = int(entries.thread[entry])
-    label = entries.instances.labels[int(entries.label[entry])]
-    return {"phase": label, "process": pid(thread), "thread": tid(thread)}
+    return dict(zip(("phase", "process", "thread"), entries.key(entry), strict=True))
 
 
 def stats(prefix: str, of: Stats | None) -> Row:

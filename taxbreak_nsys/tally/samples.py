@@ -124,7 +124,7 @@ class SampleTally:
         )  # fmt: skip
         return split_of(counted)
 
-    def hits(self, entry: int) -> dict[tuple[str, str], Hits]:
+    def hits(self, entry: int) -> Mapping[tuple[str, str], Hits]:
         """Return the samples of an entry by (state, kind), and of those by frame."""
         frames = list(self._frames)
         found: dict[tuple[str, str], dict[tuple[int, int], int]] = {}
@@ -133,7 +133,7 @@ class SampleTally:
             rest, kind = divmod(group, len(KINDS))
             frame, state = divmod(rest, len(STATES))
             found.setdefault((STATES[state], KINDS[kind]), {})[frames[frame]] = row["samples"]
-        return dict(found)
+        return found
 
     @property
     def unknown_share(self) -> float:

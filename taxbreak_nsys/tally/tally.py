@@ -7,6 +7,7 @@ import numpy as np
 from taxbreak_nsys.columns import Steps
 from taxbreak_nsys.entries import Entries
 from taxbreak_nsys.groups import Spread
+from taxbreak_nsys.intervals import Ints
 from taxbreak_nsys.launches import launch_latency
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.replay.savings import SampleWindows
@@ -48,10 +49,9 @@ class Tally:
         """Add a piece of the report; pieces come in the order of time."""
         columns, index = piece.columns, piece.index
         trace, launches = columns.trace, columns.launches
-        of = self.entries.of_instance[index]
 
-        def entry(instance: np.ndarray) -> np.ndarray:
-            return np.where(instance >= 0, of[np.maximum(instance, 0)], -1) if len(of) else np.full(len(instance), -1)
+        def entry(instance: Ints) -> Ints:
+            return self.entries.of_held(instance, index)
 
         launch_entry, op_entry = entry(columns.launch_instance), entry(columns.op_instance)
         framework, library = host_time_before(columns)
