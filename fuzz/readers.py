@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 with atheris.instrument_imports(include=["taxbreak_nsys"]):
     from taxbreak_nsys.errors import TaxbreakError
-    from taxbreak_nsys.read.database import Database
+    from taxbreak_nsys.read.database import open_report
     from taxbreak_nsys.read.facts import read_facts
     from taxbreak_nsys.read.load import api_threads, read_trace
 
@@ -35,7 +35,7 @@ def one(data: bytes) -> None:
     # what is no SQLite file by its first bytes is refused before any reader sees it
     _path.write_bytes(_MAGIC + data[len(_MAGIC) :])
     try:
-        with Database(_path) as database:
+        with open_report(_path) as database:
             read_facts(database, _path)
             read_trace(database, api_threads(database))
     except TaxbreakError as error:

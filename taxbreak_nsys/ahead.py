@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Generic, TypeVar
 
@@ -59,3 +59,38 @@ class Ahead(Generic[T]):
         """Stop running."""
         self._stopped.set()
         self._thread.join()
+
+
+class Aside(Generic[T]):
+    """Work that another thread does meanwhile; as a context manager, it is over at the end.
+
+    Nobody waits for it at the program's end.
+    """
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        """Begin."""
+        self._done: list[T] = []
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+
+    def _run(self, work: Callable[[], T]) -> None:
+        try:
+            self._done.append(work())
+        except BaseException as error:  # told where the result is asked for
+            self._error = error
+
+    def __enter__(self) -> Aside[T]:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for the end of the work."""
+        self._thread.join()
+
+    def result(self) -> T:
+        """Wait for the work, and return what it gave or raise what went wrong."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._done[0]

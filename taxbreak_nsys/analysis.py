@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from taxbreak_nsys import cautions, limits
-from taxbreak_nsys.ahead import Ahead
+from taxbreak_nsys.ahead import Ahead, Aside
 from taxbreak_nsys.blocking import BlockingLimits
 from taxbreak_nsys.columns import Columns
 from taxbreak_nsys.errors import TaxbreakError, UnorderedError
@@ -26,12 +25,12 @@ from taxbreak_nsys.phases import Choice, Instances, find_in_marks, find_instance
 from taxbreak_nsys.phases.engines import load_engines
 from taxbreak_nsys.read.chains import read_chains
 from taxbreak_nsys.read.convert import Domains
-from taxbreak_nsys.read.database import BATCH_ROWS, Database
-from taxbreak_nsys.read.facts import read_facts, sha256, stated_period
+from taxbreak_nsys.read.database import BATCH_ROWS, Database, open_report
+from taxbreak_nsys.read.facts import read_facts, stated_period
 from taxbreak_nsys.read.load import Reader, api_threads, read_trace
 from taxbreak_nsys.read.marks import CanMark, launching_threads, read_marks
-from taxbreak_nsys.read.nsys_rep import open_report
 from taxbreak_nsys.read.op_shapes import read_op_shapes
+from taxbreak_nsys.read.opening import Opening
 from taxbreak_nsys.read.samples import SampleReader, has_samples, read_samples
 from taxbreak_nsys.read.stacks import strings
 from taxbreak_nsys.read.trace import pid, tid
@@ -47,26 +46,30 @@ processor's cache, as far as that goes, and enough that what each window costs b
 
 
 def analyze(
-    report: str | Path, options: Options | None = None, *, columns: bool = False, window_rows: int = WINDOW_ROWS
+    report: str | Path,
+    options: Options | None = None,
+    *,
+    columns: bool = False,
+    window_rows: int = WINDOW_ROWS,
+    opening: Opening | None = None,
 ) -> Result:
     """Analyse one report, a `.sqlite` export or a `.nsys-rep` (exported through the nsys on PATH).
 
     Returns the result; raises TaxbreakError, whose message is one line, where the report or the options are
     no use. The report is opened read-only and nothing is written beside it. `columns` keeps the columns of a large
     report with the result (a small one's are always there), which takes memory in proportion to the report;
-    `window_rows` is for tests.
+    `window_rows` is for tests; `opening` is the same report's, where it was begun before.
     """
     options = options or Options()
     path = Path(report)
-    # the file is checked before anything else reads it: what is no regular file might never end
-    with open_report(path) as database, ThreadPoolExecutor(1) as aside:
-        content = aside.submit(sha256, path)
+    opening = opening or Opening(path)
+    with Database(opening.inspected()) as database:
         facts = read_facts(database, path)
         result = None if columns else _in_windows(database, facts, path, options, window_rows)
         if result is None:
             database.cleaning.begin_again()
             result = _whole(database, facts, path, options)
-        return replace(result, report=replace(result.report, sha256=content.result()))
+        return replace(result, report=replace(result.report, sha256=opening.sha256()))
 
 
 def _whole(database: Database, facts: ReportFacts, path: Path, options: Options) -> Result:
@@ -96,8 +99,10 @@ def _in_windows(database: Database, facts: ReportFacts, path: Path, options: Opt
     choice, learned, decided = choice_of(options), read_map(options.library_map), BlockingLimits()
     batch = max(min(BATCH_ROWS, rows // 8), 16)
     patterns = _patterns(database, options) if has_samples(database) else None
-    with database.sibling(counted=False) as other, ThreadPoolExecutor(1) as aside:
-        threads_read = aside.submit(launching_threads, other)
+    with (
+        database.sibling(counted=False) as other,
+        Aside(lambda: launching_threads(other)) as threads_read,
+    ):
         domains = Domains.read(database)
         callers, threads = threads_read.result()
     limits.check_threads(np.array(threads), path)

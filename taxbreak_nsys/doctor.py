@@ -20,7 +20,7 @@ from taxbreak_nsys.capture import EVIDENCES, plan
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.machine import sampling_problem
 from taxbreak_nsys.nsys_program import Nsys
-from taxbreak_nsys.read.nsys_rep import open_report
+from taxbreak_nsys.read.database import open_report
 from taxbreak_nsys.result import Result
 from taxbreak_nsys.scrub import gives_away
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from taxbreak_nsys import TaxbreakError, analyze
 from taxbreak_nsys.cli import app
 from taxbreak_nsys.read.clean import LONGEST_TEXT
-from taxbreak_nsys.read.database import Database
+from taxbreak_nsys.read.database import open_report
 from taxbreak_nsys.words import api_name, phase_label
 
 Change = Callable[[sqlite3.Connection], object]
@@ -172,7 +172,7 @@ def test_changes_that_lie_beside_the_file(sound: Path) -> None:
 
 
 def test_a_file_that_changes_while_it_is_read(sound: Path) -> None:
-    with pytest.raises(TaxbreakError, match="changed while it was read"), Database(sound):
+    with pytest.raises(TaxbreakError, match="changed while it was read"), open_report(sound):
         os.utime(sound, ns=(0, 0))
 
 
@@ -184,7 +184,7 @@ def test_what_is_no_regular_file(tmp_path: Path) -> None:
 
 
 def test_the_arrow_driver_opens_with_the_same_care(sound: Path) -> None:
-    with Database(sound) as database:
+    with open_report(sound) as database:
         for setting, value in (("trusted_schema", 0), ("cell_size_check", 1), ("query_only", 1)):
             (answer,) = database._batches(f"PRAGMA {setting}", {})
             assert answer.to_pylist() == [{setting: value}]

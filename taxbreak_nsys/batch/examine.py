@@ -47,7 +47,7 @@ def examine(job: Job, settings: Settings, folder: Path) -> Outcome:
 
 def _examine(job: Job, settings: Settings, folder: Path, digest: list[str], began: float) -> Outcome:
     from taxbreak_nsys.analysis import analyze
-    from taxbreak_nsys.read.facts import sha256
+    from taxbreak_nsys.read.content import sha256
 
     file = fetched(job.path, folder)
     before = _stamp(file, job.path)

@@ -109,7 +109,7 @@ def options_text(options: Options | None) -> str:
     """
     if options is None:
         return "{}"
-    from taxbreak_nsys.read.facts import sha256
+    from taxbreak_nsys.read.content import sha256
 
     def plain(value: Any) -> Any:
         if isinstance(value, Path):

@@ -54,6 +54,9 @@ def analyze(
 
     Example: taxbreak-nsys llama.sqlite --phase 'decode=^decode' -f json -o llama.json
     """
+    from taxbreak_nsys.read.opening import Opening
+
+    first = Opening(reports[0])  # goes on while the modules below load
     from taxbreak_nsys.analysis import analyze as analyze_report
     from taxbreak_nsys.output.formats import FORMATS
     from taxbreak_nsys.output.tables import DEFAULT_REPORT, NEED_COLUMNS, check_report
@@ -76,9 +79,10 @@ def analyze(
     columns = bool(NEED_COLUMNS & set(names))
     results: list[Result] = []
     failed = False
-    for path in reports:
+    for number, path in enumerate(reports):
         try:
-            results.append(analyze_report(path, options, columns=columns))
+            opening = Opening(path) if number else first
+            results.append(analyze_report(path, options, columns=columns, opening=opening))
         except TaxbreakError as error:
             if len(reports) == 1:
                 raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Generator
 from contextlib import closing
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.read import guard
 from taxbreak_nsys.read.clean import Cleaning
-from taxbreak_nsys.read.schema import Layout, Schema, inspect_layout, stand_ins
+from taxbreak_nsys.read.content import stamp
+from taxbreak_nsys.read.opening import Inspected, inspect
+from taxbreak_nsys.read.schema import Schema, stand_ins
 from taxbreak_nsys.read.sql import query_text
 
 if TYPE_CHECKING:
@@ -24,31 +25,23 @@ _JOINED_ROWS = 4
 """A query may give this many times the rows of the tables together: a join of ids that repeat gives more."""
 
 
+def open_report(report: Path) -> Database:
+    """Open a report, a `.sqlite` or a `.nsys-rep`; raises TaxbreakError that names the file the user knows."""
+    return Database(inspect(report))
+
+
 class Database:
     """One report's database, read-only and immutable; use it as a context manager.
 
     `schema` holds the tables of interest that the report has. Errors of the file become TaxbreakError.
     """
 
-    def __init__(self, path: Path, shown: Path | None = None, of: Database | None = None) -> None:
-        """Open `path` and inspect it, or share what `of` knows of it; raises TaxbreakError where it is no use.
-
-        `shown` is the name for messages where `path` is an export that the user does not know of.
-        """
-        self.path = path
-        self.shown = str(shown or path)
-        if of is None:
-            guard.check_file(path, self.shown)
-            self._stamp = _stamp(path)
-            self.layout: Layout = self._inspect()
-            self.cleaning = Cleaning(self.shown)
-        else:
-            self._stamp, self.layout, self.cleaning = of._stamp, of.layout, of.cleaning
+    def __init__(self, report: Inspected, cleaning: Cleaning | None = None) -> None:
+        """Open an inspected report; `cleaning` is that of other connections to it."""
+        self._report = report
+        self.path, self.shown, self.layout = report.path, report.shown, report.layout
+        self.cleaning = cleaning or Cleaning(report.shown)
         self._connect()
-
-    @property
-    def _seconds(self) -> float:
-        return guard.seconds_for(self.path)
 
     @property
     def schema(self) -> Schema:
@@ -60,18 +53,7 @@ class Database:
 
         What is left out of its rows counts with the rest, unless not `counted`: for rows that are read twice.
         """
-        other = Database(self.path, Path(self.shown), self)
-        if not counted:
-            other.cleaning = Cleaning(self.shown)
-        return other
-
-    def _inspect(self) -> Layout:
-        try:
-            size = self.path.stat().st_size
-            with closing(guard.connect(self.path)) as connection, guard.time_limit(connection, self._seconds):
-                return inspect_layout(connection, self.shown, size)
-        except (sqlite3.Error, UnicodeError) as error:
-            raise self._broken(error) from error
+        return Database(self._report, self.cleaning if counted else None)
 
     def _connect(self) -> None:
         import adbc_driver_manager
@@ -86,11 +68,7 @@ class Database:
             raise self._broken(error) from error
 
     def _broken(self, error: Exception) -> TaxbreakError:
-        reason = str(error).removeprefix("IO: Failed to step query: ")
-        if reason == "interrupted":
-            reason = "it takes longer to read than a file of its size can"
-        shown = "".join(c if c.isprintable() else " " for c in reason)[:200]
-        return TaxbreakError(f"{self.shown}: the file is damaged or cut short ({shown}); export the report again")
+        return guard.broken(self.shown, error)
 
     def _execute(self, sql: str, **parameters: str) -> None:
         for _ in self._batches(sql, parameters):
@@ -181,13 +159,5 @@ class Database:
     ) -> None:
         """Close the connection; raises TaxbreakError where the file changed while it was read."""
         self.close()
-        if kind is None and _stamp(self.path) != self._stamp:
+        if kind is None and stamp(self.path) != self._report.stamp:
             raise TaxbreakError(f"{self.shown}: changed while it was read; wait until its export is done")
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise TaxbreakError(f"{path}: cannot be read any more ({error.strerror})") from error
-    return status.st_size, status.st_mtime_ns

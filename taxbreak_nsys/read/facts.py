@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.read.database import Database
 from taxbreak_nsys.result import ReportFacts
 
@@ -57,12 +55,3 @@ def stated_period(database: Database) -> int | None:
         if row["name"] == "LINUX_PERF_OPTIONS:SAMPLING_PERIOD" and str(row["value"]).isdigit():
             return int(row["value"])
     return None
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise TaxbreakError(f"{path}: cannot be read ({error.strerror})") from error

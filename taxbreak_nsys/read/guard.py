@@ -110,6 +110,15 @@ def seconds_for(path: Path) -> float:
     return _SECONDS + path.stat().st_size / _BYTES_A_SECOND
 
 
+def broken(file: str, error: Exception) -> TaxbreakError:
+    """Return the message for what SQLite or its driver said of a file while it was read."""
+    reason = str(error).removeprefix("IO: Failed to step query: ")
+    if reason == "interrupted":
+        reason = "it takes longer to read than a file of its size can"
+    shown = "".join(c if c.isprintable() else " " for c in reason)[:200]
+    return TaxbreakError(f"{file}: the file is damaged or cut short ({shown}); export the report again")
+
+
 @contextmanager
 def time_limit(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
     """Interrupt what `connection` does after some seconds; sqlite3 then raises an error that says interrupted."""

@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.read.database import Database
 
 SUFFIXES = (".nsys-rep", ".qdrep")
 CACHE_VARIABLE = "TAXBREAK_CACHE_DIR"
@@ -26,13 +25,6 @@ def cache_folder() -> Path:
     return user_cache_path("taxbreak-nsys", appauthor=False)
 
 
-def open_report(path: Path) -> Database:
-    """Open a report, a `.sqlite` or a `.nsys-rep`; raises TaxbreakError that names the file the user knows."""
-    file = as_sqlite(path)
-    # an export beside the report is known to the user, one in the cache is not
-    return Database(file, shown=file if file.parent == path.parent else path)
-
-
 def as_sqlite(path: Path) -> Path:
     """Return `path`, or for a `.nsys-rep` the path of its export: beside it, in the cache, or made now.
 
@@ -46,7 +38,7 @@ def as_sqlite(path: Path) -> Path:
     beside = path.with_suffix(".sqlite")
     if beside.is_file() and beside.stat().st_mtime_ns >= path.stat().st_mtime_ns:
         return beside
-    from taxbreak_nsys.read.facts import sha256
+    from taxbreak_nsys.read.content import sha256
 
     target = cache_folder() / f"{sha256(path)}.sqlite"
     if target.exists():

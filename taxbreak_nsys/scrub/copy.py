@@ -14,8 +14,7 @@ from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.output.files import write_whole
 from taxbreak_nsys.read import guard
 from taxbreak_nsys.read.clean import decoded
-from taxbreak_nsys.read.database import Database
-from taxbreak_nsys.read.nsys_rep import open_report
+from taxbreak_nsys.read.database import Database, open_report
 from taxbreak_nsys.read.schema import RUNTIME
 from taxbreak_nsys.scrub.texts import Texts, without_secrets
 

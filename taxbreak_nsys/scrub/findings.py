@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from taxbreak_nsys.read.nsys_rep import open_report
+from taxbreak_nsys.read.database import open_report
 
 
 @dataclass(frozen=True)
