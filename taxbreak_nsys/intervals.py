@@ -33,15 +33,35 @@ def percentile(values: Ints, p: int) -> int | None:
 def union(start: Ints, end: Ints) -> Intervals:
     """Return the union of intervals as disjoint, sorted, non-touching intervals; empty ones are dropped."""
     keep = end > start
-    start, end = start[keep], end[keep]
+    if not keep.all():
+        start, end = start[keep], end[keep]
     if not len(start):
         return EMPTY
     if np.any(start[1:] < start[:-1]):
         order = np.argsort(start, kind="stable")
         start, end = start[order], end[order]
     reach = np.maximum.accumulate(end)
-    first = np.flatnonzero(np.r_[True, start[1:] > reach[:-1]])
-    return start[first], reach[np.r_[first[1:] - 1, len(reach) - 1]]
+    first = begins(start[1:] > reach[:-1])
+    if len(first) == len(start):
+        return start, end
+    return start[first], reach[np.append(first[1:] - 1, len(reach) - 1)]
+
+
+def ranks(edges: Ints, moments: Ints) -> Ints:
+    """Return for each moment how many of the edges, which are sorted, lie at or before it."""
+    if 2 * len(edges) < len(moments) and not np.any(moments[1:] < moments[:-1]):
+        # few edges among many moments in order: the edges are looked up instead
+        place = np.searchsorted(moments, edges, side="left")
+        return np.cumsum(np.bincount(place, minlength=len(moments) + 1)[:-1])
+    return np.searchsorted(edges, moments, side="right")
+
+
+def begins(differs: Flags) -> Ints:
+    """Return where runs begin in a column: at 0, and behind each row that `differs` from the next one."""
+    first = np.empty(len(differs) + 1, bool)
+    first[0] = True
+    first[1:] = differs
+    return np.flatnonzero(first)
 
 
 def clip(start: Ints, end: Ints, low: int, high: int) -> Intervals:
@@ -73,7 +93,7 @@ class Measure:
         if not len(self.start):
             return np.zeros(len(moment), np.int64)
         # the end before the first interval stands for all earlier moments: nothing is covered there
-        index = np.searchsorted(self.start, moment, side="right")
+        index = ranks(self.start, moment)
         rest = self._ended[index] - moment
         return self.before[index] - np.maximum(rest, 0, out=rest)
 
@@ -121,10 +141,14 @@ def partition(pieces: Intervals, layers: list[Intervals]) -> tuple[Ints, Ints, I
     start, end, mask = start[held], end[held], mask[held]
     # the lowest set bit is the first layer that covers the part; the bit of the piece stands for "none"
     layer = np.bitwise_count((mask & -mask) - 1).astype(np.int64)
-    piece = np.searchsorted(pieces[0], start, side="right") - 1
-    first = np.flatnonzero(np.r_[True, (layer[1:] != layer[:-1]) | (piece[1:] != piece[:-1]) | (start[1:] != end[:-1])])
-    stop = np.r_[first[1:] - 1, len(start) - 1]
+    piece = ranks(pieces[0], start) - 1
+    first = begins((layer[1:] != layer[:-1]) | (piece[1:] != piece[:-1]) | (start[1:] != end[:-1]))
+    stop = np.append(first[1:] - 1, len(start) - 1)
     return start[first], end[stop], piece[first], layer[first]
+
+
+_RADIX = 1 << 16
+"""Numbers of 16 bits are sorted without comparing them."""
 
 
 def parents(start: Ints, end: Ints) -> Ints:
@@ -139,17 +163,18 @@ def parents(start: Ints, end: Ints) -> Ints:
     depth = np.arange(count) - np.searchsorted(np.sort(end), start, side="right")
     if count > 1 and (np.any(depth < 0) or np.any(end <= start)):
         return _parents_by_stack(start, end)
-    key = depth * count + np.arange(count)
-    order = np.argsort(key)
-    found = np.searchsorted(key[order], (depth - 1) * count + np.arange(count)) - 1
-    around = order[np.maximum(found, 0)]
-    inner = depth > 0
-    if count > 1:
-        # they nest where no interval reaches beyond the end of the one around it
-        nested = (depth[around] == depth - 1) & (found >= 0) & (end <= end[around]) & (start >= start[around])
-        if not np.all(nested | ~inner):
-            return _parents_by_stack(start, end)
-    return np.where(inner, around, -1)
+    # from one interval to the next, depth grows by one at most. Where it does, the one before is the one around; else
+    # that is the same as for the last one of this depth.
+    order = np.argsort(depth.astype(np.uint16) if depth.max() < _RADIX else depth, kind="stable")
+    inner = order[np.searchsorted(depth[order], 1) :]
+    opens = depth[inner - 1] < depth[inner]
+    around = inner[opens] - 1
+    around = around[np.cumsum(opens) - 1]
+    if np.any(end[inner] > end[around]):
+        return _parents_by_stack(start, end)
+    result = np.full(count, -1, np.int64)
+    result[inner] = around
+    return result
 
 
 def _parents_by_stack(start: Ints, end: Ints) -> Ints:

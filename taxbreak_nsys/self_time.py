@@ -6,12 +6,12 @@ import numpy as np
 
 from taxbreak_nsys.columns import Columns
 from taxbreak_nsys.groups import sum_by
-from taxbreak_nsys.intervals import Ints
+from taxbreak_nsys.intervals import Ints, ranks
 from taxbreak_nsys.read.trace import runs, thread_slice
-from taxbreak_nsys.states import STATE
 from taxbreak_nsys.words import FRAMEWORK_STATES, STATES
 
-_FRAMEWORK = np.array([name in FRAMEWORK_STATES for name in STATES])
+_LAYER = np.array([1 if name in FRAMEWORK_STATES else 2 if name == "library" else 0 for name in STATES], np.int64)
+"""1 for the states of the framework, 2 for the library's, 0 for others."""
 
 GROUPS = ("framework", "library", "launch", "all")
 """The groups of states that an operator's own time is given for."""
@@ -38,16 +38,14 @@ def host_time_before(columns: Columns) -> tuple[Ints, Ints]:
     framework, library = np.zeros(len(launches), np.int64), np.zeros(len(launches), np.int64)
     for low, high in runs(launches.thread):
         part = thread_slice(intervals.thread, int(launches.thread[low]))
-        state = intervals.state[part]
-        counts = np.flatnonzero(_FRAMEWORK[state] | (state == STATE["library"]))
-        following = np.searchsorted(launches.end[low:high], intervals.start[part][counts], side="right")
-        counts, following = counts[following < high - low], following[following < high - low]
-        same = columns.launch_instance[low + following] == intervals.instance[part][counts]
-        counts, following = counts[same], following[same]
-        duration = intervals.duration[part][counts]
-        of_library = state[counts] == STATE["library"]
-        for result, which in ((framework, ~of_library), (library, of_library)):
-            result[low:high] = sum_by(following[which], duration[which], high - low)
+        layer = _LAYER[intervals.state[part]]
+        # what follows the last launch of all stands before one that is no instance's
+        following = ranks(launches.end[low:high], intervals.start[part])
+        instance = np.append(columns.launch_instance[low:high], -1)[following]
+        counts = np.flatnonzero((layer > 0) & (instance == intervals.instance[part]))
+        cell = 2 * following[counts] + layer[counts] - 1
+        sums = sum_by(cell, intervals.duration[part][counts], 2 * (high - low)).reshape(-1, 2)
+        framework[low:high], library[low:high] = sums[:, 0], sums[:, 1]
     return framework, library
 
 
@@ -62,7 +60,7 @@ class _TimeBefore:
 
     def of(self, moment: Ints) -> Ints:
         """Return it for each moment, ns."""
-        at = np.searchsorted(self._start, moment, side="right")
+        at = ranks(self._start, moment)
         last = np.maximum(at - 1, 0)
         # what lies behind the moment of the interval that holds it; before the first one nothing does
         rest = np.maximum(self._end[last] - moment, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -41,7 +42,11 @@ class HostIntervals:
     def by_instance(self, value: Ints, instances: int) -> Ints:
         """Sum a column (ns) into an array of (instance, state)."""
         states = len(words.STATES)
-        return sum_by(self.instance * states + self.state, value, instances * states).reshape(instances, states)
+        return sum_by(self._cell, value, instances * states).reshape(instances, states)
+
+    @cached_property
+    def _cell(self) -> Ints:
+        return self.instance * len(words.STATES) + self.state
 
 
 def host_intervals(trace: Trace, launches: Launches, instances: Instances) -> HostIntervals:

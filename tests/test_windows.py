@@ -207,5 +207,5 @@ def test_columns_say_how_to_keep_them(report: Callable[[str], Path]) -> None:
 
 
 def test_large_reports_are_read_in_windows_by_default() -> None:
-    assert analysis.analyze.__kwdefaults__ == {"columns": False, "window_rows": analysis.WINDOW_ROWS}
+    assert analysis.analyze.__kwdefaults__["window_rows"] == analysis.WINDOW_ROWS
     assert analysis.WINDOW_ROWS < 1_000_000

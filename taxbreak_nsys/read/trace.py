@@ -142,5 +142,5 @@ def runs(values: Ints) -> list[tuple[int, int]]:
     """Return (low, high) of each run of equal neighbours."""
     if not len(values):
         return []
-    edges = np.flatnonzero(np.r_[True, values[1:] != values[:-1], True]).tolist()
-    return list(pairwise(edges))
+    edges = (np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()
+    return list(pairwise([0, *edges, len(values)]))
