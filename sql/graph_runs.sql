@@ -7,7 +7,6 @@
 -- correlation_id     of the launching call (api_calls.sql), within the process alone; -1 where there is none
 -- name_id            StringIds.id of the kernel's name, -1 for what has none
 -- graph_node         1 for a node of a CUDA graph launch
--- bytes              of a copy or set, 0 for others
 SELECT
   start                          AS start_ns,
   end                            AS end_ns,
@@ -17,7 +16,6 @@ SELECT
   coalesce(streamId, 0)          AS stream,
   coalesce(correlationId, -1)    AS correlation_id,
   -1                             AS name_id,
-  0                              AS graph_node,
-  0                              AS bytes
+  0                              AS graph_node
 FROM CUPTI_ACTIVITY_KIND_GRAPH_TRACE
 WHERE start IS NOT NULL AND end IS NOT NULL AND NOT (start = 0 AND end = 0);

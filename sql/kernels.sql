@@ -6,7 +6,6 @@
 -- correlation_id     of the launching call (api_calls.sql), within the process alone; -1 where there is none
 -- name_id            StringIds.id of the kernel's name, -1 for what has none
 -- graph_node         1 for a node of a CUDA graph launch
--- bytes              of a copy or set, 0 for others
 SELECT
   start                          AS start_ns,
   end                            AS end_ns,
@@ -16,7 +15,6 @@ SELECT
   coalesce(streamId, 0)          AS stream,
   coalesce(correlationId, -1)    AS correlation_id,
   coalesce(demangledName, shortName, -1) AS name_id,
-  coalesce(graphNodeId, 0) <> 0 AS graph_node,
-  0                              AS bytes
+  coalesce(graphNodeId, 0) <> 0 AS graph_node
 FROM CUPTI_ACTIVITY_KIND_KERNEL
 WHERE start IS NOT NULL AND end IS NOT NULL;

@@ -6,7 +6,7 @@
 -- correlation_id     of the launching call (api_calls.sql), within the process alone; -1 where there is none
 -- name_id            StringIds.id of the kernel's name, -1 for what has none
 -- graph_node         1 for a node of a CUDA graph launch
--- bytes              of a copy or set, 0 for others
+-- bytes              that were copied or set
 SELECT
   start                          AS start_ns,
   end                            AS end_ns,

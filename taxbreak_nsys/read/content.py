@@ -7,7 +7,7 @@ from pathlib import Path
 
 from taxbreak_nsys.errors import TaxbreakError
 
-_HASHED_AT_ONCE = 1 << 23
+_HASHED_AT_ONCE = 1 << 20
 """Bytes: enough that other threads, which hold the interpreter in between, do not slow it down."""
 
 

@@ -51,11 +51,14 @@ def op_rows(database: Database, names: Names, kind: int) -> Convert:
     def convert(table: pa.Table) -> Rows:
         rows = _numbers(
             table, start="start_ns", end="end_ns", process="process", device="device", context="context",
-            stream="stream", correlation_id="correlation_id", bytes="bytes",
+            stream="stream", correlation_id="correlation_id",
         )  # fmt: skip
-        named = {"name": ids.codes(codes.numbers(table["name_id"])), "graph_node": codes.numbers(table["graph_node"])}
+        rows["name"] = ids.codes(codes.numbers(table["name_id"]))
+        rows["graph_node"] = codes.numbers(table["graph_node"])
+        sized = "bytes" in table.column_names
+        rows["bytes"] = codes.numbers(table["bytes"]) if sized else np.zeros(len(table), np.int64)
         state = {"kind": np.full(len(table), kind, np.int64), "done": np.zeros(len(table), bool)}
-        return Rows(state | rows | named)
+        return Rows(state | rows)
 
     return convert
 
