@@ -85,6 +85,8 @@ def _root(
 
 def main() -> None:
     """Run the command line; errors of input are one line on stderr and exit code 2."""
+    # numpy's linear algebra is not used, and its threads spin for a tenth of a second before they find out
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app()
     except TaxbreakError as error:

@@ -104,12 +104,13 @@ class Cleaning:
                 self._bound(low_high["min"], low_high["max"], subject)
         if len(times) == 2 and len(table):
             start, end = (numbers(table[name]) for name in times)
-            rising = end >= start
-            if not rising.all():
+            duration = end - start
+            if duration.min() < 0:
+                rising = duration >= 0
                 self._leave_out(subject, "that end before they start", int(np.sum(~rising)))
                 table = table.filter(pa.array(rising))
-                start, end = start[rising], end[rising]
-            if self._spent(subject, float(np.sum(end - start, dtype=np.float64))) >= _LARGEST_SUM_NS:
+                duration = duration[rising]
+            if self._spent(subject, float(np.sum(duration, dtype=np.float64))) >= _LARGEST_SUM_NS:
                 raise self._refuse(subject, "durations that add up to decades")
         return table
 

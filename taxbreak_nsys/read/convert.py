@@ -177,12 +177,12 @@ class _Texts:
         self._of_id = (self._name, self._operator)
 
     def _forget(self) -> None:
-        self._known = codes.strings([])
+        self._known = codes.strings([]).cast(pa.string())
         self._name, self._operator = np.empty(0, np.int64), np.empty(0, bool)
 
     def of(self, column: pa.ChunkedArray) -> tuple[Ints, Flags]:
         """Return the name code of each text, and whether it is an operator's."""
-        column = pc.cast(codes.texts(column), pa.large_string())
+        column = codes.texts(column).cast(pa.string())
         found = pc.index_in(column, value_set=self._known)
         if found.null_count:
             fresh = column.filter(pc.is_null(found))
@@ -197,7 +197,7 @@ class _Texts:
 
     def _learn(self, texts: Sequence[str]) -> None:
         name, operator = self._judged(texts)
-        self._known = pa.concat_arrays([self._known, codes.strings(texts)])
+        self._known = pa.concat_arrays([self._known, codes.strings(texts).cast(pa.string())])
         self._name, self._operator = np.r_[self._name, name], np.r_[self._operator, operator]
 
     def of_texts(self, texts: Names, code: Ints) -> tuple[Ints, Flags]:
