@@ -5,11 +5,14 @@
 --
 -- columns as in nvtx_ranges.sql
 SELECT
-  start                                                                  AS start_ns,
-  end                                                                    AS end_ns,
-  globalTid                                                              AS thread,
-  (coalesce(domainId, 0) << 32) | (coalesce(textId, -1) & 4294967295)    AS domain_text_id,
-  coalesce(CAST(text AS TEXT), '')                                       AS text
+  start     AS start_ns,
+  end       AS end_ns,
+  globalTid AS thread,
+  CASE WHEN textId IS NULL AND coalesce(domainId, 0) = 0 AND text >= ' ' AND text < x''
+    THEN text
+    ELSE char(1) || CAST(coalesce(domainId, 0) AS INTEGER) || ' '
+      || CASE WHEN textId >= 0 THEN CAST(textId AS INTEGER) ELSE ' ' || coalesce(CAST(text AS TEXT), '') END
+  END       AS text
 FROM NVTX_EVENTS
 WHERE (eventType BETWEEN 59 AND 60 OR eventType BETWEEN 70 AND 71)
   AND start IS NOT NULL AND end IS NOT NULL AND globalTid IS NOT NULL

@@ -18,8 +18,8 @@ from taxbreak_nsys.read.trace import PROCESS_MASK
 
 Convert = Callable[[pa.Table], Rows]
 
-_TEXT_BITS = 32
-_OWN_TEXT = (1 << _TEXT_BITS) - 1
+_TOLD = "\x01"
+"""Begins a text that tells more than itself (`sql/nvtx_ranges.sql`)."""
 _MOST_TEXTS = 100_000
 
 RANGE_COLUMNS = ("start", "end", "thread", "name")
@@ -145,43 +145,35 @@ class Domains:
 
 def range_rows(database: Database, names: Names, domains: Domains) -> Convert:
     """Return what turns `nvtx_ranges` or `nvtx_marks` into rows of RANGE_COLUMNS and RANGE_FLAGS."""
-    registered = Names()
-    ids = NameIds(database, registered)
-    judge = _Texts(names)
+    judge = _Texts(database, names)
 
     def convert(table: pa.Table) -> Rows:
         rows = _numbers(table, start="start_ns", end="end_ns", thread="thread")
-        packed = codes.numbers(table["domain_text_id"])
-        text_id = packed & _OWN_TEXT
-        by_id = text_id != _OWN_TEXT
-        name, operator = judge.of(table["text"])
-        if by_id.any():
-            own_name, own_operator = judge.of_texts(registered, ids.codes(text_id[by_id]))
-            name, operator = name.copy(), operator.copy()
-            name[by_id], operator[by_id] = own_name, own_operator
-        is_library = domains.judge(rows["thread"], packed >> _TEXT_BITS, name, names.all)
+        name, operator, domain = judge.of(table["text"])
+        is_library = domains.judge(rows["thread"], domain, name, names.all)
         return Rows(rows | {"name": name, "is_operator": operator & ~is_library, "is_library": is_library})
 
     return convert
 
 
 class _Texts:
-    """Name codes of texts and whether they are an operator's; an operator's numbers are no part of its name.
+    """What the texts of ranges say: name code, whether it is an operator's, domain.
 
-    Texts that were met before are told by hashing, in columns.
+    An operator's numbers are no part of its name. Texts that were met before are told by hashing, in columns.
     """
 
-    def __init__(self, names: Names) -> None:
-        self._names = names
+    def __init__(self, database: Database, names: Names) -> None:
+        self._names, self._registered = names, Names()
+        self._ids = NameIds(database, self._registered)
         self._forget()
-        self._of_id = (self._name, self._operator)
 
     def _forget(self) -> None:
         self._known = codes.strings([]).cast(pa.string())
-        self._name, self._operator = np.empty(0, np.int64), np.empty(0, bool)
+        self._name, self._domain = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._operator = np.empty(0, bool)
 
-    def of(self, column: pa.ChunkedArray) -> tuple[Ints, Flags]:
-        """Return the name code of each text, and whether it is an operator's."""
+    def of(self, column: pa.ChunkedArray) -> tuple[Ints, Flags, Ints]:
+        """Return the name code of each text, whether it is an operator's, and its domain."""
         column = codes.texts(column).cast(pa.string())
         found = pc.index_in(column, value_set=self._known)
         if found.null_count:
@@ -193,18 +185,27 @@ class _Texts:
             self._learn(codes.of_texts(fresh)[1])
             found = pc.index_in(column, value_set=self._known)
         at = codes.numbers(found)
-        return self._name[at], self._operator[at]
+        return self._name[at], self._operator[at], self._domain[at]
 
     def _learn(self, texts: Sequence[str]) -> None:
-        name, operator = self._judged(texts)
+        own, domain = list(texts), np.zeros(len(texts), np.int64)
+        registered: dict[int, int] = {}
+        for place, text in enumerate(texts):
+            if text.startswith(_TOLD):
+                of, _, rest = text[1:].partition(" ")
+                domain[place] = int(of)
+                if rest.startswith(" "):
+                    own[place] = rest[1:]
+                else:
+                    registered[place] = int(rest)
+        strings = self._ids.codes(np.array(list(registered.values()), np.int64)).tolist()
+        spelt = self._registered.all
+        for place, code in zip(registered, strings, strict=True):
+            own[place] = spelt[code]
+        name, operator = self._judged(own)
         self._known = pa.concat_arrays([self._known, codes.strings(texts).cast(pa.string())])
         self._name, self._operator = np.r_[self._name, name], np.r_[self._operator, operator]
-
-    def of_texts(self, texts: Names, code: Ints) -> tuple[Ints, Flags]:
-        """Return the same for registered texts, by their code."""
-        if len(texts) > len(self._of_id[0]):
-            self._of_id = self._judged(texts.all)
-        return self._of_id[0][code], self._of_id[1][code]
+        self._domain = np.r_[self._domain, domain]
 
     def _judged(self, texts: Sequence[str]) -> tuple[Ints, Flags]:
         """Judge texts in columns: numbered operators give a text each."""
