@@ -30,13 +30,21 @@ def _numbers(table: pa.Table, **columns: str) -> dict[str, Ints]:
     return {name: codes.numbers(table[column]) for name, column in columns.items()}
 
 
-def api_rows(database: Database, names: Names) -> Convert:
-    """Return what turns `api_calls` into rows: times, thread, `correlation_id`, and `name` without its version."""
+def _of_thread(table: pa.Table, thread: int | None) -> Ints:
+    """Return the thread of each row, which the rows do not tell where there is but one."""
+    return codes.numbers(table["thread"]) if thread is None else np.full(len(table), thread, np.int64)
+
+
+def api_rows(database: Database, names: Names, thread: int | None) -> Convert:
+    """Return what turns `api_calls` into rows: times, thread, `correlation_id`, and `name` without its version.
+
+    With a thread, it turns `api_calls_of_thread` into those.
+    """
     ids = NameIds(database, names, words.api_name)
 
     def convert(table: pa.Table) -> Rows:
-        rows = _numbers(table, start="start_ns", end="end_ns", thread="thread", correlation_id="correlation_id")
-        return Rows(rows | {"name": ids.codes(codes.numbers(table["name_id"]))})
+        rows = _numbers(table, start="start_ns", end="end_ns", correlation_id="correlation_id")
+        return Rows(rows | {"thread": _of_thread(table, thread), "name": ids.codes(codes.numbers(table["name_id"]))})
 
     return convert
 
@@ -80,7 +88,7 @@ def os_rows(database: Database, thread: int | None) -> Convert:
     def convert(table: pa.Table) -> Rows:
         nonlocal waits
         rows = _numbers(table, start="start_ns", end="end_ns")
-        rows["thread"] = codes.numbers(table["thread"]) if thread is None else np.full(len(table), thread, np.int64)
+        rows["thread"] = _of_thread(table, thread)
         name = ids.codes(codes.numbers(table["name_id"]))
         if len(waits) < len(names):
             waits = np.array([words.is_os_wait(one) for one in names.all], bool)

@@ -37,7 +37,8 @@ _OPS = {KERNEL: "kernels", COPY: "memory_copies", SET: "memory_sets", GRAPH: "gr
 _CALLS_OF_AN_ID = 4
 _FEW_IDS = 16
 _TABLE = {
-    "api_calls": "CUPTI_ACTIVITY_KIND_RUNTIME", "kernels": "CUPTI_ACTIVITY_KIND_KERNEL",
+    "api_calls": "CUPTI_ACTIVITY_KIND_RUNTIME", "api_calls_of_thread": "CUPTI_ACTIVITY_KIND_RUNTIME",
+    "kernels": "CUPTI_ACTIVITY_KIND_KERNEL",
     "memory_copies": "CUPTI_ACTIVITY_KIND_MEMCPY", "memory_sets": "CUPTI_ACTIVITY_KIND_MEMSET",
     "graph_runs": "CUPTI_ACTIVITY_KIND_GRAPH_TRACE", "nvtx_ranges": "NVTX_EVENTS", "os_calls": "OSRT_API",
     "os_calls_of_thread": "OSRT_API",
@@ -110,20 +111,24 @@ class Reader:
         self.library_calls, libraries = self._read_library_calls()
         self.domains.libraries |= libraries
         self.overheads = self._read_overheads()
+        one = threads[0] if len(threads) == 1 else None
         try:
-            self.api = self._open("api_calls", partial(convert.api_rows, names=self.api_names))
+            calls = partial(convert.api_rows, names=self.api_names, thread=one)
+            if one is None:
+                self.api = self._open("api_calls", calls)
+            else:
+                self.api = self._open("api_calls_of_thread", calls, thread=str(one))
             self.ops = {
                 kind: self._open(subject, partial(convert.op_rows, names=self.op_names, kind=kind))
                 for kind, subject in _OPS.items()
             }
             ranges = partial(convert.range_rows, names=self.range_names, domains=self.domains)
             self.ranges = self._open("nvtx_ranges", ranges)
-            if len(threads) == 1:
-                one = threads[0]
-                self.os_calls = self._open("os_calls_of_thread", partial(convert.os_rows, thread=one), thread=str(one))
+            rows = partial(convert.os_rows, thread=one)
+            if one is None:
+                self.os_calls = self._open("os_calls", rows, threads=json.dumps(list(threads)))
             else:
-                listed = json.dumps(list(threads))
-                self.os_calls = self._open("os_calls", partial(convert.os_rows, thread=None), threads=listed)
+                self.os_calls = self._open("os_calls_of_thread", rows, thread=str(one))
         except BaseException:
             self._stack.close()
             raise
