@@ -96,41 +96,28 @@ def _in_windows(database: Database, facts: ReportFacts, path: Path, options: Opt
     if sum(database.layout.rows.values()) <= rows or "CUDA_CALLCHAINS" in database.schema:
         return None
     keep_freed_memory()
-    choice, learned, decided = choice_of(options), read_map(options.library_map), BlockingLimits()
-    batch = max(min(BATCH_ROWS, rows // 8), 16)
-    patterns = _patterns(database, options) if has_samples(database) else None
-    with (
-        database.sibling(counted=False) as other,
-        Aside(lambda: launching_threads(other)) as threads_read,
-    ):
-        domains = Domains.read(database)
-        callers, threads = threads_read.result()
-    limits.check_threads(np.array(threads), path)
-    instances: Instances | None = None
+    choice, domains = choice_of(options), Domains(database)
+    found: Instances | None = None
     try:
-        while True:
-            with ExitStack() as stack:
+        with (
+            database.sibling(counted=False) as other,
+            Aside(lambda: read_marks(other, domains, _may_mark(options, choice))) as marks,
+        ):
+            callers, threads = launching_threads(database)
+            limits.check_threads(np.array(threads), path)
+            batch = max(min(BATCH_ROWS, rows // 8), 16)
+            decided: BlockingLimits | None = BlockingLimits()
+            while decided is not None:
                 # the tables are read ahead while the marks are looked for
-                reader = stack.enter_context(Reader(database, callers, domains, batch))
-                if instances is None:
-                    with database.sibling(counted=False) as other:
-                        ranges = read_marks(other, domains, _may_mark(options, choice))
-                    found = find_in_marks(ranges, threads, choice) if threads else None
+                with Reader(database, callers, domains, batch) as reader:
+                    found = found or (find_in_marks(marks.result(), threads, choice) if threads else None)
                     if found is None:
                         return None
                     instances = selected(found, options, path)
-                samples = stack.enter_context(SampleReader(database, callers, patterns, batch)) if patterns else None
-                evidence = Evidence(None, None, options.evidence == "samples", learned)
-                windows = Windows(reader, samples, instances, threads, evidence, rows)
-                tally = Tally(instances)
-                pieces = stack.enter_context(closing(Ahead(windows.pieces(decided), 1)))
-                for piece in pieces:
-                    tally.add(piece)
-            again = decided.settle()
-            if again is None:
-                break
-            decided = again
-            database.cleaning.begin_again()
+                    tally = _tallied(database, reader, instances, threads, options, decided, rows)
+                decided = decided.settle()
+                if decided is not None:
+                    database.cleaning.begin_again()
     except UnorderedError:
         return None
     if options.evidence == "samples" and tally.samples.period_ns is None:
@@ -138,6 +125,28 @@ def _in_windows(database: Database, facts: ReportFacts, path: Path, options: Opt
         return None
     check_launches(tally.facts.launches, path)
     return _finished(database, facts, tally, options, path, None)
+
+
+def _tallied(
+    database: Database,
+    reader: Reader,
+    instances: Instances,
+    threads: Sequence[int],
+    options: Options,
+    decided: BlockingLimits,
+    rows: int,
+) -> Tally:
+    """Return the sums over a report, from windows of about so many rows; they are measured ahead of the summing."""
+    patterns = _patterns(database, options) if has_samples(database) else None
+    evidence = Evidence(None, None, options.evidence == "samples", read_map(options.library_map))
+    tally = Tally(instances)
+    with ExitStack() as stack:
+        read = SampleReader(database, reader.threads, patterns, reader.batch) if patterns else None
+        samples = stack.enter_context(read) if read else None
+        windows = Windows(reader, samples, instances, threads, evidence, rows)
+        for piece in stack.enter_context(closing(Ahead(windows.pieces(decided), 1))):
+            tally.add(piece)
+    return tally
 
 
 def _patterns(database: Database, options: Options) -> Sequence[Pattern] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 import pyarrow as pa
@@ -97,26 +97,36 @@ def os_rows(database: Database, thread: int | None) -> Convert:
     return convert
 
 
-@dataclass
 class Domains:
     """The NVTX domains of a report, and which libraries were met among its ranges.
 
-    `named` maps (process, domain id) to the name; `libraries` grows as ranges are judged.
+    Their names are read when the first range of a domain turns up: in many reports none does, and looking for the
+    names takes a walk over all ranges.
     """
 
-    named: dict[tuple[int, int], str]
-    libraries: set[str] = field(default_factory=set)
-    processes: set[int] = field(default_factory=set)
-    """The processes that have library ranges."""
+    def __init__(self, database: Database) -> None:
+        """Look names up in a report, on a connection of their own."""
+        self.libraries: set[str] = set()
+        """Grows as ranges are judged."""
+        self.asked = False
+        """A range of a domain has turned up."""
+        self._database, self._lock = database, Lock()
+        self._named: dict[tuple[int, int], str] | None = None
 
-    @classmethod
-    def read(cls, database: Database) -> Domains:
-        """Read the names of the domains."""
-        rows = database.query("nvtx_domains").to_pylist()
-        return cls({(row["process"], row["domain_id"]): str(row["name"]) for row in rows})
+    @property
+    def named(self) -> dict[tuple[int, int], str]:
+        """The names by (process, domain id)."""
+        with self._lock:
+            if self._named is None:
+                with self._database.sibling() as other:
+                    rows = other.query("nvtx_domains").to_pylist()
+                self._named = {(row["process"], row["domain_id"]): str(row["name"]) for row in rows}
+            return self._named
 
     def of_libraries(self) -> list[int]:
-        """Return the domain ids that are a library's in every process that has them."""
+        """Return the domain ids that are a library's in every process that has them; none before one has turned up."""
+        if not self.asked:
+            return []
         verdicts: dict[int, bool] = {}
         for (_, domain), name in self.named.items():
             verdicts[domain] = verdicts.get(domain, True) and words.is_library_domain(name)
@@ -128,12 +138,13 @@ class Domains:
         own = np.flatnonzero(domain)
         if not len(own):
             return is_library
+        self.asked, named = True, self.named
         process = thread[own] & PROCESS_MASK
         key, sample = codes.row_codes(process, domain[own])
         for code, first in enumerate(own[sample].tolist()):
             of_domain = own[key == code] if len(sample) > 1 else own
             who = int(thread[first] & PROCESS_MASK)
-            spelt = self.named.get((who, int(domain[first])), "")
+            spelt = named.get((who, int(domain[first])), "")
             if spelt:
                 if not words.is_library_domain(spelt):
                     continue
@@ -146,8 +157,6 @@ class Domains:
                 marked = [code for code, library in found.items() if library]
                 is_library[of_domain] = np.isin(name[of_domain], marked)
                 self.libraries |= {library for library in found.values() if library}
-            if is_library[of_domain].any():
-                self.processes.add(who)
         return is_library
 
 

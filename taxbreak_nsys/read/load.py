@@ -102,11 +102,12 @@ class Reader:
         batch: int = BATCH_ROWS,
     ) -> None:
         """Begin to read, `batch` rows of a table at a time; `domains` where they were read before."""
-        self._database, self._stack, self._batch = database, ExitStack(), batch
+        self._database, self._stack = database, ExitStack()
+        self.threads, self.batch = threads, batch
         self.api_names, self.op_names, self.range_names = Names(), Names(), Names()
         self.op_names.code(UNKNOWN)
         self._places: dict[tuple[int, ...], int] = {}
-        self.domains = domains or convert.Domains.read(database)
+        self.domains = domains or convert.Domains(database)
         self._device_map = self._read_device_map()
         self.library_calls, libraries = self._read_library_calls()
         self.domains.libraries |= libraries
@@ -142,7 +143,7 @@ class Reader:
         rows = self._database.layout.rows.get(_TABLE[subject], 0)
         ahead = rows >= AHEAD_FROM
         base = self._stack.enter_context(self._database.sibling()) if ahead else self._database
-        stream = Stream(converted(base, subject, converter(base), self._batch, **parameters), ahead=ahead)
+        stream = Stream(converted(base, subject, converter(base), self.batch, **parameters), ahead=ahead)
         self._stack.callback(stream.close)
         return stream
 

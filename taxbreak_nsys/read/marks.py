@@ -18,6 +18,8 @@ from taxbreak_nsys.read.rows import Rows
 from taxbreak_nsys.read.streams import converted
 from taxbreak_nsys.read.trace import PROCESS_MASK, Ranges
 
+_FEW_ROWS = 1024
+
 CanMark = Callable[[str], bool]
 """Tells of a range's text whether it may mark a phase although it is an operator's or a library's."""
 
@@ -58,21 +60,35 @@ def read_marks(database: Database, domains: convert.Domains, can_mark: CanMark |
     """
     names = Names()
     turned = convert.range_rows(database, names, domains)
-    parts = [Rows.empty(convert.RANGE_COLUMNS, convert.RANGE_FLAGS)]
-    if can_mark is None:
-        some = {"domains": json.dumps(domains.of_libraries())}
-        batches = converted(database, "nvtx_marks", turned, BATCH_ROWS, **some)
-    else:
-        batches = converted(database, "nvtx_ranges", turned, BATCH_ROWS)
-    with closing(batches):
-        for rows in batches:
-            keep: Flags = ~(rows.flag("is_operator") | rows.flag("is_library"))
-            if can_mark is not None and len(rows):
-                keep |= np.array([can_mark(name) for name in names.all], bool)[rows["name"]]
-            parts.append(rows.take(keep))
-    rows = Rows.joined(parts)
+    parts: list[Rows] | None = None
+    while parts is None:
+        parts = _marks(database, domains, turned, names, can_mark)
+    rows = Rows.joined([Rows.empty(convert.RANGE_COLUMNS, convert.RANGE_FLAGS), *parts])
     rows = rows.take(np.lexsort((-rows["end"], rows["start"], rows["thread"])))
     return Ranges(
         rows["start"], rows["end"], rows["thread"], rows["name"], names.all,
         rows.flag("is_operator"), rows.flag("is_library"),
     )  # fmt: skip
+
+
+def _marks(
+    database: Database, domains: convert.Domains, turned: convert.Convert, names: Names, can_mark: CanMark | None
+) -> list[Rows] | None:
+    """Return the ranges that may mark phases; None where it shows that the libraries' are better left out at once."""
+    left_out = domains.of_libraries()
+    if can_mark is None:
+        # before any range of a domain has turned up, a few rows at a time: it should show early
+        batch = BATCH_ROWS if domains.asked else _FEW_ROWS
+        batches = converted(database, "nvtx_marks", turned, batch, domains=json.dumps(left_out))
+    else:
+        batches = converted(database, "nvtx_ranges", turned, BATCH_ROWS)
+    parts = []
+    with closing(batches):
+        for rows in batches:
+            if can_mark is None and domains.of_libraries() != left_out:
+                return None
+            keep: Flags = ~(rows.flag("is_operator") | rows.flag("is_library"))
+            if can_mark is not None and len(rows):
+                keep |= np.array([can_mark(name) for name in names.all], bool)[rows["name"]]
+            parts.append(rows.take(keep))
+    return parts
