@@ -83,6 +83,17 @@ def test_cut_ends_are_left_out(case: tuple[Launched, list[int], int], data: st.D
         assert set(found.last.tolist()) <= set(whole)
 
 
+def test_ends_that_are_cut_alike_are_no_steps() -> None:
+    step = [HEAD, *[10, 11, ATTENTION] * 6, TAIL]
+    whole = step * 4
+    # two steps between ends with two attention launches each
+    cut = whole[len(step) - 7 : 3 * len(step) + 7]
+    found = find_periods(launched(cut, [token == TAIL for token in cut]))
+    assert found is not None
+    assert found.first.tolist() == [7, 7 + len(step)]
+    assert found.last.tolist() == [6 + len(step), 6 + 2 * len(step)]
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), max_size=400))
 def test_noise_is_never_more_than_it_is(launches: list[tuple[int, bool]]) -> None:

@@ -175,7 +175,8 @@ def _divide(launched: Launched, before: Ints, hidden: Ints, ends: Ints) -> _Divi
     if not len(seen):
         return None
     values, counts = np.unique(seen, return_counts=True)
-    layers = int(values[np.argmax(counts)])
+    # the larger of two that are as many: what the capture cuts at its ends holds fewer, and may hold as many twice
+    layers = int(values[counts == counts.max()][-1])
     good = (held == layers) | ((unseen > 0) & (held < layers))
     judged = np.ones(len(first), bool)
     # the ends of the capture may cut a step
