@@ -24,12 +24,14 @@ def with_exposure(
     """
     exposed = np.zeros(len(intervals.start), np.int64)
     sets = device_sets(trace.ops, launches, len(instances), launch_instance)
-    for devices in set(sets):
-        of_set = np.array([s == devices for s in sets], bool)[intervals.instance]
+    different = set(sets)
+    for devices in different:
+        # as a rule all use one device
+        among = np.array([s == devices for s in sets], bool)[intervals.instance] if len(different) > 1 else slice(None)
         on = np.isin(trace.ops.device_global, sorted(devices))
         busy = Measure.of(union(trace.ops.start[on], trace.ops.end[on]))
-        start, end = intervals.start[of_set], intervals.end[of_set]
-        exposed[of_set] = (end - start) - busy.within(start, end)
+        start, end = intervals.start[among], intervals.end[among]
+        exposed[among] = (end - start) - busy.within(start, end)
     return replace(intervals, exposed=exposed)
 
 

@@ -63,7 +63,8 @@ def host_intervals(trace: Trace, launches: Launches, instances: Instances) -> Ho
     if not columns:
         empty = EMPTY[0]
         return HostIntervals(empty, empty, empty, empty, empty, empty, empty)
-    start, end, on, instance, state, in_os = (np.concatenate(column) for column in zip(*columns, strict=True))
+    joined = columns[0] if len(columns) == 1 else map(np.concatenate, zip(*columns, strict=True))
+    start, end, on, instance, state, in_os = joined
     return HostIntervals(start, end, on, instance, state, in_os, np.zeros(len(start), np.int64))
 
 

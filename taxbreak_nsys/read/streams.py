@@ -68,11 +68,9 @@ class Stream:
         """Return the rows that are held and start before a moment, and their places among `rows`."""
         rows = self.rows
         which = rows["start"] < moment
-        if which.all():
-            return rows, slice(None)
-        place = np.flatnonzero(which)
-        first = not len(place) or int(place[-1]) == len(place) - 1
-        return rows.take(slice(0, len(place)) if first else place), place
+        count = int(np.count_nonzero(which))
+        place = slice(count) if which[:count].all() else np.flatnonzero(which)
+        return rows.take(place), place
 
     @property
     def held(self) -> int:
@@ -84,7 +82,7 @@ class Stream:
         self._dropped = moment
         rows = self.rows
         if not keep.all():
-            self._parts = [rows.take(keep)]
+            self._parts = [rows.take(np.flatnonzero(keep))]
 
     def close(self) -> None:
         """Stop reading."""
