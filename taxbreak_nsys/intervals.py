@@ -56,6 +56,11 @@ def ranks(edges: Ints, moments: Ints) -> Ints:
     return np.searchsorted(edges, moments, side="right")
 
 
+def among(which: Flags) -> Ints | slice:
+    """Return what takes the rows that are flagged: where all are, without copying them."""
+    return slice(None) if which.all() else np.flatnonzero(which)
+
+
 def begins(differs: Flags) -> Ints:
     """Return where runs begin in a column: at 0, and behind each row that `differs` from the next one."""
     first = np.empty(len(differs) + 1, bool)

@@ -6,7 +6,7 @@ import numpy as np
 
 from taxbreak_nsys.columns import Columns
 from taxbreak_nsys.groups import sum_by
-from taxbreak_nsys.intervals import Ints, ranks
+from taxbreak_nsys.intervals import Ints, among, ranks
 from taxbreak_nsys.read.trace import runs, thread_slice
 from taxbreak_nsys.words import FRAMEWORK_STATES, STATES
 
@@ -81,12 +81,13 @@ def self_times(columns: Columns, instance: Ints) -> dict[str, Ints]:
     for low, high in runs(operators.thread):
         part = thread_slice(intervals.thread, int(operators.thread[low]))
         start, end, state = intervals.start[part], intervals.end[part], intervals.state[part]
-        held = np.flatnonzero(instance[low:high] >= 0) + low
-        if not len(start) or not len(held):
+        held, of = among(instance[low:high] >= 0), instance[low:high]
+        of = of[held]
+        if not len(start) or not len(of):
             continue
-        until = np.minimum(operators.end[held], columns.instances.end[instance[held]])
+        until = np.minimum(operators.end[low:high][held], columns.instances.end[of])
         before = _TimeBefore(start, end, state)
-        covered[:, held] = before.of(until) - before.of(operators.start[held])
+        covered[:, low:high][:, held] = before.of(until) - before.of(operators.start[low:high][held])
     inner = np.flatnonzero((operators.parent >= 0) & (instance >= 0))
     parent = operators.parent[inner]
     return {

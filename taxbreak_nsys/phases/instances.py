@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from taxbreak_nsys.intervals import Flags, Intervals, Ints, ranks
+from taxbreak_nsys.intervals import Flags, Intervals, Ints, among, ranks
 from taxbreak_nsys.read.trace import runs, thread_slice
 from taxbreak_nsys.step_counts import COUNTS, UNKNOWN, PhaseSource
 
@@ -99,8 +99,7 @@ class Instances:
         """Return the instance that holds each (thread, moment), -1 for none."""
         result = np.full(len(moment), -1, np.int64)
         for low, high in runs(self.piece_thread):
-            here = thread == self.piece_thread[low]
-            mine = slice(None) if here.all() else np.flatnonzero(here)
+            mine = among(thread == self.piece_thread[low])
             index = ranks(self.piece_start[low:high], moment[mine]) - 1
             piece = np.maximum(index, 0)
             inside = (index >= 0) & (moment[mine] < self.piece_end[low:high][piece])

@@ -10,7 +10,7 @@ import numpy as np
 from taxbreak_nsys.columns import Columns
 from taxbreak_nsys.entries import Entries
 from taxbreak_nsys.groups import Above, Spread, Totals, sum_by
-from taxbreak_nsys.intervals import Ints
+from taxbreak_nsys.intervals import Ints, among
 from taxbreak_nsys.launches import KERNEL_LAUNCH
 from taxbreak_nsys.mediation import kernel_name_of
 from taxbreak_nsys.self_time import GROUPS, self_times
@@ -54,7 +54,7 @@ class OperatorTally:
         operators, launches, mediation = columns.operators, columns.launches, columns.mediation
         if not len(operators):
             return
-        own = np.flatnonzero(operator_entry >= 0)
+        own = among(operator_entry >= 0)
         self_ns = self_times(columns, operator_instance)
         # a launch counts for the operator around it while the operator's own instance lasts
         around = operators.of_launch
