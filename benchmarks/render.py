@@ -19,6 +19,7 @@ WHAT = {
     "analysis_over_nsys_stats": "the same, over `nsys stats --report cuda_kern_exec_sum`",
     "analysis_s": "the same, s",
     "scan_s": "the scan, s",
+    "reading_over_scan": "the driver handing over the columns, all tables side by side and nothing else, over the scan",
     "nsys_stats_s": "`nsys stats`, s",
     "analysis_peak_mb": "peak memory, MB",
     "big_over_once": "wall at 10 times the report, over wall at once",
