@@ -142,7 +142,7 @@ def partition(pieces: Intervals, layers: list[Intervals]) -> tuple[Ints, Ints, I
     last = np.flatnonzero(np.r_[time[1:] != time[:-1], True])
     time, mask = time[last], mask[last]
     start, end, mask = time[:-1], time[1:], mask[:-1]
-    held = (mask & inside) != 0
+    held = among((mask & inside) != 0)
     start, end, mask = start[held], end[held], mask[held]
     # the lowest set bit is the first layer that covers the part; the bit of the piece stands for "none"
     layer = np.bitwise_count((mask & -mask) - 1).astype(np.int64)

@@ -16,16 +16,10 @@ _LAYER = np.array([1 if name in FRAMEWORK_STATES else 2 if name == "library" els
 GROUPS = ("framework", "library", "launch", "all")
 """The groups of states that an operator's own time is given for."""
 
-_OF_GROUP = np.array(
-    [
-        [name in FRAMEWORK_STATES for name in STATES],
-        [name == "library" for name in STATES],
-        [name == "launch" for name in STATES],
-        [True for _ in STATES],
-    ],
-    np.int64,
+_GROUP = np.array(
+    [0 if name in FRAMEWORK_STATES else GROUPS.index(name) if name in GROUPS else -1 for name in STATES], np.int8
 )
-"""1 where a state (columns) belongs to a group (rows)."""
+"""The group of each state besides the last one, "all"; -1: none."""
 
 
 def host_time_before(columns: Columns) -> tuple[Ints, Ints]:
@@ -49,25 +43,28 @@ def host_time_before(columns: Columns) -> tuple[Ints, Ints]:
     return framework, library
 
 
-class _TimeBefore:
-    """The time of each group of states before a moment, over disjoint sorted intervals; arrays of (groups, moments)."""
+def _time_in(start: Ints, end: Ints, state: Ints, begin: Ints, until: Ints) -> list[Ints]:
+    """Return the time in each group of states (GROUPS) from `begin` until `until`, ns: an array over those each.
 
-    def __init__(self, start: Ints, end: Ints, state: Ints) -> None:
-        self._start, self._end = start, end
-        self._counts = [of[state] for of in _OF_GROUP]
-        duration = end - start
-        self._until = [np.r_[np.int64(0), np.cumsum(duration * counts)] for counts in self._counts]
-
-    def of(self, moment: Ints) -> Ints:
-        """Return it for each moment, ns."""
-        at = ranks(self._start, moment)
-        last = np.maximum(at - 1, 0)
-        # what lies behind the moment of the interval that holds it; before the first one nothing does
-        rest = np.maximum(self._end[last] - moment, 0)
-        rest[at == 0] = 0
-        groups = zip(self._until, self._counts, strict=True)
-        none = np.zeros(len(moment), np.int64)
-        return np.stack([until[at] - rest * counts[last] if until[-1] else none for until, counts in groups])
+    The intervals are sorted and disjoint. Most operators lie within one; only the others are looked up at their end.
+    """
+    group, duration = _GROUP[state], end - start
+    at = np.maximum(ranks(start, begin) - 1, 0)
+    first = np.maximum(np.minimum(until, end[at]) - np.maximum(begin, start[at]), 0)
+    result = [np.where(group[at] == one, first, 0) for one in range(len(GROUPS) - 1)] + [first]
+    beyond = np.flatnonzero(until > end[at])
+    behind, last = at[beyond] + 1, np.maximum(ranks(start, until[beyond]) - 1, 0)
+    rest = np.minimum(until[beyond], end[last]) - start[last]
+    for one, time in enumerate(result):
+        counts = None if time is first else group == one
+        before = np.empty(len(start) + 1, np.int64)
+        before[0] = 0
+        np.cumsum(duration if counts is None else duration * counts, out=before[1:])
+        if before[-1]:
+            # where nothing lies behind the first interval, what is added is that one again, and taken away
+            part = rest if counts is None else rest * counts[last]
+            time[beyond] += before[last] - before[behind] + part
+    return result
 
 
 def self_times(columns: Columns, instance: Ints) -> dict[str, Ints]:
@@ -86,8 +83,8 @@ def self_times(columns: Columns, instance: Ints) -> dict[str, Ints]:
         if not len(start) or not len(of):
             continue
         until = np.minimum(operators.end[low:high][held], columns.instances.end[of])
-        before = _TimeBefore(start, end, state)
-        covered[:, low:high][:, held] = before.of(until) - before.of(operators.start[low:high][held])
+        for one, time in enumerate(_time_in(start, end, state, operators.start[low:high][held], until)):
+            covered[one, low:high][held] = time
     inner = np.flatnonzero((operators.parent >= 0) & (instance >= 0))
     parent = operators.parent[inner]
     return {
