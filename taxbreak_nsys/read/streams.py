@@ -16,7 +16,7 @@ from taxbreak_nsys.read.rows import Rows
 
 AHEAD_FROM = 200_000
 """Tables of so many rows are read on a connection and in a thread of their own."""
-_READY = 3
+_READY = 6
 """Batches that a reading thread keeps ready."""
 
 
