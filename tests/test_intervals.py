@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taxbreak_nsys.intervals import Measure, covered_by_group, innermost, parents, partition, percentile, union
+from taxbreak_nsys.intervals import Measure, covered_by_group, innermost, parents, partition, percentile, ranks, union
 
 SPANS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 12)).map(lambda p: (p[0], p[0] + p[1])), max_size=12)
 
@@ -54,6 +54,34 @@ def test_innermost_is_the_latest_that_holds_the_moment(spans) -> None:
     for moment, index in zip(moments, found, strict=True):
         holding = [i for i, (s, e) in enumerate(spans) if s <= moment < e]
         assert index == (max(holding) if holding else -1)
+
+
+@given(st.lists(st.booleans(), max_size=60), st.data())
+def test_parents_of_ranges_that_were_pushed_and_popped(pushes, data) -> None:
+    now, stack, spans, truth = 0, [], [], []
+    for push in pushes:
+        # a range may begin with the one around it, or where the last one ended; it takes time
+        now += data.draw(st.integers(0, 2))
+        if push:
+            truth.append(stack[-1] if stack else -1)
+            stack.append(len(spans))
+            spans.append([now, now])
+        elif stack:
+            one = stack.pop()
+            now = max(now, spans[one][0] + 1)
+            spans[one][1] = now
+    for one in reversed(stack):
+        now += 1
+        spans[one][1] = now
+    start, end = arrays(spans)
+    assert parents(start, end).tolist() == truth
+
+
+@given(st.lists(st.integers(-30, 30), max_size=12), st.lists(st.integers(-40, 40), max_size=60), st.booleans())
+def test_ranks_count_the_edges_up_to_a_moment(edges, moments, in_order) -> None:
+    edges, moments = sorted(edges), sorted(moments) if in_order else moments
+    found = ranks(np.array(edges, np.int64), np.array(moments, np.int64))
+    assert found.tolist() == [sum(edge <= moment for edge in edges) for moment in moments]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(-20, 20), st.integers(0, 9)), min_size=1, max_size=15))
