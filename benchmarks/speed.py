@@ -110,7 +110,7 @@ def best(times: int, *command: object) -> tuple[float, float]:
 def imports() -> float:
     """Return the seconds that the analysis' imports take in a fresh interpreter, less a bare start."""
     modules = "import taxbreak_nsys.cli, taxbreak_nsys.analysis, taxbreak_nsys.output.text, rich.table"
-    return best(5, sys.executable, "-c", modules)[0] - best(5, sys.executable, "-c", "pass")[0]
+    return best(12, sys.executable, "-c", modules)[0] - best(12, sys.executable, "-c", "pass")[0]
 
 
 def made(small: Path, copies: int, folder: Path) -> Path:
@@ -137,7 +137,7 @@ def against_scan(report: Path, *, beside: bool = False) -> dict[str, Any]:
     scan(report)
     scans, runs, read, stats = [], [], [], []
     nsys = shutil.which("nsys")
-    for _ in range(5):
+    for _ in range(10 if beside else 5):
         scans.append(scan(report))
         runs.append(run(PROGRAM, report, "-f", "json"))
         if beside:
@@ -168,7 +168,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if options.big > 1:
         larger = made(options.events, options.copies * options.big, folder)
         figures["big_factor"], figures["big_rows"] = options.big, sum(rows_of(larger).values())
-        figures["big_s"], figures["big_peak_mb"] = best(2, PROGRAM, larger, "-f", "json")
+        figures["big_s"], figures["big_peak_mb"] = best(3, PROGRAM, larger, "-f", "json")
         figures["big_over_once"] = figures["big_s"] / figures["analysis_s"]
         figures["big_peak_over_once"] = figures["big_peak_mb"] / figures["analysis_peak_mb"]
     # short runs are at the mercy of the moment: they take their turn at both ends
@@ -178,7 +178,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def start_up() -> dict[str, float]:
     """Return the seconds that a small report, the imports and `--help` take."""
     return {
-        "small_report_s": best(5, PROGRAM, SAMPLES / "llama-1b.sqlite")[0],
+        "small_report_s": best(12, PROGRAM, SAMPLES / "llama-1b.sqlite")[0],
         "imports_s": imports(),
         "help_s": best(5, PROGRAM, "--help")[0],
     }
