@@ -76,7 +76,7 @@ def reading(report: Path) -> float:
     with open_report(report) as base, ThreadPoolExecutor() as pool:
         one = str(api_threads(base)[0])
         started = time.perf_counter()
-        work = [pool.submit(drained, subject) for subject in ("kernels", "nvtx_ranges")]
+        work = [pool.submit(drained, "kernels"), pool.submit(drained, "nvtx_ranges", all="1", domains="[]")]
         work += [pool.submit(drained, f"{subject}_of_thread", thread=one) for subject in ("api_calls", "os_calls")]
         for part in work:
             part.result()

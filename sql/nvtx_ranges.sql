@@ -1,4 +1,8 @@
--- NVTX ranges (push/pop and start/end).
+-- NVTX ranges (push/pop and start/end), or those that may mark a phase.
+--
+-- :all               1: all ranges. 0: without most of the operators' and libraries', which are nearly all of the rows;
+--                    what is left is judged by its text
+-- :domains           a JSON array of domain ids that are a library's in every process, for leaving those out
 --
 -- start_ns, end_ns   nanoseconds of the session; ranges without an end are left out
 -- thread             globalTid of the thread that opened the range
@@ -17,4 +21,7 @@ SELECT
   END       AS text
 FROM NVTX_EVENTS
 WHERE (eventType BETWEEN 59 AND 60 OR eventType BETWEEN 70 AND 71)
-  AND start IS NOT NULL AND end IS NOT NULL AND globalTid IS NOT NULL;
+  AND start IS NOT NULL AND end IS NOT NULL AND globalTid IS NOT NULL
+  AND (CAST(:all AS INTEGER)
+    OR NOT (textId IS NULL AND text >= 'aten::' AND text < 'aten:;')
+      AND (domainId IS NULL OR domainId = 0 OR domainId NOT IN (SELECT value FROM json_each(:domains))));

@@ -108,10 +108,13 @@ class Domains:
         """Look names up in a report, on a connection of their own."""
         self.libraries: set[str] = set()
         """Grows as ranges are judged."""
-        self.asked = False
-        """A range of a domain has turned up."""
         self._database, self._lock = database, Lock()
         self._named: dict[tuple[int, int], str] | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether a range of a domain has turned up."""
+        return self._named is not None
 
     @property
     def named(self) -> dict[tuple[int, int], str]:
@@ -138,7 +141,7 @@ class Domains:
         own = np.flatnonzero(domain)
         if not len(own):
             return is_library
-        self.asked, named = True, self.named
+        named = self.named
         process = thread[own] & PROCESS_MASK
         key, sample = codes.row_codes(process, domain[own])
         for code, first in enumerate(own[sample].tolist()):
@@ -161,7 +164,7 @@ class Domains:
 
 
 def range_rows(database: Database, names: Names, domains: Domains) -> Convert:
-    """Return what turns `nvtx_ranges` or `nvtx_marks` into rows of RANGE_COLUMNS and RANGE_FLAGS."""
+    """Return what turns `nvtx_ranges` into rows of RANGE_COLUMNS and RANGE_FLAGS."""
     judge = _Texts(database, names)
 
     def convert(table: pa.Table) -> Rows:

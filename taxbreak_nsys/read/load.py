@@ -124,7 +124,7 @@ class Reader:
                 for kind, subject in _OPS.items()
             }
             ranges = partial(convert.range_rows, names=self.range_names, domains=self.domains)
-            self.ranges = self._open("nvtx_ranges", ranges)
+            self.ranges = self._open("nvtx_ranges", ranges, all="1", domains="[]")
             rows = partial(convert.os_rows, thread=one)
             if one is None:
                 self.os_calls = self._open("os_calls", rows, threads=json.dumps(list(threads)))

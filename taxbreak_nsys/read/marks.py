@@ -76,14 +76,11 @@ def _marks(
 ) -> list[Rows] | None:
     """Return the ranges that may mark phases; None where it shows that the libraries' are better left out at once."""
     left_out = domains.of_libraries()
-    if can_mark is None:
-        # before any range of a domain has turned up, a few rows at a time: it should show early
-        batch = BATCH_ROWS if domains.asked else _FEW_ROWS
-        batches = converted(database, "nvtx_marks", turned, batch, domains=json.dumps(left_out))
-    else:
-        batches = converted(database, "nvtx_ranges", turned, BATCH_ROWS)
+    # before any range of a domain has turned up, a few rows at a time: it should show early
+    batch = _FEW_ROWS if can_mark is None and not domains.asked else BATCH_ROWS
+    which = {"all": "0" if can_mark is None else "1", "domains": json.dumps(left_out)}
     parts = []
-    with closing(batches):
+    with closing(converted(database, "nvtx_ranges", turned, batch, **which)) as batches:
         for rows in batches:
             if can_mark is None and domains.of_libraries() != left_out:
                 return None
