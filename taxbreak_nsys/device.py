@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from taxbreak_nsys.codes import row_codes
-from taxbreak_nsys.intervals import Flags, Ints, Measure, covered_by_group, union
+from taxbreak_nsys.intervals import Flags, Ints, Measure, among, covered_by_group, union
 from taxbreak_nsys.launches import UNMEASURED_GRAPH, Launches
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.read.trace import DeviceOps, Trace
@@ -24,14 +24,12 @@ def with_exposure(
     """
     exposed = np.zeros(len(intervals.start), np.int64)
     sets = device_sets(trace.ops, launches, len(instances), launch_instance)
-    different = set(sets)
-    for devices in different:
-        # as a rule all use one device
-        among = np.array([s == devices for s in sets], bool)[intervals.instance] if len(different) > 1 else slice(None)
+    for devices in set(sets):
+        of_set = among(np.array([s == devices for s in sets], bool)[intervals.instance])
         on = np.isin(trace.ops.device_global, sorted(devices))
         busy = Measure.of(union(trace.ops.start[on], trace.ops.end[on]))
-        start, end = intervals.start[among], intervals.end[among]
-        exposed[among] = (end - start) - busy.within(start, end)
+        start, end = intervals.start[of_set], intervals.end[of_set]
+        exposed[of_set] = (end - start) - busy.within(start, end)
     return replace(intervals, exposed=exposed)
 
 

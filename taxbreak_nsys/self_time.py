@@ -10,11 +10,10 @@ from taxbreak_nsys.intervals import Ints, among, ranks
 from taxbreak_nsys.read.trace import runs, thread_slice
 from taxbreak_nsys.words import FRAMEWORK_STATES, STATES
 
-_LAYER = np.array([1 if name in FRAMEWORK_STATES else 2 if name == "library" else 0 for name in STATES], np.int64)
-"""1 for the states of the framework, 2 for the library's, 0 for others."""
-
 GROUPS = ("framework", "library", "launch", "all")
 """The groups of states that an operator's own time is given for."""
+_LAYERS = (0, 1)
+"""Those whose time before a launch is: framework and library."""
 
 _GROUP = np.array(
     [0 if name in FRAMEWORK_STATES else GROUPS.index(name) if name in GROUPS else -1 for name in STATES], np.int8
@@ -32,13 +31,13 @@ def host_time_before(columns: Columns) -> tuple[Ints, Ints]:
     framework, library = np.zeros(len(launches), np.int64), np.zeros(len(launches), np.int64)
     for low, high in runs(launches.thread):
         part = thread_slice(intervals.thread, int(launches.thread[low]))
-        layer = _LAYER[intervals.state[part]]
+        group = _GROUP[intervals.state[part]]
         # what follows the last launch of all stands before one that is no instance's
         following = ranks(launches.end[low:high], intervals.start[part])
         instance = np.append(columns.launch_instance[low:high], -1)[following]
-        counts = np.flatnonzero((layer > 0) & (instance == intervals.instance[part]))
-        cell = 2 * following[counts] + layer[counts] - 1
-        sums = sum_by(cell, intervals.duration[part][counts], 2 * (high - low)).reshape(-1, 2)
+        counts = np.flatnonzero(np.isin(group, _LAYERS) & (instance == intervals.instance[part]))
+        cell = len(_LAYERS) * following[counts] + group[counts]
+        sums = sum_by(cell, intervals.duration[part][counts], len(_LAYERS) * (high - low)).reshape(-1, len(_LAYERS))
         framework[low:high], library[low:high] = sums[:, 0], sums[:, 1]
     return framework, library
 

@@ -81,7 +81,7 @@ def analyze(
     failed = False
     for number, path in enumerate(reports):
         try:
-            opening = Opening(path) if number else first
+            opening = None if number else first
             results.append(analyze_report(path, options, columns=columns, opening=opening))
         except TaxbreakError as error:
             if len(reports) == 1:

@@ -13,7 +13,7 @@ import numpy as np
 
 from taxbreak_nsys.columns import Columns
 from taxbreak_nsys.device import unmeasured
-from taxbreak_nsys.intervals import Flags, Ints, Measure, union
+from taxbreak_nsys.intervals import Flags, Ints, Measure, begins, union
 from taxbreak_nsys.launches import GRAPH_LAUNCH, KERNEL_LAUNCH
 from taxbreak_nsys.output.stack import LAYER_OF_STATE, TITLES
 from taxbreak_nsys.output.timeline import Details, Rows, details_of, device_rows, lanes, step_numbers
@@ -171,7 +171,7 @@ def _layers(result: Result, part: slice, thread: int, group: Track, keys: Iterat
     merged = np.isin(layer, (_LAYERS.index("framework"), _LAYERS.index("library")))
     layer = np.where(not_told & merged, len(_LAYERS), layer)
     new = (layer[1:] != layer[:-1]) | (instance[1:] != instance[:-1]) | (start[1:] != end[:-1])
-    first = np.flatnonzero(np.r_[True, new])
+    first = begins(new)
     last = np.r_[first[1:] - 1, len(start) - 1]
     track = Track(next(keys), "layers", group.key, group.pid)
     yield track

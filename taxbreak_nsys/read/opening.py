@@ -37,7 +37,11 @@ class Opening:
         """Begin with a `.sqlite` or a `.nsys-rep`, which is exported first."""
         self._file = Aside(lambda: checked(report))
         self._inspected = Aside(lambda: inspected(*self._file.result()))
-        self._sha256 = Aside(lambda: sha256(report) if self._file.result() else "")
+        self._sha256 = Aside(lambda: self._hashed(report))
+
+    def _hashed(self, report: Path) -> str:
+        self._file.result()  # what is no regular file might never end
+        return sha256(report)
 
     def inspected(self) -> Inspected:
         """Return what the report was found to be; raises TaxbreakError where it is no use."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from taxbreak_nsys.ahead import Ahead
 from taxbreak_nsys.errors import UnorderedError
-from taxbreak_nsys.intervals import FOREVER, NEVER, Flags, Ints
+from taxbreak_nsys.intervals import FOREVER, NEVER, Flags, Ints, among
 from taxbreak_nsys.read.convert import Convert
 from taxbreak_nsys.read.database import Database
 from taxbreak_nsys.read.rows import Rows
@@ -80,9 +80,7 @@ class Stream:
     def drop(self, moment: int, keep: Flags) -> None:
         """Drop the rows that are not to be kept; whatever is read later must not start before `moment`."""
         self._dropped = moment
-        rows = self.rows
-        if not keep.all():
-            self._parts = [rows.take(np.flatnonzero(keep))]
+        self._parts = [self.rows.take(among(keep))]
 
     def close(self) -> None:
         """Stop reading."""

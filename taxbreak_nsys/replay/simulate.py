@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taxbreak_nsys.intervals import Flags, Ints
+from taxbreak_nsys.intervals import Flags, Ints, begins
 from taxbreak_nsys.replay.model import ThreadModel
 from taxbreak_nsys.replay.work import NEVER
 
@@ -79,7 +79,7 @@ def _chains(model: ThreadModel, own: Floats, before: Floats, length: Floats) -> 
     if not len(segment):
         empty = np.empty(0)
         return _Chains(segment, segment, empty, empty, segment)
-    at = np.flatnonzero(np.r_[True, (np.diff(work.lane) != 0) | (np.diff(segment) != 0)])
+    at = begins((np.diff(work.lane) != 0) | (np.diff(segment) != 0))
     group = np.zeros(len(segment), np.int64)
     group[at[1:]] = 1
     group = np.cumsum(group)

@@ -10,7 +10,7 @@ import numpy as np
 from taxbreak_nsys.columns import Columns
 from taxbreak_nsys.entries import Entries
 from taxbreak_nsys.groups import Above, Spread, Totals, sum_by
-from taxbreak_nsys.intervals import Ints, among
+from taxbreak_nsys.intervals import Ints, among, begins
 from taxbreak_nsys.launches import KERNEL_LAUNCH
 from taxbreak_nsys.mediation import kernel_name_of
 from taxbreak_nsys.self_time import GROUPS, self_times
@@ -107,7 +107,7 @@ class OperatorTally:
         for number, name, own, dispatch in self._several:
             # the launches of one operator together: what they have above the base, at most what the operator has
             order = np.argsort(number, kind="stable")
-            first = np.flatnonzero(np.r_[True, number[order][1:] != number[order][:-1]]) if len(order) else order
+            first = begins(number[order][1:] != number[order][:-1]) if len(order) else order
             if len(first):
                 spent = np.add.reduceat(np.maximum(dispatch[order] - t_base, 0), first)
                 by_operator.add(name[order[first]], ns=np.minimum(spent, own[order[first]]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taxbreak_nsys.intervals import Ints
+from taxbreak_nsys.intervals import Ints, begins
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,6 @@ def _together(start: Ints, end: Ints, duration: Ints, kind: Ints, width: int) ->
     # entries of a run stand one after another from the run's start
     before = np.cumsum(total) - total
     run_first = np.searchsorted(of_run, of_run, side="left")
-    run_start = start[np.flatnonzero(np.r_[True, ~joined])][of_run]
+    run_start = start[begins(~joined)][of_run]
     packed = run_start + before - before[run_first]
     return Thinned(packed, total, key % kinds, np.where(count == 1, first, -1), count, width)
