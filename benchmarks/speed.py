@@ -66,7 +66,7 @@ def scan(report: Path) -> float:
 def reading(report: Path) -> float:
     """Return the seconds that the driver takes to hand over the columns of the long tables, side by side."""
     from taxbreak_nsys.read.database import open_report
-    from taxbreak_nsys.read.load import api_threads
+    from taxbreak_nsys.read.report_reader import api_threads
 
     def drained(subject: str, **parameters: str) -> None:
         with base.sibling(counted=False) as database:
@@ -109,7 +109,9 @@ def best(times: int, *command: object) -> tuple[float, float]:
 
 def imports() -> float:
     """Return the seconds that the analysis' imports take in a fresh interpreter, less a bare start."""
-    modules = "import taxbreak_nsys.cli, taxbreak_nsys.analysis, taxbreak_nsys.output.text, rich.table"
+    modules = (
+        "import taxbreak_nsys.cli.app, taxbreak_nsys.pipeline.analysis, taxbreak_nsys.output.text_report, rich.table"
+    )
     return best(12, sys.executable, "-c", modules)[0] - best(12, sys.executable, "-c", "pass")[0]
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from taxbreak_nsys import Result, TaxbreakError
-from taxbreak_nsys.analysis import analyze
+from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import PhaseRule
-from taxbreak_nsys.words import STATES
+from taxbreak_nsys.pipeline.analysis import analyze_report
 
 OPTIONS: dict[str, Options] = {
     "": Options(),
@@ -30,7 +30,7 @@ _WINDOW_ROWS = 40
 def judge(path: Path, options: str, *, outputs: bool) -> tuple[str, str]:
     """Run one report; return (`figures` or `refused` or `finding`, what came of it)."""
     try:
-        result = analyze(path, OPTIONS[options])
+        result = analyze_report(path, OPTIONS[options])
         problem = wrong_figures(result) or wrong_in_windows(path, OPTIONS[options], result)
         problem = problem or (broken_output(result) if outputs else None)
     except TaxbreakError as error:
@@ -83,7 +83,7 @@ def wrong_figures(result: Result) -> str | None:
 def wrong_in_windows(path: Path, options: Options, whole: Result) -> str | None:
     """Tell which figure is another where the report is read in small windows."""
     try:
-        windowed = analyze(path, options, window_rows=_WINDOW_ROWS)
+        windowed = analyze_report(path, options, window_rows=_WINDOW_ROWS)
     except TaxbreakError as error:
         return f"refused in windows alone: {_kind(str(error), path)}"
     ours, theirs = _figures(windowed), _figures(whole)
@@ -98,12 +98,12 @@ def _figures(result: Result) -> dict[str, Any]:
 
 def broken_output(result: Result) -> str | None:
     """Tell which output cannot be made of a result."""
-    from taxbreak_nsys.output import formats, text
-    from taxbreak_nsys.output.tables import REPORTS
+    from taxbreak_nsys.output import formats, text_report
+    from taxbreak_nsys.output.result_tables import REPORTS
 
     makers: dict[str, Callable[[], object]] = {"json": lambda: json.loads(result.to_json())}
     for name in REPORTS:
-        makers[f"{name} table"] = lambda name=name: text.render(result, name, None)
+        makers[f"{name} table"] = lambda name=name: text_report.render_text(result, name, None)
         makers[f"{name} csv"] = lambda name=name: formats.to_csv([result], name, None)
     for name, make in makers.items():
         try:

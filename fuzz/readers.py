@@ -19,8 +19,8 @@ sys.path.insert(0, str(ROOT))
 with atheris.instrument_imports(include=["taxbreak_nsys"]):
     from taxbreak_nsys.errors import TaxbreakError
     from taxbreak_nsys.read.database import open_report
-    from taxbreak_nsys.read.facts import read_facts
-    from taxbreak_nsys.read.load import api_threads, read_trace
+    from taxbreak_nsys.read.metadata import read_facts
+    from taxbreak_nsys.read.report_reader import api_threads, read_trace
 
 from fuzz.oracle import wrong_message  # noqa: E402
 from fuzz.seeds import BUILT, seed  # noqa: E402

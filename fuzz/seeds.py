@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "sample_reports"
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT))
 
-from report_builder import VARIATIONS, VERSIONS, build  # noqa: E402
+from tests.support.report_builder import VARIATIONS, VERSIONS, build  # noqa: E402
 
 _CALLS = 150
 """API calls kept of a real report."""

@@ -1,5 +1,5 @@
 """`python -m taxbreak_nsys`: the command line."""
 
-from taxbreak_nsys.cli import main
+from taxbreak_nsys.cli.app import main
 
 main()

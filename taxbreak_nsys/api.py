@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
-from taxbreak_nsys.analysis import analyze as _analyze
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import SOURCES, PhaseRule
+from taxbreak_nsys.pipeline.analysis import analyze_report as _analyze
 from taxbreak_nsys.result import Result
 
 

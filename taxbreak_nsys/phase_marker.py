@@ -24,7 +24,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
-from taxbreak_nsys.words import phase_label
+from taxbreak_nsys.model.name_rules import phase_label
 
 REFERENCE_VARIABLE = "TAXBREAK_REFERENCE"
 """Names the file that the times go to; `%p` in it is replaced by the process id."""

@@ -8,48 +8,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.step_counts import PhaseSource, StepCounts
+from taxbreak_nsys.model.report_facts import ReportFacts
+from taxbreak_nsys.model.step_counts import PhaseSource, StepCounts
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from taxbreak_nsys.columns import Columns
+    from taxbreak_nsys.measure.measured import Measured
     from taxbreak_nsys.phases import Instances
 
 SCHEMA = "taxbreak/1"
 
 METHOD_VERSION = 3
 """Raised when the same report gives other figures than before: stores analyse such reports again."""
-
-
-@dataclass(frozen=True)
-class Warning:
-    """Something that limits what the figures say, and what would mend it."""
-
-    code: str
-    message: str
-    remedy: str
-
-
-@dataclass(frozen=True)
-class ReportFacts:
-    """Where the figures come from: the file, the versions, the machine, what was traced.
-
-    `captured_utc_ns` is the start of the session in ns since 1970 (UTC).
-    """
-
-    path: str
-    sha256: str
-    nsys_version: str | None
-    schema_version: str | None
-    gpu: str | None
-    cpu: str | None
-    driver: str | None
-    host: str | None
-    captured_utc_ns: int | None
-    traced: tuple[str, ...]
-    warnings: tuple[Warning, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -222,14 +194,14 @@ class Result:
     operator_rows: tuple[dict[str, Any], ...]
     api_rows: tuple[dict[str, Any], ...]
     instances: Instances = field(repr=False)
-    held_columns: Columns | None = field(repr=False)
+    held_columns: Measured | None = field(repr=False)
     sample_rows: tuple[dict[str, Any], ...] = ()
     symbol_rows: tuple[dict[str, Any], ...] = ()
     t_base_ns: int | None = None
     """T_base of the subtraction (method section 4, Eq. 5); null where no launch has an operator range to tell it."""
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> Measured:
         """The instances, launches and host intervals behind the figures.
 
         Raises TaxbreakError where the report was too large to keep them and nobody asked for it.

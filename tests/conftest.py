@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from taxbreak_nsys import Result, analyze
-from tests.browser import browser  # noqa: F401
-
-ROOT = Path(__file__).resolve().parent.parent
-SAMPLES = ROOT / "sample_reports"
-MORE = Path(os.environ["TAXBREAK_REPORTS"]) if os.environ.get("TAXBREAK_REPORTS") else None
-
-KNOWN = (
-    "gpt2-backtrace",
-    "gpt2-nophase",
-    "graph-graph",
-    "graph-node",
-    "inject",
-    "llama-1b",
-    "llama-1b-aten",
-    "llama-1b-bare",
-    "llama-1b-sampled",
-    "llama-3b-batch16",
-    "multi",
-    "null-kernel",
-    "olmoe",
-    "public-2gpu-training",
-)
-
-
-def find_report(name: str) -> Path:
-    """Return the path of a report by name, or skip the test and say why."""
-    for folder in (SAMPLES, MORE):
-        if folder and (folder / f"{name}.sqlite").is_file():
-            return folder / f"{name}.sqlite"
-    pytest.skip(f"{name}.sqlite is not among the sample reports; name a folder that has it in TAXBREAK_REPORTS")
-
-
-@cache
-def _analysed(path: Path) -> Result:
-    return analyze(path)
+from taxbreak_nsys import Result
+from tests.support.browser import browser  # noqa: F401
+from tests.support.reports import KNOWN, analysed_once, find_report
 
 
 @pytest.fixture(params=KNOWN)
@@ -63,14 +28,14 @@ def report() -> Callable[[str], Path]:
 @pytest.fixture
 def analysed() -> Callable[[str], Result]:
     """The result of a report by name, analysed once a session with default options."""
-    return lambda name: _analysed(find_report(name))
+    return lambda name: analysed_once(find_report(name))
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL server's URL, without a database; skips where it cannot be had."""
     pytest.importorskip("psycopg", reason="PostgreSQL needs the extra: pip install 'taxbreak-nsys[postgresql]'")
-    import postgres
+    from tests.support import postgres
 
     binaries = postgres.programs()
     if binaries is None:

@@ -120,7 +120,7 @@ def _other_evidence(report: Path, times: Path | None, best: Record) -> Record:
 
 def graphs_of(result: Any) -> list[Record]:
     """Return what `whatif --graphs` predicts for each phase that launches kernels one by one."""
-    from taxbreak_nsys.replay.predict import Replay
+    from taxbreak_nsys.replay.prediction import Replay
     from taxbreak_nsys.replay.scenarios import Scenario
 
     eager = {entry.phase for entry in result.entries if entry.launches.kernel and not entry.launches.graph}
@@ -134,7 +134,7 @@ def in_order(result: Any) -> tuple[list[str], dict[str, Ints]]:
     """Return the label of each step in order of time, and its figures, ns."""
     import numpy as np
 
-    from taxbreak_nsys.words import STATES
+    from taxbreak_nsys.model.name_rules import STATES
 
     instances, states = result.columns.instances, result.columns.steps.states
     order = np.argsort(instances.start, kind="stable")

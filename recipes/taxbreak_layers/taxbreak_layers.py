@@ -13,9 +13,9 @@ from nsys_recipe.lib.args import Option
 from nsys_recipe.log import logger
 
 try:
-    from taxbreak_nsys import ranks
-    from taxbreak_nsys.commands.arguments import options_of
+    from taxbreak_nsys.cli.shared_options import analysis_options
     from taxbreak_nsys.errors import TaxbreakError
+    from taxbreak_nsys.recipe import multi_rank
 except ImportError as error:
     raise ImportError(
         f"{error}; nsys runs recipes with {sys.executable}: install there with "
@@ -34,21 +34,21 @@ class TaxbreakLayers(recipe.Recipe):
         super().run(context)
         given = self._parsed_args
         try:
-            options = options_of(
+            options = analysis_options(
                 phases=given.phase, start=given.start, end=given.end, process=None, thread=None, t_sys=given.t_sys,
                 null_report=given.null_report, evidence=given.evidence, skip=given.skip,
             )  # fmt: skip
-            found = context.wait(context.map(ranks.analyze_rank, given.input, options=options))
-            found = ranks.in_rank_order(found)
+            found = context.wait(context.map(multi_rank.analyze_rank, given.input, options=options))
+            found = multi_rank.in_rank_order(found)
             for rank in found if len(found) > 1 else ():
                 if rank.error:
                     logger.error(f"Left out: {rank.error}")
-            per_rank = ranks.rank_table(found)
+            per_rank = multi_rank.rank_table(found)
         except TaxbreakError as error:
             raise _RecipeError(str(error)) from error
         self._save("rank_stats", per_rank)
-        self._save("all_stats", ranks.all_table(per_rank))
-        ranks.write_plain(ranks.files_table(found), self.add_output_file("files.parquet"))
+        self._save("all_stats", multi_rank.all_table(per_rank))
+        multi_rank.write_plain(multi_rank.files_table(found), self.add_output_file("files.parquet"))
         self.create_notebook("taxbreak_layers.ipynb")
         self._analysis_dict.update(
             {"EndTime": str(datetime.now()), "InputFiles": given.input, "Outputs": self._output_files}
@@ -56,9 +56,9 @@ class TaxbreakLayers(recipe.Recipe):
         self.create_analysis_file()
 
     def _save(self, name, table):
-        ranks.write_indexed(table, self.add_output_file(f"{name}.parquet"))
+        multi_rank.write_indexed(table, self.add_output_file(f"{name}.parquet"))
         if self._parsed_args.csv:
-            ranks.write_csv(table, self.add_output_file(f"{name}.csv"))
+            multi_rank.write_csv(table, self.add_output_file(f"{name}.csv"))
 
     @classmethod
     def get_argument_parser(cls):

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any
 
-from taxbreak_nsys.batch.job import Failed, Job, Outcome, Settings
+from taxbreak_nsys.batch.job import Job, Settings
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.store.records import Failed, Outcome
 
 _local = threading.local()
 

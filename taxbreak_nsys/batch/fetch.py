@@ -9,16 +9,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.store.records import is_url
 
 PACKED = (".zst", ".gz", ".xz")
 REPORTS = (".sqlite", ".nsys-rep", ".qdrep")
 SUFFIXES = (*REPORTS, *(report + packed for report in REPORTS for packed in PACKED))
 _CHUNK = 1 << 20
-
-
-def is_url(path: str) -> bool:
-    """Tell a URL from a path."""
-    return "://" in path
 
 
 def fetched(path: str, folder: Path) -> Path:

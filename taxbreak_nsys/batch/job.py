@@ -38,45 +38,6 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Analysed:
-    """A report that was analysed; `result` is what `Result.to_dict()` gives."""
-
-    path: str
-    tags: dict[str, str]
-    sha256: str
-    size: int
-    result: dict[str, Any]
-    milliseconds: int
-
-
-@dataclass(frozen=True)
-class Unchanged:
-    """A report whose content is in the store already."""
-
-    path: str
-    tags: dict[str, str]
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A report that could not be analysed, and why.
-
-    `kind` is `refused` (the report), `unreadable`, `changed` (while it was read), `timeout`, `memory`, `killed`,
-    or `defect` (of this program).
-    """
-
-    path: str
-    kind: str
-    message: str
-    sha256: str | None = None
-    milliseconds: int = 0
-
-
-Outcome = Analysed | Unchanged | Failed
-
-
-@dataclass(frozen=True)
 class Fork:
     """Asks for a child; its end of a pipe is sent next. Answered with its number, 0 where there is no room for it."""
 
@@ -109,7 +70,7 @@ def options_text(options: Options | None) -> str:
     """
     if options is None:
         return "{}"
-    from taxbreak_nsys.read.content import sha256
+    from taxbreak_nsys.read.file_hash import sha256
 
     def plain(value: Any) -> Any:
         if isinstance(value, Path):

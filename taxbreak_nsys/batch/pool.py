@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from multiprocessing.connection import Connection, wait
 
-from taxbreak_nsys.batch.job import Job, Outcome, Settings
+from taxbreak_nsys.batch.job import Job, Settings
 from taxbreak_nsys.batch.worker import Nursery, Worker
+from taxbreak_nsys.store.records import Outcome
 
 
 def local_outcomes(jobs: Iterable[Job], settings: Settings, count: int, nursery: Nursery) -> Iterator[Outcome]:

@@ -17,8 +17,9 @@ from multiprocessing.reduction import send_handle
 from pathlib import Path
 from types import TracebackType
 
-from taxbreak_nsys.batch.job import Answer, End, Failed, Fork, Job, Outcome, Settings
+from taxbreak_nsys.batch.job import Answer, End, Fork, Job, Settings
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.store.records import Failed, Outcome
 
 ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -40,7 +41,7 @@ class Nursery:
         self._pipe, theirs = Pipe()
         # -P: a folder of reports is no place to import from. A session of its own: Ctrl-C is for the parent alone.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "taxbreak_nsys.batch.nursery", str(theirs.fileno())],
+            [sys.executable, "-P", "-m", "taxbreak_nsys.batch.fork_server", str(theirs.fileno())],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(),),
             env=os.environ | ENVIRONMENT, start_new_session=True,
         )  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taxbreak_nsys.compare.samples import FIGURES, Figure, PhaseSamples
+from taxbreak_nsys.compare.sample_changes import FIGURES, PhaseSamples, SampleFigure
 from taxbreak_nsys.errors import TaxbreakError
 
 Floats = NDArray[np.float64]
@@ -70,14 +70,14 @@ def changes(
     return found
 
 
-def _change(figure: Figure, before: Floats, after: Floats, comparable: bool) -> Change:
+def _change(figure: SampleFigure, before: Floats, after: Floats, comparable: bool) -> Change:
     bounds = interval(before, after) if len(before) > 1 and len(after) > 1 else None
     low, high = bounds or (None, None)
     one, other = float(_median(before)), float(_median(after))
     return Change(figure.name, figure.title, one, other, low, high, _word(figure, bounds, comparable))
 
 
-def _word(figure: Figure, bounds: tuple[float, float] | None, comparable: bool) -> str:
+def _word(figure: SampleFigure, bounds: tuple[float, float] | None, comparable: bool) -> str:
     if not comparable:
         return NOT_COMPARABLE
     if bounds is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from taxbreak_nsys.compare.samples import PhaseSamples
+from taxbreak_nsys.compare.sample_changes import PhaseSamples
 from taxbreak_nsys.result import Result
 
 
@@ -33,7 +33,7 @@ def differences(before: Sequence[Result], after: Sequence[Result]) -> list[Condi
     return found
 
 
-def evidence(before: PhaseSamples, after: PhaseSamples) -> Condition | None:
+def evidence_condition(before: PhaseSamples, after: PhaseSamples) -> Condition | None:
     """Return the difference in evidence for the library layer of a phase, None where there is none."""
     if before.evidences == after.evidences:
         return None

@@ -40,7 +40,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Figure:
+class MetricName:
     """A figure of a phase, in the report or (`of_baseline`) in the baseline."""
 
     phase: str
@@ -69,7 +69,7 @@ class Binary:
     right: Expression
 
 
-Expression = Number | Figure | Same | Negative | Binary
+Expression = Number | MetricName | Same | Negative | Binary
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class Rule:
     right: Expression
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def figures(self) -> tuple[MetricName, ...]:
         """The figures that the rule names, in order."""
-        return tuple(part for part in (*_parts(self.left), *_parts(self.right)) if isinstance(part, Figure))
+        return tuple(part for part in (*_parts(self.left), *_parts(self.right)) if isinstance(part, MetricName))
 
     @property
     def needs_baseline(self) -> bool:
@@ -175,10 +175,10 @@ class _Parser:
             return self._figure(self._take_name("a phase"), of_baseline=True)
         return self._figure(first, of_baseline=False)
 
-    def _figure(self, phase: str, *, of_baseline: bool) -> Figure:
+    def _figure(self, phase: str, *, of_baseline: bool) -> MetricName:
         if self._take_sign(".") is None:
             raise self._wrong(f"expected '.' and a figure after {phase!r}, as in decode.hdbi")
-        return Figure(phase, self._take_name("a figure"), of_baseline)
+        return MetricName(phase, self._take_name("a figure"), of_baseline)
 
     def _next(self) -> re.Match[str] | None:
         if not self._text[self._at :].strip():

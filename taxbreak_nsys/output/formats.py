@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taxbreak_nsys.output.tables import DEFAULT_REPORT, table_of
+from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
 from taxbreak_nsys.output.units import UNITS
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FORMATS = ("table", "csv", "json", "parquet")
 
 
-def to_json(results: Sequence[Result], report: str) -> str:
+def results_json(results: Sequence[Result], report: str) -> str:
     """Return JSON: for the default report the object of method section 7, indented for one result and one a
     line for several; for the others the rows as nsys's column names have them.
     """
@@ -51,7 +51,7 @@ def joined(results: Sequence[Result], report: str) -> pa.Table:
     """Return one table of several results; where there is more than one, `Report` says which row is whose."""
     import pyarrow as pa
 
-    tables = [table_of(result, report) for result in results]
+    tables = [result_table(result, report) for result in results]
     if len(tables) == 1:
         return tables[0]
     named = [

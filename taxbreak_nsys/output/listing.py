@@ -20,7 +20,7 @@ MOST_ROWS = 50
 
 def check_format(format: str, output: Path | None, force: bool) -> None:
     """Raise TaxbreakError where a format is none, or has no place to go; before the work, not after it."""
-    from taxbreak_nsys.output.files import check_target
+    from taxbreak_nsys.output.output_files import check_target
 
     if format not in FORMATS:
         raise TaxbreakError(f"--format {format!r}: not one of {', '.join(FORMATS)}")
@@ -37,7 +37,7 @@ def put_rows(
 
     The terminal's view shows the first rows alone, of the columns `brief` where they are given.
     """
-    from taxbreak_nsys.output.files import write_whole
+    from taxbreak_nsys.output.output_files import write_whole
 
     if format == "parquet":
         import pyarrow.parquet
@@ -96,15 +96,15 @@ def _text(table: pa.Table) -> str:
     import pyarrow as pa
     from rich.table import Table
 
-    from taxbreak_nsys.output.rows import text_of
-    from taxbreak_nsys.output.text import clean, console_of
+    from taxbreak_nsys.output.layer_rows import console_text
+    from taxbreak_nsys.output.text_report import printable, text_console
 
-    view = console_of()
+    view = text_console()
     grid = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
     for field in table.schema:
         number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
         grid.add_column(
-            clean(field.name.removesuffix(" (ns)")), justify="right" if number else "left", no_wrap=number,
+            printable(field.name.removesuffix(" (ns)")), justify="right" if number else "left", no_wrap=number,
             overflow="fold",
         )  # fmt: skip
     for row in table.slice(0, MOST_ROWS).to_pylist():
@@ -112,11 +112,11 @@ def _text(table: pa.Table) -> str:
     view.print(grid)
     if len(table) > MOST_ROWS:
         view.print(f"{len(table) - MOST_ROWS} more rows; -f csv or -f parquet has them all")
-    return text_of(view)
+    return console_text(view)
 
 
 def _cell(name: str, value: Any) -> str:
-    from taxbreak_nsys.output.text import clean
+    from taxbreak_nsys.output.text_report import printable
     from taxbreak_nsys.output.units import show_time
 
     if value is None:
@@ -125,4 +125,4 @@ def _cell(name: str, value: Any) -> str:
         return show_time(value)
     if isinstance(value, float):
         return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.1f}"
-    return clean(_plain(value) if isinstance(value, (list, dict)) else str(value))
+    return printable(_plain(value) if isinstance(value, (list, dict)) else str(value))

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.output.events import WINDOW_NS, Samples, Slices, Track, walk
+from taxbreak_nsys.output.trace_events import WINDOW_NS, Slices, TraceSamples, Track, walk
 
 if TYPE_CHECKING:
     from taxbreak_nsys.result import Result
@@ -160,7 +160,7 @@ class _Writer:
             packet.track_event.type = _END
             packet.track_event.track_uuid = slices.track
 
-    def samples(self, samples: Samples) -> None:
+    def samples(self, samples: TraceSamples) -> None:
         """Write the values of a counter."""
         for time, value in zip((samples.time + self.shift).tolist(), samples.value.tolist(), strict=True):
             packet = self.packet()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from taxbreak_nsys.layers import hdbi_word
+from taxbreak_nsys.attribution.layers import hdbi_word
 from taxbreak_nsys.output.units import show_share, show_time
 from taxbreak_nsys.result import Phase, SampleFigures
-from taxbreak_nsys.strata import SPLIT_STATES
+from taxbreak_nsys.totals.sampled_split import SPLIT_STATES
 
 
 def profiler_outside_layers(entry: Phase) -> int:

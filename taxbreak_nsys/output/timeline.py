@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taxbreak_nsys.columns import Columns
-from taxbreak_nsys.intervals import Flags, Ints, innermost, parents, percentile
-from taxbreak_nsys.mediation import kernel_name_of
+from taxbreak_nsys.arrays.intervals import Flags, Ints, innermost, parents, percentile
+from taxbreak_nsys.measure.host_states import STATE
+from taxbreak_nsys.measure.library_launches import launch_kernel_names
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.trace_columns import runs, thread_slice
 from taxbreak_nsys.phases import Instances
-from taxbreak_nsys.read.trace import runs, thread_slice
-from taxbreak_nsys.states import STATE
 
 _IN_API = tuple(STATE[name] for name in ("device_wait", "launch", "memop", "module_load", "runtime"))
 
@@ -31,7 +31,7 @@ class Details:
     names: tuple[str, ...]
 
 
-def details_of(columns: Columns) -> Details:
+def timeline_details(columns: Measured) -> Details:
     """Name the host intervals."""
     intervals, trace, launches = columns.intervals, columns.trace, columns.launches
     count = len(intervals.start)
@@ -59,7 +59,7 @@ def details_of(columns: Columns) -> Details:
             start, end = trace.ranges.start[held], trace.ranges.end[held]
             found = innermost(start, end, parents(start, end), intervals.start[at])
             name[at[found >= 0]] = trace.ranges.name[held[found[found >= 0]]] + range_base
-    kernel_of_launch = kernel_name_of(trace, launches)
+    kernel_of_launch = launch_kernel_names(trace, launches)
     kernel = np.where(launch >= 0, kernel_of_launch[np.maximum(launch, 0)], -1) if len(launches) else launch
     return Details(name, kernel, launch, (*trace.ops.names, *trace.api.names, *trace.ranges.names))
 
@@ -96,7 +96,7 @@ def lanes(group: Ints, start: Ints, end: Ints) -> Ints:
 
 
 @dataclass(frozen=True)
-class Rows:
+class TimelineRows:
     """Device operations in rows that a picture draws: one a stream, or several where its operations overlap.
 
     `row` is the row of each operation; `stream`, `lane`, `process` and `device` describe the rows; `number`
@@ -116,7 +116,7 @@ class Rows:
         return f"GPU {self.device[row]}, stream {self.number[row]}{more}"
 
 
-def device_rows(columns: Columns) -> Rows:
+def device_rows(columns: Measured) -> TimelineRows:
     """Arrange the device operations in rows."""
     ops = columns.trace.ops
     lane = lanes(ops.stream, ops.start, ops.end)
@@ -127,7 +127,7 @@ def device_rows(columns: Columns) -> Rows:
     number = np.zeros(len(first), np.int64)
     for low, high in runs(process * 64 + device):
         number[low:high] = np.unique(stream[low:high], return_inverse=True)[1] + 1
-    return Rows(np.asarray(row, np.int64).reshape(-1), stream, keys[3], process, device, number)
+    return TimelineRows(np.asarray(row, np.int64).reshape(-1), stream, keys[3], process, device, number)
 
 
 def step_numbers(instances: Instances) -> Ints:

@@ -1,7 +1,7 @@
 """Phases: which stretch of which thread belongs to prefill, to decode, to nothing (method section 2)."""
 
-from taxbreak_nsys.phases.find import SOURCES, Choice, find_in_marks, find_instances
 from taxbreak_nsys.phases.instances import ALL, Instances
-from taxbreak_nsys.phases.marks import PhaseRule
+from taxbreak_nsys.phases.nvtx_ranges import PhaseRule
+from taxbreak_nsys.phases.phase_finder import SOURCES, Choice, find_in_marks, find_instances
 
 __all__ = ["ALL", "SOURCES", "Choice", "Instances", "PhaseRule", "find_in_marks", "find_instances"]

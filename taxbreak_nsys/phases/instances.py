@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from taxbreak_nsys.intervals import Flags, Intervals, Ints, among, ranks
-from taxbreak_nsys.read.trace import runs, thread_slice
-from taxbreak_nsys.step_counts import COUNTS, UNKNOWN, PhaseSource
+from taxbreak_nsys.arrays.intervals import Flags, Intervals, Ints, among, count_at_or_before
+from taxbreak_nsys.model.step_counts import COUNTS, UNKNOWN, PhaseSource
+from taxbreak_nsys.model.trace_columns import runs, thread_slice
 
 ALL = "all"
 """The label of the one phase of a thread that nothing marks."""
 
 
 @dataclass(frozen=True)
-class Found:
+class ThreadPhases:
     """The instances of one thread as one way of looking found them, before they are put together.
 
     `label` are codes into `labels`; `counts` has the columns `COUNTS` (None: nothing is known).
@@ -100,14 +100,14 @@ class Instances:
         result = np.full(len(moment), -1, np.int64)
         for low, high in runs(self.piece_thread):
             mine = among(thread == self.piece_thread[low])
-            index = ranks(self.piece_start[low:high], moment[mine]) - 1
+            index = count_at_or_before(self.piece_start[low:high], moment[mine]) - 1
             piece = np.maximum(index, 0)
             inside = (index >= 0) & (moment[mine] < self.piece_end[low:high][piece])
             result[mine] = np.where(inside, self.piece_instance[low:high][piece], -1)
         return result
 
 
-def assemble(found: Sequence[Found], window: tuple[int, int] | None) -> Instances:
+def assemble(found: Sequence[ThreadPhases], window: tuple[int, int] | None) -> Instances:
     """Put the instances of all threads together; `window` (ns) keeps those that lie wholly inside it."""
     labels: dict[str, int] = {}
     sources: dict[PhaseSource, int] = {}

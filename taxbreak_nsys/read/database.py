@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.read import guard
-from taxbreak_nsys.read.clean import Cleaning
-from taxbreak_nsys.read.content import stamp
-from taxbreak_nsys.read.opening import Inspected, inspect
+from taxbreak_nsys.read import file_safety
+from taxbreak_nsys.read.column_checks import Cleaning
+from taxbreak_nsys.read.file_hash import stamp
+from taxbreak_nsys.read.report_inspection import Inspected, inspect
 from taxbreak_nsys.read.schema import Schema, stand_ins
-from taxbreak_nsys.read.sql import query_text
+from taxbreak_nsys.read.sql_files import query_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,15 +60,15 @@ class Database:
         import adbc_driver_sqlite
 
         try:
-            self._database = adbc_driver_sqlite.connect(guard.uri(self.path))
+            self._database = adbc_driver_sqlite.connect(file_safety.uri(self.path))
             self._connection = adbc_driver_manager.AdbcConnection(self._database)
-            for statement in (*guard.SETTINGS, *stand_ins(self.layout), "PRAGMA query_only=ON"):
+            for statement in (*file_safety.SETTINGS, *stand_ins(self.layout), "PRAGMA query_only=ON"):
                 self._execute(statement)
         except adbc_driver_manager.Error as error:
             raise self._broken(error) from error
 
     def _broken(self, error: Exception) -> TaxbreakError:
-        return guard.broken(self.shown, error)
+        return file_safety.broken(self.shown, error)
 
     def _execute(self, sql: str, **parameters: str) -> None:
         for _ in self._batches(sql, parameters):
@@ -83,15 +83,21 @@ class Database:
             statement.set_options(**{"adbc.sqlite.query.batch_rows": str(rows_each)})
             statement.set_sql_query(sql)
             if parameters:
-                from taxbreak_nsys.codes import strings
+                from taxbreak_nsys.arrays.arrow_codes import string_array
 
                 statement.prepare()
                 statement.bind(
-                    pa.RecordBatch.from_arrays([strings([value]) for value in parameters.values()], list(parameters))
+                    pa.RecordBatch.from_arrays(
+                        [string_array([value]) for value in parameters.values()], list(parameters)
+                    )
                 )
             stream, _ = statement.execute_query()
             reader = pa.RecordBatchReader.from_stream(stream)
-            left, most, rows = guard.seconds_for(self.path), 1000 + _JOINED_ROWS * sum(self.layout.rows.values()), 0
+            left, most, rows = (
+                file_safety.allowed_seconds(self.path),
+                1000 + _JOINED_ROWS * sum(self.layout.rows.values()),
+                0,
+            )
             empty = True
             while True:
                 began = time.monotonic()

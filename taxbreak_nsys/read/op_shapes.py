@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taxbreak_nsys.codes import numbers
-from taxbreak_nsys.intervals import Flags, Ints
+from taxbreak_nsys.arrays.arrow_codes import numbers
+from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.model.trace_columns import COPY, KERNEL, DeviceOps
 from taxbreak_nsys.read.database import Database
-from taxbreak_nsys.read.trace import COPY, KERNEL, DeviceOps
 
 
 @dataclass(frozen=True)

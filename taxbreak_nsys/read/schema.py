@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.read import guard
+from taxbreak_nsys.read import file_safety
 
 RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
 KERNEL = "CUPTI_ACTIVITY_KIND_KERNEL"
@@ -104,9 +104,9 @@ def inspect_layout(connection: sqlite3.Connection, file: str, size: int) -> Layo
     Raises TaxbreakError where the file is no report of CUDA work, or not a sound one.
     """
     schema = inspect_schema(connection, file)
-    rows = guard.count_rows(connection, schema, file, size)
+    rows = file_safety.count_rows(connection, schema, file, size)
     process = _only_process(connection, schema, file)
-    return Layout(schema, rows, process, guard.names_are_keyed(connection))
+    return Layout(schema, rows, process, file_safety.names_are_keyed(connection))
 
 
 def _only_process(connection: sqlite3.Connection, schema: Schema, file: str) -> int | None:
@@ -132,7 +132,7 @@ def inspect_schema(connection: sqlite3.Connection, file: str) -> Schema:
     column without which nothing can be said. Asked of SQLite itself: SQLAlchemy's inspector, which would do, takes
     longer to import than the analysis of a small report.
     """
-    schema = guard.known_tables(connection, KNOWN_TABLES, file)
+    schema = file_safety.known_tables(connection, KNOWN_TABLES, file)
     if "StringIds" not in schema:
         raise TaxbreakError(
             f"{file}: not an Nsight Systems export (no table StringIds); export one with "

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from taxbreak_nsys.columns import Columns
-from taxbreak_nsys.intervals import Flags, Ints
+from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK
 from taxbreak_nsys.phases import Instances
-from taxbreak_nsys.read.trace import PROCESS_MASK
 
 
-def clip(columns: Columns, instances: Instances, index: Ints, thread: int, low: int, high: int) -> Columns:
+def clip_measured(columns: Measured, instances: Instances, index: Ints, thread: int, low: int, high: int) -> Measured:
     """Return the calls, launches and operations that a thread's process begins in [low, high), ns, and the thread's
     host intervals there.
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from taxbreak_nsys.columns import Columns
-from taxbreak_nsys.intervals import Flags, Ints
-from taxbreak_nsys.launches import KERNEL_LAUNCH, MEMORY_LAUNCH
-from taxbreak_nsys.read.trace import thread_slice
-from taxbreak_nsys.replay.model import ThreadModel, distinct
-from taxbreak_nsys.replay.typical import GRAPH_LAUNCH_NS_PER_NODE
+from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.launches import KERNEL_LAUNCH, MEMORY_LAUNCH
+from taxbreak_nsys.model.trace_columns import thread_slice
+from taxbreak_nsys.replay.thread_model import ThreadModel, distinct_rising
+from taxbreak_nsys.replay.typical_delays import GRAPH_LAUNCH_NS_PER_NODE
 from taxbreak_nsys.result import Phase
 
 Floats = NDArray[np.float64]
@@ -37,7 +37,7 @@ class Changed:
 
 
 def with_graphs(
-    columns: Columns, changed: Changed, graph_launch_ns: int | None, entries: Mapping[int, Phase]
+    columns: Measured, changed: Changed, graph_launch_ns: int | None, entries: Mapping[int, Phase]
 ) -> tuple[Changed, Floats]:
     """Launch each stretch between two waits of an instance as one graph, where that is shorter for the host.
 
@@ -67,7 +67,7 @@ def with_graphs(
         return changed, np.ones(len(model.piece_interval))
     low, high = start[at], end[past - 1]
 
-    knots = distinct(np.sort(np.r_[model.knots, low, high], kind="stable"))
+    knots = distinct_rising(np.sort(np.r_[model.knots, low, high], kind="stable"))
     piece = model.piece_interval[np.searchsorted(model.knots, knots[:-1], side="right") - 1]
     graph = np.searchsorted(low, knots[:-1], side="right") - 1
     in_graph = (graph >= 0) & (knots[:-1] < high[np.maximum(graph, 0)])
@@ -94,7 +94,7 @@ def with_graphs(
     return replace(changed, model=model, in_graph=in_graph, graphs=graphs, in_graphs=in_graphs), factor
 
 
-def _capturable(columns: Columns, model: ThreadModel, entries: Mapping[int, Phase]) -> Ints:
+def _capturable(columns: Measured, model: ThreadModel, entries: Mapping[int, Phase]) -> Ints:
     """Return the launches that could go into a graph: those of the phases that do not make the host wait."""
     launches, waits = columns.launches, model.waits
     mine = thread_slice(launches.thread, model.thread)

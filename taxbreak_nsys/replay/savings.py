@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from taxbreak_nsys.columns import Columns
-from taxbreak_nsys.entries import Entries
-from taxbreak_nsys.intervals import Flags, Ints, percentile
-from taxbreak_nsys.replay.clip import clip
+from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.phases.phase_threads import PhaseThreads
+from taxbreak_nsys.replay.clip import clip_measured
 from taxbreak_nsys.replay.levers import DEVICE_LEVERS, LEVERS
-from taxbreak_nsys.replay.model import ThreadModel, build
-from taxbreak_nsys.replay.predict import Key, key, pieces_now, why_not
+from taxbreak_nsys.replay.prediction import Key, key, pieces_now, why_not
 from taxbreak_nsys.replay.scenarios import Scenario, change
 from taxbreak_nsys.replay.simulate import replay
-from taxbreak_nsys.replay.typical import Gaps
+from taxbreak_nsys.replay.thread_model import ThreadModel, build
+from taxbreak_nsys.replay.typical_delays import Gaps
 from taxbreak_nsys.replay.work import OpIndex, launches_within
 from taxbreak_nsys.result import Phase, Verdict
 
@@ -35,7 +35,7 @@ NAMED = ("framework", "library", "framework_library", "launch", "kernels", "copi
 class Sample:
     """A stretch of one thread to replay, with the columns that it needs, and how many launches it has."""
 
-    columns: Columns
+    columns: Measured
     thread: int
     low: int
     high: int
@@ -48,7 +48,7 @@ class SampleWindows:
     A stretch is the middle of an instance that is long. Pieces of a report are added in the order of time.
     """
 
-    def __init__(self, entries: Entries) -> None:
+    def __init__(self, entries: PhaseThreads) -> None:
         """Choose the instances of every entry, the nearest to the median first."""
         self._instances = entries.instances
         self._wanted: dict[int, tuple[int, int]] = {}
@@ -62,7 +62,7 @@ class SampleWindows:
             order = which[np.argsort(np.abs(wall[which] - median), kind="stable")]
             self._wanted |= {one: (entry, rank) for rank, one in enumerate(order[:MOST_INSTANCES].tolist())}
 
-    def add(self, columns: Columns, index: Ints, own_ops: Flags) -> None:
+    def add(self, columns: Measured, index: Ints, own_ops: Flags) -> None:
         """Keep what is wanted of a piece, whose instances have the numbers `index` in the whole."""
         self._gaps.add(columns, own_ops)
         for instance in index.tolist():
@@ -74,13 +74,13 @@ class SampleWindows:
             if past - first > SMALL:
                 middle = (first + past - SMALL) // 2
                 low, high = (int(columns.launches.start[at]) for at in (middle, middle + SMALL))
-            held = clip(columns, of, index, thread, low, high)
+            held = clip_measured(columns, of, index, thread, low, high)
             self._found[self._wanted[instance]] = Sample(held, thread, low, high, past - first)
 
-    def models(self, t_sys_ns: int) -> dict[int, list[tuple[Columns, ThreadModel]]]:
+    def models(self, t_sys_ns: int) -> dict[int, list[tuple[Measured, ThreadModel]]]:
         """Return the models of each entry: as many stretches as it takes to have enough launches."""
         typical = self._gaps.typical(t_sys_ns)
-        found: dict[int, list[tuple[Columns, ThreadModel]]] = {}
+        found: dict[int, list[tuple[Measured, ThreadModel]]] = {}
         for entry in range(len(self._entries)):
             launched = 0
             for rank in range(MOST_INSTANCES):
@@ -107,7 +107,7 @@ def with_savings(entries: Sequence[Phase], windows: SampleWindows, keys: Sequenc
     return [_forecast(entry, samples) for entry in entries]
 
 
-def _forecast(entry: Phase, samples: dict[Key, list[tuple[Columns, ThreadModel]]]) -> Phase:
+def _forecast(entry: Phase, samples: dict[Key, list[tuple[Measured, ThreadModel]]]) -> Phase:
     reason = why_not(entry) or (entry.verdict.why if entry.verdict.target is None else None)
     if reason is not None:
         return replace(entry, verdict=_without(entry, reason))
@@ -129,7 +129,7 @@ def _forecast(entry: Phase, samples: dict[Key, list[tuple[Columns, ThreadModel]]
     return replace(entry, verdict=_told(entry, savings))
 
 
-def _wall(columns: Columns, model: ThreadModel, entry: Phase, scenario: Scenario) -> int:
+def _wall(columns: Measured, model: ThreadModel, entry: Phase, scenario: Scenario) -> int:
     """Return the wall time of an entry's instances within a model's window under a scenario, ns."""
     code = columns.instances.labels.index(entry.phase)
     changed = change(columns, model, scenario, {code: entry})

@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from taxbreak_nsys.columns import Columns
+from taxbreak_nsys.arrays.intervals import Ints
+from taxbreak_nsys.attribution.layers import layer_parts
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.intervals import Ints
-from taxbreak_nsys.launches import KERNEL_LAUNCH
-from taxbreak_nsys.layers import layer_parts
-from taxbreak_nsys.read.trace import thread_slice
+from taxbreak_nsys.measure.host_states import STATE
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.launches import KERNEL_LAUNCH
+from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
+from taxbreak_nsys.model.trace_columns import thread_slice
 from taxbreak_nsys.replay.graphs import Changed, with_graphs
-from taxbreak_nsys.replay.model import ThreadModel
+from taxbreak_nsys.replay.thread_model import ThreadModel
 from taxbreak_nsys.result import Phase
-from taxbreak_nsys.states import STATE
-from taxbreak_nsys.words import FRAMEWORK_STATES, STATES
 
 Floats = NDArray[np.float64]
 NOT_THE_CPUS = ("device_wait", "os_wait")
@@ -98,7 +98,7 @@ def layer_shares(scenario: Scenario, entry: Phase) -> tuple[Floats, Floats]:
     return shares[0], shares[1]
 
 
-def change(columns: Columns, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase]) -> Changed:
+def change(columns: Measured, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase]) -> Changed:
     """Apply a scenario to a thread; `entries` are the thread's phase entries by label code.
 
     Time outside the phases, and in phases that are not among the entries, stays as measured.
@@ -125,7 +125,7 @@ def change(columns: Columns, model: ThreadModel, scenario: Scenario, entries: Ma
     return replace(changed, host=host)
 
 
-def _scale(columns: Columns, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase]) -> Floats:
+def _scale(columns: Measured, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase]) -> Floats:
     """Return the factor on each item's device work: what the phases launched is scaled."""
     instance = columns.launch_instance[model.work.launch]
     label = np.where(instance >= 0, columns.instances.label[np.maximum(instance, 0)], -1)
@@ -134,7 +134,7 @@ def _scale(columns: Columns, model: ThreadModel, scenario: Scenario, entries: Ma
 
 
 def _less(
-    columns: Columns, model: ThreadModel, scenario: Scenario, label: Ints, entries: Mapping[int, Phase]
+    columns: Measured, model: ThreadModel, scenario: Scenario, label: Ints, entries: Mapping[int, Phase]
 ) -> Floats:
     """Return the factor that takes `framework_minus_ns` off the framework time before each chosen launch.
 
@@ -145,7 +145,7 @@ def _less(
     kernel = np.flatnonzero(launches.kind[mine] == KERNEL_LAUNCH) + mine.start
     chosen = np.ones(len(kernel), bool)
     if scenario.before is not None:
-        chosen = np.isin(kernel, _launches_of(columns, re.compile(scenario.before)))
+        chosen = np.isin(kernel, _matching_launches(columns, re.compile(scenario.before)))
     gap = np.searchsorted(launches.start[kernel] - model.origin, model.knots[:-1], side="right")
     states = columns.intervals.state[np.maximum(model.piece_interval, 0)]
     framework = np.isin(states, [STATE[name] for name in FRAMEWORK_STATES]) & np.isin(label, list(entries))
@@ -156,7 +156,7 @@ def _less(
     return np.where(framework, kept[gap], 1.0)
 
 
-def _launches_of(columns: Columns, pattern: re.Pattern[str]) -> Ints:
+def _matching_launches(columns: Measured, pattern: re.Pattern[str]) -> Ints:
     """Return the launches of kernels whose name a pattern finds."""
     ops, launches = columns.trace.ops, columns.launches
     named = np.array([pattern.search(name) is not None for name in ops.names], bool)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taxbreak_nsys.intervals import Flags, Ints, begins
-from taxbreak_nsys.replay.model import ThreadModel
+from taxbreak_nsys.arrays.intervals import Flags, Ints, begins
+from taxbreak_nsys.replay.thread_model import ThreadModel
 from taxbreak_nsys.replay.work import NEVER
 
 Floats = NDArray[np.float64]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from taxbreak_nsys.replay.levers import LEVERS
-from taxbreak_nsys.replay.predict import Key, Prediction, Replay, key
+from taxbreak_nsys.replay.prediction import Key, Prediction, Replay, key
 from taxbreak_nsys.replay.scenarios import Scenario
 from taxbreak_nsys.result import Phase
 
@@ -19,7 +19,7 @@ DEVICE_BOUND_IDLE = 0.1
 
 
 @dataclass(frozen=True)
-class Point:
+class LeverPoint:
     """One point of a curve or of the ranking: a lever at a factor, and what becomes of one phase."""
 
     lever: str
@@ -28,13 +28,13 @@ class Point:
     prediction: Prediction
 
 
-def ranking(replay: Replay) -> list[Point]:
+def rank_levers(replay: Replay) -> list[LeverPoint]:
     """Return for each phase and lever what half of it and none of it would bring.
 
     Levers come in the order of what they save at most, phases in the result's; factor is 0.5 or 0. Graphs,
     which are there or not, have factor 0 alone.
     """
-    found: list[Point] = []
+    found: list[LeverPoint] = []
     for lever in LEVERS:
         for factor, scenario in ((0.5, lever.half), (0.0, lever.gone)):
             if scenario is not None:
@@ -44,9 +44,9 @@ def ranking(replay: Replay) -> list[Point]:
     return sorted(found, key=lambda p: (order[key(p.prediction)], -most[p.lever, key(p.prediction)], -p.factor))
 
 
-def sweep(replay: Replay) -> list[Point]:
+def sweep_levers(replay: Replay) -> list[LeverPoint]:
     """Return each lever's curve for each phase: wall time by factor, and by the speed of the CPU."""
-    found: list[Point] = []
+    found: list[LeverPoint] = []
     for lever in LEVERS:
         if lever.name == "cpu":
             for speed in SPEEDS:
@@ -67,11 +67,11 @@ def _at(half: Scenario, factor: float) -> Scenario:
     return replace(half, **changed)
 
 
-def _points(replay: Replay, name: str, title: str, factor: float, scenario: Scenario) -> list[Point]:
+def _points(replay: Replay, name: str, title: str, factor: float, scenario: Scenario) -> list[LeverPoint]:
     lever = next(one for one in LEVERS if one.name == name)
     predictions = zip(replay.result.entries, replay.predict(scenario), strict=True)
     return [
-        Point(name, title, factor, prediction)
+        LeverPoint(name, title, factor, prediction)
         for entry, prediction in predictions
         if prediction.reason is None and lever.applies(entry)
     ]

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taxbreak_nsys import words
-from taxbreak_nsys.columns import Columns
-from taxbreak_nsys.intervals import Flags, Ints, percentile
-from taxbreak_nsys.launches import BLOCKING_DEFAULT_NS, MEMORY_LAUNCH
-from taxbreak_nsys.read.trace import ApiCalls, runs
+from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model import name_rules
+from taxbreak_nsys.model.launches import BLOCKING_DEFAULT_NS, MEMORY_LAUNCH
+from taxbreak_nsys.model.trace_columns import ApiCalls, runs
 from taxbreak_nsys.replay.work import NEVER, Work, launches_within
 
 
@@ -47,7 +47,7 @@ class _Found:
     name: Ints
 
 
-def find_waits(columns: Columns, thread: int, low: int, high: int, work: Work, host_bound: Flags) -> Waits:
+def find_waits(columns: Measured, thread: int, low: int, high: int, work: Work, host_bound: Flags) -> Waits:
     """Find the waits of a thread that lie within [low, high).
 
     A synchronisation waits for what was launched before it: the last item of every lane where it is for the
@@ -72,13 +72,13 @@ def find_waits(columns: Columns, thread: int, low: int, high: int, work: Work, h
     return Waits(found.start, found.end, floor, wait, item, lag[wait])
 
 
-def _candidates(columns: Columns, thread: int, low: int, high: int, work: Work, host_bound: Flags) -> _Found:
+def _candidates(columns: Measured, thread: int, low: int, high: int, work: Work, host_bound: Flags) -> _Found:
     api, launches = columns.trace.api, columns.launches
     mine = slice(*launches_within(columns, thread, low, high))
     calls = api.thread_slice(thread)
     part = np.searchsorted(api.start[calls], [low, high]) + calls.start
-    sync_name = np.array([words.is_synchronisation(name) for name in api.names], bool)
-    wide_name = np.array([words.waits_for_whole_device(name) for name in api.names], bool)
+    sync_name = np.array([name_rules.is_synchronisation(name) for name in api.names], bool)
+    wide_name = np.array([name_rules.waits_for_whole_device(name) for name in api.names], bool)
     sync = np.flatnonzero(sync_name[api.name[part[0] : part[1]]]) + part[0]
     sync = sync[~np.isin(sync, launches.api[mine])]
     stuck = _stuck(api, part, launches.api[mine])
@@ -117,7 +117,7 @@ def _stuck(api: ApiCalls, part: Ints, launching: Ints) -> Ints:
 
     Long is as for launches that block (method section 3, fewer than five calls known to meet an idle stream).
     """
-    named = np.array([words.is_kernel_launch(name) for name in api.names], bool)
+    named = np.array([name_rules.is_kernel_launch(name) for name in api.names], bool)
     calls = np.flatnonzero(named[api.name[part[0] : part[1]]]) + part[0]
     calls = calls[api.end[calls] - api.start[calls] > BLOCKING_DEFAULT_NS]
     return calls[~np.isin(calls, launching)]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taxbreak_nsys.columns import Columns
-from taxbreak_nsys.intervals import NEVER as NO_EARLIER
-from taxbreak_nsys.intervals import Flags, Ints, Measure, union
-from taxbreak_nsys.read.trace import PROCESS_MASK, runs, thread_slice
+from taxbreak_nsys.arrays.intervals import NEVER as NO_EARLIER
+from taxbreak_nsys.arrays.intervals import Coverage, Flags, Ints, union
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK, runs, thread_slice
 
 NEVER = -(2**60)
 """Stands for "nothing before" among ends of device work."""
@@ -67,7 +67,7 @@ class OpIndex:
     first: Ints
 
     @classmethod
-    def of(cls, columns: Columns) -> OpIndex:
+    def of(cls, columns: Measured) -> OpIndex:
         """Sort a report's operations by launch, once for all models."""
         of_op, start = columns.launches.of_op, columns.trace.ops.start
         held = np.flatnonzero(of_op >= 0)
@@ -80,7 +80,7 @@ class OpIndex:
         return self.op[self.first[low] : self.first[high]]
 
 
-def collect(columns: Columns, index: OpIndex, thread: int, low: int, high: int) -> tuple[Work, WorkOps]:
+def collect(columns: Measured, index: OpIndex, thread: int, low: int, high: int) -> tuple[Work, WorkOps]:
     """Collect the work on the streams that a thread launches to in [low, high); `low` becomes time 0.
 
     Other threads' launches to those streams in that time are in it. What was launched before only bounds the
@@ -126,7 +126,7 @@ def collect(columns: Columns, index: OpIndex, thread: int, low: int, high: int) 
     return work, WorkOps(held, item, before, since_start - before, after, since_end - after)
 
 
-def launches_within(columns: Columns, thread: int, low: int, high: int) -> tuple[int, int]:
+def launches_within(columns: Measured, thread: int, low: int, high: int) -> tuple[int, int]:
     """Return the range of launches that a thread starts in [low, high)."""
     mine = thread_slice(columns.launches.thread, thread)
     bounds = np.searchsorted(columns.launches.start[mine], [low, high]) + mine.start
@@ -155,5 +155,5 @@ def _busy_within(item: Ints, start: Ints, end: Ints, counted: Flags, items: int)
     length = np.zeros(items, np.int64)
     np.maximum.at(length, item, end)
     shift = (np.cumsum(length + 1) - length - 1)[item]
-    running = Measure.of(union((start + shift)[counted], (end + shift)[counted]))
+    running = Coverage.of(union((start + shift)[counted], (end + shift)[counted]))
     return running.within(shift, shift + start), running.within(shift, shift + end)

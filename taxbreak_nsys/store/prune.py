@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Delete, delete, func, select
 
-from taxbreak_nsys.batch.fetch import is_url
 from taxbreak_nsys.store.models import failures, reports
-from taxbreak_nsys.store.opening import Store, errors_of
-from taxbreak_nsys.store.reading import where_tags
+from taxbreak_nsys.store.records import is_url
+from taxbreak_nsys.store.store_opening import Store, store_errors
+from taxbreak_nsys.store.store_queries import where_tags
 
 _AT_ONCE = 500
 
@@ -36,7 +36,7 @@ class Selection:
         return self.older_than is not None or bool(self.tags) or self.gone
 
 
-def prune(store: Store, selection: Selection, *, dry: bool) -> tuple[int, int]:
+def prune_store(store: Store, selection: Selection, *, dry: bool) -> tuple[int, int]:
     """Delete reports with all that hangs on them, and failures; returns how many of each. `dry` deletes nothing."""
     with store.begin() as connection:
         wanted = select(reports.c.id, reports.c.path)
@@ -66,7 +66,7 @@ def _of(ids: list[int]) -> Delete:
 
 def _give_back(store: Store) -> None:
     """Let the file shrink; PostgreSQL does that by itself."""
-    with errors_of(store.shown):
+    with store_errors(store.shown):
         raw = store.engine.raw_connection()
         try:
             raw.cursor().execute("VACUUM")

@@ -11,10 +11,10 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from taxbreak_nsys import __version__
-from taxbreak_nsys.batch.job import Analysed, Failed
 from taxbreak_nsys.result import METHOD_VERSION
 from taxbreak_nsys.store import models
-from taxbreak_nsys.store.opening import Store, errors_of
+from taxbreak_nsys.store.records import Analysed, Failed
+from taxbreak_nsys.store.store_opening import Store, store_errors
 
 Row = dict[str, Any]
 _TRIES = 5
@@ -29,7 +29,7 @@ _NEW_PHASES = insert(models.phases).returning(models.phases.c.id, sort_by_parame
 _OF_A_KERNEL = frozenset(models.kernels.columns.keys())
 
 
-def clean(text: str) -> str:
+def storable(text: str) -> str:
     """Return text as every database takes it: no NUL and no half of a surrogate pair."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
@@ -66,7 +66,9 @@ def write_analysed(store: Store, done: Analysed, options: str) -> None:
 
 def write_tags(store: Store, path: str, sha256: str, tags: Mapping[str, str]) -> None:
     """Give the stored reports of a path and content these tags, and leave their others."""
-    wanted = select(models.reports.c.id).where(models.reports.c.path == clean(path), models.reports.c.sha256 == sha256)
+    wanted = select(models.reports.c.id).where(
+        models.reports.c.path == storable(path), models.reports.c.sha256 == sha256
+    )
 
     def write(connection: Connection) -> None:
         for report_id in connection.execute(wanted).scalars().all():
@@ -86,9 +88,9 @@ def write_tags(store: Store, path: str, sha256: str, tags: Mapping[str, str]) ->
 def write_failed(store: Store, failed: Failed) -> None:
     """Store why a report could not be analysed, in place of the last such row of its path."""
     row = {
-        "path": clean(failed.path),
+        "path": storable(failed.path),
         "kind": failed.kind,
-        "message": clean(failed.message),
+        "message": storable(failed.message),
         "sha256": failed.sha256,
         "tool_version": __version__,
         "failed_at": _now(),
@@ -104,7 +106,7 @@ def write_failed(store: Store, failed: Failed) -> None:
 
 def _in_transaction(store: Store, write: Callable[[Connection], None]) -> None:
     """Run `write` in a transaction, again where another batch has written the same report in between."""
-    with errors_of(store.shown):
+    with store_errors(store.shown):
         for attempt in range(_TRIES):
             try:
                 with store.engine.begin() as connection:
@@ -117,7 +119,7 @@ def _in_transaction(store: Store, write: Callable[[Connection], None]) -> None:
 
 
 def _put(connection: Connection, table: Any, rows: Iterable[Row]) -> None:
-    held = [{key: clean(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
+    held = [{key: storable(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
     if held:
         connection.execute(insert(table), held)
 
@@ -160,7 +162,7 @@ def _report_row(done: Analysed, options: str) -> Row:
         "outside_kernels": result["outside"]["kernels"],
         "outside_share": result["outside"]["share"],
     }
-    return {key: clean(value) if isinstance(value, str) else value for key, value in row.items()}
+    return {key: storable(value) if isinstance(value, str) else value for key, value in row.items()}
 
 
 def _put_phases(connection: Connection, report_id: int, result: Mapping[str, Any]) -> None:
@@ -169,11 +171,17 @@ def _put_phases(connection: Connection, report_id: int, result: Mapping[str, Any
     for entry in entries:
         threads[entry["phase"]] = threads.get(entry["phase"], 0) + 1
     rows = [_phase_row(entry, threads[entry["phase"]] == 1) | {"report_id": report_id} for entry in entries]
-    cleaned = [{key: clean(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
+    cleaned = [
+        {key: storable(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows
+    ]
     if not cleaned:
         return
     ids = list(connection.execute(_NEW_PHASES, cleaned).scalars())
-    _put(connection, models.states, (row for i, entry in zip(ids, entries, strict=True) for row in _states(i, entry)))
+    _put(
+        connection,
+        models.states,
+        (row for i, entry in zip(ids, entries, strict=True) for row in _states(i, entry)),
+    )
     phase_id = {(e["phase"], e["process"], e["thread"]): i for i, e in zip(ids, entries, strict=True)}
     _put(
         connection,

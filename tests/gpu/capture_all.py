@@ -19,7 +19,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 LOOP = HERE / "loop.py"
-PROGRAM = [sys.executable, "-c", "from taxbreak_nsys.cli import main; main()"]
+PROGRAM = [sys.executable, "-c", "from taxbreak_nsys.cli.app import main; main()"]
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.parent.parent), os.environ.get("PYTHONPATH")]))
 }

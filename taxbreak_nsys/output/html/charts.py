@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from taxbreak_nsys.columns import Columns
-from taxbreak_nsys.intervals import Flags, Ints
-from taxbreak_nsys.layers import PhaseSums, split
-from taxbreak_nsys.output.html.thin import Thinned, thin
-from taxbreak_nsys.output.stack import COLOURS, STATE_COLOURS, TITLES, device_busy_ns, parts_of, title_of
-from taxbreak_nsys.output.timeline import Details, Rows, details_of, device_rows, stands_out
-from taxbreak_nsys.read.trace import PROCESS_MASK, pid
+from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.attribution.layers import PhaseSums, split
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.name_rules import STATES
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid
+from taxbreak_nsys.output.html.thinning import Thinned, thin
+from taxbreak_nsys.output.layer_stack import COLOURS, STATE_COLOURS, TITLES, device_busy_ns, phase_title, stack_parts
+from taxbreak_nsys.output.timeline import Details, TimelineRows, device_rows, stands_out, timeline_details
 from taxbreak_nsys.result import DeviceTime, LaunchCounts
-from taxbreak_nsys.words import STATES
 
 if TYPE_CHECKING:
     from taxbreak_nsys.result import Phase, Result
@@ -35,7 +35,7 @@ NAME_LENGTH = 160
 
 
 @dataclass
-class Names:
+class ChartNames:
     """Distinct names of the page, each once; long ones are cut where they are only shown on hovering."""
 
     codes: dict[str, int] = field(default_factory=dict)
@@ -51,7 +51,7 @@ def page_data(results: Sequence[Result], titles: Sequence[str], events: int) -> 
 
     `events` is how many host intervals and device operations the timelines may hold together.
     """
-    names, omitted = Names(), list[str]()
+    names, omitted = ChartNames(), list[str]()
     groups: list[Json] = []
     plans: list[_Plan] = []
     phases = sum(not entry.combined for result in results for entry in result.entries)
@@ -78,12 +78,12 @@ def page_data(results: Sequence[Result], titles: Sequence[str], events: int) -> 
 def _stack(entry: Phase, result: Result, report: int) -> Json:
     return {
         "report": report,
-        "title": title_of(entry, result.entries),
+        "title": phase_title(entry, result.entries),
         "instances": entry.instances,
         "wall": entry.wall_ns,
         "busy": device_busy_ns(entry),
         "reason": entry.taxbreak.hdbi_reason if entry.device.idle_ns is None else None,
-        "parts": [[part.key, part.ns, part.exposed_ns] for part in parts_of(entry)],
+        "parts": [[part.key, part.ns, part.exposed_ns] for part in stack_parts(entry)],
         "estimated": entry.taxbreak.evidence in ("subtractive", "samples"),
     }
 
@@ -114,7 +114,7 @@ def _groups(
         out = stands_out(wall)
         order = _worth(wall, out)
         shown = np.arange(len(mine)) if len(mine) <= most else np.sort(np.array(order[:most]))
-        name = title_of(entry, result.entries)
+        name = phase_title(entry, result.entries)
         if len(shown) < len(mine):
             omitted.append(
                 f"{title}, {name}: {len(shown):,} of {len(mine):,} steps are charted: those that stand out, and the "
@@ -156,7 +156,7 @@ def _worth(wall: Ints, out: Flags) -> list[int]:
     return list(dict.fromkeys(first + rest))
 
 
-def _step_hdbi(columns: Columns, step: int, evidence: str, t_sys_ns: int) -> float | None:
+def _step_hdbi(columns: Measured, step: int, evidence: str, t_sys_ns: int) -> float | None:
     """Return HDBI of one step; None where it is not measured, or rests on samples (too few in one step)."""
     if evidence == "samples":
         return None
@@ -177,7 +177,7 @@ def _timelines(
     titles: Sequence[str],
     plans: Sequence[_Plan],
     events: int,
-    names: Names,
+    names: ChartNames,
     omitted: list[str],
 ) -> list[Json]:
     """Return timelines while the budget lasts: first the most telling step of every phase, then the next."""
@@ -220,10 +220,10 @@ def _timelines(
 class _Drawer:
     """Makes timelines of one report's instances."""
 
-    def __init__(self, columns: Columns, names: Names) -> None:
+    def __init__(self, columns: Measured, names: ChartNames) -> None:
         self.columns, self.names = columns, names
-        self.details: Details = details_of(columns)
-        self.rows: Rows = device_rows(columns)
+        self.details: Details = timeline_details(columns)
+        self.rows: TimelineRows = device_rows(columns)
         self.order = np.argsort(columns.intervals.instance, kind="stable")
         self.by_instance = columns.intervals.instance[self.order]
         self.op_order = np.argsort(columns.trace.ops.start, kind="stable")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 from taxbreak_nsys.store.models import metadata
-from taxbreak_nsys.store.opening import VERSION_TABLE
+from taxbreak_nsys.store.store_opening import VERSION_TABLE
 
 context.configure(
     connection=context.config.attributes["connection"],

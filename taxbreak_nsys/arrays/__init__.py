@@ -1,0 +1,1 @@
+"""Arrays of numbers: intervals, group-by sums, codes for strings; nothing here knows what a report is."""

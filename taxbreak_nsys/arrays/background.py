@@ -1,0 +1,96 @@
+"""Work that runs ahead of its use, in a thread of its own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Prefetcher(Generic[T]):
+    """An iterator that another thread runs ahead of its use; its exceptions come out here."""
+
+    def __init__(self, items: Generator[T], ready: int) -> None:
+        """Begin to run; at most `ready` items wait to be taken."""
+        self._ready: queue.Queue[T | BaseException | None] = queue.Queue(ready)
+        self._stopped = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, args=(items,), daemon=True)
+        self._thread.start()
+
+    def _run(self, items: Generator[T]) -> None:
+        try:
+            for item in items:
+                if not self._put(item):
+                    return
+            self._put(None)
+        except BaseException as error:  # what went wrong is told where the rows are used
+            self._put(error)
+        finally:
+            items.close()
+
+    def _put(self, item: T | BaseException | None) -> bool:
+        while not self._stopped.is_set():
+            with suppress(queue.Full):
+                self._ready.put(item, timeout=0.1)
+                return True
+        return False
+
+    def __iter__(self) -> Prefetcher[T]:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> T:
+        """Return the next item, or raise what went wrong."""
+        if self._ended:
+            raise StopIteration
+        item = self._ready.get()
+        if item is None or isinstance(item, BaseException):
+            self._ended = True
+            self._thread.join()
+            raise item if item is not None else StopIteration
+        return item
+
+    def close(self) -> None:
+        """Stop running."""
+        self._stopped.set()
+        self._thread.join()
+
+
+class BackgroundTask(Generic[T]):
+    """Work that another thread does meanwhile; as a context manager, it is over at the end.
+
+    Nobody waits for it at the program's end.
+    """
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        """Begin."""
+        self._done: list[T] = []
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+
+    def _run(self, work: Callable[[], T]) -> None:
+        try:
+            self._done.append(work())
+        except BaseException as error:  # told where the result is asked for
+            self._error = error
+
+    def __enter__(self) -> BackgroundTask[T]:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for the end of the work."""
+        self._thread.join()
+
+    def result(self) -> T:
+        """Wait for the work, and return what it gave or raise what went wrong."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._done[0]

@@ -1,0 +1,1 @@
+"""From sums to layers, HDBI, corrected figures and the verdict."""

@@ -1,0 +1,71 @@
+"""A batch from its reports to the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from taxbreak_nsys.batch.job import Job, Settings, options_text
+from taxbreak_nsys.batch.report_discovery import ReportList
+from taxbreak_nsys.batch.tags import TagRules
+from taxbreak_nsys.store.records import Analysed, Failed, Outcome, Unchanged
+from taxbreak_nsys.store.store_opening import Store
+
+Runner = Callable[[Iterable[Job], Settings], Iterator[Outcome]]
+"""Analyses jobs and yields their outcomes as they come: `pool.local_outcomes` or `cluster.outcomes`."""
+
+
+@dataclass
+class BatchCounts:
+    """What became of a batch's reports."""
+
+    analysed: int = 0
+    unchanged: int = 0
+    failed: list[Failed] = field(default_factory=list)
+
+    @property
+    def done(self) -> int:
+        """How many reports have an outcome."""
+        return self.analysed + self.unchanged + len(self.failed)
+
+
+def run_batch(
+    store: Store,
+    found: ReportList,
+    tags: TagRules,
+    settings: Settings,
+    runner: Runner,
+    each: Callable[[BatchCounts], None],
+) -> BatchCounts:
+    """Analyse what is new or changed of `found` and write each outcome to `store` when it comes.
+
+    `each` is called after every report. An interruption leaves what is written.
+    """
+    from taxbreak_nsys.store.writer import known_content, storable, write_analysed, write_failed, write_tags
+
+    options = options_text(settings.options)
+    known = known_content(store, options)
+    totals = BatchCounts()
+    jobs = [Job(path, tags.of(path), known.get(storable(path), frozenset())) for path in found.paths]
+    for path, message in found.unreadable:
+        totals.failed.append(Failed(path, "unreadable", message))
+        write_failed(store, totals.failed[-1])
+    outcomes = runner(jobs, settings)
+    try:
+        for outcome in outcomes:
+            match outcome:
+                case Analysed():
+                    write_analysed(store, outcome, options)
+                    totals.analysed += 1
+                case Unchanged():
+                    write_tags(store, outcome.path, outcome.sha256, outcome.tags)
+                    totals.unchanged += 1
+                case Failed():
+                    write_failed(store, outcome)
+                    totals.failed.append(outcome)
+            each(totals)
+    finally:
+        close = getattr(outcomes, "close", None)
+        if close:
+            close()
+    return totals

@@ -1,0 +1,110 @@
+"""One report of a batch, in the process that is its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from taxbreak_nsys.batch.fetch import fetched, unpacked
+from taxbreak_nsys.batch.job import Job, Settings
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.store.records import Analysed, Failed, Outcome, Unchanged
+
+Stamp = tuple[int, int, int, int]
+
+_NO_MEMORY = ("out of memory", "cannot allocate memory", "can't start new thread")
+"""What SQLite, its driver and Python say without it; a thread needs some for its stack."""
+
+
+def examine(job: Job, settings: Settings, folder: Path) -> Outcome:
+    """Analyse a report unless its content is known; what goes wrong is an outcome, never an exception.
+
+    `folder` takes what must be fetched, unpacked or exported; the caller removes it.
+    """
+    began = time.monotonic()
+    os.environ["TMPDIR"] = os.environ["TAXBREAK_CACHE_DIR"] = str(folder)  # for nsys, of a .nsys-rep
+    digest: list[str] = []
+    try:
+        return _examine(job, settings, folder, digest, began)
+    except TaxbreakError as error:
+        kind = "memory" if _is_memory(error) else "refused" if digest else "unreadable"
+        message = _memory_message(job.path, settings) if kind == "memory" else _as_named(str(error), job.path, folder)
+    except _ChangedError:
+        kind, message = "changed", f"{job.path}: changed while it was read; run the batch again when it is complete"
+    except MemoryError:
+        kind, message = "memory", _memory_message(job.path, settings)
+    except Exception as error:  # a defect here must not cost the other reports
+        if _is_memory(error):
+            kind, message = "memory", _memory_message(job.path, settings)
+        else:
+            message = (
+                f"{job.path}: {type(error).__name__}: {error}; this is a defect of taxbreak-nsys, please report it"
+            )
+            kind, message = "defect", str(TaxbreakError(message))
+    return Failed(job.path, kind, message, digest[0] if digest else None, _since(began))
+
+
+def _examine(job: Job, settings: Settings, folder: Path, digest: list[str], began: float) -> Outcome:
+    from taxbreak_nsys.pipeline.analysis import analyze_report
+    from taxbreak_nsys.read.file_hash import sha256
+
+    file = fetched(job.path, folder)
+    before = _stamp(file, job.path)
+    content = sha256(file)
+    digest.append(content)
+    if content in job.known:
+        return Unchanged(job.path, job.tags, content)
+    plain = unpacked(file, folder, settings.unpacked)
+    try:
+        result = analyze_report(plain, settings.options)
+    except TaxbreakError as error:
+        # half of a file that is being written looks damaged
+        if _stamp(file, job.path) != before:
+            raise _ChangedError from error
+        raise
+    if _stamp(file, job.path) != before or (plain == file and result.report.sha256 != content):
+        raise _ChangedError
+    named = replace(result, report=replace(result.report, path=job.path, sha256=content))
+    return Analysed(job.path, job.tags, content, before[0], named.to_dict(), _since(began))
+
+
+class _ChangedError(Exception):
+    """The file is not the one that it was when its analysis began."""
+
+
+def _stamp(file: Path, shown: str) -> Stamp:
+    try:
+        status = file.stat()
+    except FileNotFoundError as error:
+        raise TaxbreakError(f"{shown}: no such file") from error
+    except OSError as error:
+        raise TaxbreakError(f"{shown}: cannot be read ({error.strerror})") from error
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev
+
+
+def _as_named(message: str, path: str, folder: Path) -> str:
+    """Return a message with the user's name for the report in place of that of a copy of it."""
+    if not message.startswith(str(folder)):
+        return message
+    name, colon, rest = message.partition(": ")
+    return f"{path}: {rest}" if colon else message.replace(name, path)
+
+
+def _is_memory(error: BaseException | None) -> bool:
+    while error is not None:
+        said = str(error).lower()
+        if isinstance(error, MemoryError) or any(sign in said for sign in _NO_MEMORY):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _memory_message(path: str, settings: Settings) -> str:
+    limit = f" than its limit of {settings.memory} bytes" if settings.memory is not None else " than there is"
+    return f"{path}: needs more memory{limit}; give more with --memory, and fewer --jobs"
+
+
+def _since(began: float) -> int:
+    return round(1000 * (time.monotonic() - began))

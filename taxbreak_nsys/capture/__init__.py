@@ -1,0 +1,1 @@
+"""Profiles a program with the nsys options that an attribution method needs; checks nsys, machine and reports."""

@@ -1,0 +1,239 @@
+"""What is fit and what is not: of this machine for capturing, of a report for each evidence.
+
+A check is a function that returns findings; `MACHINE_CHECKS` and `REPORT_CHECKS` list them in the order shown.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from taxbreak_nsys.capture.nsys_command import EVIDENCES, plan
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.nsys.machine import sampling_problem
+from taxbreak_nsys.nsys.nsys_program import Nsys
+from taxbreak_nsys.pipeline.analysis import analyze_report
+from taxbreak_nsys.read.database import open_report
+from taxbreak_nsys.result import Result
+from taxbreak_nsys.scrub import gives_away
+
+OK, MISSING, NOTE, PROBLEM = "ok", "missing", "note", "problem"
+"""States of a finding: as it should be; not there, though it could be; good to know; stands in the way."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check found, and what would mend it."""
+
+    state: str
+    subject: str
+    message: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report as the checks see it; what takes time is done when a check first asks."""
+
+    path: Path
+
+    @cached_property
+    def result(self) -> Result:
+        """The analysis with default options; raises TaxbreakError."""
+        return analyze_report(self.path, columns=True)
+
+    @cached_property
+    def amounts(self) -> dict[str, int]:
+        """How much of each evidence the report holds (`sql/evidence_counts.sql`)."""
+        with open_report(self.path) as database:
+            return {row["topic"]: int(row["amount"]) for row in database.query("evidence_counts").to_pylist()}
+
+
+def check_machine() -> list[Check]:
+    """Return what was found of this machine."""
+    nsys = Nsys.find()
+    return [finding for check in MACHINE_CHECKS for finding in check(nsys)]
+
+
+def check_one_report(path: Path) -> list[Check]:
+    """Return what was found of a report; one that cannot be analysed is a finding, too."""
+    report = Report(path)
+    try:
+        _ = report.result
+    except TaxbreakError as error:
+        return [Check(PROBLEM, "report", str(error))]
+    return [finding for check in REPORT_CHECKS for finding in check(report)]
+
+
+def _nsys(nsys: Nsys | None) -> list[Check]:
+    if nsys is None:
+        return [
+            Check(
+                PROBLEM, "nsys", "not on PATH: nothing can be captured here, and only .sqlite exports can be read",
+                "install NVIDIA Nsight Systems, or put the folder that holds nsys on PATH",
+            )
+        ]  # fmt: skip
+    if nsys.version is None:
+        return [Check(PROBLEM, "nsys", f"{nsys.program} does not say its version", "install it again")]
+    return [Check(OK, "nsys", f"{nsys.version_text} ({nsys.program})")]
+
+
+def _gpu(nsys: Nsys | None) -> list[Check]:
+    if shutil.which("nvidia-smi") is None:
+        return [Check(NOTE, "GPU", "no nvidia-smi on PATH: this machine reads reports, but has no GPU to capture")]
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return [Check(PROBLEM, "GPU", "nvidia-smi fails", "see what 'nvidia-smi' says; the driver may not be loaded")]
+    return [Check(OK, "GPU", f"{line} (driver)") for line in dict.fromkeys(done.stdout.strip().splitlines())]
+
+
+def _sampling(nsys: Nsys | None) -> list[Check]:
+    problem = sampling_problem(nsys)
+    if problem is None:
+        return [Check(OK, "CPU sampling", "permitted: evidence samples and launch-chains can be captured")]
+    message, _, remedy = problem.partition("; ")
+    return [Check(MISSING, "CPU sampling", f"{message}: no evidence samples or launch-chains", remedy or None)]
+
+
+def _captures(nsys: Nsys | None) -> list[Check]:
+    if nsys is None:
+        return []
+    return [
+        Check(NOTE, f"capture --evidence {name}", message)
+        for name in EVIDENCES
+        for message in plan(nsys, name, Path("report"), ["true"]).notes
+    ]
+
+
+def _recipes(nsys: Nsys | None) -> list[Check]:
+    if nsys is None:
+        return []
+    subject = "nsys recipe"
+    if nsys.commands and "recipe" not in nsys.commands:
+        return [
+            Check(MISSING, subject, f"nsys {nsys.release} has no recipes", "install Nsight Systems 2023.4 or newer")
+        ]
+    folder = os.environ.get("NSYS_RECIPE_PATH")
+    if not folder or not (Path(folder) / "taxbreak_layers" / "metadata.json").is_file():
+        where = f"not in NSYS_RECIPE_PATH ({folder})" if folder else "NSYS_RECIPE_PATH is not set"
+        return [
+            Check(MISSING, subject, f"taxbreak_layers: {where}", 'eval "$(taxbreak-nsys recipe install)"'),
+        ]
+    python = shutil.which("python3")
+    able = python is not None and not subprocess.run(
+        [python, "-c", "import taxbreak_nsys, psutil"], capture_output=True, check=False
+    ).returncode  # fmt: skip
+    if not able:
+        return [
+            Check(
+                PROBLEM, subject, f"nsys runs recipes with {python or 'python3'}, which lacks taxbreak-nsys or psutil",
+                "activate the environment of taxbreak-nsys, with 'pip install taxbreak-nsys[recipe]'",
+            )
+        ]  # fmt: skip
+    return [Check(OK, subject, f"taxbreak_layers is in {folder}")]
+
+
+def _remedy(evidence: str) -> str:
+    return f"taxbreak-nsys capture --evidence {evidence} -- COMMAND"
+
+
+def _used(report: Report) -> list[Check]:
+    by_evidence: dict[str, list[str]] = {}
+    for entry in report.result.entries:
+        phases = by_evidence.setdefault(entry.taxbreak.evidence, [])
+        if entry.phase not in phases:
+            phases.append(entry.phase)
+    found = []
+    for name, phases in by_evidence.items():
+        state = MISSING if name == "none" else OK
+        found.append(Check(state, "evidence used", f"{name} ({', '.join(phases)})"))
+    known = [e.phase for e in report.result.entries if e.taxbreak.hdbi is not None]
+    if known:
+        found.append(Check(OK, "HDBI", f"measured ({', '.join(dict.fromkeys(known))})"))
+    return found
+
+
+def _ranges(report: Report) -> list[Check]:
+    trace = report.result.columns.trace
+    amount = int(np.sum(trace.ranges.is_library)) + len(trace.library_calls.start)
+    if not amount:
+        return [Check(MISSING, "evidence ranges", "no library ranges in the report", _remedy("ranges"))]
+    libraries = ", ".join(sorted(trace.libraries))
+    return [Check(OK, "evidence ranges", f"{amount} library ranges ({libraries})")]
+
+
+def _samples(report: Report) -> list[Check]:
+    samples, frames = report.amounts["samples"], report.amounts["sample_frames"]
+    if not samples:
+        return [Check(MISSING, "evidence samples", "no CPU samples of a launching thread", _remedy("samples"))]
+    if frames <= samples:
+        return [
+            Check(
+                MISSING, "evidence samples", f"{samples} CPU samples, but without their call chains", _remedy("samples")
+            )
+        ]
+    return [
+        Check(OK, "evidence samples", f"{samples} CPU samples of launching threads, {frames // samples} frames each")
+    ]
+
+
+def _subtractive(report: Report) -> list[Check]:
+    columns = report.result.columns
+    operators = len(columns.operators)
+    if not operators:
+        return [Check(MISSING, "evidence subtractive", "no operator ranges in the report", _remedy("operators"))]
+    if report.result.t_base_ns is None:
+        return [
+            Check(
+                MISSING, "evidence subtractive",
+                f"{operators} operator ranges, but no framework-native launch among them to compare with",
+                "capture more of the program",
+            )
+        ]  # fmt: skip
+    return [Check(OK, "evidence subtractive", f"{operators} operator ranges; T_base {report.result.t_base_ns} ns")]
+
+
+def _chains(report: Report) -> list[Check]:
+    chained = report.amounts["chained_launches"]
+    if not chained:
+        return [Check(MISSING, "launch chains", "no call chains of launches", _remedy("launch-chains"))]
+    return [Check(OK, "launch chains", f"{chained} CUDA calls have their call chain")]
+
+
+_SAID_ABOVE = frozenset({"no_library_evidence", "subtractive_estimate"})
+
+
+def _warnings(report: Report) -> list[Check]:
+    return [
+        Check(NOTE, warning.code, warning.message, warning.remedy)
+        for warning in report.result.report.warnings
+        if warning.code not in _SAID_ABOVE
+    ]
+
+
+def _gives_away(report: Report) -> list[Check]:
+    """Say what a posted report would show of its owner beyond the measurement."""
+    found: dict[str, int] = {}
+    for one in gives_away(report.path):
+        found[one.what] = found.get(one.what, 0) + one.rows
+    if not found:
+        return []
+    kinds = ", ".join(f"{what} ({rows})" for what, rows in found.items())
+    return [Check(NOTE, "privacy", f"the report gives away {kinds}", "post the copy that 'taxbreak-nsys scrub' writes")]
+
+
+MACHINE_CHECKS: tuple[Callable[[Nsys | None], list[Check]], ...] = (_nsys, _gpu, _sampling, _captures, _recipes)
+"""Checks of this machine; each takes the nsys on PATH, or None."""
+
+REPORT_CHECKS: tuple[Callable[[Report], list[Check]], ...] = (
+    _used, _ranges, _samples, _subtractive, _chains, _warnings, _gives_away,
+)  # fmt: skip
+"""Checks of a report that could be analysed."""

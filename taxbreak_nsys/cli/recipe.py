@@ -1,0 +1,110 @@
+"""`taxbreak-nsys recipe path` and `recipe install`: where nsys finds the recipe `taxbreak_layers`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from taxbreak_nsys.cli import shared_options
+
+NAME = "taxbreak_layers"
+VARIABLE = "NSYS_RECIPE_PATH"
+
+app = typer.Typer(no_args_is_help=True, help="The nsys recipe taxbreak_layers: where it lies, and installing it.")
+
+
+@app.command()
+def path() -> None:
+    """Print the folder that holds the recipe.
+
+    Example: ls "$(taxbreak-nsys recipe path)"
+    """
+    print(_source())
+
+
+@app.command()
+def install(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FOLDER]", show_default=False, help="Folder of recipes; the one that NSYS_RECIPE_PATH "
+                       "names if it is set, else one among your own data."),
+    ] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the recipe in place of linking to it.")] = False,
+    force_overwrite: shared_options.Force = False,
+    quiet: shared_options.Quiet = False,
+) -> None:  # fmt: skip
+    """Put the recipe into a folder of yours and print the NSYS_RECIPE_PATH line for the shell.
+
+    Example: eval "$(taxbreak-nsys recipe install)" && nsys recipe taxbreak_layers --input REPORTS
+    """
+    import os
+    import shlex
+
+    target = folder or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else _own_folder())
+    target = target.expanduser().absolute()
+    done = place(_source(), target / NAME, copy=copy, force=force_overwrite)
+    if not quiet:
+        print(f"{done} {target / NAME}", file=sys.stderr)
+        for note in _notes():
+            print(f"note: {note}", file=sys.stderr)
+    print(f"export {VARIABLE}={shlex.quote(str(target))}")
+
+
+def _source() -> Path:
+    from taxbreak_nsys.read.sql_files import data_folder
+
+    return data_folder("recipes") / NAME
+
+
+def _own_folder() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("taxbreak-nsys", appauthor=False) / "recipes"
+
+
+def place(source: Path, target: Path, *, copy: bool, force: bool) -> str:
+    """Link or copy the recipe's folder and return the word for what was done; raises TaxbreakError."""
+    import shutil
+
+    from taxbreak_nsys.errors import TaxbreakError
+
+    if target.is_symlink() and target.resolve() == source.resolve() and not copy:
+        return "already linked:"
+    if target.is_symlink() or target.exists():
+        if not force:
+            raise TaxbreakError(f"{target}: exists; give --force-overwrite to replace it")
+        if not target.is_symlink() and not (target / f"{NAME}.py").is_file():
+            raise TaxbreakError(f"{target}: is not a copy of the recipe, so it is not replaced; choose another folder")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_symlink():
+            target.unlink()
+        elif target.exists():
+            shutil.rmtree(target)
+        if not copy:
+            try:
+                target.symlink_to(source, target_is_directory=True)
+                return "linked:"
+            except (OSError, NotImplementedError):
+                pass  # a file system without links: copy
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        return "copied:"
+    except OSError as error:
+        raise TaxbreakError(
+            f"{target}: cannot be written ({error.strerror or error}); choose another folder"
+        ) from error
+
+
+def _notes() -> list[str]:
+    """Say what would keep nsys from running the recipe."""
+    from taxbreak_nsys.nsys.nsys_program import Nsys
+
+    nsys = Nsys.find()
+    if nsys is None:
+        return ["nsys is not on PATH; recipes need Nsight Systems 2023.4 or newer"]
+    if nsys.commands and "recipe" not in nsys.commands:
+        return [f"nsys {nsys.release} has no recipes; install Nsight Systems 2023.4 or newer"]
+    return [f"nsys runs recipes with the python3 on PATH: it must be one that has taxbreak-nsys, as {sys.executable}"]

@@ -1,0 +1,120 @@
+"""`taxbreak-nsys trend`: how a figure moved over the reports of a store."""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from taxbreak_nsys.cli import shared_options
+from taxbreak_nsys.errors import TaxbreakError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import pyarrow as pa
+
+    from taxbreak_nsys.store.metric_history import Series
+
+
+def trend(
+    store: shared_options.StoreUrl = "taxbreak.db",
+    phase: Annotated[
+        str | None, typer.Option("--phase", metavar="LABEL", help="This phase alone.", show_default=False)
+    ] = None,
+    metric: Annotated[
+        str, typer.Option("--metric", metavar="NAME", help="A number of a phase; of a step with _per_instance.")
+    ] = "hdbi",
+    by: Annotated[
+        list[str] | None, typer.Option("--by", metavar="KEY", help="A series for each value of a tag, or of gpu, cpu, "
+                                       "driver, host, nsys_version; repeatable.", show_default=False)
+    ] = None,
+    format: Annotated[str, typer.Option("-f", "--format", help="table, csv, json or parquet.")] = "table",
+    output: shared_options.Output = None,
+    force_overwrite: shared_options.Force = False,
+    quiet: shared_options.Quiet = False,
+) -> None:  # fmt: skip
+    """Show how a figure moved from capture to capture, and since when it is another.
+
+    Example: taxbreak-nsys trend --store team.db --phase decode --by model
+    """
+    from taxbreak_nsys.output.listing import check_format, put_rows
+    from taxbreak_nsys.store.metric_history import trends
+    from taxbreak_nsys.store.store_opening import open_store
+    from taxbreak_nsys.store.store_queries import check_keys
+
+    check_format(format, output, force_overwrite)
+    keys = by or []
+    with open_store(store) as opened:
+        check_keys(opened, keys, "--by")
+        series, undated = trends(opened, metric, phase, keys)
+    if not series:
+        raise TaxbreakError(f"{opened.shown}: holds no {phase or 'phase'} with a date")
+    if not quiet and undated:
+        print(f"{undated} left out: their report says no date; give the tag 'date'", file=sys.stderr)
+    if not quiet and series[0].changes is None:
+        print("change points need the extra: python -m pip install 'taxbreak-nsys[trend]'", file=sys.stderr)
+    if format == "table" and output is None:
+        sys.stdout.write(_drawn(series, metric, keys))
+    else:
+        put_rows(_rows(series, metric, keys), format, output, force=force_overwrite, quiet=quiet)
+
+
+def _rows(series: list[Series], metric: str, keys: list[str]) -> pa.Table:
+    from taxbreak_nsys.output.listing import table_of_rows
+
+    rows = [
+        (one.phase, *one.by, point.moment.isoformat(), point.report, point.value, _is_change(one, index))
+        for one in series
+        for index, point in enumerate(one.points)
+    ]
+    return table_of_rows(["phase", *keys, "time", "report", metric, "change"], rows)
+
+
+def _is_change(one: Series, index: int) -> bool | None:
+    return None if one.changes is None else index in one.changes
+
+
+def _drawn(series: list[Series], metric: str, keys: list[str]) -> str:
+    """Return each series as a line that shows its course, and its levels below it."""
+    from taxbreak_nsys.output.sparkline import BLOCKS, sparkline
+    from taxbreak_nsys.output.text_report import printable
+
+    try:
+        BLOCKS.encode(sys.stdout.encoding or "ascii")
+        plain = False
+    except UnicodeEncodeError:
+        plain = True
+    lines: list[str] = []
+    for one in series:
+        name = ", ".join(
+            [one.phase, *(f"{k} {v if v is not None else '-'}" for k, v in zip(keys, one.by, strict=True))]
+        )
+        lines += [printable(f"{metric} of {name}"), f"  {sparkline(one.values, one.changes or (), plain=plain)}"]
+        edges = [0, *(one.changes or ()), len(one.points)]
+        for start, end in pairwise(edges):
+            held = sorted(value for value in one.values[start:end] if value is not None)
+            since, until = (_day(one, one.points[i].moment) for i in (start, end - 1))
+            number = f"{end - start} report" + ("s" if end - start > 1 else "")
+            middle = _shown(held[(len(held) - 1) // 2], metric) if held else "not measured"
+            spread = f" ({_shown(held[0], metric)} to {_shown(held[-1], metric)})" if len(held) > 1 else ""
+            mark = "since" if start else "from "
+            lines.append(f"  {mark} {since} to {until}: median {middle}{spread}, {number}")
+        lines.append("")
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _day(series: Series, moment: datetime) -> str:
+    """Return a moment as its day, with the time where the series has more than one report on a day."""
+    days = [point.moment.date() for point in series.points]
+    return f"{moment:%Y-%m-%d}" if len(set(days)) == len(days) else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _shown(value: float, metric: str) -> str:
+    from taxbreak_nsys.output.units import show_time
+
+    if "_ns" in metric:
+        return show_time(round(value))
+    return f"{value:.3f}" if isinstance(value, float) else f"{value}"

@@ -1,0 +1,1 @@
+"""Warnings: what limits a result, and what would mend it."""

@@ -1,0 +1,167 @@
+"""Warnings about captures that are whole and still mislead: warm-up, the profiler's own work, clocks, cut edges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import Ints, percentile
+from taxbreak_nsys.model.name_rules import STATES
+from taxbreak_nsys.model.report_facts import ReportWarning
+from taxbreak_nsys.result import Phase, Result
+from taxbreak_nsys.totals.totals import Totals
+
+_NOTABLE = 100
+"""A share of one part in this many of a phase is worth a warning."""
+_WARM_UP_AT_LEAST = 3
+_OUTLIERS_AT_LEAST = 5
+
+
+def misleading_warnings(result: Result, totals: Totals) -> tuple[ReportWarning, ...]:
+    """Return the warnings about how far the phases stand for the program."""
+    found: list[ReportWarning] = []
+    for check in (_profiler, _clocks, _queue, _edges, _steps):
+        found += check(result, totals)
+    return tuple(found)
+
+
+def _single(result: Result, totals: Totals) -> Iterator[tuple[Phase, int]]:
+    """Yield each entry of one thread with its number in the tally."""
+    of = totals.entries
+    number: dict[tuple[str, int | None, int | None], int] = {of.key(k): k for k in range(len(of))}
+    for entry in result.entries:
+        if not entry.combined:
+            yield entry, number[entry.phase, entry.process, entry.thread]
+
+
+def _profiler(result: Result, totals: Totals) -> list[ReportWarning]:
+    shares = [
+        f"{entry.phase} {entry.states_ns['profiler'] / entry.wall_ns:.1%}"
+        for entry, _ in _single(result, totals)
+        if entry.states_ns["profiler"] * _NOTABLE >= entry.wall_ns > 0
+    ]
+    if not shares:
+        return []
+    return [
+        ReportWarning(
+            "profiler_in_phase",
+            "the profiler allocated or flushed its buffers inside phases, which made them longer (share of the wall "
+            f"time, shown as 'profiler' and in no layer): {', '.join(dict.fromkeys(shares))}",
+            "capture with --cuda-flush-interval longer than the run, or leave those instances out",
+        )
+    ]
+
+
+def _clocks(result: Result, totals: Totals) -> list[ReportWarning]:
+    early = totals.facts.early_kernels
+    if not early:
+        return []
+    return [
+        ReportWarning(
+            "clock_step",
+            f"{early} kernels start before the call that launches them: the clocks of host and device disagree, so "
+            "exposed time and device waits are off by as much (T_sys leaves those launches out)",
+            "capture again; on a virtual machine, check its clock source",
+        )
+    ]
+
+
+def _queue(result: Result, totals: Totals) -> list[ReportWarning]:
+    found = []
+    for entry, number in _single(result, totals):
+        calls, waited = totals.facts.queued.get(number, (0, 0))
+        if calls and waited * _NOTABLE >= entry.wall_ns > 0:
+            found.append(f"{calls} in {entry.phase} ({waited / entry.wall_ns:.1%})")
+    if not found:
+        return []
+    return [
+        ReportWarning(
+            "launch_queue_full",
+            "kernel launches blocked behind earlier work of their stream, as they do when the launch queue is full; "
+            f"that part of the wall time counts as waiting for the device: {', '.join(dict.fromkeys(found))}",
+            "none is needed: the host is ahead of the device there",
+        )
+    ]
+
+
+def _edges(result: Result, totals: Totals) -> list[ReportWarning]:
+    """Find phases that the capture's start or end cuts; what nsys leaves of them is no whole step."""
+    instances = totals.instances
+    if not instances.marked:
+        return []
+    begun, ended = (
+        {instances.labels[instances.label[one]] for one in cut}
+        for cut in (totals.facts.begun_inside, totals.facts.ended_inside)
+    )
+    return [
+        ReportWarning(
+            f"capture_{side}_in_phase",
+            f"the capture {side} inside an instance of {', '.join(sorted(labels))}: part of that instance is missing",
+            f"begin and end the capture between steps; to leave the instance out, give {option}",
+        )
+        for side, labels, option in (("began", begun, "--skip 1 or --start"), ("ended", ended, "--end"))
+        if labels
+    ]
+
+
+def _steps(result: Result, totals: Totals) -> list[ReportWarning]:
+    """Compare the instances of each phase with their median."""
+    warm, odd, skip = [], [], 0
+    for entry, number in _single(result, totals):
+        which = totals.entries.instances_of(number)
+        wall, states = totals.steps.wall[which], totals.steps.states[which]
+        lead = _leading(wall)
+        if lead:
+            skip = max(skip, lead)
+            loading = int(states[:lead, STATES.index("module_load")].sum())
+            why = f", {loading / 1e6:.1f} ms of it loading modules" if loading else ""
+            warm.append(f"{entry.phase} ({_times(wall[:lead], wall)}{why})")
+        out = _outliers(wall, lead)
+        if len(out):
+            worst = out[np.argmax(wall[out])]
+            usual = np.array([percentile(column, 50) or 0 for column in states.T])
+            state = STATES[int(np.argmax(states[worst] - usual))]
+            odd.append(
+                f"{entry.phase} ({len(out)} of {len(wall)}; number {worst + 1} took {_times(wall[[worst]], wall)}, "
+                f"most of it more in '{state}')"
+            )
+    found = []
+    if warm:
+        found.append(
+            ReportWarning(
+                "warm_up",
+                f"the first instances take longer than the rest, as warm-up does: {', '.join(dict.fromkeys(warm))}",
+                f"leave them out with --skip {skip}",
+            )
+        )
+    if odd:
+        found.append(
+            ReportWarning(
+                "steps_stand_out",
+                f"single instances stand out, and sums hold them: {', '.join(dict.fromkeys(odd))}",
+                "look at them with -r taxbreak_trace; leave them out with --start and --end",
+            )
+        )
+    return found
+
+
+def _times(some: Ints, of_all: Ints) -> str:
+    return f"{int(some.max()) / max(percentile(of_all, 50) or 0, 1):.1f} times the median"
+
+
+def _leading(wall: Ints) -> int:
+    """Return how many of the first instances take more than 1.5 times the median, if they are few enough to tell."""
+    if len(wall) < _WARM_UP_AT_LEAST:
+        return 0
+    slow = 2 * wall > 3 * (percentile(wall, 50) or 0)
+    lead = len(wall) if slow.all() else int(np.argmin(slow))
+    return lead if 3 * lead <= len(wall) else 0
+
+
+def _outliers(wall: Ints, lead: int) -> Ints:
+    """Return the instances beyond the leading ones that take more than twice the median."""
+    if len(wall) < _OUTLIERS_AT_LEAST:
+        return np.empty(0, np.int64)
+    out = np.flatnonzero(wall > 2 * (percentile(wall, 50) or 0))
+    return out[out >= lead]

@@ -1,0 +1,1 @@
+"""Measures a report: host states, exposed time, device time, library launches."""

@@ -1,0 +1,67 @@
+"""From which duration on a call counts as blocked, where a report is read in windows (method section 3)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from taxbreak_nsys.arrays.grouped import ValueCounts
+from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.model.launches import BLOCKING_DEFAULT_NS, Launches, blocking_limit, durations_limit
+from taxbreak_nsys.model.trace_columns import Trace
+
+
+class BlockingLimits:
+    """From which duration on calls of each name count as blocked: judged by what was seen so far, then checked.
+
+    The method asks for the median over the whole report. Where what was decided on the way proves wrong by it,
+    `settle` says so, and a second reading takes the right limits from the start.
+    """
+
+    def __init__(self, known: Ints | None = None) -> None:
+        """Begin with the limits of a first reading, or with none."""
+        self._limit = known
+        self._final = known is not None
+        self._used: dict[tuple[int, int], int] = {}
+        self._judged, self._usual = ValueCounts(), ValueCounts()
+        self._names = 0
+
+    def of(self, names: int) -> Ints | None:
+        """Return the limit of each API name code, ns; None where the piece itself must tell."""
+        if self._limit is None:
+            return None
+        return np.r_[self._limit, np.full(max(names - len(self._limit), 0), BLOCKING_DEFAULT_NS)][:names]
+
+    def learn(self, trace: Trace, launches: Launches, own: Flags) -> None:
+        """Note what was decided of a piece's launches, and how long those took that met an idle stream.
+
+        `own` flags the launches that no other piece counts.
+        """
+        names, duration = trace.api.name[launches.api], launches.end - launches.start
+        limit = self.of(len(trace.api.names))
+        if limit is None:
+            # as `find_launches` did it, by all that the piece has
+            all_idle = launches.idle_stream
+            limit = durations_limit(names[all_idle], duration[all_idle], len(trace.api.names))
+        idle, busy = own & launches.idle_stream, own & (launches.start < launches.queued_until)
+        self._usual.add(names[idle], duration[idle])
+        self._names = len(trace.api.names)
+        if self._final:
+            return
+        group = np.zeros(len(limit), np.int64)
+        for code in np.flatnonzero(np.bincount(names[busy], minlength=len(limit))).tolist():
+            group[code] = self._used.setdefault((code, int(limit[code])), len(self._used))
+        self._judged.add(group[names[busy]], duration[busy])
+        self._limit = blocking_limit(self._usual, self._names)
+
+    def settle(self) -> BlockingLimits | None:
+        """Return None where every decision stands by the whole report, else the limits for another reading."""
+        if self._final:
+            return None
+        final = blocking_limit(self._usual, self._names)
+        group, value = self._judged.values()
+        keys = list(self._used)
+        name = np.array([key[0] for key in keys], np.int64)
+        used = np.array([key[1] for key in keys], np.int64)
+        if len(group) and np.any((value > used[group]) != (value > final[name[group]])):
+            return BlockingLimits(final)
+        return None

@@ -1,0 +1,74 @@
+"""The device's side: when it was busy, and how much of the host's time that left exposed (method section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from taxbreak_nsys.arrays.arrow_codes import row_codes
+from taxbreak_nsys.arrays.intervals import Coverage, Flags, Ints, among, covered_by_group, union
+from taxbreak_nsys.measure.host_states import HostIntervals
+from taxbreak_nsys.model.launches import UNMEASURED_GRAPH, Launches
+from taxbreak_nsys.model.trace_columns import DeviceOps, Trace
+from taxbreak_nsys.phases import Instances
+
+
+def with_exposure(
+    intervals: HostIntervals, trace: Trace, launches: Launches, instances: Instances, launch_instance: Ints
+) -> HostIntervals:
+    """Return the intervals with their exposed time.
+
+    Exposed is what lies outside the device operations, of any process, on the devices that the instance's
+    launches use; an instance whose launches use no device is exposed throughout.
+    """
+    exposed = np.zeros(len(intervals.start), np.int64)
+    sets = device_sets(trace.ops, launches, len(instances), launch_instance)
+    for devices in set(sets):
+        of_set = among(np.array([s == devices for s in sets], bool)[intervals.instance])
+        on = np.isin(trace.ops.device_global, sorted(devices))
+        busy = Coverage.of(union(trace.ops.start[on], trace.ops.end[on]))
+        start, end = intervals.start[of_set], intervals.end[of_set]
+        exposed[of_set] = (end - start) - busy.within(start, end)
+    return replace(intervals, exposed=exposed)
+
+
+def device_sets(ops: DeviceOps, launches: Launches, instances: int, launch_instance: Ints) -> list[frozenset[int]]:
+    """Return for each instance the devices that its launches use."""
+    sets: list[set[int]] = [set() for _ in range(instances)]
+    joined = ops_instance(launches, launch_instance)
+    held = joined >= 0
+    instance, device = joined[held], ops.device_global[held]
+    _, sample = row_codes(instance, device)
+    for one, used in zip(instance[sample].tolist(), device[sample].tolist(), strict=True):
+        sets[one].add(used)
+    return [frozenset(devices) for devices in sets]
+
+
+def ops_instance(launches: Launches, launch_instance: Ints) -> Ints:
+    """Return the instance of each device operation, that of its launch; -1 for none."""
+    of_op = launches.of_op
+    return np.where(of_op >= 0, launch_instance[np.maximum(of_op, 0)], -1) if len(launch_instance) else of_op
+
+
+def active_ns(ops: DeviceOps, which: Flags, group: Ints | None = None, groups: int = 1) -> Ints:
+    """Return T_DeviceActive of some operations in ns: an array with one figure for each group.
+
+    It is the union of kernels and graphs per (process, device), added up. `group` numbers the group of each
+    operation (default: one group); operations of a negative group are left out.
+    """
+    group = np.zeros(len(ops), np.int64) if group is None else group
+    chosen = which & ops.computes & (group >= 0)
+    code, sample = row_codes(group[chosen], ops.process[chosen], ops.device[chosen])
+    by_key = covered_by_group(code, ops.start[chosen], ops.end[chosen], len(sample))
+    result = np.zeros(groups, np.int64)
+    np.add.at(result, group[chosen][sample], by_key)
+    return result
+
+
+def unmeasured(launches: Launches, launch_instance: Ints, instances: int) -> Flags:
+    """Tell which instances hold a graph launch whose device time is unknown."""
+    result = np.zeros(instances, bool)
+    held = (launches.kind == UNMEASURED_GRAPH) & (launch_instance >= 0)
+    result[launch_instance[held]] = True
+    return result

@@ -1,0 +1,166 @@
+"""Which kernel launches went through a CUDA library, and what the paper's subtraction says that it cost.
+
+Method section 4, evidence `subtractive` (the paper's Eq. 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import Coverage, Flags, Ints, innermost, parents, union
+from taxbreak_nsys.measure.host_states import library_intervals
+from taxbreak_nsys.model import name_rules
+from taxbreak_nsys.model.launches import KERNEL_LAUNCH, Launches
+from taxbreak_nsys.model.trace_columns import KERNEL, Trace, runs, thread_slice
+from taxbreak_nsys.read.call_chains import Chains
+
+REASONS = ("none", "call_chain", "library_range", "driver_api", "kernel_name", "library_map")
+"""Why a launch counts as library-mediated; index 0: it does not."""
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What is known of launches beyond the trace; columns over launches.
+
+    `chain` is 1 where the call chain holds a library, 0 where it does not, -1 where there is none or it breaks
+    off before that can be said; `learned` the same from a map of kernels.
+    """
+
+    chain: Ints
+    learned: Ints
+
+
+def library_signs(trace: Trace, launches: Launches, chains: Chains | None, learned: Mapping[str, bool]) -> Signs:
+    """Return what call chains and a learned map say of each launch."""
+    unknown = np.full(len(launches), -1, np.int64)
+    chain = unknown
+    if chains is not None:
+        at = chains.of(trace.api.callchain_id[launches.api])
+        chain = np.where((at >= 0) & chains.decided[at], chains.library[at], -1)
+    if not learned:
+        return Signs(chain, unknown)
+    by_name = np.array([int(learned.get(name, -1)) for name in trace.ops.names] or [-1], np.int64)
+    kernel = launch_kernel_names(trace, launches)
+    return Signs(chain, np.where(kernel >= 0, by_name[kernel], -1))
+
+
+@dataclass(frozen=True)
+class Operators:
+    """The operator ranges of the report, sorted by (thread, start), and how they nest."""
+
+    index: Ints
+    """Index into the report's ranges."""
+    start: Ints
+    end: Ints
+    thread: Ints
+    parent: Ints
+    of_launch: Ints
+    """For each launch, the innermost operator (an index into these columns) around its start; -1: none."""
+
+    def __len__(self) -> int:
+        """Return the number of operator ranges."""
+        return len(self.index)
+
+
+@dataclass(frozen=True)
+class Mediation:
+    """For each launch: why it is library-mediated, and its dispatch time; columns over launches.
+
+    `t_dispatch` is the launch's start minus that of the innermost operator around it, less the launches in
+    between (ns; meaningful where `has_dispatch`).
+    """
+
+    reason: Ints
+    has_dispatch: Flags
+    t_dispatch: Ints
+
+
+def find_operators(trace: Trace, launches: Launches) -> Operators:
+    """Find the operator ranges and the innermost one around each launch."""
+    ranges = trace.ranges
+    index = np.flatnonzero(ranges.is_operator)
+    start, end, thread = ranges.start[index], ranges.end[index], ranges.thread[index]
+    parent = np.full(len(index), -1, np.int64)
+    of_launch = np.full(len(launches), -1, np.int64)
+    for low, high in runs(thread):
+        inside = parents(start[low:high], end[low:high])
+        parent[low:high] = np.where(inside >= 0, inside + low, -1)
+        mine = thread_slice(launches.thread, int(thread[low]))
+        found = innermost(start[low:high], end[low:high], inside, launches.start[mine])
+        of_launch[mine] = np.where(found >= 0, found + low, -1)
+    return Operators(index, start, end, thread, parent, of_launch)
+
+
+def mediate(trace: Trace, launches: Launches, operators: Operators, signs: Signs) -> Mediation:
+    """Decide for each launch whether a library made it, and measure its dispatch time.
+
+    What decides is, in order, the call chain (section 4 names that first), a library range, the learned map, the
+    driver API under an operator that uses a library, the kernel's name. A chain without a library, or a map that
+    says so, rules the guesses after it out.
+    """
+    has_dispatch = operators.of_launch >= 0
+    operator_start = operators.start[operators.of_launch] if len(operators) else launches.start
+    operator_start = np.where(has_dispatch, operator_start, launches.start)
+    t_dispatch = launches.start - operator_start
+    for low, high in runs(launches.thread) if len(operators) else ():
+        busy = Coverage.of(union(launches.start[low:high], launches.end[low:high]))
+        t_dispatch[low:high] -= busy.within(operator_start[low:high], launches.start[low:high])
+    return Mediation(_reasons(trace, launches, operators, signs), has_dispatch, t_dispatch)
+
+
+def launch_kernel_names(trace: Trace, launches: Launches) -> Ints:
+    """Return for each launch the name code of its first kernel in the report's order, -1 for none."""
+    ops = trace.ops
+    result = np.full(len(launches), -1, np.int64)
+    of_kernel = np.flatnonzero((ops.kind == KERNEL) & (launches.of_op >= 0))[::-1]
+    result[launches.of_op[of_kernel]] = ops.name[of_kernel]
+    return result
+
+
+def _reasons(trace: Trace, launches: Launches, operators: Operators, signs: Signs) -> Ints:
+    kernel = launch_kernel_names(trace, launches)
+    by_name = np.array([name_rules.kernel_is_mediated(n) for n in trace.ops.names], bool)
+    api_is_driver = np.array([name_rules.is_driver_api(n) for n in trace.api.names], bool)
+    reason = np.zeros(len(launches), np.int64)
+    if len(by_name):
+        reason[(kernel >= 0) & by_name[kernel]] = REASONS.index("kernel_name")
+    if len(launches):
+        by_driver = api_is_driver[trace.api.name[launches.api]] & _under_library_operator(trace, operators)
+        reason[by_driver] = REASONS.index("driver_api")
+    reason[signs.learned == 0] = 0
+    reason[signs.learned == 1] = REASONS.index("library_map")
+    reason[signs.chain == 0] = 0
+    reason[_in_library(trace, launches)] = REASONS.index("library_range")
+    reason[signs.chain == 1] = REASONS.index("call_chain")
+    reason[launches.kind != KERNEL_LAUNCH] = 0
+    return reason
+
+
+def _under_library_operator(trace: Trace, operators: Operators) -> Flags:
+    """Tell which launches have an operator that uses a library around them, at any depth."""
+    uses = np.array([name_rules.operator_uses_library(n) for n in trace.ranges.names], bool)
+    if not len(operators):
+        return np.zeros(len(operators.of_launch), bool)
+    under = uses[trace.ranges.name[operators.index]]
+    around = operators.parent
+    while np.any(around >= 0):
+        # twice as far outward a turn: what lies around is already judged as far as it has looked
+        outer = np.maximum(around, 0)
+        under = under | ((around >= 0) & under[outer])
+        around = np.where(around >= 0, around[outer], -1)
+    return (operators.of_launch >= 0) & under[np.maximum(operators.of_launch, 0)]
+
+
+def _in_library(trace: Trace, launches: Launches) -> Flags:
+    """Tell which launches start inside a library range or call."""
+    result = np.zeros(len(launches), bool)
+    for low, high in runs(launches.thread):
+        start, end = union(*library_intervals(trace, int(launches.thread[low])))
+        if len(start):
+            moment = launches.start[low:high]
+            before = np.searchsorted(start, moment, side="right") - 1
+            result[low:high] = (before >= 0) & (end[np.maximum(before, 0)] > moment)
+    return result

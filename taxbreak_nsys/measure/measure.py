@@ -1,0 +1,44 @@
+"""Measures a trace, whole or a piece: launches, host states, exposure, what is known of each launch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from taxbreak_nsys.measure.device_time import with_exposure
+from taxbreak_nsys.measure.host_states import host_intervals
+from taxbreak_nsys.measure.library_launches import find_operators, library_signs, mediate
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.measure.sample_hits import locate, without_marks
+from taxbreak_nsys.model.launches import Launches
+from taxbreak_nsys.model.trace_columns import Trace
+from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.read.call_chains import Chains
+from taxbreak_nsys.read.sample_reader import CpuSamples
+
+
+@dataclass(frozen=True)
+class LayerEvidence:
+    """What a report has beside its trace: samples, call chains, and what was learned of kernels elsewhere.
+
+    `samples_alone` leaves the ranges of libraries and operators out of the states.
+    """
+
+    samples: CpuSamples | None = None
+    chains: Chains | None = None
+    samples_alone: bool = False
+    learned: Mapping[str, bool] = field(default_factory=dict)
+
+
+def measure(trace: Trace, launches: Launches, instances: Instances, evidence: LayerEvidence | None = None) -> Measured:
+    """Measure everything that the sums of the phases are made of."""
+    evidence = evidence or LayerEvidence()
+    launch_instance = instances.at(launches.thread, launches.start)
+    marked = without_marks(trace) if evidence.samples_alone and evidence.samples is not None else trace
+    intervals = host_intervals(marked, launches, instances)
+    intervals = with_exposure(intervals, trace, launches, instances, launch_instance)
+    operators = find_operators(trace, launches)
+    signs = library_signs(trace, launches, evidence.chains, evidence.learned)
+    mediation = mediate(trace, launches, operators, signs)
+    sampled = locate(evidence.samples, intervals, instances) if evidence.samples is not None else None
+    return Measured(trace, launches, instances, intervals, operators, mediation, sampled, evidence.chains)

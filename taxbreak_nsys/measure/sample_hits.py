@@ -1,0 +1,104 @@
+"""What the CPU samples of a phase hit: each is given to a state and to a kind (method section 4, `samples`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import Coverage, Flags, Ints
+from taxbreak_nsys.measure.host_states import STATE, HostIntervals
+from taxbreak_nsys.model.trace_columns import Trace, runs
+from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.read.module_table import CLASS
+from taxbreak_nsys.read.sample_reader import CpuSamples
+from taxbreak_nsys.read.stack_frames import Frames
+
+KINDS = ("profiler", "library", "launch", "runtime", "native", "interpreter", "unknown")
+"""What a sample hit: the profiler, a CUDA library, the driver inside a launch, the driver elsewhere, the
+framework's native code, the interpreter, no known module."""
+KIND = {name: code for code, name in enumerate(KINDS)}
+
+_KIND_OF_CALLER = {"profiler": "profiler", "library": "library", "framework": "native", "interpreter": "interpreter"}
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The samples in the phases, and the time on the CPU; columns over the samples of `source`.
+
+    `instance` is -1 outside; `state` and `kind` index `words.STATES` and `KINDS`. `undecided` marks samples
+    whose chain does not tell a library from the framework. `frame` is what a sample is shown under. `on_cpu` is
+    (instances, states) in ns and holds where `switched` (an instance each) says that there were context
+    switches.
+    """
+
+    source: CpuSamples
+    instance: Ints
+    state: Ints
+    kind: Ints
+    undecided: Flags
+    frame: Frames
+    on_cpu: Ints
+    switched: Flags
+
+
+def without_marks(trace: Trace) -> Trace:
+    """Return the trace as if neither libraries nor operators had marked ranges: for `--evidence samples`."""
+    none = np.zeros(len(trace.ranges), bool)
+    calls = trace.library_calls
+    empty = replace(calls, start=calls.start[:0], end=calls.end[:0], thread=calls.thread[:0], flag=calls.flag[:0])
+    return replace(
+        trace, ranges=replace(trace.ranges, is_library=none, is_operator=none), library_calls=empty
+    )  # fmt: skip
+
+
+def locate(source: CpuSamples, intervals: HostIntervals, instances: Instances) -> Sampled:
+    """Find the phase instance and state of each sample, and what it hit."""
+    count = len(source)
+    instance, state = np.full(count, -1, np.int64), np.zeros(count, np.int64)
+    on_cpu = np.zeros(len(intervals.start), np.int64)
+    switched = np.zeros(len(instances), bool)
+    for low, high in runs(intervals.thread):
+        thread = int(intervals.thread[low])
+        mine = slice(*np.searchsorted(source.thread, [thread, thread + 1]).tolist())
+        at = np.searchsorted(intervals.start[low:high], source.start[mine], side="right") - 1
+        inside = (at >= 0) & (source.start[mine] < intervals.end[low:high][np.maximum(at, 0)])
+        instance[mine] = np.where(inside, intervals.instance[low:high][at], -1)
+        state[mine] = np.where(inside, intervals.state[low:high][at], 0)
+        scheduled = source.on_cpu(thread)
+        if scheduled is not None:
+            on_cpu[low:high] = Coverage.of(scheduled).within(intervals.start[low:high], intervals.end[low:high])
+            switched[instances.thread == thread] = True
+    kind, undecided = _kinds(source, state)
+    return Sampled(
+        source, instance, state, kind, undecided, _shown(source, kind),
+        intervals.by_instance(on_cpu, len(instances)), switched,
+    )  # fmt: skip
+
+
+def _kinds(source: CpuSamples, state: Ints) -> tuple[Ints, Flags]:
+    """Return what each sample hit, and whether its chain leaves open if that was for a library."""
+    first, caller = source.first.code, source.caller.code
+    kind = np.full(len(first), KIND["unknown"], np.int64)
+    for module, name in _KIND_OF_CALLER.items():
+        kind[first == CLASS[module]] = KIND[name]
+    driver, compiler = first == CLASS["driver"], first == CLASS["compiler"]
+    kind[driver] = KIND["runtime"]
+    kind[compiler] = KIND["native"]
+    for module in ("library", "profiler"):
+        kind[(driver | compiler) & (caller == CLASS[module])] = KIND[module]
+    kind[driver & (state == STATE["launch"])] = KIND["launch"]
+    lost = (driver | compiler | (kind == KIND["unknown"])) & (caller == 0) & (kind != KIND["launch"])
+    return kind, lost
+
+
+def _shown(source: CpuSamples, kind: Ints) -> Frames:
+    """Return the frame that each sample is shown under: the one that decided, the leaf where none did."""
+    by_caller = (source.first.code == CLASS["driver"]) & np.isin(kind, (KIND["library"], KIND["profiler"]))
+    unknown = kind == KIND["unknown"]
+
+    def pick(name: str) -> Ints:
+        first, caller, leaf = (getattr(frames, name) for frames in (source.first, source.caller, source.leaf))
+        return np.where(unknown, leaf, np.where(by_caller, caller, first))
+
+    return Frames(pick("code"), pick("module"), pick("symbol"))

@@ -1,0 +1,216 @@
+"""Launches: which API calls have device work, on which streams, and which of them had to wait for it.
+
+Method sections 1 (words), 3 (blocking copies and launches) and 4 (T_sys).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from taxbreak_nsys.arrays.grouped import ValueCounts, group_sums
+from taxbreak_nsys.arrays.intervals import NEVER, Flags, Ints
+from taxbreak_nsys.model import name_rules
+from taxbreak_nsys.model.trace_columns import GRAPH, KERNEL, Trace, runs
+
+KERNEL_LAUNCH, GRAPH_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH = range(4)
+KIND_NAMES = ("kernel", "graph", "memory", "unmeasured_graph")
+
+BLOCKING_FACTOR = 10
+BLOCKING_MIN_CALLS = 5
+BLOCKING_DEFAULT_NS = 50_000
+
+
+@dataclass(frozen=True)
+class Launches:
+    """The launches of a report, sorted by (thread, start); columns of one length.
+
+    `api` is the index of the call, `kind` one of the constants above. `queued_until` is the latest end of the
+    device operations that launches before this one had put on the streams that it uses (NEVER: none);
+    `wait_until` is the end of the part of the call that waited for those (its start: it did not wait).
+    `first_op_start` and `first_kernel_start` are on the device (0 where there is none); `device_ns` is the
+    plain sum over its kernels and graphs.
+    """
+
+    api: Ints
+    start: Ints
+    end: Ints
+    thread: Ints
+    kind: Ints
+    queued_until: Ints
+    wait_until: Ints
+    kernels: Ints
+    first_op_start: Ints
+    first_kernel_start: Ints
+    device_ns: Ints
+    of_op: Ints
+    """For each device operation, the index of its launch; -1 where the report has no call for it."""
+
+    def __len__(self) -> int:
+        """Return the number of launches."""
+        return len(self.api)
+
+    @property
+    def idle_stream(self) -> Flags:
+        """Which launches met an idle stream (method section 1); unmeasured graphs never count."""
+        return (self.queued_until <= self.start) & (self.kind != UNMEASURED_GRAPH)
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a piece of a report must know of what came before it.
+
+    `queued_until` is by stream code the latest end of the operations that launches before the piece had put there.
+    `blocking_limit` is by API name code the duration from which a call on a busy stream counts as blocked, ns; the
+    names beyond it, and all where it is None, are judged by the piece itself.
+    """
+
+    queued_until: Ints
+    blocking_limit: Ints | None = None
+
+
+NOTHING_BEFORE = Before(np.empty(0, np.int64))
+
+
+def find_launches(trace: Trace, before: Before = NOTHING_BEFORE) -> Launches:
+    """Find the launches of a report, or of a piece of one, and classify them (method section 1)."""
+    api, ops = trace.api, trace.ops
+    calls = len(api)
+    joined = np.flatnonzero(ops.api >= 0)
+    of_call = ops.api[joined]
+
+    def count(which: Flags) -> Ints:
+        return np.bincount(of_call[which[joined]], minlength=calls).astype(np.int64)
+
+    op_count = count(np.ones(len(ops), bool))
+    kernels = count(ops.kind == KERNEL)
+    graph_ops = count(ops.graph_node | (ops.kind == GRAPH))
+    graph_named = api.named(name_rules.is_graph_launch)
+
+    index = np.flatnonzero((op_count > 0) | graph_named)
+    kind = np.full(len(index), MEMORY_LAUNCH, np.int64)
+    kind[kernels[index] > 0] = KERNEL_LAUNCH
+    kind[graph_named[index] | (graph_ops[index] > 0)] = GRAPH_LAUNCH
+    kind[op_count[index] == 0] = UNMEASURED_GRAPH
+
+    launch_of_call = np.full(calls, -1, np.int64)
+    launch_of_call[index] = np.arange(len(index))
+    of_op = np.full(len(ops), -1, np.int64)
+    of_op[joined] = launch_of_call[of_call]
+
+    start, end = api.start[index], api.end[index]
+    queued_until = _queued_until(of_op, ops.stream, ops.end, start, before.queued_until)
+    waited = _blocked(trace, index, start, end, queued_until, kind, before.blocking_limit)
+    return Launches(
+        index, start, end, api.thread[index], kind, queued_until,
+        np.where(waited, np.minimum(end, queued_until), start),
+        kernels[index],
+        _first(of_op, ops.start, len(index), np.ones(len(ops), bool)),
+        _first(of_op, ops.start, len(index), ops.kind == KERNEL),
+        _sum(of_op, ops.end - ops.start, len(index), ops.computes),
+        of_op,
+    )  # fmt: skip
+
+
+def _first(of_op: Ints, value: Ints, count: int, which: Flags) -> Ints:
+    big = np.iinfo(np.int64).max
+    result = np.full(count, big, np.int64)
+    which = which & (of_op >= 0)
+    np.minimum.at(result, of_op[which], value[which])
+    return np.where(result == big, 0, result)
+
+
+def _sum(of_op: Ints, value: Ints, count: int, which: Flags) -> Ints:
+    which = which & (of_op >= 0)
+    return group_sums(of_op[which], value[which], count)
+
+
+def _queued_until(of_op: Ints, stream: Ints, op_end: Ints, launch_start: Ints, known: Ints) -> Ints:
+    """Return for each launch the latest end of what earlier launches had queued on the streams it uses.
+
+    Earlier is by the start of the launching call; launches that start in the same nanosecond do not count as
+    earlier than each other. `known` is what launches before these had queued, by stream.
+    """
+    result = np.full(len(launch_start), NEVER, np.int64)
+    joined = np.flatnonzero(of_op >= 0)
+    if not len(joined):
+        return result
+    launch, on = of_op[joined], stream[joined]
+    begun = launch_start[launch]
+    order = np.lexsort((begun, on))
+    launch, on, begun, end = launch[order], on[order], begun[order], op_end[joined][order]
+    for low, high in runs(on):
+        reach = np.maximum.accumulate(end[low:high])
+        at = begun[low:high]
+        before = np.searchsorted(at, at, side="left") - 1
+        floor = known[on[low]] if on[low] < len(known) else NEVER
+        earlier = np.maximum(np.where(before >= 0, reach[np.maximum(before, 0)], NEVER), floor)
+        np.maximum.at(result, launch[low:high], earlier)
+    return result
+
+
+def _blocked(
+    trace: Trace, index: Ints, start: Ints, end: Ints, queued_until: Ints, kind: Ints, limit: Ints | None
+) -> Flags:
+    """Tell which launches waited for their stream: long for their name, and the stream was busy (section 3)."""
+    name, duration = trace.api.name[index], end - start
+    if limit is None:
+        idle = (queued_until <= start) & (kind != UNMEASURED_GRAPH)
+        limit = durations_limit(name[idle], duration[idle], len(trace.api.names))
+    return (start < queued_until) & (duration > limit[name])
+
+
+def durations_limit(name: Ints, usual: Ints, names: int) -> Ints:
+    """Return `blocking_limit` by some calls alone: their name codes and durations, ns."""
+    durations = ValueCounts()
+    durations.add(name, usual)
+    return blocking_limit(durations, names)
+
+
+def blocking_limit(usual: ValueCounts, names: int) -> Ints:
+    """Return by API name code the duration beyond which a call on a busy stream counts as blocked, ns (section 3).
+
+    `usual` are the durations by name of the calls that met an idle stream.
+    """
+    limit = np.full(names, BLOCKING_DEFAULT_NS, np.int64)
+    for code, stats in usual.stats().items():
+        if stats.count >= BLOCKING_MIN_CALLS:
+            limit[code] = BLOCKING_FACTOR * stats.median
+    return limit
+
+
+@dataclass(frozen=True)
+class TSys:
+    """The floor of the launch path in ns, and where it comes from (method section 4)."""
+
+    ns: int
+    source: str
+    """`given`, `null_report`, `idle_launches` or `paper`."""
+
+
+T_SYS_PAPER_NS = 4500
+T_SYS_MIN_LAUNCHES = 100
+
+
+def launch_latency(launches: Launches, of: Flags) -> Ints:
+    """Return (kernel start - launch start) in ns for those kernel launches that are flagged.
+
+    Kernels that start before their launch (`before_launch`) tell of clocks, not of latency, and are left out.
+    """
+    which = of & (launches.kind == KERNEL_LAUNCH) & ~before_launch(launches)
+    return launches.first_kernel_start[which] - launches.start[which]
+
+
+def before_launch(launches: Launches) -> Flags:
+    """Tell which kernel launches have a kernel that starts before them: the clocks of host and device disagree."""
+    return (launches.kind == KERNEL_LAUNCH) & (launches.first_kernel_start < launches.start)
+
+
+def estimate_t_sys(latency: ValueCounts) -> TSys:
+    """Return T_sys from a report's own launch latencies on idle streams: their first percentile, or the paper's."""
+    stats = latency.stats().get(0)
+    floor = latency.percentile(1)
+    if stats is not None and stats.count >= T_SYS_MIN_LAUNCHES and floor is not None:
+        return TSys(floor, "idle_launches")
+    return TSys(T_SYS_PAPER_NS, "paper")

@@ -1,0 +1,146 @@
+"""The columns of one report: what every later step works on.
+
+All times are int64 nanoseconds of the session, threads are globalTid, processes `thread & ~0xFFFFFF`.
+Names are codes into a tuple of distinct strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import Flags, Ints
+
+PROCESS_MASK = ~0xFFFFFF
+
+KERNEL, COPY, SET, GRAPH = range(4)
+"""Kinds of device operations: kernels, copies, sets, graphs traced as a whole."""
+
+
+def pid(identifier: int) -> int:
+    """Return the process id held in a globalTid or globalPid."""
+    return (identifier >> 24) & 0xFFFFFF
+
+
+def tid(thread: int) -> int:
+    """Return the thread id held in a globalTid."""
+    return thread & 0xFFFFFF
+
+
+@dataclass(frozen=True)
+class ApiCalls:
+    """CUDA API calls, sorted by (thread, start); calls inside another of their thread are folded into it."""
+
+    start: Ints
+    end: Ints
+    thread: Ints
+    callchain_id: Ints
+    name: Ints
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return the number of calls."""
+        return len(self.start)
+
+    def named(self, predicate: Callable[[str], bool]) -> Flags:
+        """Tell which calls have a name that a predicate is true of; each name is judged once."""
+        verdicts = np.array([predicate(name) for name in self.names], bool)
+        return verdicts[self.name] if len(verdicts) else np.zeros(len(self), bool)
+
+    def thread_slice(self, thread: int) -> slice:
+        """Return the slice of one thread's calls."""
+        return thread_slice(self.thread, thread)
+
+
+@dataclass(frozen=True)
+class DeviceOps:
+    """Device operations; `api` is the index of the launching call, -1 where the report has none."""
+
+    kind: Ints
+    start: Ints
+    end: Ints
+    process: Ints
+    device: Ints
+    device_global: Ints
+    stream: Ints
+    name: Ints
+    names: tuple[str, ...]
+    graph_node: Flags
+    bytes: Ints
+    api: Ints
+    """`stream` is a code a (process, device, context, stream id)."""
+
+    def __len__(self) -> int:
+        """Return the number of operations."""
+        return len(self.start)
+
+    @cached_property
+    def computes(self) -> Flags:
+        """Which operations are kernels or graphs: what T_DeviceActive is made of (method section 5)."""
+        return (self.kind == KERNEL) | (self.kind == GRAPH)
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """NVTX ranges, sorted by (thread, start, longest first)."""
+
+    start: Ints
+    end: Ints
+    thread: Ints
+    name: Ints
+    names: tuple[str, ...]
+    is_operator: Flags
+    is_library: Flags
+
+    def __len__(self) -> int:
+        """Return the number of ranges."""
+        return len(self.start)
+
+
+@dataclass(frozen=True)
+class HostCalls:
+    """Host intervals of one sort (library calls, OS calls, overheads), sorted by (thread, start)."""
+
+    start: Ints
+    end: Ints
+    thread: Ints
+    flag: Flags
+    """What the flag says depends on the sort: an OS call that waits, an overhead of the profiler."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One report's columns."""
+
+    api: ApiCalls
+    ops: DeviceOps
+    ranges: Ranges
+    library_calls: HostCalls
+    os_calls: HostCalls
+    overheads: HostCalls
+    libraries: frozenset[str]
+    """Names of the libraries that have ranges or calls in the report, as their domains are spelt."""
+
+    @property
+    def library_processes(self) -> set[int]:
+        """The processes that have library ranges or calls."""
+        own = np.r_[self.ranges.thread[self.ranges.is_library], self.library_calls.thread] & PROCESS_MASK
+        return set(np.unique(own).tolist())
+
+
+def thread_slice(threads: Ints, thread: int) -> slice:
+    """Return the slice of `thread` in a sorted array of threads."""
+    low, high = np.searchsorted(threads, [thread, thread + 1])
+    return slice(int(low), int(high))
+
+
+def runs(values: Ints) -> list[tuple[int, int]]:
+    """Return (low, high) of each run of equal neighbours."""
+    if not len(values):
+        return []
+    edges = (np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()
+    return list(pairwise([0, *edges, len(values)]))

@@ -1,0 +1,118 @@
+"""Puts the page together: template, style, script, plotly and data in one file that makes no requests."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taxbreak_nsys import __version__
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.output.html import charts, html_tables
+from taxbreak_nsys.output.layer_stack import COLOURS, TITLES
+
+if TYPE_CHECKING:
+    from taxbreak_nsys.result import Result
+
+EVENTS = 50_000
+"""Host intervals and device operations that the timelines of a page hold together, unless more are asked for."""
+
+
+def render_page(results: Sequence[Result], events: int = EVENTS) -> str:
+    """Return the report as HTML.
+
+    `events` bounds the intervals of the timelines; what that leaves out, the page says. Raises TaxbreakError
+    where plotly or jinja2, the extra `html`, is not installed.
+    """
+    try:
+        import jinja2
+        import plotly
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise TaxbreakError(
+            f"the HTML report needs {error.name}; install it with: pip install 'taxbreak-nsys[html]'"
+        ) from error
+    titles = _titles(results)
+    data, omitted = charts.page_data(results, titles, events)
+    listings = [html_tables.listing(results, titles, "taxbreak_kern_sum", "Kernels")]
+    if any(result.operator_rows for result in results):
+        listings.append(html_tables.listing(results, titles, "taxbreak_op_sum", "Operators"))
+    omitted += [f"{table['title']}: {table['more'].rstrip('.')}" for table in listings if table["more"]]
+    plotly_js, js = get_plotlyjs(), _text("page.js")
+    reports = [_report(result, title) for result, title in zip(results, titles, strict=True)]
+    keys = {part[0] for stack in data["stacks"] for part in stack["parts"]} | {"device"}
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return environment.from_string(_text("page.html.j2")).render(
+        heading=", ".join(titles) if len(titles) < 4 else f"{len(titles)} reports",
+        policy=_policy(plotly_js, js),
+        css=_text("page.css"),
+        js=js,
+        plotly=plotly_js,
+        data=embedded(data),
+        reports=reports,
+        layers=html_tables.layers(results, titles),
+        legend=[(TITLES[key], COLOURS[key]) for key in TITLES if key in keys],
+        tables=listings,
+        operators=len(listings) > 1,
+        warnings=sum(len(report["warnings"]) for report in reports),
+        omitted=omitted,
+        version=__version__,
+        plotly_version=getattr(plotly, "__version__", ""),
+    )
+
+
+def _titles(results: Sequence[Result]) -> list[str]:
+    """Return a short name of each report: its file's, with the folder's where two are the same."""
+    paths = [Path(result.report.path) for result in results]
+    names = [path.name for path in paths]
+    return [path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}" for path in paths]
+
+
+def _report(result: Result, title: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "machine": html_tables.machine(result),
+        "cards": _cards(result),
+        "evidence": html_tables.evidence_rows(result),
+        "outside": html_tables.outside(result),
+        "t_sys": html_tables.t_sys(result),
+        "warnings": result.report.warnings,
+        "sha256": result.report.sha256,
+    }
+
+
+def _cards(result: Result) -> list[dict[str, Any]]:
+    """Return a card a phase; the threads of a phase that has several stand behind the card for all of them."""
+    cards: list[dict[str, Any]] = []
+    for entry in result.entries:
+        several = sum(other.phase == entry.phase for other in result.entries) > 1
+        if not several or entry.combined:
+            threads = [e for e in result.entries if several and e.phase == entry.phase and not e.combined]
+            cards.append(html_tables.card(entry, result) | {"threads": [html_tables.card(e, result) for e in threads]})
+    return cards
+
+
+def embedded(data: Any) -> str:
+    """Return JSON that can stand inside a script element: nothing in it can end the element or a line."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    # a lone surrogate from a broken name cannot be written as UTF-8
+    return text.encode("utf-8", "replace").decode()
+
+
+def _policy(*scripts: str) -> str:
+    """Return the Content-Security-Policy: these very scripts, own styles, no request to anywhere."""
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
+
+
+def _text(name: str) -> str:
+    return (files("taxbreak_nsys.output.html") / name).read_text(encoding="utf-8")

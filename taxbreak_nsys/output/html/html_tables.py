@@ -1,0 +1,214 @@
+"""The page's tables and sentences: everything on it that is not a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from taxbreak_nsys.attribution.layers import hdbi_word
+from taxbreak_nsys.output.layer_stack import phase_title, stack_parts
+from taxbreak_nsys.output.result_tables import result_table
+from taxbreak_nsys.output.units import show_share, show_time
+
+if TYPE_CHECKING:
+    from taxbreak_nsys.result import Phase, Result
+
+Row = dict[str, Any]
+
+MOST_ROWS = 400
+"""Rows of kernels, and of operators, that all reports of a page have together."""
+
+_SHOWN = {
+    "taxbreak_kern_sum": (
+        "Phase", "PID", "TID", "Time (%)", "Total Time (ns)", "Instances", "Avg (ns)", "Med (ns)", "delta_ft (ns)",
+        "delta_ct (ns)", "Launch Time (ns)", "Library-Mediated", "Name",
+    ),
+    "taxbreak_op_sum": (
+        "Phase", "PID", "TID", "Time (%)", "Self Time (ns)", "Total Time (ns)", "Instances", "Med (ns)",
+        "delta_ft (ns)", "delta_ct (ns)", "Launch Time (ns)", "Kernels", "Device Time (ns)", "Operator",
+    ),
+}  # fmt: skip
+_TITLES = {"delta_ft (ns)": "ΔFT", "delta_ct (ns)": "ΔCT"}
+
+EVIDENCE = {
+    "ranges": "the libraries' own ranges in the report. Exact for what the libraries mark.",
+    "samples": "CPU samples with their call chains. An estimate with a 95 % interval.",
+    "subtractive": "an estimate: the dispatch time of library calls above that of the framework's own kernels "
+    "(the paper's Eq. 5).",
+    "none": "none. Framework and library time cannot be told apart and are shown as one layer; HDBI does not need "
+    "the split.",
+}
+_T_SYS = {
+    "given": "given with --t-sys",
+    "null_report": "the median of a report of an empty kernel",
+    "idle_launches": "the first percentile of this report's launches that met an idle stream",
+    "paper": "the paper's figure for H100 and H200, not measured here",
+}
+
+
+def machine(result: Result) -> str:
+    """Return a line on where the report comes from."""
+    report = result.report
+    nsys = f"nsys {report.nsys_version}" if report.nsys_version else None
+    traced = f"traced: {', '.join(report.traced)}" if report.traced else None
+    return " · ".join(filter(None, (report.gpu, report.cpu, nsys, traced)))
+
+
+def card(entry: Phase, result: Result) -> Row:
+    """Return what the card of a phase says."""
+    taxbreak, corrected = entry.taxbreak, entry.corrected
+    steps = f"{entry.instances:,} steps, median {show_time(entry.wall_median_ns)}"
+    if entry.instances == 1:
+        steps = f"1 step, {show_time(entry.wall_ns)}"
+    kernels = f"{entry.kernels / max(entry.instances, 1):,.0f} kernels a step"
+    if entry.launches.unmeasured_graph:
+        kernels += f", {entry.launches.unmeasured_graph:,} graph launches not measured"
+    return {
+        "phase": entry.phase,
+        "thread": entry.thread,
+        "title": phase_title(entry, result.entries),
+        "size": f"{steps} · {kernels}",
+        "hdbi": taxbreak.hdbi,
+        "word": hdbi_word(taxbreak.hdbi) if taxbreak.hdbi is not None else None,
+        "reason": taxbreak.hdbi_reason,
+        "corrected_hdbi": corrected.hdbi if corrected else None,
+        "figures": figure_rows(entry),
+        "verdict": f"{entry.verdict.why[:1].upper()}{entry.verdict.why[1:]}.",
+        "comparison": comparison(entry),
+    }
+
+
+def figure_rows(entry: Phase) -> list[tuple[str, str]]:
+    """Return what HDBI is made of, as the mean of a step."""
+    taxbreak = entry.taxbreak
+    framework = "ΔFT + ΔCT" if taxbreak.ft_includes_library else "ΔFT"
+    found = [(framework, taxbreak.delta_ft_ns), ("ΔCT", taxbreak.delta_ct_ns), ("ΔKT", taxbreak.delta_kt_ns)]
+    if taxbreak.ft_includes_library:
+        del found[1]
+    found.append(("device active", taxbreak.t_device_active_ns))
+    steps = max(entry.instances, 1)
+    return [(name, show_time(None if ns is None else ns // steps)) for name, ns in found]
+
+
+def comparison(entry: Phase) -> list[tuple[str, str, str]]:
+    """Return captured and corrected figures side by side; empty where nothing is corrected."""
+    corrected = entry.corrected
+    if corrected is None or corrected.wall_ns is None:
+        return []
+    titles = {
+        "delta_ft_ns": "ΔFT", "delta_ct_ns": "ΔCT", "delta_kt_ns": "ΔKT", "t_orchestration_ns": "T_Orchestration",
+    }  # fmt: skip
+    rows = [
+        (title, show_time(getattr(entry.taxbreak, key)), show_time(getattr(corrected, key)))
+        for key, title in titles.items()
+    ]
+    if corrected.hdbi is not None and entry.taxbreak.hdbi is not None:
+        rows.append(("HDBI", f"{entry.taxbreak.hdbi:.3f}", f"{corrected.hdbi:.3f}"))
+    rows.append(("slowed by nsys", f"{corrected.dilation:.2f} times", "1"))
+    return rows
+
+
+def layers(results: Sequence[Result], titles: Sequence[str]) -> list[Row]:
+    """Return the figures of the chart of layers as rows."""
+    return [
+        {
+            "report": title,
+            "phase": phase_title(entry, result.entries),
+            "key": part.key,
+            "layer": part.title,
+            "ns": part.ns,
+            "total": show_time(part.ns),
+            "step": show_time(part.ns // max(entry.instances, 1)),
+            "share": show_share(part.ns, entry.wall_ns),
+            "exposed": show_share(part.exposed_ns, entry.wall_ns) if part.exposed_ns is not None else "not measured",
+        }
+        for result, title in zip(results, titles, strict=True)
+        for entry in result.entries
+        for part in stack_parts(entry)
+    ]
+
+
+def evidence_rows(result: Result) -> list[tuple[str, str]]:
+    """Return for each kind of evidence its phases and what it means."""
+    found: dict[str, list[str]] = {}
+    for entry in result.entries:
+        phases = found.setdefault(entry.taxbreak.evidence, [])
+        if entry.phase not in phases:
+            phases.append(entry.phase)
+    return [
+        (f"Library layer of {', '.join(phases)}", f"Evidence: {EVIDENCE.get(name, name)}")
+        for name, phases in found.items()
+    ]
+
+
+def t_sys(result: Result) -> str:
+    """Return T_sys and its source in words."""
+    source = _T_SYS.get(result.t_sys_source, result.t_sys_source)
+    return f"{show_time(result.t_sys_ns)} for each launch, the floor of the launch path: {source}."
+
+
+def outside(result: Result) -> str | None:
+    """Return what lies in no phase in words; None where that is nothing."""
+    left = result.outside
+    launches = left.kernel_launches + left.graph_launches + left.memory_launches
+    if not launches and not left.kernels:
+        return None
+    share = f", {left.share:.1%} of all kernel time" if left.share is not None else ""
+    return (
+        f"{launches:,} launches and {left.kernels:,} kernels ({show_time(left.kernel_sum_ns)}{share}) lie in no phase."
+    )
+
+
+def listing(results: Sequence[Result], titles: Sequence[str], report: str, title: str) -> Row:
+    """Return a named report as a table of the page: heads, rows, and a sentence on rows left out."""
+    tables = [result_table(result, report) for result in results]
+    shown = [name for name in _SHOWN[report] if name not in ("PID", "TID")]
+    for name in ("TID", "PID"):
+        if any(len(table.column(name).unique()) > 1 for table in tables):
+            shown.insert(1, name)
+    most = max(MOST_ROWS // max(len(results), 1), 20)
+    number = {name: not _is_text(name) for name in shown}
+    heads = [{"title": _TITLES.get(name, name.removesuffix(" (ns)")), "number": number[name]} for name in shown]
+    if len(results) > 1:
+        heads.insert(0, {"title": "Report", "number": False})
+    rows = []
+    for table, name in zip(tables, titles, strict=True):
+        # the largest first: each phase's rows come in order of time, so that cutting takes the smallest
+        sort = "Total Time (ns)" if "Total Time (ns)" in table.column_names else "Self Time (ns)"
+        kept = table.sort_by([(sort, "descending")]).slice(0, most) if len(table) > most else table
+        for row in kept.select(shown).to_pylist():
+            cells = [_cell(key, row[key], number[key]) for key in shown]
+            rows.append([Cell(name), *cells] if len(results) > 1 else cells)
+    total = sum(map(len, tables))
+    more = f"{total - len(rows):,} more rows with less time: taxbreak-nsys -r {report} -f csv has them all."
+    return {
+        "id": report, "title": title, "heads": heads, "rows": rows, "total": total,
+        "more": more if total > len(rows) else "",
+    }  # fmt: skip
+
+
+def _is_text(title: str) -> bool:
+    return title in ("Phase", "Name", "Operator", "Library-Mediated")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: its text, what it sorts by where that is a number, and what it is: text, number or name."""
+
+    text: str
+    value: int | float | None = None
+    kind: str = "text"
+
+
+def _cell(title: str, value: Any, number: bool) -> Cell:
+    if title in ("Name", "Operator"):
+        return Cell(value, kind="name")
+    if value is None:
+        return Cell("-", kind="number" if number else "text")
+    if isinstance(value, bool):
+        return Cell("yes" if value else "no")
+    if not number:
+        return Cell(value)
+    text = show_time(value) if title.endswith("(ns)") else f"{value:,}" if title not in ("PID", "TID") else str(value)
+    return Cell(text, value, "number")

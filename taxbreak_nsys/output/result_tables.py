@@ -1,0 +1,329 @@
+"""The named reports as Arrow tables, with nsys's column names: what CSV, JSON rows, Parquet and text show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.name_rules import STATES
+from taxbreak_nsys.model.step_counts import COUNTS, UNKNOWN
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from taxbreak_nsys.result import Phase, Result
+
+DEFAULT_REPORT = "taxbreak_sum"
+
+_COUNTS = {name: name.replace("_", " ").title() for name in COUNTS}
+_HEAD = {"phase": "Phase", "process": "PID", "thread": "TID"}
+
+
+def result_table(result: Result, report: str) -> pa.Table:
+    """Return one named report (`REPORTS`) as a table; times are integer ns, absent figures null."""
+    return REPORTS[report](result)
+
+
+def check_report_name(name: str) -> str:
+    """Return the name if there is such a report; raises TaxbreakError."""
+    if name not in REPORTS:
+        raise TaxbreakError(f"no report {name!r}; the reports are: {', '.join(REPORTS)}")
+    return name
+
+
+def _rows(rows: Iterable[dict[str, Any]], titles: dict[str, str]) -> pa.Table:
+    import pyarrow as pa
+
+    held = list(rows)
+    schema = pa.schema([(title, _type(key)) for key, title in titles.items()])
+    columns = [pa.array([_cell(row[key]) for row in held], schema.field(title).type) for key, title in titles.items()]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+_TEXT_KEYS = frozenset(
+    {
+        *("phase", "name", "operator", "why", "target", "verdict", "evidence", "hdbi_reason", "state"),
+        *("phase_source", "layer", "kind", "module", "file", "symbol"),
+    }
+)
+_REAL_KEYS = frozenset({"hdbi", "hdbi_corrected", "dilation", "phase_confidence", "time_percent", "exposed_percent"})
+_TRUTH_KEYS = frozenset({"library_mediated"})
+
+
+def _type(key: str) -> pa.DataType:
+    import pyarrow as pa
+
+    if key in _TEXT_KEYS:
+        return pa.string()
+    if key in _REAL_KEYS:
+        return pa.float64()
+    return pa.bool_() if key in _TRUTH_KEYS else pa.int64()
+
+
+def _cell(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else round(100 * share, 1)
+
+
+def _summary_row(entry: Phase) -> dict[str, Any]:
+    taxbreak, samples, corrected = entry.taxbreak, entry.samples, entry.corrected
+    interval = taxbreak.library_interval_ns or (None, None)
+    return (
+        {
+            "phase": entry.phase,
+            "process": entry.process,
+            "thread": entry.thread,
+            "instances": entry.instances,
+            "wall_ns": entry.wall_ns,
+            "wall_median_ns": entry.wall_median_ns,
+            "hdbi": taxbreak.hdbi,
+            "device_active_ns": entry.device.active_ns,
+            "kernel_sum_ns": entry.device.kernel_sum_ns,
+            "idle_ns": entry.device.idle_ns,
+            "delta_ft_ns": taxbreak.delta_ft_ns,
+            "delta_ct_ns": taxbreak.delta_ct_ns,
+            "delta_kt_ns": taxbreak.delta_kt_ns,
+            "launch_excess_ns": taxbreak.launch_excess_ns,
+            "t_orchestration_ns": taxbreak.t_orchestration_ns,
+            "evidence": taxbreak.evidence,
+            "delta_ct_low_ns": interval[0],
+            "delta_ct_high_ns": interval[1],
+            "profiler_ns": samples.profiler_ns if samples else None,
+            "off_cpu_ns": samples.off_cpu_ns if samples else None,
+            "dilation": corrected.dilation if corrected else None,
+            "hdbi_corrected": corrected.hdbi if corrected else None,
+            "kernel_launches": entry.launches.kernel,
+            "graph_launches": entry.launches.graph,
+            "memory_launches": entry.launches.memory,
+            "unmeasured_graph_launches": entry.launches.unmeasured_graph,
+            "kernels": entry.kernels,
+            "target": entry.verdict.target,
+            "exposed_percent": _percent(entry.verdict.exposed_share),
+            "verdict": entry.verdict.why,
+            "phase_source": entry.phase_source.name or entry.phase_source.kind,
+            "phase_confidence": entry.phase_source.confidence,
+        }
+        | {key: getattr(entry.steps, key, None) for key in _COUNTS}
+        | {f"state_{name}": ns for name, ns in entry.states_ns.items()}
+        | {f"exposed_{name}": entry.exposed_ns[name] if entry.exposed_ns else None for name in STATES}
+    )
+
+
+_SUMMARY_TITLES = (
+    _HEAD
+    | {
+        "instances": "Instances",
+        "wall_ns": "Wall (ns)",
+        "wall_median_ns": "Wall Med (ns)",
+        "hdbi": "HDBI",
+        "device_active_ns": "Device Active (ns)",
+        "kernel_sum_ns": "Kernel Sum (ns)",
+        "idle_ns": "Device Idle (ns)",
+        "delta_ft_ns": "delta_ft (ns)",
+        "delta_ct_ns": "delta_ct (ns)",
+        "delta_kt_ns": "delta_kt (ns)",
+        "launch_excess_ns": "Launch Excess (ns)",
+        "t_orchestration_ns": "T_Orchestration (ns)",
+        "evidence": "Evidence",
+        "delta_ct_low_ns": "delta_ct Low (ns)",
+        "delta_ct_high_ns": "delta_ct High (ns)",
+        "profiler_ns": "Profiler (ns)",
+        "off_cpu_ns": "Off CPU (ns)",
+        "dilation": "Dilation",
+        "hdbi_corrected": "HDBI Corrected",
+        "kernel_launches": "Kernel Launches",
+        "graph_launches": "Graph Launches",
+        "memory_launches": "Memory Launches",
+        "unmeasured_graph_launches": "Unmeasured Graph Launches",
+        "kernels": "Kernels",
+        "target": "Target",
+        "exposed_percent": "Exposed (%)",
+        "verdict": "Verdict",
+        "phase_source": "Phase Source",
+        "phase_confidence": "Phase Confidence",
+    }
+    | _COUNTS
+    | {f"state_{name}": f"{name} (ns)" for name in STATES}
+    | {f"exposed_{name}": f"{name} Exposed (ns)" for name in STATES}
+)
+
+
+def _sum(result: Result) -> pa.Table:
+    return _rows(map(_summary_row, result.entries), _SUMMARY_TITLES)
+
+
+def _stats_titles(prefix: str, lead: str = "") -> dict[str, str]:
+    return {
+        f"{prefix}_avg_ns": f"{lead}Avg (ns)",
+        f"{prefix}_med_ns": f"{lead}Med (ns)",
+        f"{prefix}_min_ns": f"{lead}Min (ns)",
+        f"{prefix}_max_ns": f"{lead}Max (ns)",
+    }
+
+
+def _kern_sum(result: Result) -> pa.Table:
+    titles = (
+        _HEAD
+        | {"time_percent": "Time (%)", "device_ns": "Total Time (ns)", "instances": "Instances"}
+        | _stats_titles("device")
+        | {"launches": "Launches", "launch_ns": "Launch Time (ns)"}
+        | _stats_titles("launch", "Launch ")
+        | {
+            "delta_ft_ns": "delta_ft (ns)",
+            "delta_ct_ns": "delta_ct (ns)",
+            "library_mediated": "Library-Mediated",
+            "why": "Why",
+            "operator": "Operator",
+            "name": "Name",
+        }
+    )
+    return _rows((row | {"time_percent": _percent(row["device_share"])} for row in result.kernel_rows), titles)
+
+
+def _op_sum(result: Result) -> pa.Table:
+    total: dict[tuple[Any, ...], int] = {}
+    for row in result.operator_rows:
+        key = (row["phase"], row["process"], row["thread"])
+        total[key] = total.get(key, 0) + row["self_ns"]
+
+    def shared(row: dict[str, Any]) -> dict[str, Any]:
+        of = total[(row["phase"], row["process"], row["thread"])]
+        return row | {"time_percent": _percent(row["self_ns"] / of if of else None)}
+
+    titles = (
+        _HEAD
+        | {"time_percent": "Time (%)", "self_ns": "Self Time (ns)", "total_ns": "Total Time (ns)"}
+        | {"instances": "Instances"}
+        | _stats_titles("total")
+        | {
+            "delta_ft_ns": "delta_ft (ns)",
+            "delta_ct_ns": "delta_ct (ns)",
+            "launch_ns": "Launch Time (ns)",
+            "launches": "Launches",
+            "kernels": "Kernels",
+            "device_ns": "Device Time (ns)",
+            "operator": "Operator",
+        }
+    )
+    return _rows(map(shared, result.operator_rows), titles)
+
+
+def _api_sum(result: Result) -> pa.Table:
+    titles = (
+        _HEAD
+        | {"time_percent": "Time (%)", "total_ns": "Total Time (ns)", "instances": "Instances"}
+        | _stats_titles("total")
+        | {"blocked_ns": "Blocked (ns)", "launches": "Launches", "name": "Name"}
+    )
+    return _rows((row | {"time_percent": _percent(row["share"])} for row in result.api_rows), titles)
+
+
+def _samples(rows: Iterable[dict[str, Any]], titles: dict[str, str]) -> pa.Table:
+    titles = (
+        _HEAD
+        | {"time_percent": "Time (%)", "total_ns": "Total Time (ns)", "samples": "Samples"}
+        | {"layer": "Layer", "kind": "Kind", "module": "Module", "file": "File"}
+        | titles
+    )
+    return _rows((row | {"time_percent": _percent(row["share"])} for row in rows), titles)
+
+
+def _sample_sum(result: Result) -> pa.Table:
+    return _samples(result.sample_rows, {})
+
+
+def _symbol_sum(result: Result) -> pa.Table:
+    return _samples(result.symbol_rows, {"symbol": "Symbol"})
+
+
+def _trace(result: Result) -> pa.Table:
+    import pyarrow as pa
+
+    from taxbreak_nsys.output.timeline import step_numbers
+
+    intervals, instances = result.columns.intervals, result.columns.instances
+    instance = intervals.instance
+    number = step_numbers(instances)
+    label = instances.label[instance] if len(instance) else instance
+    return pa.table(
+        {
+            "Start (ns)": intervals.start,
+            "Duration (ns)": intervals.duration,
+            "State": _dictionary(intervals.state, STATES),
+            "Phase": _dictionary(label, instances.labels),
+            "Instance": number[instance] if len(instance) else instance,
+            "PID": (intervals.thread >> 24) & 0xFFFFFF,
+            "TID": intervals.thread & 0xFFFFFF,
+            "Exposed (ns)": _exposure(result),
+            "In OS (ns)": intervals.in_os,
+        }
+    )
+
+
+def _steps(result: Result) -> pa.Table:
+    """Return a row an instance: what its mark says of it, and what it took."""
+    import pyarrow as pa
+
+    from taxbreak_nsys.output.timeline import step_numbers
+
+    instances, steps = result.columns.instances, result.columns.steps
+    unknown = steps.unmeasured
+    counts = {
+        title: pa.array(instances.counts[:, k], mask=instances.counts[:, k] == UNKNOWN)
+        for k, title in enumerate(_COUNTS.values())
+    }
+    return pa.table(
+        {
+            "Start (ns)": instances.start,
+            "Wall (ns)": steps.wall,
+            "Phase": _dictionary(instances.label, instances.labels),
+            "Instance": step_numbers(instances),
+            "PID": (instances.thread >> 24) & 0xFFFFFF,
+            "TID": instances.thread & 0xFFFFFF,
+        }
+        | counts
+        | {
+            "Kernels": steps.kernels,
+            "Kernel Launches": steps.kernel_launches,
+            "Graph Launches": steps.graph_launches,
+            "Device Active (ns)": pa.array(result.columns.active, mask=unknown),
+            "Device Idle (ns)": pa.array(steps.exposed.sum(axis=1), mask=unknown),
+        }
+        | {f"{name} (ns)": steps.states[:, k] for k, name in enumerate(STATES)}
+    )
+
+
+def _exposure(result: Result) -> pa.Array:
+    """Return each interval's exposure; null in instances whose device time was not measured."""
+    import pyarrow as pa
+
+    intervals = result.columns.intervals
+    unknown = result.columns.steps.unmeasured[intervals.instance] if len(intervals.instance) else None
+    return pa.array(intervals.exposed, mask=unknown)
+
+
+def _dictionary(codes: Any, names: tuple[str, ...]) -> pa.Array:
+    import pyarrow as pa
+
+    # as plain strings: CSV cannot write dictionaries
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string())).cast(pa.string())
+
+
+REPORTS: dict[str, Callable[[Result], pa.Table]] = {
+    "taxbreak_sum": _sum,
+    "taxbreak_kern_sum": _kern_sum,
+    "taxbreak_op_sum": _op_sum,
+    "taxbreak_api_sum": _api_sum,
+    "taxbreak_sample_sum": _sample_sum,
+    "taxbreak_symbol_sum": _symbol_sum,
+    "taxbreak_step_trace": _steps,
+    "taxbreak_trace": _trace,
+}
+"""The named reports; the first is the default."""
+
+NEED_COLUMNS = frozenset({"taxbreak_step_trace", "taxbreak_trace"})
+"""The reports that list single intervals or steps: the analysis must keep them."""

@@ -1,0 +1,284 @@
+"""The terminal's view of a result: made for reading, in 80 columns, without colour, and through a pipe."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from taxbreak_nsys.attribution.layers import hdbi_word
+from taxbreak_nsys.attribution.verdict import phase_exposed_layers
+from taxbreak_nsys.output import sample_lines
+from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
+from taxbreak_nsys.output.units import show_share, show_time
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from rich.console import Console
+    from rich.table import Table
+
+    from taxbreak_nsys.result import Phase, Result
+
+NARROW = 80
+WIDE = 120
+MOST_ROWS = 50
+_T_SYS_SOURCES = {
+    "given": "given with --t-sys",
+    "null_report": "the median of the null-kernel report",
+    "idle_launches": "first percentile of launches that met an idle stream",
+    "paper": "the paper's figure for H100 and H200, not measured",
+}
+_EVIDENCE = {
+    "ranges": "ranges: the library's own ranges, exact",
+    "samples": "samples: CPU samples with call chains",
+    "subtractive": "subtractive: dispatch time above framework-native launches, an estimate",
+    "none": "none: framework and library cannot be told apart",
+}
+
+
+def render_text(result: Result, report: str, unit: str | None) -> str:
+    """Return a named report as text; `unit` is one of nsys's time units, or None for what reads best.
+
+    Colour is used where standard output is a terminal and NO_COLOR is not set.
+    """
+    console = text_console()
+    if report == DEFAULT_REPORT:
+        _summary(console, result, unit)
+    else:
+        _listing(console, result, report, unit)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def text_console() -> Console:
+    """Return a console that keeps its text, as wide as the terminal (80 without one), coloured where that is wanted."""
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isdigit() else os.get_terminal_size().columns if terminal else NARROW
+    return Console(
+        file=io.StringIO(), width=max(40, min(width, WIDE)), force_terminal=terminal,
+        no_color=not terminal or bool(os.environ.get("NO_COLOR")), highlight=False, markup=False, emoji=False,
+        legacy_windows=False,
+    )  # fmt: skip
+
+
+def printable(text: str) -> str:
+    """Return text from a report without what could steer a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _summary(console: Console, result: Result, unit: str | None) -> None:
+    report = result.report
+    known = (report.gpu, f"nsys {report.nsys_version}" if report.nsys_version else None)
+    console.print(printable(" | ".join([report.path, *filter(None, known)])), style="bold")
+    traced = ", ".join(report.traced) or "unknown"
+    source = _T_SYS_SOURCES[result.t_sys_source]
+    console.print(printable(f"traced: {traced}"))
+    console.print(f"T_sys {show_time(result.t_sys_ns, unit)} a launch ({source})")
+    _sources(console, result)
+    for entry in result.entries:
+        _phase(console, entry, unit)
+    _outside(console, result, unit)
+    _warnings(console, result)
+
+
+_PHASE_SOURCES = {"rule": "--phase", "marks": "outermost NVTX ranges", "auto": "found in the launches", "all": "none"}
+
+
+def _sources(console: Console, result: Result) -> None:
+    """Say in one line where the phases come from."""
+    shown: dict[str, None] = {}
+    for entry in result.entries:
+        source = entry.phase_source
+        text = _PHASE_SOURCES.get(source.kind) or source.evidence or source.kind
+        shown[text if source.confidence is None else f"{text}, confidence {source.confidence:.2f}"] = None
+    console.print(printable(f"phases: {'; '.join(shown)}"))
+
+
+def _phase(console: Console, entry: Phase, unit: str | None) -> None:
+    console.print()
+    where = "all its threads" if entry.combined else f"process {entry.process}, thread {entry.thread}"
+    console.rule(printable(f"{entry.phase} ({where})"), align="left", characters="-")
+    instances = f"{entry.instances} instance" + ("s" if entry.instances != 1 else "")
+    kernels = f"{entry.kernels / max(entry.instances, 1):,.0f} kernels a step"
+    if entry.launches.unmeasured_graph:
+        kernels += f" and {entry.launches.unmeasured_graph / entry.instances:,.0f} graph launches not measured"
+    wall, median = show_time(entry.wall_ns, unit), show_time(entry.wall_median_ns, unit)
+    console.print(f"wall {wall} in {instances}, median {median}; {kernels}")
+    _counts(console, entry, unit)
+    active = entry.device.active_ns
+    if active is None:
+        console.print("device active: not measured")
+    else:
+        share = show_share(entry.wall_ns - (entry.device.idle_ns or 0), entry.wall_ns)
+        console.print(f"device active {show_time(active, unit)}; a device it uses is busy {share} % of the wall time")
+    _hdbi(console, entry)
+    console.print(_layer_table(entry, unit))
+    console.print(f"evidence for the library layer: {_EVIDENCE[entry.taxbreak.evidence]}", style="dim")
+    for line in sample_lines.lines(entry, unit):
+        console.print(printable(line))
+    verdict = f"Verdict: {entry.verdict.why}" if entry.verdict.target else f"No verdict: {entry.verdict.why}"
+    console.print(printable(f"{verdict}."), style="bold")
+
+
+def _counts(console: Console, entry: Phase, unit: str | None) -> None:
+    """Say how many requests and tokens the steps worked on, where the marks tell."""
+    if entry.steps is None:
+        return
+    said = []
+    for name, total, each in (
+        ("request", entry.steps.requests, entry.steps.per_request_ns),
+        ("token", entry.steps.tokens, entry.steps.per_token_ns),
+    ):
+        if total is not None:
+            of_each = f", {show_time(each['wall'], unit)} each" if each else ""
+            said.append(f"{total / max(entry.instances, 1):,.1f} {name}s a step{of_each}")
+    if said:
+        console.print("; ".join(said))
+
+
+def _hdbi(console: Console, entry: Phase) -> None:
+    hdbi = entry.taxbreak.hdbi
+    if hdbi is None:
+        console.print(f"HDBI not measured: {entry.taxbreak.hdbi_reason}", style="bold")
+        return
+    filled = round(20 * hdbi)
+    scale = "#" * filled + "." * (20 - filled)
+    console.print(f"HDBI {hdbi:.3f} {hdbi_word(hdbi)}   host [{scale}] device", style="bold")
+
+
+def _layer_table(entry: Phase, unit: str | None) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="")
+    table.add_column("Layer", no_wrap=True)
+    for title in ("Time", "Time (%)", "Exposed (%)", "in HDBI"):
+        table.add_column(title, justify="right", no_wrap=True)
+    states, taxbreak = entry.states_ns, entry.taxbreak
+    exposed = phase_exposed_layers(entry)
+
+    def row(name: str, ns: int | None, key: str, counted: int | None = None, *, always: bool = False) -> None:
+        if ns or always:
+            shown = show_share(exposed[key], entry.wall_ns) if exposed and key in exposed else "-"
+            table.add_row(
+                name, show_time(ns, unit), show_share(ns, entry.wall_ns), shown,
+                show_time(counted, unit) if counted is not None else "",
+            )  # fmt: skip
+
+    ft, ct = taxbreak.delta_ft_ns, taxbreak.delta_ct_ns
+    if taxbreak.ft_includes_library:
+        row("framework + library", ft, "framework_library", ft, always=True)
+    else:
+        row("framework (delta_ft)", ft, "framework", ft, always=True)
+    row("library (delta_ct)", ct, "library", ct, always=True)
+    row("launch path (delta_kt)", states["launch"], "launch_path", taxbreak.delta_kt_ns, always=True)
+    row("launching copies and sets", states["memop"], "memop")
+    row("module loading", states["module_load"], "module_load")
+    row("waiting for the device", states["device_wait"], "device_wait")
+    row("waiting in the OS", states["os_wait"], "os_wait")
+    sampled = entry.samples if taxbreak.evidence == "samples" else None
+    row("profiler", sample_lines.profiler_outside_layers(entry), "profiler")
+    row("off the CPU", sample_lines.off_cpu_outside_layers(entry) if sampled else None, "off_cpu")
+    return table
+
+
+def _outside(console: Console, result: Result, unit: str | None) -> None:
+    outside = result.outside
+    launches = outside.kernel_launches + outside.graph_launches + outside.memory_launches
+    if not launches and not outside.kernels:
+        return
+    share = f", {outside.share:.1%} of all kernel time" if outside.share is not None else ""
+    console.print()
+    console.print(
+        f"(outside) {launches} launches and {outside.kernels} kernels lie in no phase: "
+        f"{show_time(outside.kernel_sum_ns, unit)}{share}"
+    )
+
+
+def _warnings(console: Console, result: Result) -> None:
+    from rich.padding import Padding
+
+    for warning in result.report.warnings:
+        console.print()
+        console.print(printable(f"Warning: {warning.message}."), style="yellow")
+        console.print(Padding(printable(f"Remedy: {warning.remedy}"), (0, 0, 0, 2)))
+
+
+_LISTED = {
+    "taxbreak_kern_sum": (
+        "Phase", "Time (%)", "Total Time (ns)", "Instances", "delta_ft (ns)", "delta_ct (ns)", "Name",
+    ),
+    "taxbreak_op_sum": (
+        "Phase", "Time (%)", "Self Time (ns)", "Instances", "delta_ft (ns)", "delta_ct (ns)", "Operator",
+    ),
+    "taxbreak_api_sum": ("Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "Blocked (ns)", "Name"),
+    "taxbreak_sample_sum": ("Phase", "Layer", "Kind", "Time (%)", "Total Time (ns)", "Samples", "Module"),
+    "taxbreak_symbol_sum": ("Phase", "Layer", "Time (%)", "Total Time (ns)", "Module", "Symbol"),
+    "taxbreak_step_trace": (
+        "Start (ns)", "Wall (ns)", "Phase", "Requests", "Tokens", "Kernels", "Device Active (ns)",
+    ),
+    "taxbreak_trace": ("Start (ns)", "Duration (ns)", "State", "Phase", "Instance", "TID", "Exposed (ns)"),
+}  # fmt: skip
+
+_NAMES = ("Name", "Operator", "Symbol")
+
+_NO_SAMPLES = (
+    "the report has no CPU samples with call chains; capture with 'nsys profile -s process-tree "
+    "--sampling-period=125000 --samples-per-backtrace=1 --backtrace=fp'"
+)
+_WHY_EMPTY = {
+    "taxbreak_op_sum": "the report has no operator ranges; capture with -t cuda,nvtx and run the model inside "
+    "torch.autograd.profiler.emit_nvtx()",
+    "taxbreak_sample_sum": _NO_SAMPLES,
+    "taxbreak_symbol_sum": _NO_SAMPLES,
+}
+"""Why a listing can be empty, and what would fill it."""
+
+
+def _listing(console: Console, result: Result, report: str, unit: str | None) -> None:
+    from rich.table import Table
+
+    rows = result_table(result, report)
+    titles = [title for title in _LISTED[report] if title in rows.column_names]
+    threads = rows.column("TID").unique()
+    if len(threads) > 1 and "TID" not in titles:
+        titles.insert(1, "TID")
+    console.print(f"{printable(result.report.path)}: {report}", style="bold")
+    if not len(rows):
+        console.print(f"no rows: {_WHY_EMPTY.get(report, 'nothing of the kind lies in a phase')}")
+        return
+    shown = rows.select(titles).slice(0, MOST_ROWS).to_pylist()
+    cells = [[_cell(title, row[title], unit) for title in titles] for row in shown]
+    heads = [title.replace(" (ns)", "") for title in titles]
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    if titles[-1] in _NAMES:
+        # names give way, figures do not
+        widths[-1] = min(widths[-1], max(20, console.width - sum(widths[:-1]) - len(widths) + 1))
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    for title, head, width in zip(titles, heads, widths, strict=True):
+        side: Any = "left" if _is_text(rows, title) else "right"
+        table.add_column(head, justify=side, no_wrap=True, overflow="ellipsis", width=width)
+    for row in cells:
+        table.add_row(*row)
+    console.print(table)
+    if len(rows) > MOST_ROWS:
+        console.print(f"{len(rows) - MOST_ROWS} more rows; -f csv or -f parquet has them all")
+
+
+def _is_text(rows: pa.Table, title: str) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(rows.schema.field(title).type))
+
+
+def _cell(title: str, value: Any, unit: str | None) -> str:
+    if value is None:
+        return "-"
+    if title.endswith("(ns)") and title != "Start (ns)":
+        return show_time(value, unit)
+    if title == "Start (ns)" and unit:
+        return show_time(value, unit)
+    return printable(value) if isinstance(value, str) else f"{value}"

@@ -1,0 +1,1 @@
+"""One report from its file to its result."""

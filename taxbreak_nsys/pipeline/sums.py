@@ -1,0 +1,29 @@
+"""Everything that is summed up over the windows of a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.replay.savings import SampleWindows
+from taxbreak_nsys.totals.totals import Totals
+from taxbreak_nsys.totals.warning_facts import Piece
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The sums over a report, and the stretches of it that the verdict's forecast replays."""
+
+    totals: Totals
+    stretches: SampleWindows
+
+    @classmethod
+    def over(cls, instances: Instances) -> Sums:
+        """Return empty sums over the phase instances of a report."""
+        totals = Totals(instances)
+        return cls(totals, SampleWindows(totals.entries))
+
+    def add(self, piece: Piece) -> None:
+        """Add a piece of the report; pieces come in the order of time."""
+        self.totals.add(piece)
+        self.stretches.add(piece.columns, piece.index, piece.own_ops)

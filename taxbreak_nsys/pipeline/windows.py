@@ -1,0 +1,206 @@
+"""A large report in windows of time: each is measured by itself, and what comes out is what the whole would give.
+
+A window ends, on each launching thread, where no phase instance is open. What reaches over its end is kept for the
+next window, where it stands beside that window's own. What cannot be told from windows exactly (rows out of order, work
+that shows up long after its launch) raises UnorderedError: the report is then read as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from taxbreak_nsys.arrays.id_set import IdSet
+from taxbreak_nsys.arrays.intervals import FOREVER, NEVER, Flags, Ints, union
+from taxbreak_nsys.errors import UnorderedError
+from taxbreak_nsys.measure.blocking import BlockingLimits
+from taxbreak_nsys.measure.measure import LayerEvidence, measure
+from taxbreak_nsys.model import name_rules
+from taxbreak_nsys.model.launches import Before, Launches, find_launches
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK, Trace, runs
+from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.read.report_reader import Assembled, Reader
+from taxbreak_nsys.read.sample_reader import SampleReader
+from taxbreak_nsys.read.table_stream import overlapping
+from taxbreak_nsys.totals.warning_facts import Piece
+
+_AHEAD_NS = (20_000_000, 200_000_000, 2_000_000_000)
+"""How far beyond a window's end device work is looked for while calls that launch have none."""
+_ORPHAN_NS = 100_000_000
+"""Device work whose launch has not shown up so long after it has none in the report."""
+
+
+class Windows:
+    """Cuts a report into pieces, one after another."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        samples: SampleReader | None,
+        instances: Instances,
+        threads: Sequence[int],
+        evidence: LayerEvidence,
+        rows: int,
+    ) -> None:
+        """Read from `reader` and `samples` windows of about so many rows; `threads` are the launching ones."""
+        self._reader, self._samples, self._rows = reader, samples, rows
+        self._instances, self._evidence = instances, evidence
+        self._low = dict.fromkeys(threads, NEVER)
+        self._busy = {
+            thread: union(instances.start[mine], instances.end[mine])
+            for thread in threads
+            for mine in [instances.thread == thread]
+        }
+        self._used_until = NEVER
+        self._queued = np.empty(0, np.int64)
+        self._gone_calls, self._given_up = IdSet(), IdSet()
+        self._seen = dict.fromkeys(reader.ops, 0)
+        self._looks = len(_AHEAD_NS)
+
+    def pieces(self, limits: BlockingLimits) -> Generator[Piece]:
+        """Yield the pieces in the order of time; `limits` says from which duration on a call counts as blocked."""
+        while True:
+            cut = self._cut(self._read())
+            until = max(cut.values(), default=FOREVER)
+            for stream in self._reader.streams:
+                stream.until(until)
+            held = self._assembled(until)
+            yield self._piece(held, cut, until, limits)
+            if until == FOREVER:
+                return
+            self._low = cut
+
+    def _read(self) -> int:
+        """Read on, and return the moment up to which all tables have been read."""
+        streams, reached = self._reader.streams, max(self._low.values(), default=NEVER)
+        while True:
+            behind = min(streams, key=lambda stream: stream.horizon)
+            enough = sum(stream.held for stream in streams) >= self._rows and behind.horizon > reached
+            if behind.horizon == FOREVER or enough:
+                return behind.horizon
+            behind.pull()
+
+    def _cut(self, moment: int) -> dict[int, int]:
+        """Return where each thread's window ends: at the moment, or where the instances open then have ended."""
+        cut = {}
+        for thread, (start, end) in self._busy.items():
+            at = int(np.searchsorted(start, moment, side="left")) - 1
+            inside = at >= 0 and end[at] > moment
+            cut[thread] = max(int(end[at]) if inside else moment, self._low[thread])
+        return cut
+
+    def _assembled(self, until: int) -> Assembled:
+        """Return what is held as a trace, with the device work of all calls before `until` as far as there is any."""
+        for ahead in _AHEAD_NS[: self._looks]:
+            for stream in self._reader.ops.values():
+                stream.until(min(until, FOREVER - ahead) + ahead)
+            held = self._reader.assemble(until)
+            lone = self._lone(held.trace, until)
+            if not lone or until == FOREVER:
+                break
+        # what was looked for in vain is not looked for as far again
+        self._looks = 2 if lone else len(_AHEAD_NS)
+        self._check_late(held)
+        return held
+
+    @staticmethod
+    def _lone(trace: Trace, until: int) -> bool:
+        """Tell whether a call before a moment should have device work and has none."""
+        api = trace.api
+        launches = api.named(name_rules.is_kernel_launch)
+        launches[trace.ops.api[trace.ops.api >= 0]] = False
+        return bool(np.any(launches & (api.start < until)))
+
+    def _check_late(self, held: Assembled) -> None:
+        """Raise UnorderedError where work shows up whose launch was counted without it, or a launch whose work was."""
+        api, ops = held.trace.api, held.trace.ops
+        fresh = np.concatenate([np.arange(len(s.rows)) >= self._seen[kind] for kind, s in self._reader.ops.items()])
+        if np.any(api.start[ops.api[fresh & (ops.api >= 0)]] < self._used_until):
+            raise UnorderedError
+        alone = held.op_rows.take(fresh & (ops.api < 0))
+        calls = self._reader.api.rows
+        late_work = self._gone_calls.holds(alone["process"], alone["correlation_id"])
+        late_call = self._given_up.holds(calls["thread"] & PROCESS_MASK, calls["correlation_id"])
+        if late_work or late_call:
+            raise UnorderedError
+
+    def _piece(self, held: Assembled, cut: dict[int, int], until: int, limits: BlockingLimits) -> Piece:
+        trace = held.trace
+        launches = find_launches(trace, Before(self._queued, limits.of(len(trace.api.names))))
+        low, high = (_by_thread(launches.thread, bounds) for bounds in (self._low, cut))
+        own = (launches.start >= low) & (launches.start < high)
+        limits.learn(trace, launches, own)
+        instances, first = self._instances, _by_thread(self._instances.thread, self._low)
+        mine = (instances.start >= first) & (instances.start < _by_thread(instances.thread, cut))
+        sampled = self._samples.until(until) if self._samples else None
+        evidence = replace(self._evidence, samples=sampled)
+        columns = measure(trace, launches, instances.keep(mine), evidence)
+        moment = self._moment(trace, cut)
+        alone = (launches.of_op < 0) & ~held.op_rows.flag("done")
+        if until != FOREVER:
+            alone &= trace.ops.end <= moment - _ORPHAN_NS
+        own_ops = (launches.of_op >= 0) & own[launches.of_op] if len(launches) else np.zeros(len(trace.ops), bool)
+        settled = None if until == FOREVER else moment
+        if settled is not None:
+            self._drop(held, launches, own_ops, alone, moment, until)
+        return Piece(columns, np.flatnonzero(mine), own, own_ops | alone, settled)
+
+    def _moment(self, trace: Trace, cut: dict[int, int]) -> int:
+        """Return the moment before which the next window needs nothing but what reaches over it."""
+        moment = min(cut.values(), default=FOREVER)
+        for thread, end in cut.items():
+            part = trace.api.thread_slice(thread)
+            over = (trace.api.start[part] < end) & (trace.api.end[part] > end)
+            if over.any():
+                moment = min(moment, int(trace.api.start[part][over].min()))
+        return moment
+
+    def _drop(
+        self, held: Assembled, launches: Launches, own_ops: Flags, orphans: Flags, moment: int, until: int
+    ) -> None:
+        """Drop the rows that no later window needs, and remember what later windows must know of them."""
+        reader, trace = self._reader, held.trace
+        api, ops = trace.api, trace.ops
+        call_stays = (api.end > moment) | (api.start >= moment)
+        row_stays = np.ones(len(reader.api.rows), bool)
+        row_stays[held.rows] = call_stays[held.call_of_row]
+        gone = reader.api.rows.take(~row_stays)
+        self._gone_calls.add(gone["thread"] & PROCESS_MASK, gone["correlation_id"])
+        given_up = held.op_rows.take(orphans)
+        self._given_up.add(given_up["process"], given_up["correlation_id"])
+        reader.api.drop(until, row_stays)
+        for stream in (reader.ranges, reader.os_calls):
+            stream.drop(until, overlapping(stream.rows, moment))
+
+        queued = np.flatnonzero(launches.of_op >= 0)
+        queued = queued[launches.start[launches.of_op[queued]] < moment]
+        if len(queued):
+            grown = np.full(max(len(self._queued), int(ops.stream[queued].max()) + 1), NEVER)
+            grown[: len(self._queued)] = self._queued
+            np.maximum.at(grown, ops.stream[queued], ops.end[queued])
+            self._queued = grown
+        joined = ops.api >= 0
+        # work without a launch may still get one, unless it was counted before or is given up
+        stays = (ops.end > moment) | ~(joined | orphans | held.op_rows.flag("done"))
+        stays[joined] |= call_stays[ops.api[joined]]
+        if self._samples:
+            self._samples.drop(moment, until)
+        at = 0
+        for kind, stream in reader.ops.items():
+            rows = stream.rows
+            part = slice(at, at + len(rows))
+            at += len(rows)
+            rows.columns["done"] = rows.flag("done") | own_ops[part] | orphans[part]
+            stream.drop(until, stays[part])
+            self._seen[kind] = len(stream.rows)
+        self._used_until = until
+
+
+def _by_thread(thread: Ints, bounds: dict[int, int]) -> Ints:
+    """Return a bound for each row by its thread, NEVER for other threads."""
+    result = np.full(len(thread), NEVER, np.int64)
+    for low, high in runs(thread):
+        result[low:high] = bounds.get(int(thread[low]), NEVER)
+    return result

@@ -1,0 +1,191 @@
+"""What a file must be before it is read: a whole, quiet SQLite file of plain tables that can be read in time.
+
+Reports come from crashed runs and from strangers. SQLite itself bears damaged and hostile files, but not with
+an answer in useful time: a tree whose pages point back at each other has rows without end. Everything here
+runs on a connection that can be interrupted, which the Arrow driver's cannot; the driver sees the file only
+after that.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from taxbreak_nsys.errors import TaxbreakError
+
+_MAGIC = b"SQLite format 3\x00"
+_HEADER_BYTES = 100
+_HOT_JOURNAL = bytes.fromhex("d9d505f920a163d7")
+_SECONDS = 5
+_BYTES_A_SECOND = 5_000_000
+_LEAST_ROW_BYTES = 4
+_LONGEST_SCHEMA_TEXT = 1 << 24
+
+SETTINGS = ("PRAGMA trusted_schema=OFF", "PRAGMA cell_size_check=ON", "PRAGMA temp_store=MEMORY")
+"""What every connection to a report begins with."""
+
+
+def uri(path: Path) -> str:
+    """Return the address that opens a file so that SQLite neither changes it nor writes beside it."""
+    return f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
+
+
+def check_file(path: Path, file: str) -> None:
+    """Raise TaxbreakError where a file is no whole SQLite file, or another program has not finished with it.
+
+    `file` is its name for messages.
+    """
+    if not path.exists():
+        raise TaxbreakError(f"{file}: no such file")
+    if path.is_dir():
+        raise TaxbreakError(f"{file}: is a folder, not a report")
+    if not path.is_file():
+        raise TaxbreakError(f"{file}: is not a regular file; give a report that lies on a disk")
+    try:
+        with path.open("rb") as opened:
+            header = opened.read(_HEADER_BYTES)
+        size = path.stat().st_size
+    except OSError as error:
+        raise TaxbreakError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error
+    if not header:
+        raise TaxbreakError(f"{file}: is empty; export the report again")
+    if header[: len(_MAGIC)] != _MAGIC:
+        raise TaxbreakError(
+            f"{file}: not an SQLite file; give a .nsys-rep or what 'nsys export -t sqlite REPORT.nsys-rep' writes"
+        )
+    _check_size(file, header, size)
+    _check_companions(path, file)
+
+
+def _check_size(file: str, header: bytes, size: int) -> None:
+    """Compare the size with what the header says; the header's count holds where its two counters agree."""
+    if len(header) < _HEADER_BYTES:
+        raise TaxbreakError(f"{file}: cut short ({size} bytes); export the report again")
+    page = int.from_bytes(header[16:18], "big")
+    page = 65536 if page == 1 else page
+    pages = int.from_bytes(header[28:32], "big")
+    if header[24:28] == header[92:96] and page >= 512 and pages * page > size:
+        raise TaxbreakError(
+            f"{file}: cut short ({size} of {pages * page} bytes; a full disk or a broken copy); export the report again"
+        )
+
+
+def _check_companions(path: Path, file: str) -> None:
+    """Refuse a file with changes that lie beside it: opened as immutable, they would be missing."""
+    try:
+        log = path.with_name(path.name + "-wal")
+        if log.is_file() and log.stat().st_size:
+            raise TaxbreakError(
+                f"{file}: another program has it open or left changes in {log.name}; close that program, or give a "
+                "copy made with sqlite3's VACUUM INTO"
+            )
+        journal = path.with_name(path.name + "-journal")
+        if journal.is_file():
+            with journal.open("rb") as opened:
+                hot = opened.read(len(_HOT_JOURNAL)) == _HOT_JOURNAL
+            if hot:
+                raise TaxbreakError(
+                    f"{file}: its export was broken off or still runs ({journal.name} lies beside it); wait, or export "
+                    "the report again"
+                )
+    except OSError as error:
+        raise TaxbreakError(f"{file}: cannot be read ({error.strerror}); check the folder's permissions") from error
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a checked file read-only and immutable, with a schema that is not trusted and no extensions."""
+    connection = sqlite3.connect(uri(path), uri=True, check_same_thread=False, isolation_level=None)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_SCHEMA_TEXT)
+    for statement in SETTINGS:
+        connection.execute(statement)
+    return connection
+
+
+def allowed_seconds(path: Path) -> float:
+    """Return the time that reading a file may take: generous for a slow disk, short for a small hostile file."""
+    return _SECONDS + path.stat().st_size / _BYTES_A_SECOND
+
+
+def broken(file: str, error: Exception) -> TaxbreakError:
+    """Return the message for what SQLite or its driver said of a file while it was read."""
+    reason = str(error).removeprefix("IO: Failed to step query: ")
+    if reason == "interrupted":
+        reason = "it takes longer to read than a file of its size can"
+    shown = "".join(c if c.isprintable() else " " for c in reason)[:200]
+    return TaxbreakError(f"{file}: the file is damaged or cut short ({shown}); export the report again")
+
+
+@contextmanager
+def time_limit(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
+    """Interrupt what `connection` does after some seconds; sqlite3 then raises an error that says interrupted."""
+    timer = threading.Timer(seconds, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def known_tables(connection: sqlite3.Connection, known: Iterable[str], file: str) -> dict[str, frozenset[str]]:
+    """Return the columns (in lower case) of the known tables that a file has, by the name that is known.
+
+    Refuses views and triggers, and known tables that are not plain tables: nsys writes none of those.
+    """
+    found = {}
+    for kind, name in connection.execute("SELECT type, name FROM sqlite_master WHERE type IN ('view', 'trigger')"):
+        raise TaxbreakError(f"{file}: holds a {kind} ({_shown(name)}), which no nsys export does; export it again")
+    names = {name.lower(): name for name in known}
+    for row in connection.execute("PRAGMA main.table_list"):
+        _, name, kind, _, without_rowid, _ = row
+        if str(name).lower() not in names:
+            continue
+        columns = connection.execute(f"PRAGMA main.table_xinfo({_quoted(name)})").fetchall()
+        computed = any(column[6] for column in columns)
+        if kind != "table" or without_rowid or computed:
+            raise TaxbreakError(f"{file}: {_shown(name)} is no plain table, as in an nsys export; export it again")
+        for _, index, _, origin, partial in connection.execute(f"PRAGMA main.index_list({_quoted(name)})").fetchall():
+            keys = connection.execute(f"PRAGMA main.index_xinfo({_quoted(index)})").fetchall()
+            if partial or (origin == "c" and any(key[1] == -2 for key in keys)):
+                raise TaxbreakError(
+                    f"{file}: index {_shown(index)} holds conditions or expressions, as no nsys export does; "
+                    "export it again"
+                )
+        found[names[str(name).lower()]] = frozenset(str(column[1]).lower() for column in columns)
+    return found
+
+
+def count_rows(connection: sqlite3.Connection, tables: Mapping[str, object], file: str, size: int) -> dict[str, int]:
+    """Return the rows of each table by walking it, and check that its indexes hold as many.
+
+    Raises TaxbreakError where there are more than the file has room for.
+    """
+    counts = {}
+    for table in tables:
+        counts[table] = connection.execute(f"SELECT count(*) FROM main.{_quoted(table)} NOT INDEXED").fetchone()[0]
+        if counts[table] > size // _LEAST_ROW_BYTES:
+            raise TaxbreakError(f"{file}: table {table} is damaged (more rows than the file has room for)")
+        for row in connection.execute(f"PRAGMA main.index_list({_quoted(table)})").fetchall():
+            through = f"SELECT count(*) FROM main.{_quoted(table)} INDEXED BY {_quoted(row[1])}"
+            if connection.execute(through).fetchone()[0] != counts[table]:
+                raise TaxbreakError(f"{file}: table {table} is damaged (an index disagrees with it); export it again")
+    return counts
+
+
+def names_are_keyed(connection: sqlite3.Connection) -> bool:
+    """Tell whether StringIds.id is the table's primary key, so that an id names one string."""
+    keys = [row[1].lower() for row in connection.execute("PRAGMA main.table_xinfo('StringIds')") if row[5]]
+    return keys == ["id"]
+
+
+def _quoted(name: str) -> str:
+    return '"' + str(name).replace('"', '""') + '"'
+
+
+def _shown(name: object) -> str:
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(name))
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -1,0 +1,103 @@
+"""What must be known before a report is read in windows: who launches, and which ranges may mark phases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+
+import numpy as np
+
+from taxbreak_nsys.arrays import arrow_codes
+from taxbreak_nsys.arrays.intervals import Flags
+from taxbreak_nsys.model import name_rules
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK, Ranges
+from taxbreak_nsys.read import conversion
+from taxbreak_nsys.read.database import BATCH_ROWS, Database
+from taxbreak_nsys.read.report_reader import api_threads, first_rows
+from taxbreak_nsys.read.string_ids import NameIds, StringNames
+from taxbreak_nsys.read.table_rows import TableRows
+from taxbreak_nsys.read.table_stream import converted
+
+_FEW_ROWS = 1024
+
+CanMark = Callable[[str], bool]
+"""Tells of a range's text whether it may mark a phase although it is an operator's or a library's."""
+
+
+def launching_threads(database: Database) -> tuple[list[int], list[int]]:
+    """Return the threads that call CUDA, and those of them with at least one launch (method section 1), in order.
+
+    With one thread that calls CUDA it is taken to be the one; whether it launches shows as its calls are read.
+    """
+    threads = api_threads(database)
+    if len(threads) < 2:
+        return threads, threads
+    table = database.query("op_correlations")
+    process, number = arrow_codes.numbers(table["process"]), arrow_codes.numbers(table["correlation_id"])
+    order = np.argsort(number, kind="stable")
+    process, number = process[order], number[order]
+    names, found = StringNames(), set[int]()
+    ids = NameIds(database, names, name_rules.api_name)
+    with closing(database.stream("api_calls")) as batches:
+        for batch in batches:
+            thread = arrow_codes.numbers(batch["thread"])
+            name = ids.codes(arrow_codes.numbers(batch["name_id"]))
+            graph = (
+                np.array([name_rules.is_graph_launch(one) for one in names.all], bool)[name]
+                if len(name)
+                else name == -1
+            )
+            open_still = ~np.isin(thread, list(found)) & ~graph
+            joined = first_rows(
+                thread[open_still] & PROCESS_MASK,
+                arrow_codes.numbers(batch["correlation_id"])[open_still],
+                process,
+                number,
+            )
+            found |= {*np.unique(thread[graph]).tolist(), *np.unique(thread[open_still][joined >= 0]).tolist()}
+            if len(found) == len(threads):
+                break
+    return threads, sorted(found)
+
+
+def read_marks(database: Database, domains: conversion.Domains, can_mark: CanMark | None) -> Ranges:
+    """Return the ranges that may mark phases, sorted: those that are neither a library's nor an operator's.
+
+    With `can_mark`, also whatever else it is true of; that takes reading all texts.
+    """
+    names = StringNames()
+    turned = conversion.range_rows(database, names, domains)
+    parts: list[TableRows] | None = None
+    while parts is None:
+        parts = _marks(database, domains, turned, names, can_mark)
+    rows = TableRows.joined([TableRows.empty(conversion.RANGE_COLUMNS, conversion.RANGE_FLAGS), *parts])
+    rows = rows.take(np.lexsort((-rows["end"], rows["start"], rows["thread"])))
+    return Ranges(
+        rows["start"], rows["end"], rows["thread"], rows["name"], names.all,
+        rows.flag("is_operator"), rows.flag("is_library"),
+    )  # fmt: skip
+
+
+def _marks(
+    database: Database,
+    domains: conversion.Domains,
+    turned: conversion.Convert,
+    names: StringNames,
+    can_mark: CanMark | None,
+) -> list[TableRows] | None:
+    """Return the ranges that may mark phases; None where it shows that the libraries' are better left out at once."""
+    left_out = domains.of_libraries()
+    # before any range of a domain has turned up, a few rows at a time: it should show early
+    batch = _FEW_ROWS if can_mark is None and not domains.asked else BATCH_ROWS
+    which = {"all": "0" if can_mark is None else "1", "domains": json.dumps(left_out)}
+    parts = []
+    with closing(converted(database, "nvtx_ranges", turned, batch, **which)) as batches:
+        for rows in batches:
+            if can_mark is None and domains.of_libraries() != left_out:
+                return None
+            keep: Flags = ~(rows.flag("is_operator") | rows.flag("is_library"))
+            if can_mark is not None and len(rows):
+                keep |= np.array([can_mark(name) for name in names.all], bool)[rows["name"]]
+            parts.append(rows.take(keep))
+    return parts

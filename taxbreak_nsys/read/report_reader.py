@@ -1,0 +1,293 @@
+"""From rows of a report's tables to its trace: sorted, calls folded, operations joined with what launched them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from taxbreak_nsys.arrays import arrow_codes
+from taxbreak_nsys.arrays.intervals import FOREVER, Ints
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.trace_columns import (
+    COPY,
+    GRAPH,
+    KERNEL,
+    PROCESS_MASK,
+    SET,
+    ApiCalls,
+    DeviceOps,
+    HostCalls,
+    Ranges,
+    Trace,
+    pid,
+    runs,
+)
+from taxbreak_nsys.read import conversion
+from taxbreak_nsys.read.database import BATCH_ROWS, Database
+from taxbreak_nsys.read.string_ids import UNKNOWN, StringNames
+from taxbreak_nsys.read.table_rows import TableRows
+from taxbreak_nsys.read.table_stream import AHEAD_FROM, Stream, converted
+
+_OPS = {KERNEL: "kernels", COPY: "memory_copies", SET: "memory_sets", GRAPH: "graph_runs"}
+_CALLS_OF_AN_ID = 4
+_FEW_IDS = 16
+_TABLE = {
+    "api_calls": "CUPTI_ACTIVITY_KIND_RUNTIME", "api_calls_of_thread": "CUPTI_ACTIVITY_KIND_RUNTIME",
+    "kernels": "CUPTI_ACTIVITY_KIND_KERNEL",
+    "memory_copies": "CUPTI_ACTIVITY_KIND_MEMCPY", "memory_sets": "CUPTI_ACTIVITY_KIND_MEMSET",
+    "graph_runs": "CUPTI_ACTIVITY_KIND_GRAPH_TRACE", "nvtx_ranges": "NVTX_EVENTS", "os_calls": "OSRT_API",
+    "os_calls_of_thread": "OSRT_API",
+}  # fmt: skip
+
+
+def read_trace(database: Database, threads: Sequence[int]) -> Trace:
+    """Read the columns of a report as a whole, OS calls of `threads` (`api_threads`) alone.
+
+    Raises TaxbreakError where the file is damaged.
+    """
+    with Reader(database, threads) as reader:
+        for stream in reader.streams:
+            stream.until(FOREVER)
+        held = reader.assemble()
+        if "CUDA_CALLCHAINS" not in database.schema:
+            return held.trace
+        return replace(held.trace, api=_with_chains(database, reader.api.rows, held))
+
+
+def _with_chains(database: Database, rows: TableRows, held: Assembled) -> ApiCalls:
+    """Return the calls with the ids of the stacks that nsys took of them; a call has that of its first row."""
+    table = database.query("api_chains")
+    thread, number, chain = (arrow_codes.numbers(table[name]) for name in ("thread", "correlation_id", "callchain_id"))
+    found = first_rows(rows["thread"] & PROCESS_MASK, rows["correlation_id"], thread & PROCESS_MASK, number)
+    chain_of_call = np.full(len(held.trace.api), -1, np.int64)
+    known = np.flatnonzero(found >= 0)[::-1]
+    chain_of_call[held.call_of_row[known]] = chain[found[known]]
+    return replace(held.trace.api, callchain_id=chain_of_call)
+
+
+def api_threads(database: Database) -> list[int]:
+    """Return the threads that call CUDA, in order."""
+    return sorted(arrow_codes.numbers(database.query("api_threads")["thread"]).tolist())
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A trace, and for finding its calls by row: the call that each of some rows of `Reader.api` has become."""
+
+    trace: Trace
+    call_of_row: Ints
+    rows: Ints | slice
+    """The places of those rows among `Reader.api.rows`."""
+    op_rows: TableRows
+    """The rows of the trace's operations, kernels first."""
+
+
+class Reader:
+    """The tables of one report as streams, with names whose codes hold for all that is read; a context manager.
+
+    `api`, `ranges`, `os_calls` and `ops` (by kind of operation) are streams; library calls and overheads are read at
+    once: they are few. OS calls are read of `threads` alone.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        threads: Sequence[int],
+        domains: conversion.Domains | None = None,
+        batch: int = BATCH_ROWS,
+    ) -> None:
+        """Begin to read, `batch` rows of a table at a time; `domains` where they were read before."""
+        self._database, self._stack = database, ExitStack()
+        self.threads, self.batch = threads, batch
+        self.api_names, self.op_names, self.range_names = StringNames(), StringNames(), StringNames()
+        self.op_names.code(UNKNOWN)
+        self._places: dict[tuple[int, ...], int] = {}
+        self.domains = domains or conversion.Domains(database)
+        self._device_map = self._read_device_map()
+        self.library_calls, libraries = self._read_library_calls()
+        self.domains.libraries |= libraries
+        self.overheads = self._read_overheads()
+        one = threads[0] if len(threads) == 1 else None
+        try:
+            calls = partial(conversion.api_rows, names=self.api_names, thread=one)
+            if one is None:
+                self.api = self._open("api_calls", calls)
+            else:
+                self.api = self._open("api_calls_of_thread", calls, thread=str(one))
+            self.ops = {
+                kind: self._open(subject, partial(conversion.op_rows, names=self.op_names, kind=kind))
+                for kind, subject in _OPS.items()
+            }
+            ranges = partial(conversion.range_rows, names=self.range_names, domains=self.domains)
+            self.ranges = self._open("nvtx_ranges", ranges, all="1", domains="[]")
+            rows = partial(conversion.os_rows, thread=one)
+            if one is None:
+                self.os_calls = self._open("os_calls", rows, threads=json.dumps(list(threads)))
+            else:
+                self.os_calls = self._open("os_calls_of_thread", rows, thread=str(one))
+        except BaseException:
+            self._stack.close()
+            raise
+
+    @property
+    def streams(self) -> list[Stream]:
+        """All streams."""
+        return [self.api, *self.ops.values(), self.ranges, self.os_calls]
+
+    def _open(self, subject: str, converter: Callable[[Database], conversion.Convert], **parameters: str) -> Stream:
+        rows = self._database.layout.rows.get(_TABLE[subject], 0)
+        ahead = rows >= AHEAD_FROM
+        base = self._stack.enter_context(self._database.sibling()) if ahead else self._database
+        stream = Stream(converted(base, subject, converter(base), self.batch, **parameters), ahead=ahead)
+        self._stack.callback(stream.close)
+        return stream
+
+    def __enter__(self) -> Reader:
+        """Return the reader."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop reading and close the connections."""
+        self._stack.close()
+
+    def _read_device_map(self) -> dict[tuple[int, int], int]:
+        table = self._database.query("cuda_devices")
+        columns = [arrow_codes.numbers(table[name]).tolist() for name in ("process_id", "device", "device_global")]
+        found: dict[tuple[int, int], int] = {}
+        for process, device, of_machine in zip(*columns, strict=True):
+            found.setdefault((process, device), of_machine)
+        return found
+
+    def _read_library_calls(self) -> tuple[TableRows, set[str]]:
+        table = self._database.query("library_calls")
+        libraries = set(arrow_codes.of_texts(table["library"])[1]) - {""}
+        return conversion.host_rows(table, np.ones(len(table), bool)), libraries
+
+    def _read_overheads(self) -> TableRows:
+        table = self._database.query("overheads")
+        kind, kinds = arrow_codes.of_texts(table["kind"])
+        of_profiler = np.array([name == "profiler" for name in kinds], bool)
+        return conversion.host_rows(table, of_profiler[kind] if len(kind) else np.zeros(0, bool))
+
+    def assemble(self, until: int = FOREVER) -> Assembled:
+        """Return what is held of the report as a trace; of the host's tables the rows that start before `until`."""
+        rows, places = self.api.before(until)
+        api, call_of_row = _folded(rows, self.api_names.all)
+        op_rows = TableRows.joined([stream.rows for stream in self.ops.values()])
+        ops = self._joined(op_rows, rows, call_of_row)
+        ranges = _sorted(self.ranges.before(until)[0])
+        trace = Trace(
+            api, ops,
+            Ranges(
+                ranges["start"], ranges["end"], ranges["thread"], ranges["name"], self.range_names.all,
+                ranges.flag("is_operator"), ranges.flag("is_library"),
+            ),
+            _host_calls(self.library_calls), _host_calls(self.os_calls.before(until)[0]), _host_calls(self.overheads),
+            frozenset(self.domains.libraries),
+        )  # fmt: skip
+        return Assembled(trace, call_of_row, places, op_rows)
+
+    def _joined(self, ops: TableRows, api: TableRows, call_of_row: Ints) -> DeviceOps:
+        """Return the operations, each with its call: that of the first row with its process and correlation id."""
+        if shared_ids(api["thread"] & PROCESS_MASK, api["correlation_id"]):
+            raise TaxbreakError(
+                f"{self._database.shown}: damaged (correlation ids that far more than one CUDA call has); export the "
+                "report again"
+            )
+        row = first_rows(ops["process"], ops["correlation_id"], api["thread"] & PROCESS_MASK, api["correlation_id"])
+        call = np.where(row >= 0, call_of_row[row], -1) if len(call_of_row) else row
+        place, sample = arrow_codes.row_codes(*(ops[name] for name in ("process", "device", "context", "stream")))
+        columns = [ops[name][sample].tolist() for name in ("process", "device", "context", "stream")]
+        keys = list(zip(*columns, strict=True))
+        stream = np.array([self._places.setdefault(key, len(self._places)) for key in keys], np.int64)
+        on = np.array([self._device_map.get((pid(key[0]), key[1]), key[1]) for key in keys], np.int64)
+        return DeviceOps(
+            ops["kind"], ops["start"], ops["end"], ops["process"], ops["device"],
+            on[place] if len(place) else place, stream[place] if len(place) else place,
+            ops["name"], self.op_names.all, ops["graph_node"] != 0, ops["bytes"], call,
+        )  # fmt: skip
+
+
+def first_rows(process: Ints, number: Ints, of_process: Ints, of_number: Ints) -> Ints:
+    """Return for each (process, number) the index of the first row among (of_process, of_number) that has both.
+
+    -1 where none has.
+    """
+    found = np.full(len(number), -1, np.int64)
+    if not len(of_number) or not len(number):
+        return found
+    low, high = int(of_process.min()), int(of_process.max())
+    processes = [low] if low == high else np.unique(of_process).tolist()
+    for one in processes:
+        theirs = None if len(processes) == 1 else np.flatnonzero(of_process == one)
+        known = of_number if theirs is None else of_number[theirs]
+        order = None
+        if np.any(known[1:] < known[:-1]):
+            order = np.argsort(known, kind="stable")
+            known = known[order]
+        at = np.searchsorted(known, number, side="left")
+        inside = np.minimum(at, len(known) - 1)
+        hit = (process == one) & (known[inside] == number)
+        place = inside[hit]
+        place = place if order is None else order[place]
+        found[hit] = place if theirs is None else theirs[place]
+    return found
+
+
+def shared_ids(process: Ints, number: Ints) -> bool:
+    """Tell whether the calls share their ids, several to an id: sound reports have one, or a few calls inside another.
+
+    Then no operation could be told its call.
+    """
+    held = np.flatnonzero(number >= 0)
+    # ids rise as calls are made, and each new highest is one more; where that is not enough, hashing counts them
+    highest = np.maximum.accumulate(number[held])
+    if not len(held) or np.sum(highest[1:] > highest[:-1]) * _CALLS_OF_AN_ID > len(held):
+        return False
+    _, sample = arrow_codes.row_codes(process[held], number[held])
+    return len(held) > _CALLS_OF_AN_ID * max(len(sample), _FEW_IDS)
+
+
+def _order(thread: Ints, start: Ints, end: Ints) -> Ints | None:
+    """Return the order by (thread, start, longest first), or None where it is that already."""
+    same = thread[1:] == thread[:-1]
+    rising = (thread[1:] > thread[:-1]) | (
+        same & ((start[1:] > start[:-1]) | ((start[1:] == start[:-1]) & (end[1:] <= end[:-1])))
+    )
+    return None if bool(rising.all()) else np.lexsort((-end, start, thread))
+
+
+def _sorted(rows: TableRows) -> TableRows:
+    order = _order(rows["thread"], rows["start"], rows["end"])
+    return rows if order is None else rows.take(order)
+
+
+def _folded(rows: TableRows, names: tuple[str, ...]) -> tuple[ApiCalls, Ints]:
+    """Return the calls, those inside another of their thread folded into it, and the call that each row became."""
+    order = _order(rows["thread"], rows["start"], rows["end"])
+    held = rows if order is None else rows.take(order)
+    end, thread = held["end"], held["thread"]
+    outer = np.ones(len(held), bool)
+    for low, high in runs(thread):
+        reach = np.maximum.accumulate(end[low:high])
+        outer[low + 1 : high] = end[low + 1 : high] > reach[:-1]
+    becomes = np.cumsum(outer) - 1
+    if order is not None:
+        unsorted = np.empty(len(order), np.int64)
+        unsorted[order] = becomes
+        becomes = unsorted
+    if not outer.all():
+        held = held.take(outer)
+    no_chain = np.full(len(held), -1, np.int64)
+    calls = ApiCalls(held["start"], held["end"], held["thread"], no_chain, held["name"], names)
+    return calls, becomes
+
+
+def _host_calls(rows: TableRows) -> HostCalls:
+    rows = _sorted(rows)
+    return HostCalls(rows["start"], rows["end"], rows["thread"], rows.flag("flag"))

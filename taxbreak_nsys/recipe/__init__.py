@@ -1,0 +1,1 @@
+"""What the nsys recipe `taxbreak_layers` computes over several reports."""

@@ -1,0 +1,111 @@
+"""The model of one thread: its host time, the device work that it queued, and the waits that join the two.
+
+Built once from the columns of a report; `simulate.py` replays it. docs/whatif.md states it in words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.trace_columns import runs, thread_slice
+from taxbreak_nsys.replay.typical_delays import Typical
+from taxbreak_nsys.replay.waits import Waits, find_waits
+from taxbreak_nsys.replay.work import NEVER, OpIndex, Work, WorkOps, collect
+
+
+@dataclass(frozen=True)
+class ThreadModel:
+    """One thread's sequence; times are ns since `origin`.
+
+    `knots` cut the time: piece k lies between knots k and k+1 and belongs to the host interval
+    `piece_interval[k]` (an index into `columns.intervals`, -1 outside phases). An item of the work starts at
+    the later of `anchor + latency` on the host's clock and `gap` after the item before it on its lane.
+    """
+
+    thread: int
+    origin: int
+    knots: Ints
+    piece_interval: Ints
+    waits: Waits
+    work: Work
+    ops: WorkOps
+    anchor: Ints
+    latency: Ints
+    gap: Ints
+    host_bound: Flags
+    typical: Typical
+
+    def loosened(self) -> ThreadModel:
+        """Return the model with a typical delay in the place of every measured one: what it knows by itself."""
+        latency = np.full(len(self.work), self.typical.latency)
+        if self.host_bound.any():
+            latency[self.host_bound] = percentile(self.latency[self.host_bound], 50) or 0
+        lag = self.waits.need_lag
+        usual = np.full(len(lag), percentile(lag, 50) or 0)
+        gap = np.full(len(self.work), self.typical.gap)
+        return replace(self, latency=latency, gap=gap, waits=replace(self.waits, need_lag=usual))
+
+
+def build(
+    columns: Measured, index: OpIndex, thread: int, typical: Typical, window: tuple[int, int] | None = None
+) -> ThreadModel:
+    """Build the model of one thread, from its first phase instance to its last or within `window` (ns)."""
+    intervals = columns.intervals
+    part = thread_slice(intervals.thread, thread)
+    if window is None:
+        low, high = int(intervals.start[part.start]), int(intervals.end[part.stop - 1])
+    else:
+        low, high = window
+        first = int(np.searchsorted(intervals.end[part], low, side="right"))
+        past = int(np.searchsorted(intervals.start[part], high, side="left"))
+        part = slice(part.start + first, part.start + past)
+    starts = np.maximum(intervals.start[part], low) - low
+    ends = np.minimum(intervals.end[part], high) - low
+    knots = distinct_rising(np.r_[0, np.stack([starts, ends], axis=1).ravel(), high - low])
+    at = np.searchsorted(starts, knots[:-1], side="right") - 1
+    held = (at >= 0) & (knots[:-1] < ends[np.maximum(at, 0)])
+    piece_interval = np.where(held, at + part.start, -1)
+
+    work, ops = collect(columns, index, thread, low, high)
+    # what held an item back in the report: the host, or the item before it on its stream
+    host_bound = work.called + typical.latency >= work.previous_end + typical.gap
+    waits = find_waits(columns, thread, low, high, work, host_bound)
+    anchor = _anchor(work, waits, host_bound)
+    delay = work.start - anchor
+    since = np.where(work.previous_end > NEVER, work.start - work.previous_end, 0)
+    return ThreadModel(
+        thread, low, knots, piece_interval, waits, work, ops, anchor,
+        # each choice gives back the measured start: the binding delay is as measured, the other at most that
+        np.where(host_bound, delay, np.minimum(delay, typical.latency)),
+        np.where(host_bound, np.minimum(since, typical.gap), since),
+        host_bound, typical,
+    )  # fmt: skip
+
+
+def distinct_rising(rising: Ints) -> Ints:
+    """Return a sorted array without its repetitions (np.unique hashes, and is slow for that)."""
+    keep = np.ones(len(rising), bool)
+    keep[1:] = rising[1:] != rising[:-1]
+    return rising[keep]
+
+
+def _anchor(work: Work, waits: Waits, host_bound: Flags) -> Ints:
+    """Return the moment of the host's clock that each item follows.
+
+    That is the start of its call; for one that the host held back, the end of the call or its own start,
+    whichever is first, so that a faster call brings the item forward. A moment inside a wait counts as the
+    wait's start, and on one lane anchors never go back.
+    """
+    reached = np.maximum(np.minimum(work.start, work.returned), work.called)
+    anchor = np.where(work.own & host_bound, reached, work.called)
+    if len(waits):
+        k = np.searchsorted(waits.end, anchor, side="right")
+        start = waits.start[np.minimum(k, len(waits) - 1)]
+        anchor = np.where(k < len(waits), np.minimum(anchor, start), anchor)
+    for low, high in runs(work.lane):
+        anchor[low:high] = np.maximum.accumulate(anchor[low:high])
+    return anchor

@@ -1,0 +1,225 @@
+"""Writes the clean copy: only tables, columns and texts that are known to be needed, into a new file.
+
+What is not on a list here is left out, so that what nsys adds tomorrow is left out, too.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.output.output_files import write_whole
+from taxbreak_nsys.read import file_safety
+from taxbreak_nsys.read.column_checks import decoded
+from taxbreak_nsys.read.database import Database, open_report
+from taxbreak_nsys.read.schema import RUNTIME
+from taxbreak_nsys.scrub.scrub_texts import Texts, without_secrets
+
+_UNKNOWN = 0
+"""The id, used by no string of a copy, of what refers to none in the report."""
+
+_STRING_COLUMNS: dict[str, dict[str, str]] = {
+    RUNTIME: {"nameId": "api"},
+    "OSRT_API": {"nameId": "os"},
+    "CUPTI_ACTIVITY_KIND_KERNEL": {"demangledName": "kernel", "shortName": "kernel", "mangledName": ""},
+    "NVTX_EVENTS": {"textId": "range", "jsonTextId": ""},
+    "PROFILER_OVERHEAD": {"nameId": "overhead"},
+    "CUPTI_ACTIVITY_KIND_OVERHEAD": {"nameId": "overhead"},
+    "CUBLAS_EVENTS": {"nameId": "library"},
+    "CUDNN_EVENTS": {"nameId": "library"},
+    "SAMPLING_CALLCHAINS": {"symbol": "symbol", "module": "module"},
+    "CUDA_CALLCHAINS": {"symbol": "symbol", "module": "module"},
+    "ThreadNames": {"nameId": "thread"},
+    "CUDA_GRAPH_EVENTS": {"nameId": ""},
+    "CUDA_GRAPH_NODE_EVENTS": {"nameId": ""},
+}
+"""Columns that refer to StringIds and the sort of string; '' is not kept."""
+
+_PLAIN = (
+    "CUPTI_ACTIVITY_KIND_MEMCPY", "CUPTI_ACTIVITY_KIND_MEMSET", "CUPTI_ACTIVITY_KIND_GRAPH_TRACE",
+    "CUPTI_ACTIVITY_KIND_SYNCHRONIZATION", "CUPTI_ACTIVITY_KIND_CUDA_EVENT", "COMPOSITE_EVENTS", "SCHED_EVENTS",
+    "TARGET_INFO_GPU", "TARGET_INFO_CUDA_DEVICE", "TARGET_INFO_CUDA_CONTEXT_INFO", "TARGET_INFO_CUDA_STREAM",
+    "TARGET_INFO_SESSION_START_TIME", "ANALYSIS_DETAILS",
+)  # fmt: skip
+"""Tables of which the numbers are kept."""
+
+_TEXT_COLUMNS = {("NVTX_EVENTS", "text"): "range", ("TARGET_INFO_GPU", "name"): "hardware"}
+_OWN_THREADS = ("OSRT_API", "ThreadNames", "COMPOSITE_EVENTS", "SCHED_EVENTS")
+"""Tables of the whole machine, of which only the rows of processes that call CUDA are kept."""
+
+_NUMBER = r"\d+(?:\.\d+)*(?:-\d+v\d+)?"
+_FACTS: dict[str, dict[str, str]] = {
+    "META_DATA_EXPORT": {
+        r"EXPORT_SCHEMA_VERSION(?:_MAJOR|_MINOR|_MICRO)?|EXPORT_PRODUCT_VERSION": _NUMBER,
+        r"EXPORT_PARAM_(?:LAZY|TIME_NORMALIZE)": "true|false",
+        r"EXPORT_(?:PARAM|CONFIG)_TIME_SHIFT": r"-?\d+",
+    },
+    "META_DATA_CAPTURE": {
+        "CAPTURE_EVENT_TYPE": "Cuda|NvtxEvents|OSRuntime|CuBLAS|CuDNN|CuSPARSE|CuSOLVER|SchedEvents|CompositeEvents",
+        r"OS_RUNTIME_OPTIONS:(?:DURATION|BACKTRACES)_THRESHOLD_NS": r"\d+",
+        r"LINUX_PERF_OPTIONS:(?:SAMPLING_PERIOD|SAMPLES_PER_BACKTRACE|CPU_IP_SAMPLING_TRIGGER_EVENT_INDEX)": r"\d+",
+        r"LINUX_PERF_OPTIONS:COLLECT_(?:IP_BACKTRACE_SAMPLES|CPU_CTXSW_TRACE)": "true|false",
+        r"(?:PROCESS_\d+:)?CUDA_GRAPH_TRACE_OPTIONS:MODE": "Graph|Node",
+        r"(?:PROCESS_\d+:)?CUDA_SKIP_SOME_API_CALLS": "true|false",
+    },
+    "TARGET_INFO_SYSTEM_ENV": {
+        "CpuDescription": r"[\w ()@.,+/-]{1,80}",
+        "CpuArchitecture": "x86_64|aarch64|arm64",
+        r"CpuCores|CpuSpeedMhz|CudaDriverVersion": r"\d+",
+        "NvDriverVersion": _NUMBER,
+    },
+}
+_FACTS["EXPORT_META_DATA"] = _FACTS["META_DATA_EXPORT"]
+"""Facts that are kept: a pattern of their name to one of their value."""
+
+_COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9]{0,40}")
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What a copy holds: tables, rows, and how many of the report's texts."""
+
+    tables: int
+    rows: int
+    texts: int
+    texts_of_report: int
+
+
+def write_clean(report: Path, target: Path, *, names: bool = False, force: bool = False) -> Copied:
+    """Write a copy of `report` that can be posted; with `names`, kernels and ranges get other names.
+
+    The analysis of the copy gives the same integers. Raises TaxbreakError where the report cannot be read or
+    the copy not be written.
+    """
+    if target.exists() and report.exists() and target.samefile(report):
+        raise TaxbreakError(f"{target}: is the report itself; give another file with -o")
+    copied: list[Copied] = []
+    with open_report(report) as database:
+        write_whole(target, lambda path: copied.append(_Copy(database, path, names).run()), force=force)
+    return copied[0]
+
+
+class _Copy:
+    def __init__(self, database: Database, target: Path, names: bool) -> None:
+        self._database, self._target, self._texts = database, target, Texts(names=names)
+        self._ids: dict[tuple[str, int], int] = {}
+        self._strings: list[str] = []
+        self._rows = 0
+
+    def run(self) -> Copied:
+        """Fill the target."""
+        for row in self._database.query("scrub_strings").to_pylist():
+            new = self._texts.new(row["sort"], row["value"])
+            self._strings.append(new)
+            self._ids[row["sort"], row["id"]] = len(self._strings)
+        connection = sqlite3.connect(self._target, uri=True, isolation_level=None)
+        try:
+            for statement in (*file_safety.SETTINGS, "PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF"):
+                connection.execute(statement)
+            connection.create_function("new_id", 2, self._new_id, deterministic=True)
+            connection.create_function("new_text", 2, self._new_text, deterministic=True)
+            connection.text_factory = decoded
+            connection.execute("ATTACH ? AS report", (file_safety.uri(self._database.path),))
+            connection.execute("BEGIN")
+            tables = self._fill(connection)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise TaxbreakError(f"{self._database.shown}: cannot be copied ({error})") from error
+        finally:
+            connection.close()
+        return Copied(tables, self._rows, len(self._strings), self._database.layout.rows.get("StringIds", 0))
+
+    def _fill(self, connection: sqlite3.Connection) -> int:
+        connection.execute("CREATE TABLE StringIds (id INTEGER NOT NULL PRIMARY KEY, value TEXT NOT NULL)")
+        connection.executemany("INSERT INTO StringIds VALUES (?, ?)", enumerate(self._strings, start=1))
+        present = {
+            str(name).lower(): str(name)
+            for (name,) in connection.execute("SELECT name FROM report.sqlite_master WHERE type = 'table'")
+        }
+        wanted = [table for table in (*_STRING_COLUMNS, *_PLAIN) if table.lower() in present]
+        for table in wanted:
+            self._copy_table(connection, table, present[table.lower()])
+        facts = [table for table in _FACTS if table.lower() in present]
+        for table in facts:
+            self._copy_facts(connection, table)
+        self._copy_diagnostics(connection)
+        return 1 + len(wanted) + len(facts)
+
+    def _copy_table(self, connection: sqlite3.Connection, table: str, spelt: str) -> None:
+        columns, values = [], []
+        for row in connection.execute(f'PRAGMA report.table_info("{spelt}")'):
+            name = str(row[1])
+            if not _COLUMN.fullmatch(name):
+                continue
+            columns.append(f'"{name}"')
+            values.append(self._value(table, name))
+        where = " WHERE eventType IN (59, 60, 70, 71, 75)" if table == "NVTX_EVENTS" else ""
+        if table in _OWN_THREADS:
+            where = (
+                f" WHERE (globalTid & ~0xFFFFFF) IN (SELECT globalTid & ~0xFFFFFF FROM report.{RUNTIME} "
+                "WHERE globalTid IS NOT NULL)"
+            )
+        connection.execute(f'CREATE TABLE "{table}" ({", ".join(columns)})')
+        connection.execute(
+            f'INSERT INTO main."{table}" (rowid, {", ".join(columns)}) '
+            f'SELECT rowid, {", ".join(values)} FROM report."{spelt}"{where} ORDER BY rowid'
+        )
+        self._rows += connection.execute("SELECT changes()").fetchone()[0]
+
+    @staticmethod
+    def _value(table: str, column: str) -> str:
+        """Return the expression for a column: numbers as they are, kept texts rewritten, all else NULL."""
+        sorts = {name.lower(): sort for name, sort in _STRING_COLUMNS.get(table, {}).items()}
+        if column.lower() in sorts:
+            sort = sorts[column.lower()]
+            if not sort:
+                return "NULL"
+            kind = f"'{sort}'"
+            if table == "NVTX_EVENTS":
+                kind = "CASE eventType WHEN 75 THEN 'domain' ELSE 'range' END"
+            return f'new_id({kind}, "{column}")'
+        text = next((s for (t, c), s in _TEXT_COLUMNS.items() if t == table and c.lower() == column.lower()), None)
+        if text == "range":
+            return f"""new_text(CASE eventType WHEN 75 THEN 'domain' ELSE 'range' END, CAST("{column}" AS BLOB))"""
+        if text:
+            return f"""new_text('{text}', CAST("{column}" AS BLOB))"""
+        return f"""CASE WHEN typeof("{column}") IN ('integer', 'real') THEN "{column}" END"""
+
+    def _new_id(self, sort: str, old: object) -> int | None:
+        if old is None:
+            return None
+        number = int(old) if isinstance(old, int | float) else -1
+        return -1 if number < 0 else self._ids.get((sort, number), _UNKNOWN)
+
+    def _new_text(self, sort: str, old: bytes | None) -> str | None:
+        if old is None:
+            return None
+        text = decoded(old)
+        return without_secrets(text)[:80] if sort == "hardware" else self._texts.new(sort, text)
+
+    def _copy_facts(self, connection: sqlite3.Connection, table: str) -> None:
+        rules = [(re.compile(name), re.compile(value)) for name, value in _FACTS[table].items()]
+        connection.execute(f'CREATE TABLE "{table}" (name TEXT, value TEXT)')
+        found = connection.execute(f'SELECT CAST(name AS TEXT), CAST(value AS TEXT) FROM report."{table}"').fetchall()
+        kept = [
+            (name, value)
+            for name, value in found
+            if name is not None
+            and value is not None
+            and any(n.fullmatch(name) and v.fullmatch(value) for n, v in rules)
+            and without_secrets(value) == value
+        ]
+        connection.executemany(f'INSERT INTO main."{table}" VALUES (?, ?)', kept)
+        self._rows += len(kept)
+
+    def _copy_diagnostics(self, connection: sqlite3.Connection) -> None:
+        """Say in words of our own that events were lost, where nsys says so."""
+        lost = [str(row["what"]) for row in self._database.query("diagnostics").to_pylist()]
+        if lost:
+            shown = {"nvtx": "NVTX", "osrt": "OS runtime", "cuda": "CUDA"}
+            connection.execute("CREATE TABLE DIAGNOSTIC_EVENT (severity INTEGER, text TEXT)")
+            texts = [(2, f"{shown.get(what, 'some')} events were lost") for what in lost]
+            connection.executemany("INSERT INTO DIAGNOSTIC_EVENT VALUES (?, ?)", texts)

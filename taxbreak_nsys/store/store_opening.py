@@ -1,0 +1,224 @@
+"""Opening a results store: the URL, the schema's version, and what each database wants set."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, column, create_engine, event, func, inspect, make_url, select, table
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.store.models import metadata
+
+VERSION_TABLE = "taxbreak_store_version"
+HEAD = "0001"
+"""The newest migration, and so the schema that this program reads and writes."""
+
+_BUSY_MS = 60_000
+_MIGRATING = 0x7A78_6272  # any number, the same for every taxbreak-nsys: PostgreSQL locks by number
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open results store; `shown` names it in messages, without a password. Use as a context manager."""
+
+    engine: Engine
+    shown: str
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Run a transaction; errors of the database become TaxbreakError, and nothing of it is kept then."""
+        with store_errors(self.shown), self.engine.begin() as connection:
+            yield connection
+
+    def __enter__(self) -> Store:
+        """Return the open store."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close its connections."""
+        self.engine.dispose()
+
+
+def open_store(store: str, *, write: bool = False) -> Store:
+    """Open a store by URL or by the path of an SQLite file.
+
+    With `write` it is created where it is not there and brought up to this program's schema; without, it is read
+    only. Raises TaxbreakError where there is no store, where it is no store of this program's, where its schema is
+    newer (it is left as it is) or, for reading, older.
+    """
+    url = _url(store)
+    shown = url.database or "" if url.drivername == "sqlite" else url.render_as_string(hide_password=True)
+    if url.drivername == "sqlite":
+        _check_sqlite(Path(shown), write)
+    with store_errors(shown):
+        version = _version(url, shown)
+        if version is None and not write:
+            raise TaxbreakError(f"{shown}: holds no results yet; fill it with 'taxbreak-nsys batch FOLDER --store URL'")
+        if version not in (None, HEAD):
+            _check_version(str(version), shown, write)
+        engine = _engine(url, write)
+        if version != HEAD:
+            _migrate(engine)
+    return Store(engine, shown)
+
+
+def exists(store: str) -> bool:
+    """Tell whether there is a store, of whatever version."""
+    url = _url(store)
+    shown = url.database or ""
+    with store_errors(shown):
+        return _version(url, shown) is not None
+
+
+@contextmanager
+def store_errors(shown: str) -> Iterator[None]:
+    """Turn errors of a database into TaxbreakError with one line."""
+    try:
+        yield
+    except DBAPIError as error:
+        said = str(error.orig).strip().split("\n")[0]
+        if "is full" in said or "disk I/O error" in said or "No space left" in said:
+            said += "; the disk is full or fails: make room and run the same command again, what was stored is whole"
+        elif "locked" in said:
+            said += "; another program has held the store for a minute: run the same command again"
+        raise TaxbreakError(f"{shown}: {said}") from error
+    except SQLAlchemyError as error:
+        raise TaxbreakError(f"{shown}: {error}") from error
+
+
+def _url(store: str) -> URL:
+    if "://" not in store:
+        return URL.create("sqlite", database=str(Path(store).absolute()))
+    try:
+        url = make_url(store)
+    except ArgumentError as error:
+        raise TaxbreakError(
+            f"--store {store!r}: not a database URL; write a file name or postgresql://USER@HOST/DATABASE"
+        ) from error
+    if url.drivername == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise TaxbreakError(f"--store {store!r}: names no file; write sqlite:///FILE")
+        return url.set(database=str(Path(url.database).absolute()))
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise TaxbreakError(f"--store {store.partition(':')[0]}: stores are SQLite or PostgreSQL")
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise TaxbreakError(
+            "a PostgreSQL store needs the extra: python -m pip install 'taxbreak-nsys[postgresql]'"
+        ) from error
+    return url.set(drivername="postgresql+psycopg")
+
+
+def _check_sqlite(path: Path, write: bool) -> None:
+    if path.is_dir():
+        raise TaxbreakError(f"{path}: is a folder; name the store's file")
+    if not path.exists() and not write:
+        raise TaxbreakError(f"{path}: no such store; fill one with 'taxbreak-nsys batch FOLDER --store {path.name}'")
+    if not path.parent.is_dir():
+        raise TaxbreakError(f"{path}: the folder {path.parent} does not exist")
+
+
+def _version(url: URL, shown: str) -> str | None:
+    """Return the version of the schema, None where there is no store yet; changes nothing."""
+    if url.drivername == "sqlite":
+        if not Path(shown).exists() or not Path(shown).stat().st_size:
+            return None
+        engine = create_engine(
+            "sqlite://",
+            creator=lambda: sqlite3.connect(f"{Path(shown).as_uri()}?mode=ro", uri=True),
+            poolclass=NullPool,
+        )
+    else:
+        engine = create_engine(url, poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            present = set(inspect(connection).get_table_names())
+            if VERSION_TABLE in present:
+                return str(
+                    connection.execute(select(column("version_num")).select_from(table(VERSION_TABLE))).scalar_one()
+                )
+    finally:
+        engine.dispose()
+    foreign = present if url.drivername == "sqlite" else present & set(metadata.tables)
+    if foreign:
+        raise TaxbreakError(
+            f"{shown}: is no results store of taxbreak-nsys (it holds the table {min(foreign)}); name another with "
+            "--store"
+        )
+    return None
+
+
+def _check_version(version: str, shown: str, write: bool) -> None:
+    from alembic.script import ScriptDirectory
+
+    known = {script.revision for script in ScriptDirectory(_migrations()).walk_revisions()}
+    if version not in known:
+        raise TaxbreakError(
+            f"{shown}: was written by a newer taxbreak-nsys (store schema {version}, this program knows {HEAD}); "
+            "update taxbreak-nsys"
+        )
+    if not write:
+        raise TaxbreakError(
+            f"{shown}: has the older store schema {version}; 'taxbreak-nsys store upgrade --store {shown}' brings it "
+            f"to {HEAD}"
+        )
+
+
+def _migrations() -> str:
+    return str(Path(__file__).parent / "migrations")
+
+
+def _engine(url: URL, write: bool) -> Engine:
+    engine = create_engine(url)
+    if url.drivername != "sqlite":
+        if not write:
+
+            @event.listens_for(engine, "begin")
+            def read_only(connection: Connection) -> None:
+                connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+        return engine
+
+    @event.listens_for(engine, "connect")
+    def settings(connection: Any, _: object) -> None:
+        # transactions begin where SQLAlchemy says so, not where the driver thinks a statement writes
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        connection.execute("PRAGMA foreign_keys=ON")
+        if write:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+        else:
+            connection.execute("PRAGMA query_only=ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # a writer takes its lock at once: one that upgrades later can fail without waiting
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _migrate(engine: Engine) -> None:
+    """Bring the store to HEAD in one transaction; of two that try at once, the second finds it done."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", _migrations().replace("%", "%%"))
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -1,0 +1,162 @@
+"""Reading the store: the phases of some reports, and any question in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, RowMapping, and_, func, select, text
+
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.output.listing import table_of_rows
+from taxbreak_nsys.store.models import phases, reports, states, tags
+from taxbreak_nsys.store.store_opening import Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FACTS = ("gpu", "cpu", "driver", "host", "nsys_version", "schema_version")
+"""What reports say of themselves that can be asked for like a tag."""
+
+_SHOWN = {
+    "Report": reports.c.path,
+    "Phase": phases.c.phase,
+    "PID": phases.c.process,
+    "TID": phases.c.thread,
+    "Instances": phases.c.instances,
+    "Wall Med (ns)": phases.c.wall_median_ns,
+    "HDBI": phases.c.hdbi,
+    "delta_ft (ns)": phases.c.delta_ft_ns,
+    "delta_ct (ns)": phases.c.delta_ct_ns,
+    "delta_kt (ns)": phases.c.delta_kt_ns,
+    "Device Active (ns)": phases.c.device_active_ns,
+    "Kernels": phases.c.kernels,
+    "Evidence": phases.c.evidence,
+    "Target": phases.c.verdict_target,
+}
+_AT_ONCE = 500
+
+
+def tag_or_fact(key: str) -> ColumnElement[str | None]:
+    """Return the value of a tag of a report, or of the fact of that name; to be selected beside `reports`."""
+    own = tags.alias()
+    tag = (
+        select(own.c.value)
+        .where(own.c.report_id == reports.c.id, own.c.key == key)
+        .correlate(reports)
+        .scalar_subquery()
+    )
+    return func.coalesce(tag, reports.c[key]) if key in FACTS else tag
+
+
+def check_keys(store: Store, keys: Sequence[str], option: str) -> None:
+    """Raise TaxbreakError where no report has a tag or fact of a name."""
+    with store.begin() as connection:
+        known = set(connection.execute(select(tags.c.key).distinct()).scalars())
+    for key in keys:
+        if key not in known and key not in FACTS:
+            names = ", ".join([*sorted(known), *FACTS])
+            raise TaxbreakError(f"{option} {key!r}: no report of {store.shown} has such a tag; there are: {names}")
+
+
+def phase_table(store: Store, paths: Sequence[str]) -> pa.Table:
+    """Return the phases of the reports at some paths with nsys's titles, one row an entry, and their tags."""
+    rows: list[dict[str, Any]] = []
+    with store.begin() as connection:
+        for some in _in_parts(paths):
+            wanted = (
+                select(reports.c.id, *(column.label(title) for title, column in _SHOWN.items()))
+                .join(phases, phases.c.report_id == reports.c.id)
+                .where(reports.c.path.in_(some))
+                .order_by(reports.c.path, reports.c.capture, phases.c.id)
+            )
+            rows += [dict(row) for row in connection.execute(wanted).mappings()]
+        keys: dict[str, None] = {}
+        tags_of: dict[int, dict[str, str]] = {}
+        for ids in _in_parts(dict.fromkeys(row["id"] for row in rows)):
+            held = select(tags.c.report_id, tags.c.key, tags.c.value).where(tags.c.report_id.in_(ids))
+            for report_id, key, value in connection.execute(held.order_by(tags.c.report_id, tags.c.key)):
+                keys[key] = None
+                tags_of.setdefault(report_id, {})[key] = value
+    tagged = [row | {f"tag {key}": tags_of.get(row["id"], {}).get(key) for key in keys} for row in rows]
+    names = [next(iter(_SHOWN)), *(f"tag {key}" for key in keys), *list(_SHOWN)[1:]]
+    return table_of_rows(names, tagged)
+
+
+def ask(store: Store, sql: str) -> pa.Table:
+    """Return what a statement of the user's selects; the store was opened for reading, so nothing can change.
+
+    Raises TaxbreakError with what the database says where the statement is wrong.
+    """
+    with store.begin() as connection:
+        # a colon in it is a colon, not a parameter
+        found = connection.execute(text(sql.replace(":", r"\:")))
+        if not found.returns_rows:
+            raise TaxbreakError("the statement selects nothing; 'store query' is for SELECT")
+        names = list(found.keys())
+        return table_of_rows(_told_apart(names), [tuple(row) for row in found])
+
+
+def _in_parts(items: Iterable[Any]) -> Iterator[list[Any]]:
+    """Split what goes into an IN list: databases bound its length."""
+    held = list(items)
+    for start in range(0, len(held), _AT_ONCE):
+        yield held[start : start + _AT_ONCE]
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return result
+
+
+def where_tags(wanted: dict[str, str]) -> ColumnElement[bool]:
+    """Return the condition that a report has all these tags or facts."""
+    return and_(True, *(tag_or_fact(key) == value for key, value in wanted.items()))
+
+
+def newest_phases(store: Store, chosen: Mapping[str, str], but: str) -> list[dict[str, Any]]:
+    """Return the phases of the newest capture that has some tags or facts, in the shape of a report's JSON.
+
+    `chosen` maps keys to values; the report with the hash `but` is left out. Raises TaxbreakError where there is no
+    such capture. Newest is by when it was captured, then by when it was analysed.
+    """
+    wanted = select(reports.c.id).where(reports.c.sha256 != but)
+    for key, value in chosen.items():
+        wanted = wanted.where(tag_or_fact(key) == value)
+    # a report that does not say when it was captured comes after all that do
+    newest = (reports.c.captured_at.is_(None), reports.c.captured_at.desc(), reports.c.analysed_at.desc())
+    with store.begin() as connection:
+        report = connection.execute(wanted.order_by(*newest).limit(1)).scalar()
+        if report is None:
+            asked = ", ".join(f"{key}={value}" for key, value in chosen.items())
+            raise TaxbreakError(
+                f"{store.shown}: holds no other report{' with ' + asked if asked else ''} to compare with"
+            )
+        rows = connection.execute(select(phases).where(phases.c.report_id == report)).mappings().all()
+        found = []
+        for row in rows:
+            held = connection.execute(select(states).where(states.c.phase_id == row["id"])).mappings().all()
+            found.append(_as_json(row, held))
+    return found
+
+
+def _as_json(row: RowMapping, held: Sequence[RowMapping]) -> dict[str, Any]:
+    """Return one stored phase as method section 7 has it, as far as the store holds it."""
+    measured = any(state["exposed_ns"] is not None for state in held)
+    layers = ("delta_ft_ns", "delta_ct_ns", "delta_kt_ns", "launch_excess_ns", "t_orchestration_ns")
+    return {
+        **{
+            name: row[name]
+            for name in ("phase", "process", "thread", "instances", "wall_ns", "wall_median_ns", "kernels")
+        },
+        "launches": {name: row[f"launches_{name}"] for name in ("kernel", "graph", "memory", "unmeasured_graph")},
+        "states_ns": {state["state"]: state["total_ns"] for state in held},
+        "exposed_ns": {state["state"]: state["exposed_ns"] for state in held} if measured else None,
+        "device": {name: row[f"device_{name}"] for name in ("active_ns", "kernel_sum_ns", "idle_ns")},
+        "taxbreak": {name: row[name] for name in (*layers, "t_device_active_ns", "hdbi", "hdbi_reason")},
+        "verdict": {"exposed_share": row["verdict_exposed_share"]},
+    }

@@ -1,0 +1,1 @@
+"""Sums what was measured over phases, window by window."""

@@ -1,0 +1,79 @@
+"""Device time of phase entries, added up from pieces of a report: unions that are settled as time goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from taxbreak_nsys.arrays.arrow_codes import row_codes
+from taxbreak_nsys.arrays.grouped import group_sums
+from taxbreak_nsys.arrays.intervals import NEVER, Ints, union
+from taxbreak_nsys.errors import UnorderedError
+from taxbreak_nsys.model.trace_columns import DeviceOps
+from taxbreak_nsys.phases.phase_threads import PhaseThreads
+
+_SLACK_NS = 10_000_000
+"""Device work may start so long before its launch, by clocks that disagree, and still be counted in pieces."""
+
+
+class DeviceTotals:
+    """T_DeviceActive of every entry and every label of several threads, and the plain sum of kernels (section 5)."""
+
+    def __init__(self, entries: PhaseThreads) -> None:
+        """Begin with nothing."""
+        self._entries = entries
+        self._shared = {label for label, members in entries.by_label if len(members) > 1}
+        self._pending: dict[tuple[int, int, int], tuple[Ints, Ints]] = {}
+        self._active: dict[int, int] = {}
+        self._settled = NEVER
+        self.kernel_sum = np.zeros(len(entries), np.int64)
+
+    def add(self, ops: DeviceOps, entry: Ints, settled: int | None) -> None:
+        """Add operations with the entry of each (-1: none).
+
+        Before `settled` (ns) no operation of a later piece starts; UnorderedError where an earlier one was promised.
+        """
+        chosen = np.flatnonzero((entry >= 0) & ops.computes)
+        if len(chosen):
+            if int(ops.start[chosen].min()) < self._settled:
+                raise UnorderedError
+            start, end, of = ops.start[chosen], ops.end[chosen], entry[chosen]
+            self.kernel_sum += group_sums(of, end - start, len(self._entries))
+            code, sample = row_codes(of, ops.process[chosen], ops.device[chosen])
+            for key, first in enumerate(sample.tolist()):
+                mine = np.flatnonzero(code == key) if len(sample) > 1 else slice(None)
+                who, process, device = (
+                    int(c) for c in (of[first], ops.process[chosen[first]], ops.device[chosen[first]])
+                )
+                self._hold((who, process, device), start[mine], end[mine])
+                label = int(self._entries.label[who])
+                if label in self._shared:
+                    self._hold((-1 - label, process, device), start[mine], end[mine])
+        if settled is not None:
+            self._settle(settled - _SLACK_NS)
+
+    def _hold(self, key: tuple[int, int, int], start: Ints, end: Ints) -> None:
+        held = self._pending.get(key)
+        if held is not None:
+            start, end = np.r_[held[0], start], np.r_[held[1], end]
+        self._pending[key] = union(start, end)
+
+    def _settle(self, moment: int) -> None:
+        self._settled = max(self._settled, moment)
+        for key, (start, end) in self._pending.items():
+            done = int(np.searchsorted(end, moment, side="left"))
+            if done:
+                spent = int((end[:done] - start[:done]).sum())
+                self._active[key[0]] = self._active.get(key[0], 0) + spent
+                self._pending[key] = start[done:], end[done:]
+
+    def active_ns(self, entry: int) -> int:
+        """Return T_DeviceActive of an entry, ns."""
+        return self._total(entry)
+
+    def active_of_label_ns(self, label: int) -> int:
+        """Return T_DeviceActive of a label that several threads share, ns."""
+        return self._total(-1 - label)
+
+    def _total(self, who: int) -> int:
+        pending = (intervals for key, intervals in self._pending.items() if key[0] == who)
+        return self._active.get(who, 0) + sum(int((end - start).sum()) for start, end in pending)

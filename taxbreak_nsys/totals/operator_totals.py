@@ -1,0 +1,149 @@
+"""Where in a phase the layers' time lies, by framework operator, and what the paper's subtraction moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from taxbreak_nsys.arrays.grouped import ExcessOverFloor, GroupSums, ValueCounts, group_sums
+from taxbreak_nsys.arrays.intervals import Ints, among, begins
+from taxbreak_nsys.measure.library_launches import launch_kernel_names
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.measure.self_time import GROUPS, self_times
+from taxbreak_nsys.model.launches import KERNEL_LAUNCH
+from taxbreak_nsys.phases.phase_threads import PhaseThreads
+from taxbreak_nsys.totals.listing_rows import NO_SPLIT, Row, head, stats_row
+
+
+@dataclass(frozen=True)
+class MovedToLibrary:
+    """What the subtraction (method section 4, Eq. 5) moves from framework to library, ns.
+
+    By entry (before the cap at what `dispatch` holds), by kernel group and by operator group; `t_base` is None where
+    no framework-native launch in a phase has an operator around it: then nothing is moved.
+    """
+
+    t_base: int | None
+    by_entry: dict[int, int] = field(default_factory=dict)
+    by_kernel: dict[int, int] = field(default_factory=dict)
+    by_operator: dict[int, int] = field(default_factory=dict)
+
+
+class OperatorTotals:
+    """Operators by name and entry (groups: name * entries + entry), and the launches that the subtraction is about."""
+
+    def __init__(self, entries: PhaseThreads) -> None:
+        """Begin with nothing."""
+        self._entries = entries
+        self._total = ValueCounts()
+        self._sums = GroupSums(*GROUPS, "launches", "kernels", "device")
+        self._native = ValueCounts()
+        self._by_entry, self._by_kernel, self._by_operator = ExcessOverFloor(), ExcessOverFloor(), ExcessOverFloor()
+        self._several: list[tuple[Ints, ...]] = []
+        """Of operators with several such launches: number, group, framework time, dispatch time; a row a launch."""
+        self._numbered = 0
+        self.with_dispatch: set[int] = set()
+        """The entries that have a kernel launch with an operator around it."""
+
+    def add(
+        self, columns: Measured, operator_instance: Ints, operator_entry: Ints, launch_entry: Ints, framework: Ints
+    ) -> None:
+        """Add a piece; `framework` is the host time before each launch, ns."""
+        operators, launches, mediation = columns.operators, columns.launches, columns.mediation
+        if not len(operators):
+            return
+        own = among(operator_entry >= 0)
+        self_ns = self_times(columns, operator_instance)
+        # a launch counts for the operator around it while the operator's own instance lasts
+        around = operators.of_launch
+        until = columns.instances.end[operator_instance] if len(columns.instances) else operators.end
+        under = (around >= 0) & (launch_entry >= 0)
+        under[under] = (operator_entry[around[under]] >= 0) & (launches.start[under] < until[around[under]])
+        at = around[under]
+
+        def of_launches(value: Ints) -> Ints:
+            return group_sums(at, value[under], len(operators))[own]
+
+        name = columns.trace.ranges.name[operators.index]
+        group = name[own] * len(self._entries) + operator_entry[own]
+        self._total.add(group, (operators.end - operators.start)[own])
+        self._sums.add(
+            group, **{key: value[own] for key, value in self_ns.items()},
+            launches=of_launches(np.ones(len(launches), np.int64)), kernels=of_launches(launches.kernels),
+            device=of_launches(launches.device_ns),
+        )  # fmt: skip
+
+        counted = (launch_entry >= 0) & mediation.has_dispatch & (launches.kind == KERNEL_LAUNCH)
+        self.with_dispatch |= set(np.unique(launch_entry[(launch_entry >= 0) & mediation.has_dispatch]).tolist())
+        native = counted & (mediation.reason == 0)
+        self._native.add(np.zeros(int(native.sum()), np.int64), mediation.t_dispatch[native])
+        asked = np.flatnonzero(counted & (mediation.reason > 0))
+        dispatch, entry = mediation.t_dispatch[asked], launch_entry[asked]
+        kernel = launch_kernel_names(columns.trace, launches)[asked] * len(self._entries) + entry
+        self._by_entry.add(entry, dispatch)
+        # a launch cannot give to the library more than led to it, nor an operator more than it has
+        self._by_kernel.add(kernel, dispatch, framework[asked])
+        of, dispatch = around[asked][under[asked]], dispatch[under[asked]]
+        name_of = name * len(self._entries) + operator_entry
+        alone = np.bincount(of, minlength=len(operators))[of] == 1
+        one = of[alone]
+        self._by_operator.add(name_of[one], dispatch[alone], self_ns["framework"][one])
+        several = of[~alone]
+        self._several.append(
+            (several + self._numbered, name_of[several], self_ns["framework"][several], dispatch[~alone])
+        )
+        self._numbered += len(operators)
+
+    def moved(self) -> MovedToLibrary:
+        """Return what the subtraction moves, with T_base over all that was added."""
+        t_base = self._native.percentile(50)
+        if t_base is None:
+            return MovedToLibrary(None)
+        by_operator = GroupSums("ns")
+        for group, ns in self._by_operator.total(t_base).items():
+            by_operator.add(np.array([group]), ns=np.array([ns]))
+        for number, name, own, dispatch in self._several:
+            # the launches of one operator together: what they have above the base, at most what the operator has
+            order = np.argsort(number, kind="stable")
+            first = begins(number[order][1:] != number[order][:-1]) if len(order) else order
+            if len(first):
+                spent = np.add.reduceat(np.maximum(dispatch[order] - t_base, 0), first)
+                by_operator.add(name[order[first]], ns=np.minimum(spent, own[order[first]]))
+        operators = {group: row["ns"] for group, row in by_operator.table().items()}
+        return MovedToLibrary(t_base, self._by_entry.total(t_base), self._by_kernel.total(t_base), operators)
+
+    def rows(self, names: Sequence[str], evidence: Sequence[str], moved: Mapping[int, int]) -> list[Row]:
+        """Return a row an operator name and phase; empty where the report has no operator ranges.
+
+        `total_ns` is the ranges' own duration, operators inside included; `self` figures leave those out. Launches and
+        kernels are those whose innermost operator it is.
+        """
+        totals, sums = self._total.stats(), self._sums.table()
+        by_entry: dict[int, list[int]] = {}
+        for group in totals:
+            by_entry.setdefault(group % len(self._entries), []).append(group)
+        rows: list[Row] = []
+        for entry in range(len(self._entries)):
+            found = []
+            for group in by_entry.get(entry, []):
+                of = sums[group]
+                none = evidence[entry] in NO_SPLIT
+                shift = moved.get(group, 0) if evidence[entry] == "subtractive" else 0
+                found.append(
+                    head(self._entries, entry)
+                    | {"operator": names[group // len(self._entries)], "instances": totals[group].count}
+                    | stats_row("total", totals[group])
+                    | {
+                        "self_ns": of["all"],
+                        "delta_ft_ns": of["framework"] + of["library"] if none else of["framework"] - shift,
+                        "delta_ct_ns": None if none else of["library"] + shift,
+                        "launch_ns": of["launch"],
+                        "launches": of["launches"],
+                        "kernels": of["kernels"],
+                        "device_ns": of["device"],
+                    }
+                )
+            rows += sorted(found, key=lambda row: (-row["self_ns"], row["operator"]))
+        return rows

@@ -1,0 +1,78 @@
+"""Where the time on the CPU of a phase lies: by module, and by symbol, with the layer that each counts in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from taxbreak_nsys.phases.phase_threads import PhaseThreads
+from taxbreak_nsys.totals.listing_rows import head
+from taxbreak_nsys.totals.sample_totals import SampleTotals
+from taxbreak_nsys.totals.sampled_split import SPLIT_STATES, Split, apportion
+
+Row = dict[str, Any]
+
+NO_SYMBOL = "[no symbol]"
+_KEYS = ("layer", "kind", "module", "file", "symbol")
+
+
+def layer_name(state: str, kind: str) -> str:
+    """Return the layer that a sample lies in: by what it hit in a split state, else the profiler or the state."""
+    if kind == "profiler":
+        return "profiler"
+    if state in SPLIT_STATES:
+        return "library" if kind == "library" else "framework"
+    return "launch path" if state == "launch" else state
+
+
+def rows(
+    totals: SampleTotals, entries: PhaseThreads, splits: list[Split | None]
+) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Return rows a (phase, thread, layer, kind, module), and rows with the symbol as well; largest time first.
+
+    Times add up to the phase's time on the CPU that samples stand for: the time of each state and kind is split among
+    the frames by their samples (`strata.apportion`, in order of file and symbol).
+    """
+    by_module: list[Row] = []
+    by_symbol: list[Row] = []
+    for entry, split in enumerate(splits):
+        if split is None:
+            continue
+        found: dict[tuple[str, ...], list[int]] = {}
+        hits = totals.hits(entry)
+        for stratum in split.strata:
+            for kind, time in stratum.kinds_ns.items():
+                frames: dict[tuple[str, ...], int] = {}
+                for (module, symbol), count in hits[stratum.state, kind].items():
+                    key: tuple[str, ...] = (
+                        totals.modules.name.get(module, ""), totals.modules.file.get(module, ""),
+                        _symbol(totals.symbols.get(symbol, "")),
+                    )  # fmt: skip
+                    frames[key] = frames.get(key, 0) + count
+                order = sorted(frames, key=lambda key: key[1:])
+                for key, ns in zip(order, apportion(time, [frames[key] for key in order]), strict=True):
+                    sums = found.setdefault((layer_name(stratum.state, kind), kind, *key), [0, 0])
+                    sums[0] += frames[key]
+                    sums[1] += ns
+        by_symbol += _listed(head(entries, entry), found)
+        modules: dict[tuple[str, ...], list[int]] = {}
+        for key, (count, ns) in found.items():
+            sums = modules.setdefault(key[:-1], [0, 0])
+            sums[0] += count
+            sums[1] += ns
+        by_module += _listed(head(entries, entry), modules)
+    return tuple(by_module), tuple(by_symbol)
+
+
+def _listed(head_of: Row, found: dict[tuple[str, ...], list[int]]) -> list[Row]:
+    total = sum(ns for _, ns in found.values())
+    return [
+        head_of
+        | dict(zip(_KEYS, key, strict=False))
+        | {"samples": count, "total_ns": ns, "share": ns / total if total else None}
+        for key, (count, ns) in sorted(found.items(), key=lambda item: (-item[1][1], item[0]))
+    ]
+
+
+def _symbol(name: str) -> str:
+    """Return a symbol to show: nsys gives the address where it has no name."""
+    return NO_SYMBOL if not name or name.startswith("0x") else name

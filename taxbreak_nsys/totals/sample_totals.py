@@ -1,0 +1,151 @@
+"""What the CPU samples of each phase entry hit, counted piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from taxbreak_nsys.arrays.grouped import GroupSums, ValueCounts
+from taxbreak_nsys.arrays.intervals import Ints
+from taxbreak_nsys.measure.sample_hits import KIND, KINDS, Sampled
+from taxbreak_nsys.model.name_rules import STATES
+from taxbreak_nsys.model.trace_columns import runs
+from taxbreak_nsys.phases.phase_threads import PhaseThreads
+from taxbreak_nsys.read.sample_reader import CpuSamples
+from taxbreak_nsys.read.stack_frames import Modules
+from taxbreak_nsys.totals.sampled_split import Counted, Split, split_counts
+
+_NEAR = 10
+"""The period that the report states is in ns where it is within one part in this many of the spacing."""
+
+Hits = Mapping[tuple[int, int], int]
+"""Samples by (module id, symbol id) of the frame that they are shown under."""
+
+
+class SampleTotals:
+    """Samples by entry, state and kind, and by the frame that decided."""
+
+    def __init__(self, entries: PhaseThreads) -> None:
+        """Begin with nothing."""
+        self._entries = entries
+        self._counts = np.zeros((len(entries), len(STATES), len(KINDS)), np.int64)
+        self._undecided = np.zeros((len(entries), len(STATES)), np.int64)
+        self._on_cpu = np.zeros((len(entries), len(STATES)), np.int64)
+        self._switched = np.zeros(len(entries), bool)
+        self._frames: dict[tuple[int, int], int] = {}
+        self._by_frame: dict[int, GroupSums] = {}
+        self._unlisted: dict[int, int] = {}
+        self._gaps = ValueCounts()
+        self._last: dict[int, int] = {}
+        self._fresh, self._deep = 0, 0
+        self.modules = Modules()
+        self.symbols: dict[int, str] = {}
+        """The texts of the symbol ids that `symbol_ids` asks for."""
+        self.stated_period: int | None = None
+        """The period that the report states, which is not always in ns."""
+
+    def add(self, sampled: Sampled, index: Ints) -> None:
+        """Add a piece; `index` numbers its instances in the whole."""
+        source = sampled.source
+        self.modules = source.modules
+        self._add_gaps(source)
+        entry_of = self._entries.of_instance[index]
+        np.add.at(self._on_cpu, entry_of, sampled.on_cpu)
+        self._switched[entry_of[sampled.switched]] = True
+        held = np.flatnonzero(sampled.instance >= 0)
+        entry = entry_of[sampled.instance[held]]
+        state, kind = sampled.state[held], sampled.kind[held]
+        np.add.at(self._counts, (entry, state, kind), 1)
+        lost = sampled.undecided[held]
+        np.add.at(self._undecided, (entry[lost], state[lost]), 1)
+        pair, sample = np.unique((sampled.frame.module[held] << 32) | sampled.frame.symbol[held], return_inverse=True)
+        code = np.array(
+            [self._frames.setdefault((one >> 32, one & 0xFFFFFFFF), len(self._frames)) for one in pair.tolist()],
+            np.int64,
+        )
+        for one in np.unique(entry).tolist():
+            mine = entry == one
+            group = (code[sample[mine]] * len(STATES) + state[mine]) * len(KINDS) + kind[mine]
+            self._by_frame.setdefault(one, GroupSums("samples")).add(group, samples=1)
+        leaf = source.leaf
+        unlisted = held[(leaf.code[held] == 0) & (leaf.module[held] != 0)]
+        for module, count in zip(
+            *(c.tolist() for c in np.unique(leaf.module[unlisted], return_counts=True)), strict=True
+        ):
+            self._unlisted[module] = self._unlisted.get(module, 0) + count
+
+    def _add_gaps(self, source: CpuSamples) -> None:
+        """Count how far the samples of a thread lie apart, each once, and how many have more than a leaf."""
+        self._fresh += int(source.fresh.sum())
+        self._deep += int(np.sum(source.fresh & source.deep))
+        start, thread = source.start[source.fresh], source.thread[source.fresh]
+        for low, high in runs(thread):
+            who = int(thread[low])
+            moments = start[low:high] if who not in self._last else np.r_[self._last[who], start[low:high]]
+            gaps = moments[1:] - moments[:-1]
+            self._gaps.add(np.zeros(len(gaps), np.int64), gaps)
+            self._last[who] = int(start[high - 1])
+
+    @property
+    def period_ns(self) -> int | None:
+        """The time between two samples of a thread that stays on the CPU, ns; None where there are no samples.
+
+        The report states a period without its unit: ns where the kernel's CPU clock triggered the samples, cycles
+        where a hardware counter did. What the samples themselves show decides: the lower quartile of the gaps
+        between a thread's samples, which are longer only where the thread was off the CPU. The stated figure is
+        taken where it is close to that.
+        """
+        if not self._fresh:
+            return None
+        seen, stated = self._gaps.percentile(25), self.stated_period
+        if seen is None:
+            return stated or 1
+        return stated if stated and abs(stated - seen) * _NEAR <= seen else max(seen, 1)
+
+    @property
+    def has_chains(self) -> bool:
+        """False where most samples have no more than a leaf."""
+        return 2 * self._deep > self._fresh
+
+    @property
+    def symbol_ids(self) -> Ints:
+        """The StringIds of the symbols that samples are shown under."""
+        return np.array(sorted({symbol for _, symbol in self._frames}), np.int64)
+
+    def split(self, entry: int, time: Ints) -> Split | None:
+        """Return the strata of an entry, whose states take `time` (ns); None where the report has no samples."""
+        period = self.period_ns
+        if period is None:
+            return None
+        counted = Counted(
+            self._counts[entry], self._undecided[entry], time, self._on_cpu[entry], bool(self._switched[entry]),
+            period,
+        )  # fmt: skip
+        return split_counts(counted)
+
+    def hits(self, entry: int) -> Mapping[tuple[str, str], Hits]:
+        """Return the samples of an entry by (state, kind), and of those by frame."""
+        frames = list(self._frames)
+        found: dict[tuple[str, str], dict[tuple[int, int], int]] = {}
+        table = self._by_frame[entry].table() if entry in self._by_frame else {}
+        for group, row in table.items():
+            rest, kind = divmod(group, len(KINDS))
+            frame, state = divmod(rest, len(STATES))
+            found.setdefault((STATES[state], KINDS[kind]), {})[frames[frame]] = row["samples"]
+        return found
+
+    @property
+    def unknown_share(self) -> float:
+        """The share of all samples in phases that are in no known module."""
+        total = int(self._counts.sum())
+        return int(self._counts[:, :, KIND["unknown"]].sum()) / total if total else 0.0
+
+    @property
+    def unknown_modules(self) -> list[tuple[str, int]]:
+        """The modules that no pattern knows and that samples in phases were in at the leaf, most first."""
+        names: dict[str, int] = {}
+        for module, count in self._unlisted.items():
+            name = self.modules.file.get(module, "")
+            names[name] = names.get(name, 0) + count
+        return sorted(names.items(), key=lambda item: (-item[1], item[0]))

@@ -1,0 +1,175 @@
+"""What warnings are judged by, and what lies in no phase: counted piece by piece."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from taxbreak_nsys.arrays.grouped import GroupSums
+from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model import name_rules
+from taxbreak_nsys.model.launches import (
+    GRAPH_LAUNCH,
+    KERNEL_LAUNCH,
+    MEMORY_LAUNCH,
+    UNMEASURED_GRAPH,
+    before_launch,
+)
+from taxbreak_nsys.model.trace_columns import KERNEL, PROCESS_MASK, DeviceOps, Ranges
+from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.phases.phase_threads import PhaseThreads
+from taxbreak_nsys.result import Outside
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One piece of a report: its columns, and what of them is counted with it.
+
+    `index` numbers its instances in the whole; `own` flags the launches that no other piece counts, `own_ops` the
+    operations of those launches, and those of no launch that are given up as such here. Before `settled` (ns) nothing
+    of a later piece happens; None in the last one.
+    """
+
+    columns: Measured
+    index: Ints
+    own: Flags
+    own_ops: Flags
+    settled: int | None
+
+    @classmethod
+    def whole(cls, columns: Measured) -> Piece:
+        """Return a report as one piece."""
+        index = np.arange(len(columns.instances), dtype=np.int64)
+        launches, ops = np.ones(len(columns.launches), bool), np.ones(len(columns.trace.ops), bool)
+        return cls(columns, index, launches, ops, None)
+
+
+class WarningFacts:
+    """Counts for the warnings and for what lies outside the phases; plain numbers."""
+
+    def __init__(self, entries: PhaseThreads) -> None:
+        """Begin with nothing."""
+        self._entries = entries
+        self._first = _first_instances(entries.instances)
+        self._last_range: dict[int, tuple[int, int]] = {}
+        self._lone_after: dict[int, int] = {}
+        self._device_end: dict[int, int] = {}
+        self._outside = np.zeros(6, np.int64)
+        self._all_kernels = 0
+        self.launches = 0
+        self.early_kernels = 0
+        self.lone_launches = 0
+        self.has_os_calls = False
+        self.begun_inside: set[int] = set()
+        """Instances in which kernels ran whose launch the capture does not have."""
+        self._queued = GroupSums("calls", "waited")
+
+    def add(self, piece: Piece, launch_entry: Ints) -> None:
+        """Add a piece, with the entry of each of its launches."""
+        columns, launches = piece.columns, piece.columns.launches
+        self.launches += int(piece.own.sum())
+        self.early_kernels += int(np.sum(before_launch(launches) & piece.own))
+        self.has_os_calls = self.has_os_calls or len(columns.trace.os_calls.start) > 0
+        waited = launches.wait_until - launches.start
+        full = (launches.kind == KERNEL_LAUNCH) & (waited > 0) & (launch_entry >= 0)
+        self._queued.add(launch_entry[full], calls=1, waited=waited[full])
+        self._add_outside(piece)
+        self._add_lone(columns)
+        self._add_ends(columns.trace.ops, columns.trace.ranges)
+
+    def _add_outside(self, piece: Piece) -> None:
+        columns, ops = piece.columns, piece.columns.trace.ops
+        kind, out = columns.launches.kind, piece.own & (columns.launch_instance < 0)
+        out_op = piece.own_ops & (columns.op_instance < 0)
+        kernel = ops.kind == KERNEL
+        orphan = piece.own_ops & (columns.launches.of_op < 0) & kernel
+        duration = ops.end - ops.start
+        self._outside += (
+            np.sum(out & (kind == KERNEL_LAUNCH)),
+            np.sum(out & np.isin(kind, (GRAPH_LAUNCH, UNMEASURED_GRAPH))),
+            np.sum(out & (kind == MEMORY_LAUNCH)),
+            np.sum(out_op & kernel),
+            np.sum(orphan),
+            duration[out_op & ops.computes].sum(),
+        )
+        self._all_kernels += int(duration[piece.own_ops & ops.computes].sum())
+        for process, (first, start, end) in self._first.items():
+            stray = ops.start[orphan & (ops.process == process)] if orphan.any() else ops.start[:0]
+            if np.any((stray >= start) & (stray < end)):
+                self.begun_inside.add(first)
+
+    def _add_lone(self, columns: Measured) -> None:
+        """Count the kernel launch calls that the report has no kernel for."""
+        api = columns.trace.api
+        lone = api.named(name_rules.is_kernel_launch)
+        lone[columns.launches.api] = False
+        index = np.flatnonzero(lone)
+        if not len(index):
+            return
+        thread, start = api.thread[index], api.start[index]
+        self.lone_launches += int(np.sum(columns.instances.at(thread, start) >= 0))
+        for one in np.unique(thread).tolist():
+            last = int(start[thread == one].max())
+            self._lone_after[one] = max(self._lone_after.get(one, last), last)
+
+    def _add_ends(self, ops: DeviceOps, ranges: Ranges) -> None:
+        for process, end in _by_process(ops.process, ops.end):
+            last = int(end.max())
+            self._device_end[process] = max(self._device_end.get(process, last), last)
+        for process, end in _by_process(ranges.thread & PROCESS_MASK, ranges.end):
+            last = int(end.max())
+            known, count = self._last_range.get(process, (last, 0))
+            # rows that two pieces hold may count twice: it only matters whether there are several, and which is known
+            # from the piece in which they start
+            same = int(np.sum(end == max(known, last)))
+            self._last_range[process] = (last, same) if last > known else (known, max(count, same))
+
+    @property
+    def outside(self) -> Outside:
+        """What lies in no phase."""
+        kernel, graph, memory, kernels, orphans, ns = self._outside.tolist()
+        share = ns / self._all_kernels if self._all_kernels else None
+        return Outside(kernel, graph, memory, kernels, orphans, ns, share)
+
+    @property
+    def queued(self) -> dict[int, tuple[int, int]]:
+        """By entry the kernel launches that waited for a place in the queue, and for how long together, ns."""
+        return {entry: (row["calls"], row["waited"]) for entry, row in self._queued.table().items()}
+
+    @property
+    def ended_inside(self) -> set[int]:
+        """The instances that the end of the capture cuts: nsys ends open ranges there, and kernels are missing."""
+        instances, found = self._entries.instances, set[int]()
+        process = instances.thread & PROCESS_MASK
+        for one in np.unique(process).tolist():
+            mine = np.flatnonzero(process == one)
+            end, count = self._last_range.get(one, (0, 0))
+            # nsys ends what was open when the process or the capture stopped at one and the same moment
+            if count > 1:
+                found |= set(mine[instances.end[mine] == end].tolist())
+            last = mine[np.argmax(instances.end[mine])]
+            lone = self._lone_after.get(int(instances.thread[last]))
+            if lone is not None and lone >= instances.start[last] and lone > self._device_end.get(one, 0):
+                found.add(int(last))
+        return found
+
+
+def _first_instances(instances: Instances) -> dict[int, tuple[int, int, int]]:
+    """Return by process its first instance: (number, start, end)."""
+    found = {}
+    process = instances.thread & PROCESS_MASK
+    for one in np.unique(process).tolist():
+        mine = np.flatnonzero(process == one)
+        first = int(mine[np.argmin(instances.start[mine])])
+        found[one] = (first, int(instances.start[first]), int(instances.end[first]))
+    return found
+
+
+def _by_process(process: Ints, values: Ints) -> list[tuple[int, Ints]]:
+    if not len(process):
+        return []
+    if process.min() == process.max():
+        return [(int(process[0]), values)]
+    return [(one, values[process == one]) for one in np.unique(process).tolist()]

@@ -1,0 +1,275 @@
+"""The installed program: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from taxbreak_nsys import analyze
+from taxbreak_nsys.output.result_tables import REPORTS
+
+PROGRAM = Path(sys.executable).with_name("taxbreak-nsys")
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(PROGRAM), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"COLUMNS": "80"} | environment,
+        check=False,
+    )
+
+
+def refused(*arguments: object, **environment: str) -> str:
+    """Run what must fail: one line on stderr, exit code 2; returns the line."""
+    done = run(*arguments, **environment)
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_table_holds_at_80_columns_without_colour(any_report: Path) -> None:
+    done = run(any_report)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+    result = analyze(any_report)
+    for entry in result.entries:
+        assert f"{entry.phase} (" in done.stdout
+        if entry.taxbreak.hdbi is not None:
+            assert f"HDBI {entry.taxbreak.hdbi:.3f}" in done.stdout
+    assert done.stdout.count("erdict: ") == len(result.entries)
+    assert done.stdout.count("Warning:") == done.stdout.count("Remedy:") == len(result.report.warnings)
+
+
+def test_json_is_the_object_of_the_api(report) -> None:
+    path = report("llama-1b")
+    printed = json.loads(run(path, "-f", "json").stdout)
+    assert printed == json.loads(analyze(path).to_json())
+    assert printed["schema"] == "taxbreak/1"
+
+
+def test_several_reports_are_one_json_a_line(report) -> None:
+    paths = [report("llama-1b"), report("null-kernel")]
+    lines = run(*paths, "-f", "json").stdout.splitlines()
+    assert [json.loads(line)["report"]["path"] for line in lines] == [str(path) for path in paths]
+
+
+@pytest.mark.parametrize("name", list(REPORTS))
+def test_every_report_in_every_format(report, tmp_path: Path, name: str) -> None:
+    # the one has operator ranges, the other samples
+    path = report("inject" if name in ("taxbreak_sample_sum", "taxbreak_symbol_sum") else "llama-1b-aten")
+    assert run(path, "-r", name).returncode == 0
+    rows = list(csv.DictReader(io.StringIO(run(path, "-r", name, "-f", "csv").stdout)))
+    target = tmp_path / "out.parquet"
+    assert run(path, "-r", name, "-f", "parquet", "-o", target).returncode == 0
+    table = pq.read_table(target)
+    assert rows
+    assert len(table) == len(rows)
+    assert table.column_names == list(rows[0])
+    for title in table.column_names:
+        if title.endswith("(ns)"):
+            assert str(table.schema.field(title).type) == "int64"
+
+
+def test_trace_rows_add_up_to_the_states(report, tmp_path: Path) -> None:
+    path, target = report("inject"), tmp_path / "trace.parquet"
+    run(path, "-r", "taxbreak_trace", "-f", "parquet", "-o", target)
+    frame = pq.read_table(target).to_pandas()
+    sums = frame.groupby(["Phase", "State"])[["Duration (ns)", "Exposed (ns)"]].sum()
+    for entry in analyze(path).entries:
+        for state, ns in entry.states_ns.items():
+            if ns:
+                assert sums.loc[(entry.phase, state), "Duration (ns)"] == ns
+                assert sums.loc[(entry.phase, state), "Exposed (ns)"] == entry.exposed_ns[state]
+
+
+def test_several_reports_of_one_run_go_to_named_files(report, tmp_path: Path) -> None:
+    done = run(
+        report("llama-1b"), "-r", "taxbreak_sum", "-r", "taxbreak_api_sum", "-f", "csv", "-o", tmp_path / "x.csv"
+    )
+    assert done.returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"x_taxbreak_sum.csv", "x_taxbreak_api_sum.csv"}
+
+
+def test_existing_file_is_kept_unless_forced(report, tmp_path: Path) -> None:
+    target = tmp_path / "out.json"
+    target.write_text("mine")
+    assert "--force-overwrite" in refused(report("llama-1b"), "-f", "json", "-o", target)
+    assert target.read_text() == "mine"
+    assert run(report("llama-1b"), "-f", "json", "-o", target, "--force-overwrite").returncode == 0
+    assert json.loads(target.read_text())["phases"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_time_unit_scales_and_renames(report) -> None:
+    ns = next(csv.DictReader(io.StringIO(run(report("llama-1b"), "-f", "csv").stdout)))
+    ms = next(csv.DictReader(io.StringIO(run(report("llama-1b"), "-f", "csv", "--timeunit", "msec").stdout)))
+    assert float(ms["Wall (ms)"]) == int(ns["Wall (ns)"]) / 1e6
+
+
+def test_quiet_and_notes(report, tmp_path: Path) -> None:
+    assert "wrote" in run(report("llama-1b"), "-f", "csv", "-o", tmp_path / "a.csv").stderr
+    assert run(report("llama-1b"), "-f", "csv", "-o", tmp_path / "b.csv", "-q").stderr == ""
+
+
+def test_refuses_what_is_no_report(tmp_path: Path, report) -> None:
+    assert "no such file" in refused(tmp_path / "none.sqlite")
+    text = tmp_path / "text.sqlite"
+    text.write_text("hello")
+    assert "not an SQLite file" in refused(text)
+    empty = tmp_path / "empty.sqlite"
+    empty.touch()
+    assert "empty" in refused(empty)
+    assert "folder" in refused(tmp_path)
+    cut = tmp_path / "cut.sqlite"
+    cut.write_bytes(report("llama-1b").read_bytes()[:200_000])
+    assert "cut short (200000 of 1040384 bytes" in refused(cut)
+
+
+def changed(source: Path, target: Path, *statements: str) -> Path:
+    target.write_bytes(source.read_bytes())
+    with sqlite3.connect(target) as database:
+        for statement in statements:
+            database.execute(statement)
+    return target
+
+
+def test_refuses_reports_without_what_is_needed(tmp_path: Path, report) -> None:
+    source = report("null-kernel")
+    no_api = changed(source, tmp_path / "1.sqlite", "DROP TABLE CUPTI_ACTIVITY_KIND_RUNTIME")
+    assert "no CUDA API calls" in refused(no_api)
+    no_kernels = changed(source, tmp_path / "2.sqlite", "DELETE FROM CUPTI_ACTIVITY_KIND_KERNEL")
+    assert "no CUDA launch" in refused(no_kernels)
+    no_column = changed(
+        source, tmp_path / "3.sqlite", "ALTER TABLE CUPTI_ACTIVITY_KIND_RUNTIME RENAME COLUMN globalTid TO x"
+    )
+    assert "globalTid" in refused(no_column)
+    other = tmp_path / "4.sqlite"
+    with sqlite3.connect(other) as database:
+        database.execute("CREATE TABLE cats(name)")
+    assert "not an Nsight Systems export" in refused(other)
+
+
+def test_degrades_without_enriching_tables(tmp_path: Path, report) -> None:
+    bare = changed(
+        report("llama-1b"), tmp_path / "bare.sqlite",
+        "DROP TABLE NVTX_EVENTS", "DROP TABLE OSRT_API", "DROP TABLE PROFILER_OVERHEAD",
+    )  # fmt: skip
+    # nothing is marked any more: the steps are found in the launches
+    entry = analyze(bare).phase("decode")
+    assert entry.instances == 3
+    assert entry.taxbreak.evidence == "none"
+    assert entry.taxbreak.delta_ct_ns is None
+    assert entry.taxbreak.hdbi is not None
+    codes = {warning.code for warning in analyze(bare).report.warnings}
+    assert {"phases_found", "no_library_evidence"} <= codes
+    assert analyze(bare, phase_source="all").phase("all").taxbreak.hdbi is not None
+
+
+def test_refuses_bad_choices(report) -> None:
+    path = report("llama-1b")
+    assert "LABEL=REGEX" in refused(path, "--phase", "decode")
+    assert "not a regular expression" in refused(path, "--phase", "x=(")
+    assert "no NVTX range" in refused(path, "--phase", "x=nothing-like-it")
+    assert "not one of best, marks, auto, all" in refused(path, "--phases", "guess")
+    assert "leave out --phases marks" in refused(path, "--ignore-marks", "--phases", "marks")
+    assert "leave out --phases" in refused(path, "--phase", "x=y", "--ignore-marks")
+    assert "not one of vllm" in refused(path, "--engine", "nonesuch")
+    assert "no NVTX range" in refused(path, "--engine", "vllm")
+    assert "needs the marks" in refused(path, "--engine", "vllm", "--phases", "auto")
+    assert "cannot be read" in refused(path, "--phase-rules", "/nonexistent.toml")
+    assert "--by batch" in refused(path, "--by", "batch")
+    assert "the one choice is batch" in refused(path, "--by", "size")
+    assert "not a time" in refused(path, "--start", "soon")
+    assert "not before" in refused(path, "--start", "2s", "--end", "1s")
+    assert "no report" in refused(path, "-r", "taxbreak_nothing")
+    assert "--format" in refused(path, "-f", "xml")
+    assert "needs -o" in refused(path, "-f", "parquet")
+    assert "exclude each other" in refused(path, "--t-sys", "4us", "--null-report", path)
+
+
+def test_one_bad_report_does_not_cost_the_others(report, tmp_path: Path) -> None:
+    done = run(tmp_path / "none.sqlite", report("llama-1b"))
+    assert done.returncode == 2
+    assert "no such file" in done.stderr
+    assert "Verdict:" in done.stdout
+
+
+def test_nsys_rep_without_nsys_says_how_to_export(tmp_path: Path) -> None:
+    rep = tmp_path / "run.nsys-rep"
+    rep.write_bytes(b"x")
+    line = refused(rep, PATH="/nonexistent", TAXBREAK_CACHE_DIR=str(tmp_path / "cache"))
+    assert "nsys export -t sqlite run.nsys-rep" in line
+
+
+def test_nsys_rep_is_exported_into_the_cache_once(tmp_path: Path, report) -> None:
+    # a stand-in for nsys that "exports" a sample: what is tested is where the file goes, and how often
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    nsys = tools / "nsys"
+    nsys.write_text(
+        "#!/bin/sh\necho ran >> $LOG\nfor a; do case $a in --output=*) cp $SAMPLE ${a#--output=};; esac; done\n"
+    )
+    nsys.chmod(0o755)
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    rep = folder / "run.nsys-rep"
+    rep.write_bytes(b"not parsed by the stand-in")
+    environment = {
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "LOG": str(tmp_path / "log"),
+        "SAMPLE": str(report("llama-1b")),
+        "TAXBREAK_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    for _ in range(2):
+        done = run(rep, "-f", "json", **environment)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["report"]["path"] == str(rep)
+    assert (tmp_path / "log").read_text() == "ran\n"
+    assert list(folder.iterdir()) == [rep]
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_help_and_version() -> None:
+    assert "analyze" in run("--help").stdout
+    assert run("--version").stdout.startswith("taxbreak-nsys ")
+    assert "REPORT" in run("analyze", "--help").stdout
+
+
+def test_every_query_runs_by_hand(report) -> None:
+    """Each file in sql/ is plain SQL for a full schema: it runs in SQLite's own shell where the tables exist."""
+    from taxbreak_nsys.read.schema import Layout, stand_ins
+    from taxbreak_nsys.read.sql_files import data_folder
+
+    with sqlite3.connect(f"file:{report('inject')}?mode=ro&immutable=1", uri=True) as database:
+        tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        schema = {t: frozenset(row[1].lower() for row in database.execute(f'PRAGMA table_info("{t}")')) for t in tables}
+        for statement in stand_ins(Layout(schema, {}, None, True)):
+            database.execute(statement)
+        files = sorted(data_folder("sql").glob("*.sql"))
+        assert files
+        for file in files:
+            assert file.read_text().startswith("--"), file
+            # as in the shell, a parameter that is not set is NULL
+            database.execute(file.read_text().rstrip().rstrip(";"), defaultdict(lambda: None)).fetchone()
+
+
+@pytest.mark.parametrize("name", ["taxbreak_op_sum", "taxbreak_sample_sum", "taxbreak_symbol_sum"])
+def test_an_empty_listing_says_what_would_fill_it(report, name: str) -> None:
+    shown = run(report("llama-1b"), "-r", name).stdout
+    assert "no rows: the report has no" in shown
+    assert "capture with" in shown

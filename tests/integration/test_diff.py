@@ -1,0 +1,148 @@
+"""Comparisons: the change in the right layer, chance told from change, and captures that cannot be compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from taxbreak_nsys import Result, TaxbreakError
+from taxbreak_nsys.compare.change import Change, interval
+from taxbreak_nsys.compare.comparison import Comparison, PhaseChange, compare
+from taxbreak_nsys.compare.largest_changes import moved
+from taxbreak_nsys.compare.sample_changes import phase_samples
+from tests.support import in_process
+
+
+def run(*words: object, **where: Path) -> in_process.Done:
+    return in_process.run("diff", *words, **where)
+
+
+def figure(phase: PhaseChange, name: str) -> Change:
+    return next(change for change in phase.changes if change.figure == name)
+
+
+def test_samples_add_up_to_the_phase(any_report: Path, analysed) -> None:
+    result = analysed(any_report.stem)
+    for label, samples in phase_samples([result]).items():
+        entries = [entry for entry in result.entries if entry.phase == label and not entry.combined]
+        assert samples.instances == sum(entry.instances for entry in entries)
+        assert samples.values["wall_ns"].sum() == sum(entry.wall_ns for entry in entries)
+        for name in ("delta_ft_ns", "delta_ct_ns"):
+            if name in samples.values:
+                total = sum(getattr(entry.taxbreak, name) for entry in entries)
+                assert samples.values[name].sum() == pytest.approx(total)
+        layers = ("framework_library_ns", "launch_ns", "memop_ns", "module_load_ns", "device_wait_ns", "os_wait_ns",
+                  "profiler_ns")  # fmt: skip
+        assert sum(samples.values[name] for name in layers) == pytest.approx(samples.values["wall_ns"])
+
+
+@pytest.mark.parametrize(("phase", "layer"), [("framework", "delta_ft_ns"), ("library", "delta_ct_ns")])
+def test_injected_time_is_found_in_its_layer_within_the_interval(analysed, phase: str, layer: str) -> None:
+    result = analysed("inject")
+    found = compare([result], [result], [f"base={phase}"]).phases[0]
+    assert figure(found, "wall_ns").word == "worse"
+    assert found.where.figure == layer
+    change = figure(found, layer)
+    # 200 products a step, 50 us before or inside each
+    assert change.low <= 10e6 <= change.high
+    assert change.word == "worse"
+    other = "delta_ct_ns" if layer == "delta_ft_ns" else "delta_ft_ns"
+    assert figure(found, other).word == "no difference shown"
+    assert figure(found, "kernels").word == "no difference shown"
+    back = compare([result], [result], [f"{phase}=base"]).phases[0]
+    assert figure(back, "wall_ns").word == "better"
+    assert back.where.figure == layer
+
+
+def test_a_report_against_itself_shows_no_difference(analysed) -> None:
+    result = analysed("llama-1b-sampled")
+    comparison = compare([result], [result])
+    assert comparison.conditions == []
+    for phase in comparison.phases:
+        assert {change.difference for change in phase.changes} == {0.0}
+        assert {change.word for change in phase.changes} <= {"no difference shown", "one instance: no interval"}
+        assert phase.moved == []
+
+
+def test_other_tracing_is_no_regression_of_the_model(analysed) -> None:
+    comparison = compare([analysed("llama-1b-bare")], [analysed("llama-1b-aten")])
+    assert not comparison.host_comparable
+    assert {told.name for told in comparison.conditions} >= {"operator ranges", "traced"}
+    words = {change.figure: change.word for change in comparison.phases[-1].changes}
+    assert {words[name] for name in ("wall_ns", "framework_library_ns", "hdbi")} == {"not comparable"}
+    # device work is the same, and may be compared
+    assert words["device_active_ns"] == "no difference shown"
+    # evidence differs: only the sum of the two layers is there
+    assert not {"delta_ft_ns", "delta_ct_ns"} & set(words)
+
+
+def test_several_reports_a_side_pool_their_instances(analysed) -> None:
+    result = analysed("inject")
+    comparison = compare([result, result], [result], ["base=base"])
+    assert comparison.phases[0].instances == (6, 3)
+
+
+def test_a_single_instance_has_no_interval(analysed) -> None:
+    result = analysed("llama-1b")
+    prefill = compare([result], [result], ["prefill=decode"]).phases[0]
+    wall = figure(prefill, "wall_ns")
+    assert (wall.low, wall.high, wall.word) == (None, None, "one instance: no interval")
+
+
+def test_other_machines_and_versions_are_said_first(analysed) -> None:
+    before = analysed("inject")
+    other = dataclasses.replace(before.report, gpu="another", cpu="slower", nsys_version="1999.1")
+    after = dataclasses.replace(before, report=other)
+    comparison: Comparison = compare([before], [after])
+    assert [told.name for told in comparison.conditions] == ["GPU", "CPU", "nsys version"]
+    assert not comparison.host_comparable
+
+
+def test_kernels_that_appeared_and_vanished(analysed) -> None:
+    before: Result = analysed("inject")
+    names = {row["name"] for row in before.kernel_rows if row["phase"] == "base"}
+    gone = sorted(names)[0]
+    rows = tuple(row | {"name": "new"} if row["name"] == gone else row for row in before.kernel_rows)
+    found = moved([before], [dataclasses.replace(before, kernel_rows=rows)], ("base", "base"))
+    assert {(row.name, row.what) for row in found if row.kind == "kernel"} == {(gone, "vanished"), ("new", "appeared")}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.integers(0, 10**9), min_size=2, max_size=12), st.lists(st.integers(0, 10**9), min_size=2, max_size=12)
+)
+def test_the_interval_lies_within_what_medians_can_be(one: list[int], other: list[int]) -> None:
+    before, after = np.array(one, float), np.array(other, float)
+    low, high = interval(before, after)
+    assert min(other) - max(one) <= low <= high <= max(other) - min(one)
+    assert (low, high) == interval(before, after)
+    assert interval(before, before + 10**12)[0] > 0
+
+
+def test_nothing_in_common_is_one_line(analysed) -> None:
+    with pytest.raises(TaxbreakError, match="no phase in common: before has prefill, decode, after has base"):
+        compare([analysed("llama-1b")], [analysed("inject")])
+    with pytest.raises(TaxbreakError, match="no phase 'nope' in the report before"):
+        compare([analysed("inject")], [analysed("inject")], ["nope=base"])
+    with pytest.raises(TaxbreakError, match="BEFORE=AFTER"):
+        compare([analysed("inject")], [analysed("inject")], ["base"])
+
+
+def test_the_command(report, tmp_path: Path) -> None:
+    path = report("graph-graph")
+    table = run(path, path)
+    assert table.returncode == 0, table.stderr
+    assert "no difference" in table.stdout
+    data = json.loads(run(path, path, "-f", "json").stdout)
+    assert data["schema"] == "taxbreak-diff/1"
+    assert {phase["before"] for phase in data["phases"]} == {"decode_eager", "decode_graph"}
+    empty = run(path, tmp_path)
+    assert empty.returncode == 2
+    assert empty.stderr.count("\n") == 1
+    assert "holds no .sqlite export" in empty.stderr

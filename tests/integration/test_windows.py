@@ -1,0 +1,212 @@
+"""A report read in windows of time gives what it gives as a whole: the same integers, whatever the windows."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taxbreak_nsys import Result, TaxbreakError
+from taxbreak_nsys.measure.blocking import BlockingLimits
+from taxbreak_nsys.options import Options
+from taxbreak_nsys.phases import PhaseRule
+from taxbreak_nsys.pipeline import analysis
+from taxbreak_nsys.pipeline.analysis import analyze_report
+from taxbreak_nsys.pipeline.windows import Windows
+
+RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
+KERNEL = "CUPTI_ACTIVITY_KIND_KERNEL"
+
+NEVER_IN_WINDOWS = {
+    "gpt2-backtrace": "the call chains of launches are read as a whole",
+    "gpt2-nophase": "steps are looked for in all launches",
+    "null-kernel": "nobody marked a phase",
+    "public-2gpu-training": "its tables are not in the order of time",
+}
+
+
+def everything(result: Result) -> dict[str, Any]:
+    """Return all figures of a result."""
+    rows = {"api": result.api_rows, "samples": result.sample_rows, "symbols": result.symbol_rows}
+    return result.to_dict() | rows
+
+
+@pytest.fixture
+def pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count the pieces of each reading, in a list that grows."""
+    counts: list[int] = []
+    cut = Windows.pieces
+
+    def counted(self: Windows, limits: BlockingLimits) -> Any:
+        counts.append(0)
+        for piece in cut(self, limits):
+            counts[-1] += 1
+            yield piece
+
+    monkeypatch.setattr(Windows, "pieces", counted)
+    return counts
+
+
+@pytest.mark.parametrize("rows", [200, 1000, 5000, 40_000])
+def test_same_as_the_whole(any_report: Path, rows: int, pieces: list[int]) -> None:
+    whole = analyze_report(any_report, columns=True)
+    assert pieces == []
+    windowed = analyze_report(any_report, window_rows=rows)
+    assert everything(windowed) == everything(whole)
+    if rows == 200 and any_report.stem not in NEVER_IN_WINDOWS:
+        # smaller than an instance: a window then holds few of them, and there are several windows
+        assert pieces
+        assert pieces[-1] > 2
+        assert windowed.held_columns is None
+    if any_report.stem in NEVER_IN_WINDOWS:
+        assert windowed.held_columns is not None
+
+
+@pytest.mark.parametrize("evidence", ["ranges", "samples", "subtractive", "none"])
+@pytest.mark.parametrize("name", ["inject", "llama-1b-aten", "llama-1b"])
+def test_same_with_forced_evidence(report: Callable[[str], Path], name: str, evidence: str) -> None:
+    path = report(name)
+    whole = analyze_report(path, Options(evidence=evidence), columns=True)
+    assert everything(analyze_report(path, Options(evidence=evidence), window_rows=700)) == everything(whole)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(skip=1),
+        Options(t_sys_ns=4500),
+        Options(rules=(PhaseRule("gemm", re.compile("^cublasGemmEx$")), PhaseRule("step", re.compile("^decode")))),
+        Options(rules=(PhaseRule("any", re.compile(".")),)),
+        Options(window=(0, 2**62)),
+    ],
+    ids=["skip", "t-sys", "nested rules", "all ranges", "window"],
+)
+def test_same_with_options(report: Callable[[str], Path], options: Options) -> None:
+    path = report("llama-1b")
+    whole = analyze_report(path, options, columns=True)
+    assert everything(analyze_report(path, options, window_rows=500)) == everything(whole)
+
+
+def test_a_wrong_guess_of_what_blocks_is_read_again(report: Callable[[str], Path], pieces: list[int]) -> None:
+    # its launches block by the median over the whole report, not by that of its beginning
+    analyze_report(report("llama-3b-batch16"), window_rows=1000)
+    assert len(pieces) == 2
+
+
+def changed(path: Path, folder: Path, *statements: str) -> Path:
+    """Return a copy of a report that some statements have changed."""
+    target = folder / path.name
+    if path != target:
+        shutil.copy(path, target)
+        target.chmod(0o644)
+    with closing(sqlite3.connect(target)) as database, database:
+        for statement in statements:
+            database.execute(statement)
+    return target
+
+
+def in_order(table: str, order: str) -> tuple[str, ...]:
+    """Return the statements that put the rows of a table in another order."""
+    return (
+        f'CREATE TABLE other AS SELECT * FROM "{table}" ORDER BY {order}',
+        f'DELETE FROM "{table}"',
+        f'INSERT INTO "{table}" SELECT * FROM other',
+        "DROP TABLE other",
+    )
+
+
+@pytest.mark.parametrize("table", [RUNTIME, KERNEL, "NVTX_EVENTS"])
+def test_rows_out_of_order_are_read_as_a_whole(
+    report: Callable[[str], Path], tmp_path: Path, table: str, pieces: list[int]
+) -> None:
+    # a hundred times as long as it was, so that no look ahead reaches over the disorder
+    tables = (RUNTIME, KERNEL, "CUPTI_ACTIVITY_KIND_MEMCPY", "CUPTI_ACTIVITY_KIND_MEMSET", "NVTX_EVENTS", "OSRT_API")
+    stretched = (f"UPDATE {one} SET start = start * 100, end = end * 100" for one in (*tables, "PROFILER_OVERHEAD"))
+    (tmp_path / "mixed").mkdir()
+    ordered = changed(report("llama-1b"), tmp_path, *stretched)
+    path = changed(ordered, tmp_path / "mixed", *in_order(table, "start DESC"))
+    windowed = analyze_report(path, window_rows=300)
+    assert windowed.held_columns is not None
+    assert everything(windowed) == everything(analyze_report(path, columns=True))
+    assert windowed.to_dict()["phases"] == analyze_report(ordered).to_dict()["phases"]
+
+
+def test_work_long_after_its_launch(report: Callable[[str], Path], tmp_path: Path) -> None:
+    # the kernel of a launch in the first step runs at the very end, further away than windows look
+    late = f"(SELECT rowid FROM {KERNEL} ORDER BY start LIMIT 1 OFFSET 5)"
+    moved = f"UPDATE {KERNEL} SET start = start + 60000000000, end = end + 60000000000 WHERE rowid = {late}"
+    path = changed(report("llama-1b"), tmp_path, moved, *in_order(KERNEL, "start"))
+    windowed = analyze_report(path, window_rows=300)
+    assert windowed.held_columns is not None
+    assert everything(windowed) == everything(analyze_report(path, columns=True))
+
+
+def test_device_work_that_lags_is_looked_for(report: Callable[[str], Path], tmp_path: Path) -> None:
+    # as behind a full queue, from the first window on: further away than the nearest look
+    tables = (KERNEL, "CUPTI_ACTIVITY_KIND_MEMCPY", "CUPTI_ACTIVITY_KIND_MEMSET")
+    late = (f"UPDATE {table} SET start = start + 60000000, end = end + 60000000" for table in tables)
+    path = changed(report("llama-1b"), tmp_path, *late)
+    windowed = analyze_report(path, window_rows=300)
+    assert windowed.held_columns is None
+    assert everything(windowed) == everything(analyze_report(path, columns=True))
+
+
+def test_rules_of_the_users_about_operators(report: Callable[[str], Path], tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[engine]]\nname = "own"\n[[engine.mark]]\ntext = "^aten::linear"\nphase = "linear"\n')
+    options = Options(phase_rules=rules)
+    whole = analyze_report(report("llama-1b-aten"), options, columns=True)
+    assert {entry.phase for entry in whole.entries} == {"linear"}
+    assert everything(analyze_report(report("llama-1b-aten"), options, window_rows=500)) == everything(whole)
+
+
+def test_damaged_marks_are_refused_with_one_line(report: Callable[[str], Path], tmp_path: Path) -> None:
+    retyped = (
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_master SET sql = replace(sql, 'INTEGER', '') WHERE name = 'NVTX_EVENTS'",
+    )
+    path = changed(report("llama-1b"), tmp_path, *retyped)
+    changed(path, tmp_path, "UPDATE NVTX_EVENTS SET start = 'x' WHERE coalesce(domainId, 0) = 0")
+    for rows in (300, 10**9):
+        with pytest.raises(TaxbreakError, match="damaged"):
+            analyze_report(path, window_rows=rows)
+
+
+def test_damaged_rows_are_counted_once(report: Callable[[str], Path], tmp_path: Path) -> None:
+    broken = "UPDATE NVTX_EVENTS SET end = start - 1 WHERE rowid % 50 = 0 AND eventType = 59"
+    path = changed(report("llama-1b"), tmp_path, broken)
+    whole = analyze_report(path, columns=True)
+    assert [warning.code for warning in whole.report.warnings].count("rows_left_out") == 1
+    windowed = analyze_report(path, window_rows=300)
+    assert windowed.held_columns is None
+    assert everything(windowed) == everything(whole)
+
+
+def test_a_thread_that_calls_cuda_and_launches_nothing(report: Callable[[str], Path], tmp_path: Path) -> None:
+    # another thread of the process that asks for attributes now and then, in the middle of everything
+    others = (
+        f"INSERT INTO {RUNTIME} (start, end, eventClass, globalTid, correlationId, nameId, returnValue) "
+        f"SELECT start + 10, end + 10, eventClass, globalTid + 1, correlationId + 10000000, nameId, 0 "
+        f"FROM {RUNTIME} WHERE rowid % 40 = 0"
+    )
+    path = changed(report("llama-1b"), tmp_path, others, *in_order(RUNTIME, "start"))
+    windowed = analyze_report(path, window_rows=400)
+    assert windowed.held_columns is None
+    assert everything(windowed) == everything(analyze_report(path, columns=True))
+
+
+def test_columns_say_how_to_keep_them(report: Callable[[str], Path]) -> None:
+    windowed = analyze_report(report("llama-1b"), window_rows=300)
+    with pytest.raises(TaxbreakError, match="columns=True"):
+        _ = windowed.columns
+
+
+def test_large_reports_are_read_in_windows_by_default() -> None:
+    assert analysis.analyze_report.__kwdefaults__["window_rows"] == analysis.WINDOW_ROWS
+    assert analysis.WINDOW_ROWS < 1_000_000

@@ -1,0 +1,46 @@
+"""Where the tests find reports: the samples, and more of them where TAXBREAK_REPORTS names a folder."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from taxbreak_nsys import Result, analyze
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLES = ROOT / "sample_reports"
+MORE = Path(os.environ["TAXBREAK_REPORTS"]) if os.environ.get("TAXBREAK_REPORTS") else None
+
+KNOWN = (
+    "gpt2-backtrace",
+    "gpt2-nophase",
+    "graph-graph",
+    "graph-node",
+    "inject",
+    "llama-1b",
+    "llama-1b-aten",
+    "llama-1b-bare",
+    "llama-1b-sampled",
+    "llama-3b-batch16",
+    "multi",
+    "null-kernel",
+    "olmoe",
+    "public-2gpu-training",
+)
+
+
+def find_report(name: str) -> Path:
+    """Return the path of a report by name, or skip the test and say why."""
+    for folder in (SAMPLES, MORE):
+        if folder and (folder / f"{name}.sqlite").is_file():
+            return folder / f"{name}.sqlite"
+    pytest.skip(f"{name}.sqlite is not among the sample reports; name a folder that has it in TAXBREAK_REPORTS")
+
+
+@cache
+def analysed_once(path: Path) -> Result:
+    """Return the result of a report with default options, analysed once per session."""
+    return analyze(path)
