@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from taxbreak_nsys.measure.measured import Measured
+    from taxbreak_nsys.measure.replay_columns import ReplayPart
     from taxbreak_nsys.phases import Instances
 
 SCHEMA = "taxbreak/1"
@@ -122,17 +123,28 @@ class Corrected:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Where the phase's time can be won: the target, its exposed share of the wall time, a sentence.
+    """Where the phase's time can be won: the lever that saves most, its exposed share of the wall time, a sentence.
 
-    `savings` forecasts, by layer, the share of the wall time that halving it would save (`replay.savings`): null
-    for a layer that the evidence does not tell apart, and with `savings_reason` where the phase cannot be replayed.
+    `target` is a lever of `whatif` (`replay.levers`) or, where no lever saves anything worth naming, what the phase
+    waits for; `also` are the levers whose half saves nearly as much. `exposed_share` is the target layer's; of a device
+    lever it is the share in which the device is busy. `saved_ns` is what halving the target saves of the phase, `savings`
+    the same for every lever as a share: null for a layer that the evidence does not tell apart, and with
+    `savings_reason` where the phase cannot be replayed. `advice` is what to do about it, `command` the `whatif` that
+    says what it would bring.
     """
 
     target: str | None
     exposed_share: float | None
     why: str
+    also: tuple[str, ...] = ()
+    saved_ns: int | None = None
     savings: dict[str, float | None] = field(default_factory=dict)
     savings_reason: str | None = None
+    advice: str | None = None
+    command: str | None = None
+
+
+UNJUDGED = Verdict(None, None, "not replayed")
 
 
 @dataclass(frozen=True)
@@ -154,9 +166,10 @@ class Phase:
     taxbreak: Layers
     samples: SampleFigures | None
     corrected: Corrected | None
-    verdict: Verdict
     phase_source: PhaseSource
     steps: StepCounts | None
+    verdict: Verdict = UNJUDGED
+    """Judged once all phases of a thread are known: it comes from the replay of the whole thread."""
 
     @property
     def combined(self) -> bool:
@@ -195,6 +208,8 @@ class Result:
     api_rows: tuple[dict[str, Any], ...]
     instances: Instances = field(repr=False)
     held_columns: Measured | None = field(repr=False)
+    replay_part: ReplayPart = field(repr=False)
+    """What the verdicts and `whatif` replay: all of a small report, stretches of a large one."""
     sample_rows: tuple[dict[str, Any], ...] = ()
     symbol_rows: tuple[dict[str, Any], ...] = ()
     t_base_ns: int | None = None

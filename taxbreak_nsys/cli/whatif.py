@@ -23,6 +23,8 @@ def whatif(
     framework: Annotated[str | None, _factor("--framework", "framework time")] = None,
     library: Annotated[str | None, _factor("--library", "CUDA library time")] = None,
     launch: Annotated[str | None, _factor("--launch", "the time of launch calls")] = None,
+    copy_calls: Annotated[str | None, _factor("--copy-calls", "the time of calls that launch copies and sets")] = None,
+    module_load: Annotated[str | None, _factor("--module-load", "the time of loading modules")] = None,
     kernels: Annotated[str | None, _factor("--kernels", "kernel time")] = None,
     copies: Annotated[str | None, _factor("--copies", "the time of copies and sets")] = None,
     cpu: Annotated[
@@ -43,6 +45,9 @@ def whatif(
         typer.Option("--graph-launch", metavar="TIME", help="What a graph launch takes (T_sys and 200 ns a node).",
                      show_default=False),
     ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Replay every step of a large report (default: the verdict's stretches).")
+    ] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="Draw the curve of every lever.")] = False,
     format: Annotated[str, typer.Option("-f", "--format", help="table, csv or json.")] = "table",
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")] = None,
@@ -68,17 +73,24 @@ def whatif(
     from taxbreak_nsys.pipeline.analysis import analyze_report
     from taxbreak_nsys.replay.prediction import Replay
     from taxbreak_nsys.replay.scenarios import Scenario
-    from taxbreak_nsys.replay.sweep import rank_levers, speeds_to_bound
-    from taxbreak_nsys.replay.sweep import sweep_levers as sweep_levers
+    from taxbreak_nsys.replay.sweep import predict_changes, rank_levers, speeds_to_bound, sweep_levers
 
     shared_options.check_choice("--format", format, FORMATS)
     shared_options.check_unit(timeunit)
     if output is not None:
         check_target(output, force_overwrite)
-    factors = {"framework": framework, "library": library, "launch": launch, "kernels": kernels, "copies": copies}
+    factors = {
+        "framework": framework,
+        "library": library,
+        "launch": launch,
+        "copy_calls": copy_calls,
+        "module_load": module_load,
+        "kernels": kernels,
+        "copies": copies,
+    }
     scenario = Scenario(
         **{
-            name: shared_options.parse_number(text, f"--{name}")
+            name: shared_options.parse_number(text, f"--{name.replace('_', '-')}")
             for name, text in (factors | {"cpu": cpu}).items()
             if text
         },
@@ -94,11 +106,11 @@ def whatif(
     if sweep and not scenario.unchanged:
         raise TaxbreakError("--sweep draws every lever by itself; leave the others out")
     options = shared_options.analysis_options(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
-    replay = Replay(analyze_report(report, options, columns=True))
+    replay = Replay(analyze_report(report, options, columns=whole), whole=whole)
     if sweep:
         text = shown.sweep_report(replay, sweep_levers(replay), speeds_to_bound(replay), format, timeunit)
     elif scenario.unchanged and not _asked(factors | {"cpu": cpu}):
-        text = shown.ranking_report(replay, rank_levers(replay), format, timeunit)
+        text = shown.ranking_report(replay, rank_levers(replay), predict_changes(replay), format, timeunit)
     else:
         text = shown.prediction(replay, scenario, replay.predict(scenario), format, timeunit)
     put_text(text, output, force=force_overwrite)

@@ -7,11 +7,11 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from taxbreak_nsys.attribution.layers import hdbi_word
-from taxbreak_nsys.attribution.verdict import phase_exposed_layers
+from taxbreak_nsys.attribution.exposed_layers import phase_exposed_layers
 from taxbreak_nsys.output import sample_lines
 from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
 from taxbreak_nsys.output.units import show_share, show_time
+from taxbreak_nsys.verdict.device_word import beside_hdbi, bound_word
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,6 +122,10 @@ def _phase(console: Console, entry: Phase, unit: str | None) -> None:
         console.print(printable(line))
     verdict = f"Verdict: {entry.verdict.why}" if entry.verdict.target else f"No verdict: {entry.verdict.why}"
     console.print(printable(f"{verdict}."), style="bold")
+    if entry.verdict.advice:
+        console.print(printable(f"Advice: {entry.verdict.advice}."))
+    if entry.verdict.command:
+        console.print(printable(f"Try: {entry.verdict.command}"), style="dim")
 
 
 def _counts(console: Console, entry: Phase, unit: str | None) -> None:
@@ -147,7 +151,10 @@ def _hdbi(console: Console, entry: Phase) -> None:
         return
     filled = round(20 * hdbi)
     scale = "#" * filled + "." * (20 - filled)
-    console.print(f"HDBI {hdbi:.3f} {hdbi_word(hdbi)}   host [{scale}] device", style="bold")
+    console.print(f"HDBI {hdbi:.3f} {bound_word(entry)}   host [{scale}] device", style="bold")
+    note = beside_hdbi(entry)
+    if note is not None:
+        console.print(note)
 
 
 def _layer_table(entry: Phase, unit: str | None) -> Table:

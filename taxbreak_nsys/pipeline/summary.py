@@ -10,7 +10,6 @@ from taxbreak_nsys.arrays.intervals import Flags, percentile
 from taxbreak_nsys.attribution.correction import corrected
 from taxbreak_nsys.attribution.layers import EVIDENCES, PhaseSums, split
 from taxbreak_nsys.attribution.reference import reference_times
-from taxbreak_nsys.attribution.verdict import judge
 from taxbreak_nsys.diagnostics import result_warnings
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model.launches import TSys
@@ -20,7 +19,6 @@ from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid, tid
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases.step_sums import main_source, step_counts
 from taxbreak_nsys.pipeline.sums import Sums
-from taxbreak_nsys.replay.savings import with_savings
 from taxbreak_nsys.result import DeviceTime, LaunchCounts, Phase, Result
 from taxbreak_nsys.totals import sample_breakdown
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
@@ -33,6 +31,7 @@ from taxbreak_nsys.totals.sampled_split import (
     sampled_layers,
 )
 from taxbreak_nsys.totals.totals import Totals
+from taxbreak_nsys.verdict.verdicts import with_verdicts
 
 
 def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, columns: Measured | None) -> Result:
@@ -51,15 +50,24 @@ def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, col
             weakest = max((evidence[k] for k in members), key=EVIDENCES.index)
             strata = [split for k in members if (split := splits[k])]
             entries.append(alone.of_label(label, members, weakest, merged(strata) if strata else None))
-    entries = with_savings(entries, sums.stretches, [of.key(k) for k in range(len(of))], t_sys.ns)
     by_module, by_symbol = sample_breakdown.rows(totals.samples, of, splits)
     result = Result(
-        facts, t_sys.ns, t_sys.source, tuple(entries), totals.facts.outside,
-        tuple(totals.kernels.rows(totals.names["ops"], evidence, moved.by_kernel)),
-        tuple(totals.operators.rows(totals.names["ranges"], evidence, moved.by_operator)),
-        tuple(totals.calls.rows(totals.names["api"])),
-        of.instances, columns, by_module, by_symbol, moved.t_base,
-    )  # fmt: skip
+        report=facts,
+        t_sys_ns=t_sys.ns,
+        t_sys_source=t_sys.source,
+        entries=tuple(entries),
+        outside=totals.facts.outside,
+        kernel_rows=tuple(totals.kernels.rows(totals.names["ops"], evidence, moved.by_kernel)),
+        operator_rows=tuple(totals.operators.rows(totals.names["ranges"], evidence, moved.by_operator)),
+        api_rows=tuple(totals.calls.rows(totals.names["api"])),
+        instances=of.instances,
+        held_columns=columns,
+        replay_part=sums.stretches.chosen(),
+        sample_rows=by_module,
+        symbol_rows=by_symbol,
+        t_base_ns=moved.t_base,
+    )
+    result = with_verdicts(result)
     return replace(
         result, report=replace(facts, warnings=facts.warnings + result_warnings.result_warnings(result, totals))
     )
@@ -154,7 +162,6 @@ class _Entry:
             taxbreak=layers,
             samples=samples,
             corrected=corrected(sums, layers, strata, reference, count, median) if reference and median else None,
-            verdict=judge(exposed, states, layers, wall, samples),
             phase_source=main_source(instances, which),
             steps=step_counts(instances, which, steps_of),
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
-from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model.trace_columns import runs, thread_slice
 from taxbreak_nsys.replay.typical_delays import Typical
 from taxbreak_nsys.replay.waits import Waits, find_waits
@@ -51,7 +51,7 @@ class ThreadModel:
 
 
 def build(
-    columns: Measured, index: OpIndex, thread: int, typical: Typical, window: tuple[int, int] | None = None
+    columns: ReplayColumns, index: OpIndex, thread: int, typical: Typical, window: tuple[int, int] | None = None
 ) -> ThreadModel:
     """Build the model of one thread, from its first phase instance to its last or within `window` (ns)."""
     intervals = columns.intervals

@@ -8,7 +8,7 @@ import numpy as np
 
 from taxbreak_nsys.arrays.intervals import NEVER as NO_EARLIER
 from taxbreak_nsys.arrays.intervals import Coverage, Flags, Ints, union
-from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, runs, thread_slice
 
 NEVER = -(2**60)
@@ -67,9 +67,9 @@ class OpIndex:
     first: Ints
 
     @classmethod
-    def of(cls, columns: Measured) -> OpIndex:
+    def of(cls, columns: ReplayColumns) -> OpIndex:
         """Sort a report's operations by launch, once for all models."""
-        of_op, start = columns.launches.of_op, columns.trace.ops.start
+        of_op, start = columns.launches.of_op, columns.ops.start
         held = np.flatnonzero(of_op >= 0)
         op = held[np.lexsort((start[held], of_op[held]))]
         counts = np.bincount(of_op[held], minlength=len(columns.launches))
@@ -80,13 +80,13 @@ class OpIndex:
         return self.op[self.first[low] : self.first[high]]
 
 
-def collect(columns: Measured, index: OpIndex, thread: int, low: int, high: int) -> tuple[Work, WorkOps]:
+def collect(columns: ReplayColumns, index: OpIndex, thread: int, low: int, high: int) -> tuple[Work, WorkOps]:
     """Collect the work on the streams that a thread launches to in [low, high); `low` becomes time 0.
 
     Other threads' launches to those streams in that time are in it. What was launched before only bounds the
     first item of its lane.
     """
-    ops, launches = columns.trace.ops, columns.launches
+    ops, launches = columns.ops, columns.launches
     own = index.of_launches(*launches_within(columns, thread, low, high))
     streams = np.flatnonzero(np.bincount(ops.stream[own], minlength=1))
     found = [own]
@@ -126,7 +126,7 @@ def collect(columns: Measured, index: OpIndex, thread: int, low: int, high: int)
     return work, WorkOps(held, item, before, since_start - before, after, since_end - after)
 
 
-def launches_within(columns: Measured, thread: int, low: int, high: int) -> tuple[int, int]:
+def launches_within(columns: ReplayColumns, thread: int, low: int, high: int) -> tuple[int, int]:
     """Return the range of launches that a thread starts in [low, high)."""
     mine = thread_slice(columns.launches.thread, thread)
     bounds = np.searchsorted(columns.launches.start[mine], [low, high]) + mine.start
