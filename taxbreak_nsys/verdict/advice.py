@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from taxbreak_nsys.replay.levers import GRAPHS, Lever
@@ -93,12 +95,10 @@ def where_framework(entry: Phase, rows: PhaseRows) -> str | None:
 
 
 def command(entry: Phase, lever: Lever, graphs: Prediction, path: str) -> str:
-    """Return the `whatif` that says what following the advice would bring."""
-    import shlex
-
+    """Return the `whatif` that says what following the advice would bring, with the report's name in its folder."""
     hosts = lever.name in ("framework", "framework_library", "launch")
     options = GRAPHS.options if hosts and _worth(graphs) else lever.options
-    return f"taxbreak-nsys whatif {shlex.quote(path)} {options}"
+    return f"taxbreak-nsys whatif {shlex.quote(Path(path).name)} {options}"
 
 
 def _largest_layer(entry: Phase, rows: PhaseRows, column: str, layer: str, total: int | None) -> list[str]:
