@@ -78,8 +78,8 @@ def prediction(
         console.print()
         console.print(
             f"graphs: {show_time(typical.graph_gap)} between nodes ({typical.graph_gap_source}); --graph-launch sets "
-            "what a launch takes. Waits in the OS stay; the profiler's own time between launches is out of the forecast "
-            "and no saving; Python between two launches goes, also where it decides by data what is launched."
+            "what a launch takes. Waits in the OS stay; the profiler's own time is out of the forecast and no saving; "
+            "Python between two launches goes, also where it decides by data what is launched."
         )
     if scenario.cpu != 1:
         console.print()

@@ -32,7 +32,7 @@ class Changed:
     `host` and `scale` are the factors on pieces of host time and on items' kernels; `in_graph` the pieces that
     a graph launch replaces. For each phase instance, `graphs` counts the graphs made, `in_graphs` the kernel launches
     that went into them, and `breaks` the waits between its launches, each of which ends a graph. `left_out` is the
-    profiler's own time between launches (ns): it goes with them, but is no saving.
+    profiler's own time in instances with graphs (ns): the forecast leaves it out, and it is no saving.
     """
 
     model: ThreadModel
@@ -73,7 +73,7 @@ def with_graphs(
 
     From the stretch's first launch to its last the host does the graph launch, which takes `graph_launch_ns` (None:
     T_sys and 200 ns per node), after what no graph removes: waits in the OS, and what samples put off the CPU or in the
-    profiler. The profiler's traced time goes. Host time before and after stays. The graph's work begins when the call returns and follows with the gap of
+    profiler. Host time before and after stays. The profiler's traced time goes in the whole instance. The graph's work begins when the call returns and follows with the gap of
     graph nodes. Graphs that are there already stay as they are. Returns the changed model and the factor on each piece
     of host time.
     """
@@ -99,12 +99,14 @@ def with_graphs(
         return changed, np.ones(len(model.piece_interval))
     inside &= shorter[np.maximum(span, 0)]
     share = np.divide(call, removable, out=np.ones(len(nodes)), where=shorter)
-    factor = np.where(inside, (stays + (1 - stays) * share[np.maximum(span, 0)]) * ~traced, 1.0)
+    factor = np.where(inside, stays + (1 - stays) * share[np.maximum(span, 0)], 1.0)
     kept = spans.keep(shorter)
     model = replace(_graphed(model, kept), knots=knots, piece_interval=piece)
-    gone = np.flatnonzero(inside & traced)
+    instance = columns.intervals.instance[np.maximum(piece, 0)]
+    gone = np.flatnonzero(traced & np.isin(instance, columns.launch_instance[kept.index[kept.first]]))
+    factor[gone] = 0.0
     left_out = np.zeros(len(columns.instances), np.int64)
-    np.add.at(left_out, columns.intervals.instance[piece[gone]], length[gone])
+    np.add.at(left_out, instance[gone], length[gone])
     return _counted(replace(changed, model=model, in_graph=inside, left_out=left_out), columns, kept), factor
 
 

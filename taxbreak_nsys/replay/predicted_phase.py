@@ -25,7 +25,7 @@ class Prediction:
     replay of the phase as it is lies from the measured wall, `loose_error` the same with typical delays in the place of
     each measured one: both as a share of the wall. `replayed_instances` is how many of the `instances` were replayed.
     `graphs` are the CUDA graphs that the scenario launches in those, `breaks` the waits between their launches, and
-    `left_out_ns` is the profiler's own time between launches: not in the prediction, and not counted as saved.
+    `left_out_ns` is the profiler's own time in steps with graphs: not in the prediction, and not counted as saved.
     """
 
     phase: str

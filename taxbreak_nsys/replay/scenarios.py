@@ -128,7 +128,7 @@ def change(columns: ReplayColumns, model: ThreadModel, scenario: Scenario, entri
     if scenario.framework_minus_ns:
         host = host * _less(columns, changed.model, scenario, label, entries)
     if graph_host is not None:
-        host = np.where(changed.in_graph, graph_host, host)
+        host = np.where(changed.in_graph, graph_host, host * graph_host)
     return replace(changed, host=host)
 
 

@@ -110,7 +110,8 @@ def _largest_layer(entry: Phase, rows: PhaseRows, column: str, layer: str, total
     modules = [row for row in rows.modules if row["layer"] == layer]
     if modules and entry.taxbreak.evidence == "samples":
         return _largest(modules, "module", "total_ns", sum(row["total_ns"] for row in modules))
-    return [f"the host time before launches of {name}" for name in _largest(rows.kernels, "name", column, total)]
+    kernels = _largest(rows.kernels, "name", column, total)
+    return [f"the host time before launches of {' and '.join(kernels)}"] if kernels else []
 
 
 def _fewer_launches(entry: Phase, rows: PhaseRows, graphs: Prediction) -> str:
