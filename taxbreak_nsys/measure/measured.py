@@ -26,6 +26,8 @@ class Measured:
     launches: Launches
     instances: Instances
     intervals: HostIntervals
+    helpers: Ints
+    """The states of the threads that help each instance's host thread, (instances, states) in ns."""
     operators: Operators
     mediation: Mediation
     sampled: Sampled | None = None
@@ -37,6 +39,13 @@ class Measured:
     def launch_instance(self) -> Ints:
         """The instance that holds each launch's start, -1 for none."""
         return self.instances.at(self.launches.thread, self.launches.start)
+
+    @cached_property
+    def launched_by_host(self) -> Flags:
+        """Which launches lie in an instance and are made by its host thread."""
+        if not len(self.instances):
+            return np.zeros(len(self.launches), bool)
+        return (self.launch_instance >= 0) & (self.launches.thread == self.instances.thread[self.launch_instance])
 
     @cached_property
     def op_instance(self) -> Ints:
@@ -58,13 +67,17 @@ class Measured:
 class InstanceSums:
     """Figures of each phase instance; rows as in `Instances`.
 
-    `states`, `exposed` and `in_os` are (instances, states) in ns; the counts of launches are by kind.
+    `states`, `exposed` and `in_os` are (instances, states) in ns; the counts of launches are by kind. `marked` is the
+    part of `states` inside the marks, `helpers` the states of the helper threads, `mark` the length of the marks.
     """
 
     wall: Ints
+    mark: Ints
     states: Ints
+    marked: Ints
     exposed: Ints
     in_os: Ints
+    helpers: Ints
     kernel_launches: Ints
     graph_launches: Ints
     memory_launches: Ints
@@ -85,15 +98,20 @@ class InstanceSums:
 
         ops = columns.trace.ops
         kernel = (ops.kind == KERNEL) & (columns.op_instance >= 0)
+        mark_end = instances.mark_end[intervals.instance]
+        inside = np.maximum(np.minimum(intervals.end, mark_end) - intervals.start, 0)
         return cls(
-            instances.wall,
-            intervals.by_instance(intervals.duration, count),
-            intervals.by_instance(intervals.exposed, count),
-            intervals.by_instance(intervals.in_os, count),
-            launched(KERNEL_LAUNCH),
-            launched(GRAPH_LAUNCH, UNMEASURED_GRAPH),
-            launched(MEMORY_LAUNCH),
-            launched(UNMEASURED_GRAPH),
-            np.bincount(columns.op_instance[kernel], minlength=count).astype(np.int64),
-            unmeasured(launches, columns.launch_instance, count),
+            wall=instances.wall,
+            mark=instances.mark_end - instances.start,
+            states=intervals.by_instance(intervals.duration, count),
+            marked=intervals.by_instance(inside, count),
+            exposed=intervals.by_instance(intervals.exposed, count),
+            in_os=intervals.by_instance(intervals.in_os, count),
+            helpers=columns.helpers,
+            kernel_launches=launched(KERNEL_LAUNCH),
+            graph_launches=launched(GRAPH_LAUNCH, UNMEASURED_GRAPH),
+            memory_launches=launched(MEMORY_LAUNCH),
+            unmeasured_graphs=launched(UNMEASURED_GRAPH),
+            kernels=np.bincount(columns.op_instance[kernel], minlength=count).astype(np.int64),
+            unmeasured=unmeasured(launches, columns.launch_instance, count),
         )

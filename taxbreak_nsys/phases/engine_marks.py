@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,8 @@ import numpy as np
 from taxbreak_nsys.arrays.intervals import Flags, Ints
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.step_counts import COUNTS, UNKNOWN, PhaseSource
-from taxbreak_nsys.model.trace_columns import PROCESS_MASK, Ranges, thread_slice
-from taxbreak_nsys.phases.instances import ThreadPhases
-from taxbreak_nsys.phases.nvtx_ranges import marking_ranges, outermost
+from taxbreak_nsys.model.trace_columns import Ranges, thread_slice
+from taxbreak_nsys.phases.process_phases import ProcessPhases, marked_ranges, phases_from_marks
 
 STEP = "step"
 """The label of a step of which neither its mark nor its kernels say what it is."""
@@ -190,31 +189,19 @@ def read_mark(mark: Mark, match: re.Match[str]) -> tuple[str, dict[str, int]]:
     return phase or (mode.lower() if mode else STEP), said
 
 
-def by_engine(ranges: Ranges, threads: Sequence[int], marked: Marked) -> list[ThreadPhases]:
-    """Return the steps that an engine marked, on each launching thread that its marks can be told for.
+def by_engine(ranges: Ranges, threads: Sequence[int], marked: Marked) -> list[ProcessPhases]:
+    """Return the steps that an engine marked, for each process with launching threads that its marks are about.
 
-    A thread has its own marks, or else those of its process's other threads, or else those of the one process
-    that marks and does not launch (an engine process that marks for its workers).
+    A process without marks takes those of the one process that marks and does not launch (an engine process that
+    marks for its workers).
     """
     chosen = (marked.label_of_name[ranges.name] >= 0) & (ranges.end > ranges.start)
     source = PhaseSource("engine", marked.engine.name, evidence=f"marks of {marked.engine.title}")
-    processes = set((ranges.thread[chosen] & PROCESS_MASK).tolist())
-    apart = processes - {thread & PROCESS_MASK for thread in threads}
     found = []
-    for thread in threads:
-        picked = marking_ranges(ranges, chosen, thread)
-        if not len(picked) and len(apart) == 1:
-            other = np.flatnonzero(chosen & ((ranges.thread & PROCESS_MASK) == min(apart)))
-            picked = other[outermost(ranges.start[other], ranges.end[other])]
-        if len(picked):
-            name = ranges.name[picked]
-            end = _with_tail(ranges, picked, marked.tail_of_name)
-            found.append(
-                ThreadPhases(
-                    ranges.start[picked], end, thread, marked.label_of_name[name], marked.labels, source,
-                    marked.counts_of_name[name],
-                )
-            )  # fmt: skip
+    for picked in marked_ranges(ranges, chosen, threads, apart=True):
+        phases = phases_from_marks(ranges, picked, marked.label_of_name, marked.labels, source, marked.counts_of_name)
+        end = _with_tail(ranges, picked.index, marked.tail_of_name)
+        found.append(replace(phases, end=end, mark_end=end))
     return found
 
 

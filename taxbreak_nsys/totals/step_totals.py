@@ -11,6 +11,9 @@ from taxbreak_nsys.measure.measured import InstanceSums
 from taxbreak_nsys.model.name_rules import STATES
 
 
+_BY_STATE = ("states", "marked", "exposed", "in_os", "helpers")
+
+
 class StepTotals:
     """The `Steps` of a whole report: each piece has the figures of the instances that lie in it."""
 
@@ -19,7 +22,7 @@ class StepTotals:
         shape = (instances, len(STATES))
         self.steps = InstanceSums(
             **{
-                field.name: np.zeros(shape if field.name in ("states", "exposed", "in_os") else instances, np.int64)
+                field.name: np.zeros(shape if field.name in _BY_STATE else instances, np.int64)
                 for field in fields(InstanceSums)
                 if field.name != "unmeasured"
             },
