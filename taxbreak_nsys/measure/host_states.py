@@ -49,9 +49,7 @@ class HostIntervals:
         return self.instance * len(name_rules.STATES) + self.state
 
 
-def host_intervals(
-    trace: Trace, launches: Launches, instances: Instances, *, helping: bool = False
-) -> HostIntervals:
+def host_intervals(trace: Trace, launches: Launches, instances: Instances, *, helping: bool = False) -> HostIntervals:
     """Partition the time of every instance's host thread (`helping`: of its helpers) by state; `exposed` is still 0."""
     columns: list[tuple[Ints, ...]] = []
     for low, _ in runs(instances.piece_thread):

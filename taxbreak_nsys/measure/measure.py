@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Ints
-from taxbreak_nsys.measure.device_time import with_exposure
+from taxbreak_nsys.measure.communication import find_communication
+from taxbreak_nsys.measure.device_time import ops_instance, with_exposure
 from taxbreak_nsys.measure.host_states import host_intervals
 from taxbreak_nsys.measure.library_launches import find_operators, library_signs, mediate
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.measure.sample_hits import locate, without_marks
+from taxbreak_nsys.model.kernel_classes import KernelClass, load_kernel_classes
 from taxbreak_nsys.model.launches import Launches
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import Trace
@@ -32,6 +34,7 @@ class LayerEvidence:
     chains: Chains | None = None
     samples_alone: bool = False
     learned: Mapping[str, bool] = field(default_factory=dict)
+    kernel_classes: Sequence[KernelClass] = field(default_factory=load_kernel_classes)
 
 
 def measure(trace: Trace, launches: Launches, instances: Instances, evidence: LayerEvidence | None = None) -> Measured:
@@ -40,7 +43,10 @@ def measure(trace: Trace, launches: Launches, instances: Instances, evidence: La
     launch_instance = instances.at(launches.thread, launches.start)
     marked = without_marks(trace) if evidence.samples_alone and evidence.samples is not None else trace
     intervals = host_intervals(marked, launches, instances)
-    intervals = with_exposure(intervals, trace, launches, instances, launch_instance)
+    communication = find_communication(
+        trace.ops, ops_instance(launches, launch_instance), instances, evidence.kernel_classes
+    )
+    intervals = with_exposure(intervals, trace, launches, instances, launch_instance, communication.wait)
     helpers = _helper_states(marked, launches, instances, launch_instance)
     operators = find_operators(trace, launches)
     signs = library_signs(trace, launches, evidence.chains, evidence.learned)
@@ -51,6 +57,7 @@ def measure(trace: Trace, launches: Launches, instances: Instances, evidence: La
         launches=launches,
         instances=instances,
         intervals=intervals,
+        communication=communication,
         helpers=helpers,
         operators=operators,
         mediation=mediation,

@@ -7,7 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
+from taxbreak_nsys.arrays.grouped import group_sums
 from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.measure.communication import Communication
 from taxbreak_nsys.measure.device_time import active_ns, ops_instance, unmeasured
 from taxbreak_nsys.measure.host_states import HostIntervals
 from taxbreak_nsys.measure.library_launches import Mediation, Operators
@@ -26,6 +28,7 @@ class Measured:
     launches: Launches
     instances: Instances
     intervals: HostIntervals
+    communication: Communication
     helpers: Ints
     """The states of the threads that help each instance's host thread, (instances, states) in ns."""
     operators: Operators
@@ -55,7 +58,7 @@ class Measured:
     @cached_property
     def active(self) -> Ints:
         """T_DeviceActive of each instance, ns."""
-        return active_ns(self.trace.ops, self.op_instance >= 0, self.op_instance, len(self.instances))
+        return active_ns(self.trace.ops, self.communication.wait, self.op_instance, len(self.instances))
 
     @cached_property
     def steps(self) -> InstanceSums:
@@ -69,6 +72,9 @@ class InstanceSums:
 
     `states`, `exposed` and `in_os` are (instances, states) in ns; the counts of launches are by kind. `marked` is the
     part of `states` inside the marks, `helpers` the states of the helper threads, `mark` the length of the marks.
+    `comm` is the time of collectives, `comm_wait` the part that waits for a slower rank, `comm_unpaired` flags the
+    instances where that is not known; `active` is T_DeviceActive of the instance alone (only where there are ranks),
+    `kernel_sum` the plain sum of its kernels and graphs.
     """
 
     wall: Ints
@@ -78,6 +84,12 @@ class InstanceSums:
     exposed: Ints
     in_os: Ints
     helpers: Ints
+    comm: Ints
+    comm_wait: Ints
+    comm_unpaired: Flags
+    comm_alone: Flags
+    active: Ints
+    kernel_sum: Ints
     kernel_launches: Ints
     graph_launches: Ints
     memory_launches: Ints
@@ -98,6 +110,8 @@ class InstanceSums:
 
         ops = columns.trace.ops
         kernel = (ops.kind == KERNEL) & (columns.op_instance >= 0)
+        runs_there = ops.computes & (columns.op_instance >= 0)
+        talks = columns.communication.communicates & (columns.op_instance >= 0)
         mark_end = instances.mark_end[intervals.instance]
         inside = np.maximum(np.minimum(intervals.end, mark_end) - intervals.start, 0)
         return cls(
@@ -108,6 +122,12 @@ class InstanceSums:
             exposed=intervals.by_instance(intervals.exposed, count),
             in_os=intervals.by_instance(intervals.in_os, count),
             helpers=columns.helpers,
+            comm=group_sums(columns.op_instance[talks], (ops.end - ops.start)[talks], count),
+            comm_wait=group_sums(columns.op_instance[talks], columns.communication.wait[talks], count),
+            comm_unpaired=columns.communication.unpaired,
+            comm_alone=columns.communication.alone,
+            active=columns.active if instances.groups else np.zeros(count, np.int64),
+            kernel_sum=group_sums(columns.op_instance[runs_there], (ops.end - ops.start)[runs_there], count),
             kernel_launches=launched(KERNEL_LAUNCH),
             graph_launches=launched(GRAPH_LAUNCH, UNMEASURED_GRAPH),
             memory_launches=launched(MEMORY_LAUNCH),

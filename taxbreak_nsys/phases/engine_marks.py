@@ -201,7 +201,7 @@ def by_engine(ranges: Ranges, threads: Sequence[int], marked: Marked) -> list[Pr
     for picked in marked_ranges(ranges, chosen, threads, apart=True):
         phases = phases_from_marks(ranges, picked, marked.label_of_name, marked.labels, source, marked.counts_of_name)
         end = _with_tail(ranges, picked.index, marked.tail_of_name)
-        found.append(replace(phases, end=end, mark_end=end))
+        found.append(replace(phases, end=end))
     return found
 
 

@@ -20,6 +20,18 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
+class RankGroup:
+    """Host threads that are ranks of each other, and how many of their steps pair up.
+
+    `steps` has by rank the number of its steps; `paired` is the number of steps that all ranks have.
+    """
+
+    threads: tuple[int, ...]
+    steps: tuple[int, ...]
+    paired: int
+
+
+@dataclass(frozen=True)
 class Instances:
     """Phase instances, sorted by (host thread, start), and the pieces of time that are theirs alone.
 
@@ -47,6 +59,11 @@ class Instances:
     """Where each instance comes from, as a code into `sources`."""
     cycle: Flags
     """Whether an instance is a cycle (method section 2.1), not a marked range."""
+    group: Ints
+    """The rank group of each instance, an index into `groups`; -1 for none (method section 2.3)."""
+    step: Ints
+    """The same number for an instance and those of other ranks that are the same step; -1 where it has no pair."""
+    groups: tuple[RankGroup, ...] = ()
     idle: tuple[IdleTime, ...] = ()
     """Steps that engines marked as having no requests."""
     cut: int = 0
@@ -84,6 +101,8 @@ class Instances:
             counts=self.counts[which],
             source=self.source[which],
             cycle=self.cycle[which],
+            group=self.group[which],
+            step=self.step[which],
             piece_thread=self.piece_thread[held],
             piece_start=self.piece_start[held],
             piece_end=self.piece_end[held],
@@ -170,6 +189,8 @@ def assemble(
         source=source_of[order],
         sources=tuple(sources),
         cycle=cycle[order] == 1,
+        group=np.full(len(order), -1, np.int64),
+        step=np.full(len(order), -1, np.int64),
         idle=tuple(idle),
         cut=cut,
     )

@@ -17,6 +17,7 @@ from taxbreak_nsys.phases.cycles import IdleTime, to_cycles, without_idle
 from taxbreak_nsys.phases.instances import ALL, Instances, assemble
 from taxbreak_nsys.phases.nvtx_ranges import PhaseRule
 from taxbreak_nsys.phases.process_phases import ProcessPhases, thread_phases
+from taxbreak_nsys.phases.rank_groups import with_ranks
 from taxbreak_nsys.read.op_shapes import OpShapes
 
 SOURCES = ("best", "marks", "auto", "all")
@@ -70,7 +71,7 @@ def find_instances(
         found += _whole_threads(trace, launches, _left(threads, found), choice.window, why)
     instances = assemble(_by_batch(found, choice), outline, choice.window, idle)
     assert instances is not None
-    return instances
+    return with_ranks(instances)
 
 
 def find_in_marks(ranges: Ranges, threads: Sequence[int], choice: Choice) -> Instances | None:
@@ -89,7 +90,8 @@ def find_in_marks(ranges: Ranges, threads: Sequence[int], choice: Choice) -> Ins
         return None
     if any(_unnamed(phases) for phases in found):
         return None
-    return assemble(_by_batch(found, choice), None, choice.window, idle)
+    instances = assemble(_by_batch(found, choice), None, choice.window, idle)
+    return None if instances is None else with_ranks(instances)
 
 
 class _NeedsLaunchesError(Exception):

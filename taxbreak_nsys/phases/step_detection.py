@@ -115,9 +115,7 @@ def _named(
     return labels, np.array([labels.index(name) for name in names], np.int64)[position], evidence
 
 
-def name_steps(
-    trace: Trace, launches: Launches, phases: ProcessPhases, thread: int, shapes: OpShapes
-) -> ProcessPhases:
+def name_steps(trace: Trace, launches: Launches, phases: ProcessPhases, thread: int, shapes: OpShapes) -> ProcessPhases:
     """Return phases with the steps that a thread launches, and whose marks do not say what they are, named by
     their kernels.
     """

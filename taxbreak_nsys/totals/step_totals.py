@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
@@ -10,24 +11,23 @@ from taxbreak_nsys.arrays.intervals import Ints
 from taxbreak_nsys.measure.measured import InstanceSums
 from taxbreak_nsys.model.name_rules import STATES
 
-
 _BY_STATE = ("states", "marked", "exposed", "in_os", "helpers")
 
 
+_FLAGS = ("unmeasured", "comm_unpaired", "comm_alone")
+
+
 class StepTotals:
-    """The `Steps` of a whole report: each piece has the figures of the instances that lie in it."""
+    """The `InstanceSums` of a whole report: each piece has the figures of the instances that lie in it."""
 
     def __init__(self, instances: int) -> None:
-        """Begin with nothing known of any instance."""
+        """Start with zeros for a number of instances."""
         shape = (instances, len(STATES))
-        self.steps = InstanceSums(
-            **{
-                field.name: np.zeros(shape if field.name in _BY_STATE else instances, np.int64)
-                for field in fields(InstanceSums)
-                if field.name != "unmeasured"
-            },
-            unmeasured=np.zeros(instances, bool),
-        )
+        columns: dict[str, Any] = {
+            field.name: np.zeros(shape if field.name in _BY_STATE else instances, bool if field.name in _FLAGS else int)
+            for field in fields(InstanceSums)
+        }
+        self.steps = InstanceSums(**columns)
 
     def add(self, index: Ints, steps: InstanceSums) -> None:
         """Take over the figures of some instances; `index` are their numbers in the whole."""

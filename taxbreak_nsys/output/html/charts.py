@@ -168,7 +168,7 @@ def _step_hdbi(columns: Measured, step: int, evidence: str, t_sys_ns: int) -> fl
     active = None if steps.unmeasured[step] else int(columns.active[step])
     states = dict(zip(STATES, steps.states[step].tolist(), strict=True))
     # the split does not change the sum that HDBI is made of
-    hdbi = split(PhaseSums(states, counts, DeviceTime(active, None, None), 0), "none", t_sys_ns).hdbi
+    hdbi = split(PhaseSums(states, counts, DeviceTime(active, None, None, None), 0), "none", t_sys_ns).hdbi
     return None if hdbi is None else round(hdbi, 4)
 
 
