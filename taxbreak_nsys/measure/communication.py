@@ -7,7 +7,7 @@ is waiting for a rank that arrived later.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from taxbreak_nsys.arrays.intervals import Flags, Ints
 from taxbreak_nsys.model.kernel_classes import COMMUNICATION, KernelClass, classify
 from taxbreak_nsys.model.trace_columns import KERNEL, DeviceOps
 from taxbreak_nsys.phases.instances import Instances
+
+LEAST_RANKS_OF_TWO_GROUPS = 4
+"""Fewer ranks are one group: with more, half of them may be a communicator of their own (replicas of a model)."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ def find_communication(
 ) -> Communication:
     """Return the collectives in the phase instances, and how long each waits for a slower rank.
 
-    The k-th collective of a name in a step is the same collective on all ranks. A rank is a process and a device; the
-    steps of several processes are paired by `Instances.step`, those of one process are its own.
+    The k-th collective of a name in a step is the same collective on all ranks. The ranks of a step are the instances
+    that `Instances.step` pairs; in any other instance they are the devices that it uses.
     """
     of_name = np.array([kind == COMMUNICATION for kind in classify(ops.names, classes)] or [False], bool)
     communicates = (ops.kind == KERNEL) & of_name[ops.name]
@@ -59,7 +62,9 @@ def find_communication(
     paired_step = instances.step[instance]
     # a step that is paired has its number; any other instance is a step of its own
     step = np.where(paired_step >= 0, paired_step, -1 - instance)
-    rank, _ = row_codes(ops.process[rows], ops.device[rows])
+    device, _ = row_codes(ops.process[rows], ops.device[rows])
+    rank = np.where(paired_step >= 0, instance, len(instances) + device)
+    ranks = np.where(paired_step >= 0, _group_sizes(instances)[instance], _ranks_per_step(step, rank))
     name, start, end = ops.name[rows], ops.start[rows], ops.end[rows]
     turn = np.empty(len(rows), np.int64)
     order = np.lexsort((start, rank, name, step))
@@ -70,8 +75,9 @@ def find_communication(
     collective[order] = np.cumsum(new) - 1
     begin = np.flatnonzero(new)
     shortest = np.minimum.reduceat((end - start)[order], begin)
-    lonely = np.bincount(collective)[collective] == 1
-    alone[instance[lonely & (_ranks_per_step(step, rank) == 1)]] = True
+    members = np.bincount(collective)[collective]
+    lonely = (members == 1) | ((members < ranks) & (ranks < LEAST_RANKS_OF_TWO_GROUPS))
+    alone[instance[lonely & (ranks == 1)]] = True
     # one collective without a partner makes the turns of its whole step doubtful: nothing of the step is cut
     doubtful = np.isin(step, np.unique(step[lonely]))
     unpaired[instance[doubtful]] = True
@@ -87,6 +93,29 @@ def find_communication(
         skew=(last_arrival - arrival)[paired],
         skew_instance=instance[order][begin][paired],
     )
+
+
+def split_devices(ops: DeviceOps, op_instance: Ints, instances: Instances, communication: Communication) -> DeviceOps:
+    """Return the operations with a device per process where ranks with paired collectives seem to share one.
+
+    With CUDA_VISIBLE_DEVICES each process numbers its devices from 0, and the report may not say which they are. Ranks
+    of one collective are on different devices.
+    """
+    held = op_instance >= 0
+    talks = np.flatnonzero(communication.communicates & held)
+    talks = talks[~communication.unpaired[op_instance[talks]] & (instances.step[op_instance[talks]] >= 0)]
+    if not len(talks):
+        return ops
+    _, sample = row_codes(instances.group[op_instance[talks]], ops.device_global[talks], ops.process[talks])
+    seen = talks[sample]
+    group, device = instances.group[op_instance[seen]], ops.device_global[seen]
+    shared = {int(device[k]) for k in range(len(seen)) if np.sum((group == group[k]) & (device == device[k])) > 1}
+    if not shared:
+        return ops
+    which = np.isin(ops.device_global, sorted(shared))
+    processes, code = np.unique(ops.process, return_inverse=True)
+    apart = int(ops.device_global.max()) + 1 + ops.device_global * len(processes) + code
+    return replace(ops, device_global=np.where(which, apart, ops.device_global))
 
 
 def _turns(step: Ints, name: Ints, rank: Ints) -> Ints:
@@ -106,8 +135,17 @@ def _first_of_collective(step: Ints, name: Ints, turn: Ints, start: Ints, end: I
     for low, high in zip(np.flatnonzero(new).tolist(), [*np.flatnonzero(new)[1:].tolist(), len(end)], strict=True):
         if high - low > 1:
             reach[low:high] = np.maximum.accumulate(end[low:high])
-    new[1:] |= start[1:] > reach[:-1]
+    apart = start[1:] > reach[:-1]
+    # two or three ranks have one communicator
+    several = np.bincount(np.cumsum(new) - 1)[np.cumsum(new) - 1] >= LEAST_RANKS_OF_TWO_GROUPS
+    new[1:] |= apart & several[1:]
     return new
+
+
+def _group_sizes(instances: Instances) -> Ints:
+    """Return for each instance the number of ranks of its group; 1 without a group."""
+    sizes = np.array([len(group.threads) for group in instances.groups] + [1], np.int64)
+    return sizes[instances.group]
 
 
 def _ranks_per_step(step: Ints, rank: Ints) -> Ints:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Ints
-from taxbreak_nsys.measure.communication import find_communication
+from taxbreak_nsys.measure.communication import find_communication, split_devices
 from taxbreak_nsys.measure.device_time import ops_instance, with_exposure
 from taxbreak_nsys.measure.host_states import host_intervals
 from taxbreak_nsys.measure.library_launches import find_operators, library_signs, mediate
@@ -43,9 +43,9 @@ def measure(trace: Trace, launches: Launches, instances: Instances, evidence: La
     launch_instance = instances.at(launches.thread, launches.start)
     marked = without_marks(trace) if evidence.samples_alone and evidence.samples is not None else trace
     intervals = host_intervals(marked, launches, instances)
-    communication = find_communication(
-        trace.ops, ops_instance(launches, launch_instance), instances, evidence.kernel_classes
-    )
+    op_instance = ops_instance(launches, launch_instance)
+    communication = find_communication(trace.ops, op_instance, instances, evidence.kernel_classes)
+    trace = replace(trace, ops=split_devices(trace.ops, op_instance, instances, communication))
     intervals = with_exposure(intervals, trace, launches, instances, launch_instance, communication.wait)
     helpers = _helper_states(marked, launches, instances, launch_instance)
     operators = find_operators(trace, launches)

@@ -12,7 +12,7 @@ import numpy as np
 
 from taxbreak_nsys.arrays.intervals import FOREVER, Flags, Ints
 from taxbreak_nsys.model.launch_outline import LaunchOutline
-from taxbreak_nsys.phases.process_phases import ProcessPhases
+from taxbreak_nsys.phases.process_phases import ProcessPhases, outermost
 
 IDLE = "idle"
 """The label of a mark without requests: it ends a cycle and is no phase."""
@@ -66,8 +66,13 @@ def to_cycles(phases: ProcessPhases, outline: LaunchOutline) -> tuple[ProcessPha
             begun = max(int(start[at]), int(end[rows[at - 1]]) if at else int(start[at]))
             end[rows[at]] = max(until, begun)
             idle_ns[rows[at]] = max(until - begun, 0)
-    cycles = replace(phases, end=end, cycles=True)
-    return cycles.keep(~idle), _idle_times(phases, idle, idle_ns)
+    # threads without marks use the outermost of all cycles of the process
+    rows = np.flatnonzero(phases.shared)
+    shared = np.zeros(len(phases), bool)
+    shared[rows[outermost(phases.start[rows], end[rows])]] = True
+    used = phases.own | shared
+    cycles = replace(phases, end=end, shared=shared, cycles=True)
+    return cycles.keep(~idle & used), _idle_times(phases, idle & used, idle_ns)
 
 
 def _next_step(start: Ints, idle: Flags) -> Ints:

@@ -21,7 +21,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class RankGroup:
-    """Host threads that are ranks of each other, and how many of their steps pair up.
+    """Marking threads that are ranks of each other, and how many of their steps pair up.
 
     `steps` has by rank the number of its steps; `paired` is the number of steps that all ranks have.
     """
@@ -35,7 +35,8 @@ class RankGroup:
 class Instances:
     """Phase instances, sorted by (host thread, start), and the pieces of time that are theirs alone.
 
-    `thread` is the host thread of an instance: its states are the instance's (method section 2.2). `mark_end` is the
+    `thread` is the host thread of an instance: its states are the instance's (method section 2.2). `marked_by` is the
+    thread that marked it. `mark_end` is the
     end of the mark itself, `end` where it is no cycle. Where instances overlap on a thread (rules of any depth), a
     moment belongs to the innermost: the one that started last. The pieces of a thread are disjoint; an instance's
     wall time is the sum of the pieces of its host thread. Threads that help have pieces too: their launches belong to
@@ -46,6 +47,7 @@ class Instances:
     end: Ints
     mark_end: Ints
     thread: Ints
+    marked_by: Ints
     label: Ints
     labels: tuple[str, ...]
     piece_thread: Ints
@@ -97,6 +99,7 @@ class Instances:
             end=self.end[which],
             mark_end=self.mark_end[which],
             thread=self.thread[which],
+            marked_by=self.marked_by[which],
             label=self.label[which],
             counts=self.counts[which],
             source=self.source[which],
@@ -162,13 +165,14 @@ def assemble(
         code = np.array([labels.setdefault(name, len(labels)) for name in phases.labels], np.int64)
         source = np.full(len(phases), sources.setdefault(phases.source, len(sources)))
         cycle = np.full(len(phases), int(phases.cycles))
-        columns.append((phases.start, phases.end, phases.mark_end, host, code[phases.label], source, cycle))
+        times = (phases.start, phases.end, phases.mark_end)
+        columns.append((*times, host, phases.marked_by, code[phases.label], source, cycle))
         counts.append(phases.counts)
         pieces += [(thread, start, end, row + total) for thread, start, end, row in own]
         total += len(phases)
     empty = np.empty(0, np.int64)
-    joined = [np.concatenate(parts) for parts in zip(*[(empty,) * 7, *columns], strict=True)]
-    start, end, mark_end, thread, label, source_of, cycle = joined
+    joined = [np.concatenate(parts) for parts in zip(*[(empty,) * 8, *columns], strict=True)]
+    start, end, mark_end, thread, marked_by, label, source_of, cycle = joined
     piece = [np.concatenate(parts) for parts in zip(*[(empty,) * 4, *pieces], strict=True)]
     order = np.lexsort((-end, start, thread))
     position = np.empty(len(order), np.int64)
@@ -179,6 +183,7 @@ def assemble(
         end=end[order],
         mark_end=mark_end[order],
         thread=thread[order],
+        marked_by=marked_by[order],
         label=label[order],
         labels=tuple(labels),
         piece_thread=piece[0][by_time],

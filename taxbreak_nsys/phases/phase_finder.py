@@ -71,7 +71,7 @@ def find_instances(
         found += _whole_threads(trace, launches, _left(threads, found), choice.window, why)
     instances = assemble(_by_batch(found, choice), outline, choice.window, idle)
     assert instances is not None
-    return with_ranks(instances)
+    return with_ranks(instances, outline)
 
 
 def find_in_marks(ranges: Ranges, threads: Sequence[int], choice: Choice) -> Instances | None:
@@ -91,7 +91,7 @@ def find_in_marks(ranges: Ranges, threads: Sequence[int], choice: Choice) -> Ins
     if any(_unnamed(phases) for phases in found):
         return None
     instances = assemble(_by_batch(found, choice), None, choice.window, idle)
-    return None if instances is None else with_ranks(instances)
+    return None if instances is None else with_ranks(instances, None)
 
 
 class _NeedsLaunchesError(Exception):
@@ -118,7 +118,9 @@ def _marked_phases(
     known = engine_marks.load_engines() if choice.engines is None else choice.engines
     marked = engine_marks.recognise(ranges, known, choice.engine)
     if marked is not None:
-        by_engine = engine_marks.by_engine(ranges, threads, marked)
+        cycles = choice.instances != "range" and outline is not None
+        computing = outline.computing_threads() if cycles and outline is not None else None
+        by_engine = engine_marks.by_engine(ranges, threads, marked, computing)
         found = [_as_instances(p, choice, "cycle", outline, idle) for p in by_engine]
     outermost = nvtx_ranges.by_outermost(ranges, _left(threads, found))
     return found + [_as_instances(p, choice, "range", outline, idle) for p in outermost], idle

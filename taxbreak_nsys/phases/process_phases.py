@@ -6,7 +6,7 @@ threads of the process, taken together (method section 2).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -106,13 +106,20 @@ class MarkedRanges:
 
 
 def marked_ranges(
-    ranges: Ranges, chosen: Flags, threads: Sequence[int], *, any_depth: bool = False, apart: bool = False
+    ranges: Ranges,
+    chosen: Flags,
+    threads: Sequence[int],
+    *,
+    any_depth: bool = False,
+    apart: bool = False,
+    owners: Set[int] | None = None,
 ) -> list[MarkedRanges]:
     """Return for each process with launching `threads` the ranges that mark its phases; none where nothing does.
 
     `chosen` flags the ranges that may be a phase. Of a thread's own the outermost are taken, or all of them
     (`any_depth`). With `apart`, a process without marks takes those of the one process that marks and does not
-    launch (an engine process that marks for its workers).
+    launch (an engine process that marks for its workers). With `owners`, their marks alone count in a process where
+    one of them marks: the other threads help them.
     """
     marking = ranges.thread & PROCESS_MASK
     processes = dict.fromkeys(thread & PROCESS_MASK for thread in threads)
@@ -125,6 +132,9 @@ def marked_ranges(
             candidates = np.flatnonzero(chosen & (marking == silent[0]))
         if not len(candidates):
             continue
+        owned_by = None if owners is None else np.isin(ranges.thread[candidates], list(owners))
+        if owned_by is not None and owned_by.any():
+            candidates = candidates[owned_by]
         by_thread = ranges.thread[candidates]
         own: list[Ints] = []
         unmarked = False
@@ -137,7 +147,7 @@ def marked_ranges(
             own.append(mine)
             unmarked |= not len(mine)
         owned = np.unique(np.concatenate(own))
-        shared = candidates[outermost(ranges.start[candidates], ranges.end[candidates])] if unmarked else owned[:0]
+        shared = _outermost_of_process(ranges, candidates, cycles=owners is not None) if unmarked else owned[:0]
         index = np.union1d(owned, shared)
         found.append(
             MarkedRanges(
@@ -149,6 +159,17 @@ def marked_ranges(
             )
         )
     return found
+
+
+def _outermost_of_process(ranges: Ranges, candidates: Ints, *, cycles: bool) -> Ints:
+    """Return the outermost ranges over all threads of a process; of each thread alone where they become cycles."""
+    if not cycles:
+        return candidates[outermost(ranges.start[candidates], ranges.end[candidates])]
+    found = []
+    for thread in np.unique(ranges.thread[candidates]).tolist():
+        mine = candidates[ranges.thread[candidates] == thread]
+        found.append(mine[outermost(ranges.start[mine], ranges.end[mine])])
+    return np.concatenate(found)
 
 
 def phases_from_marks(

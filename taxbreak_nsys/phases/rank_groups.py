@@ -1,4 +1,4 @@
-"""Ranks: host threads whose steps pair up one to one, as those of a tensor-parallel engine do (method section 2.3)."""
+"""Ranks: threads whose steps pair up one to one, as those of a tensor-parallel engine do (method section 2.3)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Ints
+from taxbreak_nsys.model.launch_outline import LaunchOutline
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK
 from taxbreak_nsys.phases.instances import ALL, Instances, RankGroup
 
 
 @dataclass(frozen=True)
 class StepSequence:
-    """The instances of one host thread in order: their numbers in the report, labels and times."""
+    """The instances that one thread marked, in order: their numbers in the report, labels and times."""
 
     thread: int
     number: Ints
@@ -21,9 +23,12 @@ class StepSequence:
     end: Ints
 
 
-def with_ranks(instances: Instances) -> Instances:
-    """Return the instances with their rank groups: `group` and `step` are filled where steps pair up."""
-    threads = np.unique(instances.thread).tolist()
+def with_ranks(instances: Instances, outline: LaunchOutline | None) -> Instances:
+    """Return the instances with their rank groups: `group` and `step` are filled where steps pair up.
+
+    Threads of one process are ranks of each other only where they use different devices, which `outline` says.
+    """
+    threads = np.unique(instances.marked_by).tolist()
     sequences = [steps for thread in threads if (steps := _sequence(instances, thread)) is not None]
     sequences.sort(key=lambda steps: -len(steps.number))
     group, step = np.full(len(instances), -1, np.int64), np.full(len(instances), -1, np.int64)
@@ -31,10 +36,14 @@ def with_ranks(instances: Instances) -> Instances:
     offset = 0
     while sequences:
         first, *others = sequences
-        shifts = {other.thread: _best_shift(first, other) for other in others}
-        members = [(first, 0)]
-        members += [(other, shift) for other in others if (shift := shifts[other.thread]) is not None]
-        sequences = [other for other in others if shifts[other.thread] is None]
+        members, sequences = [(first, 0)], []
+        for other in others:
+            apart = all(_apart(instances, member, other, outline) for member, _ in members)
+            shift = _best_shift(first, other) if apart else None
+            if shift is None:
+                sequences.append(other)
+            else:
+                members.append((other, shift))
         if len(members) == 1:
             continue
         # shift: the step k of the first thread is the step k + shift of the other
@@ -58,9 +67,21 @@ def with_ranks(instances: Instances) -> Instances:
     return replace(instances, group=group, step=step, groups=tuple(groups))
 
 
+def _apart(instances: Instances, steps: StepSequence, other: StepSequence, outline: LaunchOutline | None) -> bool:
+    """Return whether two sequences can be ranks of each other: other processes, or other devices of one process."""
+    threads, others = (set(np.unique(instances.thread[one.number]).tolist()) for one in (steps, other))
+    if not {thread & PROCESS_MASK for thread in threads} & {thread & PROCESS_MASK for thread in others}:
+        return True
+    if outline is None:
+        return False
+    used, used_too = (set[int]().union(*map(outline.devices, one)) for one in (threads, others))
+    return not used & used_too
+
+
 def _sequence(instances: Instances, thread: int) -> StepSequence | None:
-    """Return the steps of a host thread; None where it has none, or where they overlap."""
-    number = np.flatnonzero(instances.thread == thread)
+    """Return the steps that a thread marked; None where it has none, or where they overlap."""
+    number = np.flatnonzero(instances.marked_by == thread)
+    number = number[np.argsort(instances.start[number], kind="stable")]
     kinds = {instances.sources[code].kind for code in np.unique(instances.source[number]).tolist()}
     start, end = instances.start[number], instances.end[number]
     if ALL in kinds or np.any(start[1:] < end[:-1]):

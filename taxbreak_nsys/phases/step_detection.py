@@ -105,12 +105,24 @@ def _found(
 
 
 def _named(
-    trace: Trace, launches: Launches, mine: slice, launched: Launched, steps: FoundSteps, shapes: OpShapes
+    trace: Trace,
+    launches: Launches,
+    mine: slice,
+    launched: Launched,
+    steps: FoundSteps,
+    shapes: OpShapes,
+    *,
+    one_function: bool = False,
 ) -> tuple[tuple[str, ...], Ints, str]:
-    """Return labels, the label of each step as a code into them, and the evidence."""
+    """Return labels, the label of each step as a code into them, and the evidence.
+
+    `one_function` says that the marks show the steps to be calls of one function.
+    """
     codes, position = np.unique(steps.kind, return_inverse=True)
     kinds = [_kind(trace, launches, mine, launched, steps, code, shapes) for code in codes.tolist()]
-    names, evidence = name_kinds(kinds, trace.ops.names, attends=bool(launched.attention.any()))
+    names, evidence = name_kinds(
+        kinds, trace.ops.names, attends=bool(launched.attention.any()), one_function=one_function
+    )
     labels = tuple(dict.fromkeys(names))
     return labels, np.array([labels.index(name) for name in names], np.int64)[position], evidence
 
@@ -120,29 +132,32 @@ def name_steps(trace: Trace, launches: Launches, phases: ProcessPhases, thread: 
     their kernels.
     """
     rows = phases.rows_for(thread)
-    unnamed = np.array([name in phases.unnamed for name in phases.labels], bool)[phases.label[rows]]
     mine = thread_slice(launches.thread, thread)
     begun = launches.start[mine]
     first = np.searchsorted(begun, phases.start[rows], side="left")
     last = np.searchsorted(begun, phases.end[rows], side="left") - 1
-    which = np.flatnonzero(unnamed & (first <= last))
-    if not len(which):
-        return phases
-    launched = _launched(trace, launches, mine, _first_op(launches)[mine], shapes)
-    kind, _ = step_kinds(launched.shape, first[which], last[which])
-    which, kind = which[kind >= 0], kind[kind >= 0]
-    if not len(which):
-        return phases
-    steps = FoundSteps(first[which], last[which], kind)
-    names, label, evidence = _named(trace, launches, mine, launched, steps, shapes)
-    given = [phases.labels[code] for code in phases.label[rows[which]].tolist()]
-    # a step that its kernels do not name keeps the name that its mark gives it
-    named = [name if names[code] == STEP else names[code] for name, code in zip(given, label.tolist(), strict=True)]
-    labels = tuple(dict.fromkeys((*phases.labels, *named)))
-    code = phases.label.copy()
-    code[rows[which]] = np.array([labels.index(name) for name in named], np.int64)
-    source = replace(phases.source, evidence=f"{phases.source.evidence}; the kernels say what they are: {evidence}")
-    return replace(phases, label=code, labels=labels, source=source)
+    launched: Launched | None = None
+    for name in sorted(phases.unnamed & set(phases.labels)):
+        which = np.flatnonzero((phases.label[rows] == phases.labels.index(name)) & (first <= last))
+        if not len(which):
+            continue
+        launched = launched or _launched(trace, launches, mine, _first_op(launches)[mine], shapes)
+        kind, _ = step_kinds(launched.shape, first[which], last[which])
+        which, kind = which[kind >= 0], kind[kind >= 0]
+        if not len(which):
+            continue
+        steps = FoundSteps(first[which], last[which], kind)
+        names, label, evidence = _named(trace, launches, mine, launched, steps, shapes, one_function=name != STEP)
+        if set(names) <= {STEP}:
+            continue
+        # a step that its kernels do not name keeps the name that its mark gives it
+        named = [name if names[code] == STEP else names[code] for code in label.tolist()]
+        labels = tuple(dict.fromkeys((*phases.labels, *named)))
+        code = phases.label.copy()
+        code[rows[which]] = np.array([labels.index(text) for text in named], np.int64)
+        source = replace(phases.source, evidence=f"{phases.source.evidence}; by the kernels: {evidence}")
+        phases = replace(phases, label=code, labels=labels, source=source)
+    return phases
 
 
 def _times(trace: Trace, launches: Launches, mine: slice, thread: int, periods: Periods) -> tuple[Ints, Ints]:

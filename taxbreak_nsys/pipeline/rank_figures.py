@@ -61,7 +61,7 @@ def rank_figures(totals: Totals, paired: Flags, slowest: Flags, label: int, grou
     skew = totals.skew.stats().get(key)
     ranks = []
     for thread in instances.groups[group].threads:
-        own = paired & (instances.thread == thread)
+        own = paired & (instances.marked_by == thread)
         communication = communication_time(steps, own)
         ranks.append(
             RankTime(
