@@ -45,8 +45,8 @@ def find_communication(
 ) -> Communication:
     """Return the collectives in the phase instances, and how long each waits for a slower rank.
 
-    The k-th collective of a name in a step is the same collective on all ranks. The ranks of a step are the instances
-    that `Instances.step` pairs; in any other instance they are the devices that it uses.
+    The k-th collective of a name in a step is the same collective on all ranks. The ranks of a step are the devices of
+    the instances that `Instances.step` pairs, or else those of one instance.
     """
     of_name = np.array([kind == COMMUNICATION for kind in classify(ops.names, classes)] or [False], bool)
     communicates = (ops.kind == KERNEL) & of_name[ops.name]
@@ -62,9 +62,9 @@ def find_communication(
     paired_step = instances.step[instance]
     # a step that is paired has its number; any other instance is a step of its own
     step = np.where(paired_step >= 0, paired_step, -1 - instance)
-    device, _ = row_codes(ops.process[rows], ops.device[rows])
-    rank = np.where(paired_step >= 0, instance, len(instances) + device)
-    ranks = np.where(paired_step >= 0, _group_sizes(instances)[instance], _ranks_per_step(step, rank))
+    rank, _ = row_codes(instance, ops.device[rows])
+    ranks = _count_per_step(step, rank)
+    missing = _count_per_step(step, instance) < _group_sizes(instances)[instance]
     name, start, end = ops.name[rows], ops.start[rows], ops.end[rows]
     turn = np.empty(len(rows), np.int64)
     order = np.lexsort((start, rank, name, step))
@@ -76,7 +76,8 @@ def find_communication(
     begin = np.flatnonzero(new)
     shortest = np.minimum.reduceat((end - start)[order], begin)
     members = np.bincount(collective)[collective]
-    lonely = (members == 1) | ((members < ranks) & (ranks < LEAST_RANKS_OF_TWO_GROUPS))
+    few = ranks < LEAST_RANKS_OF_TWO_GROUPS
+    lonely = (members == 1) | (few & ((members < ranks) | (missing & (paired_step >= 0))))
     alone[instance[lonely & (ranks == 1)]] = True
     # one collective without a partner makes the turns of its whole step doubtful: nothing of the step is cut
     doubtful = np.isin(step, np.unique(step[lonely]))
@@ -148,9 +149,9 @@ def _group_sizes(instances: Instances) -> Ints:
     return sizes[instances.group]
 
 
-def _ranks_per_step(step: Ints, rank: Ints) -> Ints:
-    """Return for each collective how many ranks of its step communicate."""
-    _, sample = row_codes(step, rank)
+def _count_per_step(step: Ints, member: Ints) -> Ints:
+    """Return for each collective how many distinct members its step has."""
+    _, sample = row_codes(step, member)
     _, code = np.unique(step, return_inverse=True)
-    ranks = np.bincount(code[sample], minlength=int(code.max()) + 1)
-    return ranks[code]
+    counts = np.bincount(code[sample], minlength=int(code.max()) + 1)
+    return counts[code]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import FOREVER, Flags, Ints
+from taxbreak_nsys.arrays.intervals import FOREVER, NEVER, Flags, Ints
 from taxbreak_nsys.model.launch_outline import LaunchOutline
 from taxbreak_nsys.phases.process_phases import ProcessPhases, outermost
 
@@ -48,31 +48,57 @@ def to_cycles(phases: ProcessPhases, outline: LaunchOutline) -> tuple[ProcessPha
     its busiest thread; never later than the start of the next step's mark.
     """
     idle = idle_rows(phases)
-    end, idle_ns = phases.end.copy(), np.zeros(len(phases), np.int64)
+    following, next_step = _following_marks(phases, idle)
+    phases = _shared_cycles(phases, idle, following)
+    end, idle_ns = following.copy(), np.zeros(len(phases), np.int64)
+    for row in np.flatnonzero(~idle & _ends_open(phases, idle)).tolist():
+        last = _last_moment(phases, outline, row, int(phases.start[row]), int(following[row]))
+        end[row] = min(max(int(phases.mark_end[row]), last), int(next_step[row]))
+    for _, rows in _by_thread(phases):
+        before = np.r_[NEVER, np.maximum.accumulate(np.where(idle[rows], NEVER, end[rows]))[:-1]]
+        until = np.where(following[rows] == FOREVER, phases.mark_end[rows], following[rows])
+        idle_ns[rows] = np.maximum(until - np.maximum(phases.start[rows], before), 0)
+    used = phases.own | phases.shared
+    threads = np.unique(phases.marked_by[used & ~idle])
+    times = _idle_times(phases, idle & np.isin(phases.marked_by, threads), idle_ns)
+    return replace(phases, end=end, cycles=True).keep(used & ~idle), times
+
+
+def _by_thread(phases: ProcessPhases) -> list[tuple[int, Ints]]:
+    """Return each marking thread with its instances in order."""
+    found = []
     for thread in np.unique(phases.marked_by).tolist():
         rows = np.flatnonzero(phases.marked_by == thread)
-        rows = rows[np.argsort(phases.start[rows], kind="stable")]
-        start = phases.start[rows]
-        following = np.r_[start[1:], FOREVER]
-        next_step = _next_step(start, idle[rows])
-        open_end = np.r_[idle[rows][1:], True]
-        end[rows] = following
-        for at in np.flatnonzero(open_end & ~idle[rows]).tolist():
-            low, high = int(start[at]), int(following[at])
-            last = _last_moment(phases, outline, int(rows[at]), low, high)
-            end[rows[at]] = min(max(int(phases.mark_end[rows[at]]), last), int(next_step[at]))
-        for at in np.flatnonzero(idle[rows]).tolist():
-            until = int(following[at]) if at + 1 < len(rows) else int(phases.mark_end[rows[at]])
-            begun = max(int(start[at]), int(end[rows[at - 1]]) if at else int(start[at]))
-            end[rows[at]] = max(until, begun)
-            idle_ns[rows[at]] = max(until - begun, 0)
-    # threads without marks use the outermost of all cycles of the process
-    rows = np.flatnonzero(phases.shared)
+        found.append((thread, rows[np.argsort(phases.start[rows], kind="stable")]))
+    return found
+
+
+def _following_marks(phases: ProcessPhases, idle: Flags) -> tuple[Ints, Ints]:
+    """Return for each mark the start of its thread's next mark, and of its next mark that is not idle.
+
+    FOREVER where none follows.
+    """
+    following, next_step = np.full(len(phases), FOREVER), np.full(len(phases), FOREVER)
+    for _, rows in _by_thread(phases):
+        following[rows[:-1]] = phases.start[rows[1:]]
+        next_step[rows] = _next_step(phases.start[rows], idle[rows])
+    return following, next_step
+
+
+def _ends_open(phases: ProcessPhases, idle: Flags) -> Flags:
+    """Flag the marks that an idle mark of their thread follows, or none."""
+    is_open = np.zeros(len(phases), bool)
+    for _, rows in _by_thread(phases):
+        is_open[rows] = np.r_[idle[rows[1:]], True]
+    return is_open
+
+
+def _shared_cycles(phases: ProcessPhases, idle: Flags, following: Ints) -> ProcessPhases:
+    """Return the phases with the cycles that threads without marks use: the outermost of the whole process."""
+    rows = np.flatnonzero(phases.shared & ~idle)
     shared = np.zeros(len(phases), bool)
-    shared[rows[outermost(phases.start[rows], end[rows])]] = True
-    used = phases.own | shared
-    cycles = replace(phases, end=end, shared=shared, cycles=True)
-    return cycles.keep(~idle & used), _idle_times(phases, idle & used, idle_ns)
+    shared[rows[outermost(phases.start[rows], following[rows])]] = True
+    return replace(phases, shared=shared)
 
 
 def _next_step(start: Ints, idle: Flags) -> Ints:
