@@ -58,7 +58,8 @@ class Measured:
 class InstanceSums:
     """Figures of each phase instance; rows as in `Instances`.
 
-    `states`, `exposed` and `in_os` are (instances, states) in ns; the counts of launches are by kind.
+    `wall` and `active` (T_DeviceActive) are in ns; `states`, `exposed` and `in_os` are (instances, states) in ns; the
+    launches are counted by kind. `unmeasured` flags instances with a graph launch whose device time is unknown.
     """
 
     wall: Ints
@@ -70,11 +71,12 @@ class InstanceSums:
     memory_launches: Ints
     unmeasured_graphs: Ints
     kernels: Ints
+    active: Ints
     unmeasured: Flags
 
     @classmethod
     def of(cls, columns: Measured) -> InstanceSums:
-        """Sum up the columns by instance."""
+        """Return the sums over the columns by instance."""
         instances, intervals, launches = columns.instances, columns.intervals, columns.launches
         count = len(instances)
         held = columns.launch_instance >= 0
@@ -86,14 +88,15 @@ class InstanceSums:
         ops = columns.trace.ops
         kernel = (ops.kind == KERNEL) & (columns.op_instance >= 0)
         return cls(
-            instances.wall,
-            intervals.by_instance(intervals.duration, count),
-            intervals.by_instance(intervals.exposed, count),
-            intervals.by_instance(intervals.in_os, count),
-            launched(KERNEL_LAUNCH),
-            launched(GRAPH_LAUNCH, UNMEASURED_GRAPH),
-            launched(MEMORY_LAUNCH),
-            launched(UNMEASURED_GRAPH),
-            np.bincount(columns.op_instance[kernel], minlength=count).astype(np.int64),
-            unmeasured(launches, columns.launch_instance, count),
+            wall=instances.wall,
+            states=intervals.by_instance(intervals.duration, count),
+            exposed=intervals.by_instance(intervals.exposed, count),
+            in_os=intervals.by_instance(intervals.in_os, count),
+            kernel_launches=launched(KERNEL_LAUNCH),
+            graph_launches=launched(GRAPH_LAUNCH, UNMEASURED_GRAPH),
+            memory_launches=launched(MEMORY_LAUNCH),
+            unmeasured_graphs=launched(UNMEASURED_GRAPH),
+            kernels=np.bincount(columns.op_instance[kernel], minlength=count).astype(np.int64),
+            active=columns.active,
+            unmeasured=unmeasured(launches, columns.launch_instance, count),
         )

@@ -12,7 +12,6 @@ from taxbreak_nsys.attribution.layers import EVIDENCES, PhaseSums, split
 from taxbreak_nsys.attribution.reference import reference_times
 from taxbreak_nsys.attribution.verdict import judge
 from taxbreak_nsys.diagnostics import result_warnings
-from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model.launches import TSys
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.report_facts import ReportFacts
@@ -21,7 +20,7 @@ from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases.step_sums import main_source, step_counts
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.replay.savings import with_savings
-from taxbreak_nsys.result import DeviceTime, LaunchCounts, Phase, Result
+from taxbreak_nsys.result import DeviceTime, LaunchCounts, Phase, Result, TracedRanges
 from taxbreak_nsys.totals import sample_breakdown
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
 from taxbreak_nsys.totals.sampled_split import (
@@ -35,8 +34,8 @@ from taxbreak_nsys.totals.sampled_split import (
 from taxbreak_nsys.totals.totals import Totals
 
 
-def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, columns: Measured | None) -> Result:
-    """Say what the sums of a report mean; `columns` are kept with the result where the report is one piece."""
+def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options) -> Result:
+    """Return the result that the sums of a report give: evidence, layers, verdicts, warnings."""
     totals = sums.totals
     of, moved = totals.entries, totals.operators.moved()
     labels = of.instances.labels
@@ -53,13 +52,25 @@ def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, col
             entries.append(alone.of_label(label, members, weakest, merged(strata) if strata else None))
     entries = with_savings(entries, sums.stretches, [of.key(k) for k in range(len(of))], t_sys.ns)
     by_module, by_symbol = sample_breakdown.rows(totals.samples, of, splits)
+    counted = totals.facts
     result = Result(
-        facts, t_sys.ns, t_sys.source, tuple(entries), totals.facts.outside,
-        tuple(totals.kernels.rows(totals.names["ops"], evidence, moved.by_kernel)),
-        tuple(totals.operators.rows(totals.names["ranges"], evidence, moved.by_operator)),
-        tuple(totals.calls.rows(totals.names["api"])),
-        of.instances, columns, by_module, by_symbol, moved.t_base,
-    )  # fmt: skip
+        report=facts,
+        t_sys_ns=t_sys.ns,
+        t_sys_source=t_sys.source,
+        entries=tuple(entries),
+        outside=counted.outside,
+        kernel_rows=tuple(totals.kernels.rows(totals.names["ops"], evidence, moved.by_kernel)),
+        operator_rows=tuple(totals.operators.rows(totals.names["ranges"], evidence, moved.by_operator)),
+        api_rows=tuple(totals.calls.rows(totals.names["api"])),
+        instances=of.instances,
+        steps=totals.steps,
+        ranges=TracedRanges(
+            counted.operator_ranges, counted.library_ranges + counted.library_calls, tuple(sorted(totals.libraries))
+        ),
+        sample_rows=by_module,
+        symbol_rows=by_symbol,
+        t_base_ns=moved.t_base,
+    )
     return replace(
         result, report=replace(facts, warnings=facts.warnings + result_warnings.result_warnings(result, totals))
     )

@@ -12,10 +12,9 @@ from taxbreak_nsys.model.name_rules import STATES
 
 
 class StepTotals:
-    """The `Steps` of a whole report: each piece has the figures of the instances that lie in it."""
+    """The `InstanceSums` of a whole report, filled piece by piece: an instance lies in one piece."""
 
     def __init__(self, instances: int) -> None:
-        """Begin with nothing known of any instance."""
         shape = (instances, len(STATES))
         self.steps = InstanceSums(
             **{
