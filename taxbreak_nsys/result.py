@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from taxbreak_nsys.measure.measured import Measured
+    from taxbreak_nsys.measure.measured import InstanceSums
     from taxbreak_nsys.phases import Instances
 
 SCHEMA = "taxbreak/1"
@@ -244,6 +244,15 @@ class Outside:
 
 
 @dataclass(frozen=True)
+class TracedRanges:
+    """How many NVTX ranges of operators, and ranges and calls of CUDA libraries, the report has, and whose they are."""
+
+    operator: int
+    library: int
+    libraries: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Result:
     """The analysis of one report.
 
@@ -261,24 +270,15 @@ class Result:
     operator_rows: tuple[dict[str, Any], ...]
     api_rows: tuple[dict[str, Any], ...]
     instances: Instances = field(repr=False)
-    held_columns: Measured | None = field(repr=False)
+    steps: InstanceSums = field(repr=False)
+    """The sums of each of `instances`: states, exposed time, device time, launches."""
+    ranges: TracedRanges
     sample_rows: tuple[dict[str, Any], ...] = ()
     symbol_rows: tuple[dict[str, Any], ...] = ()
+    intervals: pa.Table | None = field(default=None, repr=False)
+    """Every host interval, in a temporary file that is mapped into memory; None unless it was asked for."""
     t_base_ns: int | None = None
     """T_base of the subtraction (method section 4, Eq. 5); null where no launch has an operator range to tell it."""
-
-    @property
-    def columns(self) -> Measured:
-        """The instances, launches and host intervals behind the figures.
-
-        Raises TaxbreakError where the report was too large to keep them and nobody asked for it.
-        """
-        if self.held_columns is None:
-            raise TaxbreakError(
-                f"{self.report.path}: was read in windows, so its single intervals are not at hand; analyze it with "
-                "columns=True"
-            )
-        return self.held_columns
 
     @property
     def phases(self) -> pd.DataFrame:

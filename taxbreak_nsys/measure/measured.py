@@ -70,11 +70,11 @@ class Measured:
 class InstanceSums:
     """Figures of each phase instance; rows as in `Instances`.
 
-    `states`, `exposed` and `in_os` are (instances, states) in ns; the counts of launches are by kind. `marked` is the
-    part of `states` inside the marks, `helpers` the states of the helper threads, `mark` the length of the marks.
-    `comm` is the time of collectives, `comm_wait` the part that waits for a slower rank, `comm_unpaired` flags the
-    instances where that is not known; `active` is T_DeviceActive of the instance alone (only where there are ranks),
-    `kernel_sum` the plain sum of its kernels and graphs.
+    `wall` and `active` (T_DeviceActive) are in ns; `states`, `exposed` and `in_os` are (instances, states) in ns; the
+    launches are counted by kind. `marked` is the part of `states` inside the marks, `helpers` the states of the helper
+    threads, `mark` the length of the marks. `comm` is the time of collectives, `comm_wait` the part that waits for a
+    slower rank, `comm_unpaired` flags the instances where that is not known. `kernel_sum` is the plain sum of kernels
+    and graphs. `unmeasured` flags instances with a graph launch whose device time is unknown.
     """
 
     wall: Ints
@@ -88,18 +88,18 @@ class InstanceSums:
     comm_wait: Ints
     comm_unpaired: Flags
     comm_alone: Flags
-    active: Ints
     kernel_sum: Ints
     kernel_launches: Ints
     graph_launches: Ints
     memory_launches: Ints
     unmeasured_graphs: Ints
     kernels: Ints
+    active: Ints
     unmeasured: Flags
 
     @classmethod
     def of(cls, columns: Measured) -> InstanceSums:
-        """Sum up the columns by instance."""
+        """Return the sums over the columns by instance."""
         instances, intervals, launches = columns.instances, columns.intervals, columns.launches
         count = len(instances)
         held = columns.launch_instance >= 0
@@ -126,12 +126,12 @@ class InstanceSums:
             comm_wait=group_sums(columns.op_instance[talks], columns.communication.wait[talks], count),
             comm_unpaired=columns.communication.unpaired,
             comm_alone=columns.communication.alone,
-            active=columns.active if instances.groups else np.zeros(count, np.int64),
             kernel_sum=group_sums(columns.op_instance[runs_there], (ops.end - ops.start)[runs_there], count),
             kernel_launches=launched(KERNEL_LAUNCH),
             graph_launches=launched(GRAPH_LAUNCH, UNMEASURED_GRAPH),
             memory_launches=launched(MEMORY_LAUNCH),
             unmeasured_graphs=launched(UNMEASURED_GRAPH),
             kernels=np.bincount(columns.op_instance[kernel], minlength=count).astype(np.int64),
+            active=columns.active,
             unmeasured=unmeasured(launches, columns.launch_instance, count),
         )

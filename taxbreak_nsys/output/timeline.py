@@ -12,7 +12,6 @@ from taxbreak_nsys.measure.host_states import STATE
 from taxbreak_nsys.measure.library_launches import launch_kernel_names
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model.trace_columns import runs, thread_slice
-from taxbreak_nsys.phases import Instances
 
 _IN_API = tuple(STATE[name] for name in ("device_wait", "launch", "memop", "module_load", "runtime"))
 
@@ -116,28 +115,32 @@ class TimelineRows:
         return f"GPU {self.device[row]}, stream {self.number[row]}{more}"
 
 
-def device_rows(columns: Measured) -> TimelineRows:
-    """Arrange the device operations in rows."""
+class StreamNumbers:
+    """Numbers the streams of each (process, device) from 1, as they turn up over the pieces of a report."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[int, int], dict[int, int]] = {}
+
+    def number(self, process: int, device: int, stream: int) -> int:
+        """Return the number of a stream; its code rises in the order in which streams turn up."""
+        known = self._numbers.setdefault((process, device), {})
+        return known.setdefault(stream, len(known) + 1)
+
+
+def device_rows(columns: Measured, streams: StreamNumbers) -> TimelineRows:
+    """Arrange the device operations of a piece in rows; `streams` keeps the numbers of streams over the pieces."""
     ops = columns.trace.ops
     lane = lanes(ops.stream, ops.start, ops.end)
     keys, first, row = np.unique(
         np.stack([ops.process, ops.device, ops.stream, lane]), axis=1, return_index=True, return_inverse=True
     )
     process, device, stream = keys[0], keys[1], keys[2]
-    number = np.zeros(len(first), np.int64)
-    for low, high in runs(process * 64 + device):
-        number[low:high] = np.unique(stream[low:high], return_inverse=True)[1] + 1
-    return TimelineRows(np.asarray(row, np.int64).reshape(-1), stream, keys[3], process, device, number)
-
-
-def step_numbers(instances: Instances) -> Ints:
-    """Return the number of each instance among those of its label on its thread, from 0 in order of start."""
-    number = np.zeros(len(instances), np.int64)
-    order = np.lexsort((instances.start, instances.label, instances.thread))
-    _, of = np.unique(np.stack([instances.thread[order], instances.label[order]]), axis=1, return_inverse=True)
-    for low, high in runs(np.asarray(of, np.int64).reshape(-1)):
-        number[order[low:high]] = np.arange(high - low)
-    return number
+    places = zip(process.tolist(), device.tolist(), stream.tolist(), strict=True)
+    number = np.array([streams.number(*place) for place in places], np.int64)
+    return TimelineRows(
+        row=np.asarray(row, np.int64).reshape(-1), stream=stream, lane=keys[3],
+        process=process, device=device, number=number,
+    )  # fmt: skip
 
 
 def stands_out(wall: Ints) -> Flags:

@@ -14,11 +14,12 @@ import numpy as np
 from taxbreak_nsys.arrays.intervals import Coverage, Flags, Ints, begins, union
 from taxbreak_nsys.measure.device_time import unmeasured
 from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.measure.step_numbers import step_numbers
 from taxbreak_nsys.model.launches import GRAPH_LAUNCH, KERNEL_LAUNCH
 from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
 from taxbreak_nsys.model.trace_columns import KERNEL, PROCESS_MASK, pid, runs, tid
 from taxbreak_nsys.output.layer_stack import LAYER_OF_STATE, TITLES
-from taxbreak_nsys.output.timeline import Details, TimelineRows, device_rows, lanes, step_numbers, timeline_details
+from taxbreak_nsys.output.timeline import Details, StreamNumbers, TimelineRows, device_rows, lanes, timeline_details
 from taxbreak_nsys.result import Result
 
 WINDOW_NS = 10_000_000
@@ -84,13 +85,13 @@ class TraceSamples:
 Event = Track | Slices | TraceSamples
 
 
-def walk(result: Result, window: int = WINDOW_NS) -> Iterator[Event]:
+def walk(result: Result, columns: Measured, window: int = WINDOW_NS) -> Iterator[Event]:
     """Yield the tracks and events of a result; `window` (ns) is what a counter's value looks back on."""
     columns = result.columns
     details = timeline_details(columns)
     arrow = _arrows(details, len(columns.launches))
     keys = iter(range(1, 2**40))
-    rows = device_rows(columns)
+    rows = device_rows(columns, StreamNumbers())
     processes = np.unique(np.r_[columns.instances.thread & PROCESS_MASK, columns.trace.ops.process]).tolist()
     for process in processes:
         number = pid(process)

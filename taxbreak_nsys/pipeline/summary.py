@@ -10,7 +10,6 @@ import numpy as np
 from taxbreak_nsys.attribution.layers import EVIDENCES
 from taxbreak_nsys.attribution.reference import reference_times
 from taxbreak_nsys.diagnostics import result_warnings
-from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model.launches import TSys
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid, tid
@@ -19,7 +18,7 @@ from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.pipeline.phase_builder import PhaseBuilder
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.replay.savings import with_savings
-from taxbreak_nsys.result import Idle, Phase, Result
+from taxbreak_nsys.result import Idle, Phase, Result, TracedRanges
 from taxbreak_nsys.totals import sample_breakdown
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
 from taxbreak_nsys.totals.sampled_split import (
@@ -30,8 +29,8 @@ from taxbreak_nsys.totals.sampled_split import (
 from taxbreak_nsys.totals.totals import Totals
 
 
-def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, columns: Measured | None) -> Result:
-    """Say what the sums of a report mean; `columns` are kept with the result where the report is one piece."""
+def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options) -> Result:
+    """Return the result that the sums of a report give: evidence, layers, verdicts, warnings."""
     totals = sums.totals
     of, moved = totals.entries, totals.operators.moved()
     labels = of.instances.labels
@@ -52,12 +51,13 @@ def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, col
             entries.append(builder.of_label(label, members, weakest, merged(strata) if strata else None))
     entries = with_savings(entries, sums.stretches, [of.key(k) for k in range(len(of))], t_sys.ns)
     by_module, by_symbol = sample_breakdown.rows(totals.samples, of, splits)
+    counted = totals.facts
     result = Result(
         report=facts,
         t_sys_ns=t_sys.ns,
         t_sys_source=t_sys.source,
         entries=tuple(entries),
-        outside=totals.facts.outside,
+        outside=counted.outside,
         idle=tuple(
             Idle(process=pid(time.process), thread=tid(time.thread), instances=time.instances, total_ns=time.total_ns)
             for time in of.instances.idle
@@ -66,7 +66,10 @@ def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, col
         operator_rows=tuple(totals.operators.rows(totals.names["ranges"], evidence, moved.by_operator)),
         api_rows=tuple(totals.calls.rows(totals.names["api"])),
         instances=of.instances,
-        held_columns=columns,
+        steps=totals.steps,
+        ranges=TracedRanges(
+            counted.operator_ranges, counted.library_ranges + counted.library_calls, tuple(sorted(totals.libraries))
+        ),
         sample_rows=by_module,
         symbol_rows=by_symbol,
         t_base_ns=moved.t_base,

@@ -6,20 +6,16 @@ import numpy as np
 
 from taxbreak_nsys.arrays.arrow_codes import row_codes
 from taxbreak_nsys.arrays.intervals import NEVER, Ints, union
-from taxbreak_nsys.errors import UnorderedError
+from taxbreak_nsys.model.assumptions import Assumptions, WrongAssumption
 from taxbreak_nsys.model.trace_columns import DeviceOps
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
-
-_SLACK_NS = 10_000_000
-"""Device work may start so long before its launch, by clocks that disagree, and still be counted in pieces."""
 
 
 class DeviceTotals:
     """T_DeviceActive of every entry and every label of several threads (section 5)."""
 
-    def __init__(self, entries: PhaseThreads) -> None:
-        """Begin with nothing."""
-        self._entries = entries
+    def __init__(self, entries: PhaseThreads, assumptions: Assumptions) -> None:
+        self._entries, self._slack_ns = entries, assumptions.clock_slack_ns
         self._shared = {label for label, members in entries.by_label if len(members) > 1}
         self._pending: dict[tuple[int, int, int], tuple[Ints, Ints]] = {}
         self._active: dict[int, int] = {}
@@ -28,12 +24,15 @@ class DeviceTotals:
     def add(self, ops: DeviceOps, comm_wait: Ints, entry: Ints, settled: int | None) -> None:
         """Add operations with the entry of each (-1: none), and the time at their start that waits for other ranks.
 
-        Before `settled` (ns) no operation of a later piece starts; UnorderedError where an earlier one was promised.
+        No operation of a later piece starts before `settled` (ns).
+
+        Raises WrongAssumption where an operation starts before what an earlier piece settled, by clocks that disagree.
         """
         chosen = np.flatnonzero((entry >= 0) & ops.computes)
         if len(chosen):
-            if int(ops.start[chosen].min()) < self._settled:
-                raise UnorderedError
+            early = self._settled - int(ops.start[chosen].min())
+            if early > 0:
+                raise WrongAssumption(clock_slack_ns=2 * (self._slack_ns + early))
             busy, end, of = (ops.start + comm_wait)[chosen], ops.end[chosen], entry[chosen]
             code, sample = row_codes(of, ops.process[chosen], ops.device[chosen])
             for key, first in enumerate(sample.tolist()):
@@ -46,7 +45,7 @@ class DeviceTotals:
                 if label in self._shared:
                     self._hold((-1 - label, process, device), busy[mine], end[mine])
         if settled is not None:
-            self._settle(settled - _SLACK_NS)
+            self._settle(settled - self._slack_ns)
 
     def _hold(self, key: tuple[int, int, int], start: Ints, end: Ints) -> None:
         held = self._pending.get(key)

@@ -88,6 +88,11 @@ class SampleTotals:
             self._last[who] = int(start[high - 1])
 
     @property
+    def seen(self) -> int:
+        """The number of samples with a call chain, in phases and outside."""
+        return self._fresh
+
+    @property
     def period_ns(self) -> int | None:
         """The time between two samples of a thread that stays on the CPU, ns; None where there are no samples.
 

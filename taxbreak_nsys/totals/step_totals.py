@@ -18,10 +18,9 @@ _FLAGS = ("unmeasured", "comm_unpaired", "comm_alone")
 
 
 class StepTotals:
-    """The `InstanceSums` of a whole report: each piece has the figures of the instances that lie in it."""
+    """The `InstanceSums` of a whole report, filled piece by piece: an instance lies in one piece."""
 
     def __init__(self, instances: int) -> None:
-        """Start with zeros for a number of instances."""
         shape = (instances, len(STATES))
         columns: dict[str, Any] = {
             field.name: np.zeros(shape if field.name in _BY_STATE else instances, bool if field.name in _FLAGS else int)

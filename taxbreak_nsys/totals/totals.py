@@ -8,6 +8,7 @@ from taxbreak_nsys.arrays.grouped import ValueCounts
 from taxbreak_nsys.arrays.intervals import Ints
 from taxbreak_nsys.measure.measured import InstanceSums, Measured
 from taxbreak_nsys.measure.self_time import host_time_before
+from taxbreak_nsys.model.assumptions import Assumptions
 from taxbreak_nsys.model.launches import launch_latency
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
@@ -27,12 +28,12 @@ class Totals:
     ranges.
     """
 
-    def __init__(self, instances: Instances) -> None:
-        """Begin with nothing; `instances` are those of the whole report."""
+    def __init__(self, instances: Instances, assumptions: Assumptions) -> None:
+        """Start with empty sums; `instances` are those of the whole report."""
         self.instances = instances
         self.entries = PhaseThreads.of(instances)
         self._steps = StepTotals(len(instances))
-        self.device = DeviceTotals(self.entries)
+        self.device = DeviceTotals(self.entries, assumptions)
         self.kernels = KernelTotals(self.entries)
         self.operators = OperatorTotals(self.entries)
         self.calls = CallTotals(self.entries)
