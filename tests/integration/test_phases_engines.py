@@ -12,6 +12,7 @@ from taxbreak_nsys import Result, TaxbreakError, analyze
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.output.result_tables import result_table
 from taxbreak_nsys.phases.engine_marks import load_engines, read_mark
+from taxbreak_nsys.pipeline.analysis import measure_report
 from tests.support.tiny_report import PROCESS, TinyReport
 
 WORKER = PROCESS | 77
@@ -242,9 +243,9 @@ def test_overlapping_device_work_is_the_step_that_launched_it(tmp_path: Path) ->
         report.mark(text, begun, report.now)
     late = [(row[0] + 50_000, row[1] + 50_000, *row[2:]) for row in report.kernels]
     report.kernels[:] = late
-    result = analyze(report.write(tmp_path / "late.sqlite"))
-    columns = result.columns
+    result, columns = measure_report(report.write(tmp_path / "late.sqlite"))
     assert np.bincount(columns.op_instance).tolist() == [3, 3]
+    assert result.steps.kernels.tolist() == [3, 3]
 
 
 def test_steps_one_by_one(tmp_path: Path) -> None:
