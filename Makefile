@@ -32,7 +32,7 @@ types: ## mypy --strict over the package
 	$(PYTHON) -m mypy
 
 docs: ## the documentation as a web site in build/site; a broken link is an error
-	$(PYTHON) -m mkdocs build --strict --quiet
+	$(PYTHON) -m mkdocs build --strict
 
 bench: ## speed and memory, as ratios to a plain scan of the same tables (minutes)
 	$(PYTHON) benchmarks/speed.py
