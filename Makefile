@@ -4,7 +4,7 @@ JOBS ?= 2
 # tests that run in at most 90 s on two cores; `make test` runs them first
 QUICK ?= tests/unit
 
-.PHONY: help setup test test-quick test-rest lint types docs bench validation
+.PHONY: help setup test test-quick test-rest lint types docs examples bench validation
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,6 +33,9 @@ types: ## mypy --strict over the package
 
 docs: ## the documentation as a web site in build/site; a broken link is an error
 	$(PYTHON) -m mkdocs build --strict
+
+examples: ## the outputs of the program that the docs show
+	$(PYTHON) docs/examples.py
 
 bench: ## speed and memory, as ratios to a plain scan of the same tables (minutes)
 	$(PYTHON) benchmarks/speed.py
