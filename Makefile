@@ -1,8 +1,6 @@
 # `make setup` once, then `make test lint types docs`; CONTRIBUTING.md explains the tiers.
 PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 JOBS ?= 2
-# tests that run in at most 90 s on two cores; `make test` runs them first
-QUICK ?= tests/unit
 
 .PHONY: help setup test test-quick test-rest lint types docs examples bench validation
 
@@ -19,10 +17,10 @@ test: ## the quick tier, then the rest
 	$(MAKE) test-rest
 
 test-quick: ## the quick tier: at most 90 s on two cores
-	$(PYTHON) -m pytest -n $(JOBS) -q $(QUICK)
+	$(PYTHON) -m pytest -n $(JOBS) -q -m quick
 
 test-rest: ## all other tests
-	$(PYTHON) -m pytest -n $(JOBS) -q $(addprefix --ignore=,$(QUICK))
+	$(PYTHON) -m pytest -n $(JOBS) -q -m "not quick"
 
 lint: ## ruff: rules and format
 	$(PYTHON) -m ruff check .
