@@ -99,6 +99,14 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(file.read_text(encoding="utf-8")), f"{target}: no such heading"
 
 
+@pytest.mark.parametrize("page", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_named_exist(page: Path) -> None:
+    folders = "taxbreak_nsys|sql|tests|docs|benchmarks|fuzz|examples|recipes|sample_reports"
+    named = re.findall(rf"`(?:python )?((?:{folders})/[\w./-]+)", page.read_text(encoding="utf-8"))
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert page.name in GENERATED or not missing, f"no such file: {', '.join(missing)}"
+
+
 def test_every_page_is_reached() -> None:
     listed = set(re.findall(r":\s*(\S+\.md)\s*$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE))
     assert listed == {str(page.relative_to(DOCS)) for page in PAGES}, "docs/ and the nav of mkdocs.yml differ"
