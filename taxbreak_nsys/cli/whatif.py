@@ -70,7 +70,7 @@ def whatif(
     """
     from taxbreak_nsys.output import whatif_report as shown
     from taxbreak_nsys.output.output_files import check_target, put_text
-    from taxbreak_nsys.pipeline.analysis import analyze_report
+    from taxbreak_nsys.pipeline.analysis import analyze_report, measure_report
     from taxbreak_nsys.replay.prediction import Replay
     from taxbreak_nsys.replay.scenarios import Scenario
     from taxbreak_nsys.replay.sweep import predict_changes, rank_levers, speeds_to_bound, sweep_levers
@@ -106,7 +106,10 @@ def whatif(
     if sweep and not scenario.unchanged:
         raise TaxbreakError("--sweep draws every lever by itself; leave the others out")
     options = shared_options.analysis_options(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
-    replay = Replay(analyze_report(report, options, columns=whole), whole=whole)
+    if whole:
+        replay = Replay.of_columns(*measure_report(report, options))
+    else:
+        replay = Replay(analyze_report(report, options))
     if sweep:
         text = shown.sweep_report(replay, sweep_levers(replay), speeds_to_bound(replay), format, timeunit)
     elif scenario.unchanged and not _asked(factors | {"cpu": cpu}):

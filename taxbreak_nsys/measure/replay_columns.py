@@ -23,10 +23,12 @@ class ReplayColumns:
     """API calls, device operations, launches and host intervals of a report, or of stretches of it.
 
     `instances` are those of the whole report; `intervals.instance` and `launches.of_op` index them and `launches`.
+    `comm_wait` is by operation the time at its start that waits for a slower rank, ns (method section 2.3).
     """
 
     api: ApiCalls
     ops: DeviceOps
+    comm_wait: Ints
     launches: Launches
     intervals: HostIntervals
     instances: Instances
@@ -35,7 +37,14 @@ class ReplayColumns:
     def whole(cls, columns: Measured) -> ReplayColumns:
         """Return the columns of a report that was read as a whole."""
         trace = columns.trace
-        return cls(trace.api, trace.ops, columns.launches, columns.intervals, columns.instances)
+        return cls(
+            api=trace.api,
+            ops=trace.ops,
+            comm_wait=columns.communication.wait,
+            launches=columns.launches,
+            intervals=columns.intervals,
+            instances=columns.instances,
+        )
 
     @cached_property
     def launch_instance(self) -> Ints:
@@ -62,9 +71,13 @@ class ReplayColumns:
         renumbered = np.where(of_op >= 0, number[of_op], -1) if len(number) else of_op
         launches = replace(_flagged(self.launches, launched, leave=("of_op",)), of_op=renumbered)
         return ReplayColumns(
-            _flagged(self.api, calls), _flagged(self.ops, ops), launches, _flagged(self.intervals, intervals),
-            self.instances,
-        )  # fmt: skip
+            api=_flagged(self.api, calls),
+            ops=_flagged(self.ops, ops),
+            comm_wait=self.comm_wait[ops],
+            launches=launches,
+            intervals=_flagged(self.intervals, intervals),
+            instances=self.instances,
+        )
 
 
 @dataclass(frozen=True)
@@ -120,7 +133,14 @@ def join_columns(parts: Sequence[ReplayColumns]) -> ReplayColumns:
 
     intervals = _joined([part.intervals for part in parts])
     intervals = _taken(intervals, np.lexsort((intervals.start, intervals.thread)))
-    return ReplayColumns(api, _joined([part.ops for part in parts]), launches, intervals, parts[0].instances)
+    return ReplayColumns(
+        api=api,
+        ops=_joined([part.ops for part in parts]),
+        comm_wait=np.concatenate([part.comm_wait for part in parts]),
+        launches=launches,
+        intervals=intervals,
+        instances=parts[0].instances,
+    )
 
 
 def _calls_of_launches(api: ApiCalls, launches: Launches) -> Ints:

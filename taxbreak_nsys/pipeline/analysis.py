@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,20 +11,23 @@ import numpy as np
 
 from taxbreak_nsys.arrays.allocator import keep_freed_memory
 from taxbreak_nsys.arrays.background import BackgroundTask, Prefetcher
-from taxbreak_nsys.arrays.intervals import Flags, percentile
+from taxbreak_nsys.arrays.intervals import FOREVER, Flags, percentile
 from taxbreak_nsys.attribution.learned_map import read_map
 from taxbreak_nsys.diagnostics import result_warnings
-from taxbreak_nsys.errors import TaxbreakError, UnorderedError
+from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.measure.blocking import BlockingLimits
-from taxbreak_nsys.measure.measure import LayerEvidence, measure
+from taxbreak_nsys.measure.measure import LayerEvidence
 from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.assumptions import Assumptions, WrongAssumption
 from taxbreak_nsys.model.launches import TSys, estimate_t_sys, find_launches, launch_latency
 from taxbreak_nsys.model.report_facts import ReportFacts
-from taxbreak_nsys.model.trace_columns import pid, tid
+from taxbreak_nsys.model.trace_columns import Ranges, pid, tid
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import Choice, Instances, find_in_marks, find_instances
 from taxbreak_nsys.phases.engine_marks import load_engines
 from taxbreak_nsys.pipeline import limits
+from taxbreak_nsys.pipeline.collector import C, NoCollector, OnePiece
+from taxbreak_nsys.pipeline.interval_listing import IntervalListing
 from taxbreak_nsys.pipeline.summary import summarise
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.pipeline.windows import Windows
@@ -37,119 +40,153 @@ from taxbreak_nsys.read.op_shapes import read_op_shapes
 from taxbreak_nsys.read.prescan import CanMark, launching_threads, read_marks
 from taxbreak_nsys.read.report_inspection import Opening
 from taxbreak_nsys.read.report_reader import Reader, api_threads, read_trace
-from taxbreak_nsys.read.sample_reader import SampleReader, has_samples, read_samples
+from taxbreak_nsys.read.row_order import unsorted_tables
+from taxbreak_nsys.read.sample_reader import SAMPLES, SampleReader, has_samples
 from taxbreak_nsys.read.stack_frames import symbol_texts
 from taxbreak_nsys.result import Result
 from taxbreak_nsys.totals.totals import Totals
 from taxbreak_nsys.totals.warning_facts import Piece
 
 WINDOW_ROWS = 400_000
-"""A report of more rows is read in windows of time of about so many: few enough for the columns of one to stay in the
-processor's cache, as far as that goes, and enough that what each window costs by itself does not show."""
+"""A report is read in windows of time of about this many rows: few enough for a window's columns to stay in the
+processor's cache, as far as that goes, and enough for the fixed cost of a window not to show."""
 
 
 def analyze_report(
     report: str | Path,
     options: Options | None = None,
     *,
-    columns: bool = False,
+    intervals: bool = False,
     window_rows: int = WINDOW_ROWS,
     opening: Opening | None = None,
 ) -> Result:
     """Analyse one report, a `.sqlite` export or a `.nsys-rep` (exported through the nsys on PATH).
 
-    Returns the result; raises TaxbreakError, whose message is one line, where the report or the options are
-    no use. The report is opened read-only and nothing is written beside it. `columns` keeps the columns of a large
-    report with the result (a small one's are always there), which takes memory in proportion to the report;
-    `window_rows` is for tests; `opening` is the same report's, where it was begun before.
+    Returns the result; raises TaxbreakError, whose message is one line, where the report or the options cannot be
+    used. The report is opened read-only and nothing is written beside it. `intervals` keeps every host interval, in a
+    temporary file. `window_rows` is for tests; `opening` is given where inspecting the same report has started before.
+    """
+    if intervals:
+        result, listing = collect_report(report, options, IntervalListing, window_rows=window_rows, opening=opening)
+        return replace(result, intervals=listing.table())
+    return collect_report(report, options, NoCollector, window_rows=window_rows, opening=opening)[0]
+
+
+def measure_report(report: str | Path, options: Options | None = None) -> tuple[Result, Measured]:
+    """Analyse one report as `analyze_report` does, as one window; return its result and the columns behind it.
+
+    The columns (single intervals, launches, operations) take memory in proportion to the report.
+    """
+    result, whole = collect_report(report, options, OnePiece, window_rows=FOREVER)
+    return result, whole.measured
+
+
+def collect_report(
+    report: str | Path,
+    options: Options | None,
+    collector: Callable[[Instances], C],
+    *,
+    window_rows: int = WINDOW_ROWS,
+    opening: Opening | None = None,
+) -> tuple[Result, C]:
+    """Analyse one report as `analyze_report` does and hand its pieces to a collector as well; return both.
+
+    `collector` makes a collector from the phase instances of the whole report.
     """
     options = options or Options()
     path = Path(report)
     opening = opening or Opening(path)
     with Database(opening.inspected()) as database:
         facts = read_facts(database, path)
-        result = None if columns else _in_windows(database, facts, path, options, window_rows)
-        if result is None:
-            database.cleaning.begin_again()
-            result = _whole(database, facts, path, options)
-        return replace(result, report=replace(result.report, sha256=opening.sha256()))
+        sums, collected = _Reading(database, path, options, window_rows).sums(collector)
+        result = _finished(database, facts, sums, options, path)
+    return replace(result, report=replace(result.report, sha256=opening.sha256())), collected
 
 
-def _whole(database: Database, facts: ReportFacts, path: Path, options: Options) -> Result:
-    """Analyse a report as one piece."""
-    threads = api_threads(database)
-    trace = read_trace(database, threads)
-    patterns = _patterns(database, options)
-    samples = read_samples(database, threads, patterns) if patterns else None
-    chains = read_chains(database, patterns, trace.api.callchain_id) if patterns else None
-    launches = find_launches(trace)
-    check_launches(len(launches), path)
-    limits.check_threads(launches.thread, path)
-    found = find_instances(trace, launches, phase_choice(options), lambda: read_op_shapes(database, trace.ops))
-    instances = selected(found, options, path)
-    evidence = LayerEvidence(samples, chains, options.evidence == "samples", read_map(options.library_map))
-    held = measure(trace, launches, instances, evidence)
-    sums = Sums.over(instances)
-    sums.add(Piece.whole(held))
-    return _finished(database, facts, sums, options, path, held)
+class _Reading:
+    """Reads one report in windows, again where an assumption about it proves wrong."""
 
+    def __init__(self, database: Database, path: Path, options: Options, rows: int) -> None:
+        keep_freed_memory()
+        self._database, self._path, self._options, self._rows = database, path, options, rows
+        self._choice, self._domains = phase_choice(options), Domains(database)
+        self._patterns = _patterns(database, options)
+        self._callers, self._threads = launching_threads(database)
+        limits.check_threads(np.array(self._threads), path)
+        if not self._threads:
+            check_launches(0, path)
 
-def _in_windows(database: Database, facts: ReportFacts, path: Path, options: Options, rows: int) -> Result | None:
-    """Analyse a report in windows of time; None where it is small, or has to be looked at as a whole."""
-    if sum(database.layout.rows.values()) <= rows or "CUDA_CALLCHAINS" in database.schema:
-        return None
-    keep_freed_memory()
-    choice, domains = phase_choice(options), Domains(database)
-    found: Instances | None = None
-    try:
+    def sums(self, collector: Callable[[Instances], C]) -> tuple[Sums, C]:
+        """Return the sums over the report, and the collector that got the same pieces."""
+        database, options = self._database, self._options
+        large = sum(database.layout.rows.values()) > self._rows
+        assumptions = Assumptions(unsorted_tables(database) if large else frozenset())
+        blocking = BlockingLimits()
+        instances: Instances | None = None
+        chains = read_chains(database, self._patterns) if self._patterns else None
+        evidence = LayerEvidence(None, chains, options.evidence == "samples", read_map(options.library_map))
         with (
             database.sibling(counted=False) as other,
-            BackgroundTask(lambda: read_marks(other, domains, _may_mark(options, choice))) as marks,
+            BackgroundTask(lambda: read_marks(other, self._domains, _may_mark(options, self._choice))) as marks,
         ):
-            callers, threads = launching_threads(database)
-            limits.check_threads(np.array(threads), path)
-            batch = max(min(BATCH_ROWS, rows // 8), 16)
-            decided: BlockingLimits | None = BlockingLimits()
-            while decided is not None:
-                # the tables are read ahead while the marks are looked for
-                with Reader(database, callers, domains, batch) as reader:
-                    found = found or (find_in_marks(marks.result(), threads, choice) if threads else None)
-                    if found is None:
-                        return None
-                    instances = selected(found, options, path)
-                    sums = _summed(database, reader, instances, threads, options, decided, rows)
-                decided = decided.settle()
-                if decided is not None:
-                    database.cleaning.begin_again()
-    except UnorderedError:
-        return None
-    if options.evidence == "samples" and sums.totals.samples.period_ns is None:
-        # no samples to go by: libraries and operators should have kept their marks
-        return None
-    check_launches(sums.totals.facts.launches, path)
-    return _finished(database, facts, sums, options, path, None)
+            while True:
+                database.cleaning.begin_again()
+                try:
+                    # the tables are prefetched while the phases are looked for
+                    with self._reader(assumptions) as reader:
+                        instances = instances or selected(self._instances(marks.result()), options, self._path)
+                        sums, collected = Sums.over(instances, assumptions), collector(instances)
+                        for piece in self._pieces(reader, instances, evidence, assumptions, blocking):
+                            sums.add(piece)
+                            collected.add(piece)
+                        self._check_samples(sums, assumptions)
+                except WrongAssumption as wrong:
+                    assumptions, blocking = assumptions.corrected(wrong), blocking.afresh()
+                    continue
+                settled = blocking.settle()
+                if settled is None:
+                    return sums, collected
+                blocking = settled
 
+    def _reader(self, assumptions: Assumptions) -> Reader:
+        batch = max(min(BATCH_ROWS, self._rows // 8), 16)
+        return Reader(self._database, self._callers, self._domains, batch, assumptions.sorted_tables)
 
-def _summed(
-    database: Database,
-    reader: Reader,
-    instances: Instances,
-    threads: Sequence[int],
-    options: Options,
-    decided: BlockingLimits,
-    rows: int,
-) -> Sums:
-    """Return the sums over a report, from windows of about so many rows; they are measured ahead of the summing."""
-    patterns = _patterns(database, options) if has_samples(database) else None
-    evidence = LayerEvidence(None, None, options.evidence == "samples", read_map(options.library_map))
-    sums = Sums.over(instances)
-    with ExitStack() as stack:
-        read = SampleReader(database, reader.threads, patterns, reader.batch) if patterns else None
-        samples = stack.enter_context(read) if read else None
-        windows = Windows(reader, samples, instances, threads, evidence, rows)
-        for piece in stack.enter_context(closing(Prefetcher(windows.pieces(decided), 1))):
-            sums.add(piece)
-    return sums
+    def _pieces(
+        self,
+        reader: Reader,
+        instances: Instances,
+        evidence: LayerEvidence,
+        assumptions: Assumptions,
+        blocking: BlockingLimits,
+    ) -> Iterator[Piece]:
+        """Yield the pieces of one reading; the next one is measured, in another thread, while one is used."""
+        with ExitStack() as stack:
+            samples = None
+            if self._patterns and has_samples(self._database) and assumptions.has_samples:
+                numbered = SAMPLES in assumptions.sorted_tables
+                samples = stack.enter_context(
+                    SampleReader(self._database, reader.threads, self._patterns, reader.batch, numbered=numbered)
+                )
+            windows = Windows(reader, samples, instances, self._threads, evidence, self._rows, assumptions)
+            yield from stack.enter_context(closing(Prefetcher(windows.pieces(blocking), 1)))
+
+    def _instances(self, marks: Ranges) -> Instances:
+        """Return the phase instances of the report: by its marks, or else by its launches."""
+        instances = find_in_marks(marks, self._threads, self._choice)
+        if instances is not None:
+            return instances
+        with self._database.sibling(counted=False) as other:
+            trace = read_trace(other, self._callers)
+            launches = find_launches(trace)
+            check_launches(len(launches), self._path)
+            return find_instances(trace, launches, self._choice, lambda: read_op_shapes(other, trace.ops))
+
+    def _check_samples(self, sums: Sums, assumptions: Assumptions) -> None:
+        """Raise WrongAssumption where samples were to replace the marks of libraries and there are none."""
+        asked = self._options.evidence == "samples" and has_samples(self._database)
+        if asked and assumptions.has_samples and not sums.totals.samples.seen:
+            raise WrongAssumption(no_samples=True)
 
 
 def _patterns(database: Database, options: Options) -> Sequence[Pattern] | None:
@@ -179,9 +216,14 @@ def check_launches(launches: int, path: Path) -> None:
 def phase_choice(options: Options) -> Choice:
     """Return what of the options is about phases."""
     return Choice(
-        options.rules, options.window, options.phases or "best", options.engine, load_engines(options.phase_rules),
-        options.by_batch,
-    )  # fmt: skip
+        rules=options.rules,
+        window=options.window,
+        source=options.phases or "best",
+        engine=options.engine,
+        engines=load_engines(options.phase_rules),
+        by_batch=options.by_batch,
+        instances=options.instances,
+    )
 
 
 def selected(instances: Instances, options: Options, path: Path) -> Instances:
@@ -216,18 +258,17 @@ def _after(instances: Instances, skip: int) -> Flags:
     return keep
 
 
-def _finished(
-    database: Database, facts: ReportFacts, sums: Sums, options: Options, path: Path, columns: Measured | None
-) -> Result:
-    """Return what the sums of a report mean, by its floor of the launch path."""
+def _finished(database: Database, facts: ReportFacts, sums: Sums, options: Options, path: Path) -> Result:
+    """Return the result that the sums of a report give, with its floor of the launch path."""
     totals = sums.totals
+    check_launches(totals.facts.launches, path)
     totals.samples.symbols = symbol_texts(database, totals.samples.symbol_ids)
     if has_samples(database):
         totals.samples.stated_period = stated_period(database)
     facts = replace(facts, warnings=result_warnings.reading_warnings(database))
     t_sys = _t_sys(totals, options)
     limits.check_t_sys(t_sys, totals.facts.launches, path)
-    return summarise(facts, sums, t_sys, options, columns)
+    return summarise(facts, sums, t_sys, options)
 
 
 def _t_sys(totals: Totals, options: Options) -> TSys:

@@ -80,7 +80,8 @@ def replayed_pieces(instances: Instances, model: ThreadModel, replayed: Replayed
     until = int(model.knots[-1])
     start = instances.piece_start[part] - model.origin
     end = instances.piece_end[part] - model.origin
-    inside = (end > 0) & (start < until)
+    # a thread that helps with another's instance has pieces of it too, and its time is not the instance's
+    inside = (end > 0) & (start < until) & instances.host_piece[part]
     start, end = np.clip(start[inside], 0, until), np.clip(end[inside], 0, until)
     begin, finish = (np.rint(replayed.at(moment)).astype(np.int64) for moment in (start, end))
     return Pieces(instances.piece_instance[part][inside], start, begin, finish)
@@ -140,6 +141,6 @@ def idle_ns(
     for used in set(sets):
         of_set = np.array([s == used for s in sets], bool)
         on = np.isin(ops.device_global, sorted(used))
-        covered = Coverage.of(union(start[on], end[on])).within(pieces.begin[of_set], pieces.end[of_set])
+        covered = Coverage.of(union(start[on] + columns.comm_wait[on], end[on])).within(pieces.begin[of_set], pieces.end[of_set])
         np.subtract.at(idle, pieces.instance[of_set], covered)
     return idle

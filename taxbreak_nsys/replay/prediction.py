@@ -11,7 +11,9 @@ import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Ints, percentile
 from taxbreak_nsys.measure.device_time import device_sets
-from taxbreak_nsys.measure.replay_columns import ReplayColumns
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.measure.replay_columns import ReplayColumns, ReplayPart
+from taxbreak_nsys.measure.slowest_ranks import slowest_ranks
 from taxbreak_nsys.model.trace_columns import pid, tid
 from taxbreak_nsys.replay.graphs import Changed
 from taxbreak_nsys.replay.outcome import Outcome, idle_ns, outcome
@@ -20,7 +22,7 @@ from taxbreak_nsys.replay.scenarios import Scenario, change, layer_shares
 from taxbreak_nsys.replay.simulate import Floats, Replayed, replay
 from taxbreak_nsys.replay.thread_model import ThreadModel, build
 from taxbreak_nsys.replay.typical_delays import Typical
-from taxbreak_nsys.replay.work import OpIndex
+from taxbreak_nsys.replay.work import NEVER, OpIndex
 from taxbreak_nsys.result import Phase, Result
 
 OfModel = TypeVar("OfModel")
@@ -50,16 +52,14 @@ class _Sums:
 class Replay:
     """The models of one result's threads, ready for scenarios."""
 
-    def __init__(self, result: Result, *, whole: bool = False) -> None:
+    def __init__(self, result: Result, part: ReplayPart | None = None) -> None:
         """Build a model of every thread that has a phase with measured device time.
 
-        Of a large report that are the stretches that the verdict replays; `whole` replays everything, which needs
-        the columns of the report (TaxbreakError where they were not kept).
+        `part` is what of the report to replay; None: what the verdicts replay.
         """
-        part = result.replay_part
-        self.result = result
-        self.columns = ReplayColumns.whole(result.columns) if whole else part.columns
-        self.sampled = part.windows is not None and not whole
+        part = part or result.replay_part
+        self.result, self.columns = result, part.columns
+        self.sampled = part.windows is not None
         self.typical = Typical.of(part, result.t_sys_ns)
         labels = {label: code for code, label in enumerate(self.columns.instances.labels)}
         threads = {(pid(t), tid(t)): t for t in np.unique(self.columns.instances.thread).tolist()}
@@ -69,10 +69,28 @@ class Replay:
                 entries.setdefault(threads[entry.process, entry.thread], {})[labels[entry.phase]] = entry
         index = OpIndex.of(self.columns)
         self._models = [
-            _Model(build(self.columns, index, thread, self.typical, window), of_thread)
+            _Model(self._pinned(build(self.columns, index, thread, self.typical, window)), of_thread)
             for thread, of_thread in entries.items()
-            for window in (part.windows[thread] if self.sampled and part.windows is not None else (None,))
+            for window in (part.windows[thread] if part.windows is not None else (None,))
         ]
+
+    def _pinned(self, model: ThreadModel) -> ThreadModel:
+        """Return a model in which a rank waits for slower ones until they came, in the steps in which it waits most.
+
+        A change is one of this rank alone there. In the steps in which the others wait for it, what little it waits
+        for them goes along with what it does itself.
+        """
+        instances = self.columns.instances
+        paired = instances.step >= 0
+        pinned = np.append(paired & ~slowest_ranks(instances, self.result.steps, paired), False)
+        instance = self.columns.launch_instance[model.work.launch]
+        met = np.where(pinned[instance], model.work.met, NEVER)
+        return replace(model, work=replace(model.work, met=met))
+
+    @classmethod
+    def of_columns(cls, result: Result, columns: Measured) -> Replay:
+        """Build models of all of a report, from the columns behind its result."""
+        return cls(result, replace(result.replay_part, columns=ReplayColumns.whole(columns), windows=None))
 
     @cached_property
     def _device_sets(self) -> list[frozenset[int]]:
@@ -104,12 +122,14 @@ class Replay:
     def _of_entry(self, entry: Phase, of_models: Sequence[OfModel]) -> list[tuple[OfModel, Ints]]:
         """Return what is known of an entry's stretches, and which instances in them are the entry's."""
         instances = self.columns.instances
-        code = instances.labels.index(entry.phase)
+        of_entry = instances.label == instances.labels.index(entry.phase)
+        if entry.ranks is not None:
+            of_entry = slowest_ranks(instances, self.result.steps, of_entry & (instances.step >= 0))
         found = []
         for model, of_model in zip(self._models, of_models, strict=True):
             thread, origin = model.thread.thread, model.thread.origin
             if entry.combined or (pid(thread), tid(thread)) == (entry.process, entry.thread):
-                which = (instances.thread == thread) & (instances.label == code)
+                which = of_entry & (instances.thread == thread)
                 which &= (instances.end > origin) & (instances.start < origin + int(model.thread.knots[-1]))
                 found.append((of_model, np.flatnonzero(which)))
         return found

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import FOREVER, Flags, Intervals, Ints, percentile, union
+from taxbreak_nsys.arrays.intervals import FOREVER, Intervals, Ints, percentile, union
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.measure.replay_columns import ReplayColumns, ReplayPart, join_columns, piece_columns
+from taxbreak_nsys.model.assumptions import Assumptions
 from taxbreak_nsys.replay.typical_delays import Gaps
+from taxbreak_nsys.totals.warning_facts import Piece
 
 WHOLE_LAUNCHES = 40_000
 """A report with at most this many launches is replayed whole; the stretches of a larger one share this number."""
@@ -39,11 +41,11 @@ class _Stretch:
 class Stretches:
     """Chooses what to replay, and keeps its columns."""
 
-    def __init__(self, entries: PhaseThreads) -> None:
+    def __init__(self, entries: PhaseThreads, assumptions: Assumptions) -> None:
         """Start a stretch for every phase entry, around its instance of median wall time."""
         self._instances = entries.instances
         self._budget = max(WHOLE_LAUNCHES // max(len(entries), 1), LEAST_LAUNCHES)
-        self._gaps = Gaps()
+        self._gaps = Gaps(assumptions.clock_slack_ns)
         self._parts: list[ReplayColumns] = []
         self._launches = 0
         self._whole = True
@@ -60,12 +62,10 @@ class Stretches:
             first -= 1
         return _Stretch(centre, first, int(of.start[first]))
 
-    def add(self, columns: Measured, index: Ints, own: Flags, own_ops: Flags) -> None:
-        """Keep what will be replayed of a piece, whose instances have the numbers `index` in the whole.
-
-        `own` flags the launches, `own_ops` the device operations that no other piece counts.
-        """
-        self._gaps.add(columns, own_ops)
+    def add(self, piece: Piece) -> None:
+        """Keep what will be replayed of a piece."""
+        columns, index, own, own_ops = piece.columns, piece.index, piece.own, piece.own_ops
+        self._gaps.add(columns, own_ops, piece.settled)
         self._grow(columns, index)
         self._launches += int(own.sum())
         part = piece_columns(columns, self._instances, index, own, own_ops)

@@ -10,7 +10,7 @@ from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
 from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.launches import BLOCKING_DEFAULT_NS, MEMORY_LAUNCH
-from taxbreak_nsys.model.trace_columns import ApiCalls, runs, thread_slice
+from taxbreak_nsys.model.trace_columns import ApiCalls, runs
 from taxbreak_nsys.replay.work import NEVER, Work, launches_within
 
 
@@ -134,18 +134,19 @@ def _candidates(columns: ReplayColumns, thread: int, low: int, high: int, work: 
 def _drains(columns: ReplayColumns, thread: int, low: int, high: int, work: Work) -> tuple[Ints, Ints]:
     """Return (start, end) of the waits at the ends of instances that last until their device work is done.
 
-    Such an instance is a cycle (method section 2.1) whose thread calls no API at its end: from its last call on,
-    all it does is last as long as the device.
+    Such an instance is a cycle (method section 2.1) whose mark has ended and whose thread calls no API any more: all
+    it does is last as long as the device.
     """
-    api = columns.api
-    mine = thread_slice(columns.instances.thread, thread)
-    end = np.sort(columns.instances.end[mine])
-    end = end[(end > low) & (end <= high)] - low
-    end = end[np.isin(end, work.end[work.own])]
+    api, instances = columns.api, columns.instances
+    mine = instances.cycle & (instances.thread == thread) & (instances.end > low) & (instances.end <= high)
+    end, marked = instances.end[mine] - low, instances.mark_end[mine] - low
+    lasts = np.isin(end, work.end[work.own])
+    end, marked = end[lasts], marked[lasts]
     calls = api.thread_slice(thread)
     # calls of one thread do not overlap, so the last one that starts before the end also ends last
     before = np.searchsorted(api.start[calls] - low, end) - 1
-    start = np.where(before >= 0, (api.end[calls] - low)[np.maximum(before, 0)], end) if len(api.end[calls]) else end
+    called = (api.end[calls] - low)[np.maximum(before, 0)] if len(api.end[calls]) else end
+    start = np.maximum(np.where(before >= 0, called, end), marked)
     return start[start < end], end[start < end]
 
 

@@ -25,12 +25,13 @@ _LAYERS = {
     "module_load": "module loading",
 }
 _WAITS = {
-    "os_wait": ("waits in the operating system", "find out what it waits for: locks, I/O, another thread or process"),
-    "off_cpu": ("is off the CPU without a traced wait", "find out what it waits for, or give it a CPU of its own"),
-    "profiler": ("works for the profiler", "capture with less tracing"),
-    "device_wait": ("returns from synchronisations that the device has passed", "synchronise less often"),
+    "comm_wait": ("this rank's device waits in collectives for slower ranks", "see the row of the group, and its slowest rank"),
+    "os_wait": ("the host thread waits in the operating system", "find out what it waits for: locks, I/O, another thread or process"),
+    "off_cpu": ("the host thread is off the CPU without a traced wait", "find out what it waits for, or give it a CPU of its own"),
+    "profiler": ("the host thread works for the profiler", "capture with less tracing"),
+    "device_wait": ("the host thread returns from synchronisations that the device has passed", "synchronise less often"),
 }
-"""What exposes the device and is no lever: what the host thread does, and what to do about it."""
+"""What takes a phase's time and is no lever: what goes on, and what to do about it."""
 
 
 def with_verdicts(result: Result) -> Result:
@@ -58,12 +59,13 @@ def _judged(entry: Phase, result: Result, forecasts: Forecasts) -> Verdict:
     if not best:
         return _nothing_saves(entry, savings, wait, waited)
     target, graphs = best[0], forecasts.graphs[key(entry)]
-    rows = advice.PhaseRows.of(entry, result)
+    shown = _slowest_rank(entry, result)
+    rows = advice.PhaseRows.of(shown, result)
     completion = forecasts.halves[target.name][key(entry)].completion_ns or entry.wall_ns
     why = f"{_finding(entry, target, completion / entry.wall_ns - 1)}; {_saving(entry, best, savings)}"
     if waited > _at_stake(entry, target, savings):
         does, remedy = _WAITS[wait]
-        why = f"the host thread {does} for {waited:.0%} of the phase, which no lever shortens: {remedy}. Besides, {why}"
+        why = f"{does} for {waited:.0%} of the phase, which no lever shortens: {remedy}. Besides, {why}"
     return Verdict(
         target=target.name,
         exposed_share=exposed_share(entry, target),
@@ -71,9 +73,18 @@ def _judged(entry: Phase, result: Result, forecasts: Forecasts) -> Verdict:
         also=tuple(lever.name for lever in best[1:]),
         saved_ns=forecasts.saved_ns(entry, target),
         savings=savings,
-        advice=advice.advise(entry, rows, target, graphs),
+        advice=advice.advise(shown, rows, target, graphs),
         command=advice.command(entry, target, graphs, result.report.path),
     )
+
+
+def _slowest_rank(entry: Phase, result: Result) -> Phase:
+    """Return the entry of the rank that the others most often wait for; the entry itself where it is no group."""
+    if entry.ranks is None:
+        return entry
+    rank = max(entry.ranks.ranks, key=lambda one: (one.slowest_steps, one.wall_ns))
+    members = [e for e in result.entries if e.phase == entry.phase and e.process == rank.process and not e.combined]
+    return members[0] if members else entry
 
 
 def _at_stake(entry: Phase, target: Lever, savings: Mapping[str, float | None]) -> float:
@@ -86,6 +97,8 @@ def _at_stake(entry: Phase, target: Lever, savings: Mapping[str, float | None]) 
 def _longest_wait(entry: Phase) -> tuple[str, float]:
     """Return what exposes the device longest without being a lever, and its share of the wall time."""
     exposed = phase_exposed_layers(entry) or {}
+    if entry.communication is not None and entry.ranks is None:
+        exposed["comm_wait"] = entry.communication.comm_wait_ns or 0
     wait = max(_WAITS, key=lambda name: exposed.get(name, 0))
     return wait, exposed.get(wait, 0) / entry.wall_ns
 
@@ -98,7 +111,7 @@ def _nothing_saves(entry: Phase, savings: Mapping[str, float | None], wait: str,
         return Verdict(None, None, why, savings=dict(savings))
     does, remedy = _WAITS[wait]
     return Verdict(
-        wait, waited, f"the host thread {does} for {waited:.0%} of the phase; {none}", savings=dict(savings),
+        wait, waited, f"{does} for {waited:.0%} of the phase; {none}", savings=dict(savings),
         advice=remedy,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""A report read in windows of time gives what it gives as a whole: the same integers, whatever the windows."""
+"""A report gives the same integers however small the windows of time are in which it is read."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from typing import Any
 import pytest
 
 from taxbreak_nsys import Result, TaxbreakError
+from taxbreak_nsys.arrays.intervals import union
 from taxbreak_nsys.measure.blocking import BlockingLimits
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import PhaseRule
 from taxbreak_nsys.pipeline import analysis
 from taxbreak_nsys.pipeline.analysis import analyze_report
 from taxbreak_nsys.pipeline.windows import Windows
+from taxbreak_nsys.read.database import open_report
+from taxbreak_nsys.read.row_order import unsorted_tables
 
 RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
 KERNEL = "CUPTI_ACTIVITY_KIND_KERNEL"
 
-NEVER_IN_WINDOWS = {
-    "gpt2-backtrace": "the call chains of launches are read as a whole",
-    "gpt2-nophase": "steps are looked for in all launches",
-    "null-kernel": "nobody marked a phase",
-    "public-2gpu-training": "its tables are not in the order of time",
-}
+WHOLE = 10**9
+"""Rows of a window that is larger than any report here."""
 
 
 def everything(result: Result) -> dict[str, Any]:
@@ -55,24 +54,21 @@ def pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("rows", [200, 1000, 5000, 40_000])
 def test_same_as_the_whole(any_report: Path, rows: int, pieces: list[int]) -> None:
-    whole = analyze_report(any_report, columns=True)
-    assert pieces == []
+    whole = analyze_report(any_report, window_rows=WHOLE)
+    assert set(pieces) == {1}
     windowed = analyze_report(any_report, window_rows=rows)
     assert everything(windowed) == everything(whole)
-    if rows == 200 and any_report.stem not in NEVER_IN_WINDOWS:
+    stretches, _ = union(whole.instances.start, whole.instances.end)
+    if rows == 200 and len(stretches) > 4:
         # smaller than an instance: a window then holds few of them, and there are several windows
-        assert pieces
         assert pieces[-1] > 2
-        assert windowed.held_columns is None
-    if any_report.stem in NEVER_IN_WINDOWS:
-        assert windowed.held_columns is not None
 
 
 @pytest.mark.parametrize("evidence", ["ranges", "samples", "subtractive", "none"])
 @pytest.mark.parametrize("name", ["inject", "llama-1b-aten", "llama-1b"])
 def test_same_with_forced_evidence(report: Callable[[str], Path], name: str, evidence: str) -> None:
     path = report(name)
-    whole = analyze_report(path, Options(evidence=evidence), columns=True)
+    whole = analyze_report(path, Options(evidence=evidence), window_rows=WHOLE)
     assert everything(analyze_report(path, Options(evidence=evidence), window_rows=700)) == everything(whole)
 
 
@@ -89,7 +85,7 @@ def test_same_with_forced_evidence(report: Callable[[str], Path], name: str, evi
 )
 def test_same_with_options(report: Callable[[str], Path], options: Options) -> None:
     path = report("llama-1b")
-    whole = analyze_report(path, options, columns=True)
+    whole = analyze_report(path, options, window_rows=WHOLE)
     assert everything(analyze_report(path, options, window_rows=500)) == everything(whole)
 
 
@@ -111,6 +107,12 @@ def changed(path: Path, folder: Path, *statements: str) -> Path:
     return target
 
 
+def stretched() -> list[str]:
+    """Return the statements that make a report a hundred times as long: further than windows look ahead."""
+    tables = (RUNTIME, KERNEL, "CUPTI_ACTIVITY_KIND_MEMCPY", "CUPTI_ACTIVITY_KIND_MEMSET", "NVTX_EVENTS", "OSRT_API")
+    return [f"UPDATE {one} SET start = start * 100, end = end * 100" for one in (*tables, "PROFILER_OVERHEAD")]
+
+
 def in_order(table: str, order: str) -> tuple[str, ...]:
     """Return the statements that put the rows of a table in another order."""
     return (
@@ -122,29 +124,44 @@ def in_order(table: str, order: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("table", [RUNTIME, KERNEL, "NVTX_EVENTS"])
-def test_rows_out_of_order_are_read_as_a_whole(
+def test_rows_out_of_order_are_sorted(
     report: Callable[[str], Path], tmp_path: Path, table: str, pieces: list[int]
 ) -> None:
-    # a hundred times as long as it was, so that no look ahead reaches over the disorder
-    tables = (RUNTIME, KERNEL, "CUPTI_ACTIVITY_KIND_MEMCPY", "CUPTI_ACTIVITY_KIND_MEMSET", "NVTX_EVENTS", "OSRT_API")
-    stretched = (f"UPDATE {one} SET start = start * 100, end = end * 100" for one in (*tables, "PROFILER_OVERHEAD"))
     (tmp_path / "mixed").mkdir()
-    ordered = changed(report("llama-1b"), tmp_path, *stretched)
+    ordered = changed(report("llama-1b"), tmp_path, *stretched())
     path = changed(ordered, tmp_path / "mixed", *in_order(table, "start DESC"))
     windowed = analyze_report(path, window_rows=300)
-    assert windowed.held_columns is not None
-    assert everything(windowed) == everything(analyze_report(path, columns=True))
+    assert pieces[-1] > 2
+    assert everything(windowed) == everything(analyze_report(path, window_rows=WHOLE))
     assert windowed.to_dict()["phases"] == analyze_report(ordered).to_dict()["phases"]
 
 
-def test_work_long_after_its_launch(report: Callable[[str], Path], tmp_path: Path) -> None:
+def test_samples_whose_ids_fall_with_time(report: Callable[[str], Path], tmp_path: Path, pieces: list[int]) -> None:
+    fall = (f"UPDATE {table} SET id = 100000000 - id" for table in ("COMPOSITE_EVENTS", "SAMPLING_CALLCHAINS"))
+    path = changed(report("inject"), tmp_path, *fall, *in_order("COMPOSITE_EVENTS", "start DESC"))
+    windowed = analyze_report(path, window_rows=3000)
+    assert len(pieces) > 1
+    assert windowed.sample_rows
+    assert everything(windowed) == everything(analyze_report(path, window_rows=WHOLE))
+    assert windowed.sample_rows == analyze_report(report("inject")).sample_rows
+
+
+def test_disorder_of_long_tables_is_seen_without_reading_them(report: Callable[[str], Path], tmp_path: Path) -> None:
+    with open_report(report("inject")) as database:
+        assert unsorted_tables(database) == frozenset()
+    path = changed(report("inject"), tmp_path, *in_order("NVTX_EVENTS", "end % 1000"))
+    with open_report(path) as database:
+        assert unsorted_tables(database) == {"NVTX_EVENTS"}
+
+
+def test_work_long_after_its_launch(report: Callable[[str], Path], tmp_path: Path, pieces: list[int]) -> None:
     # the kernel of a launch in the first step runs at the very end, further away than windows look
     late = f"(SELECT rowid FROM {KERNEL} ORDER BY start LIMIT 1 OFFSET 5)"
     moved = f"UPDATE {KERNEL} SET start = start + 60000000000, end = end + 60000000000 WHERE rowid = {late}"
-    path = changed(report("llama-1b"), tmp_path, moved, *in_order(KERNEL, "start"))
+    path = changed(report("llama-1b"), tmp_path, *stretched(), moved, *in_order(KERNEL, "start"))
     windowed = analyze_report(path, window_rows=300)
-    assert windowed.held_columns is not None
-    assert everything(windowed) == everything(analyze_report(path, columns=True))
+    assert len(pieces) > 1
+    assert everything(windowed) == everything(analyze_report(path, window_rows=WHOLE))
 
 
 def test_device_work_that_lags_is_looked_for(report: Callable[[str], Path], tmp_path: Path) -> None:
@@ -153,15 +170,14 @@ def test_device_work_that_lags_is_looked_for(report: Callable[[str], Path], tmp_
     late = (f"UPDATE {table} SET start = start + 60000000, end = end + 60000000" for table in tables)
     path = changed(report("llama-1b"), tmp_path, *late)
     windowed = analyze_report(path, window_rows=300)
-    assert windowed.held_columns is None
-    assert everything(windowed) == everything(analyze_report(path, columns=True))
+    assert everything(windowed) == everything(analyze_report(path, window_rows=WHOLE))
 
 
 def test_rules_of_the_users_about_operators(report: Callable[[str], Path], tmp_path: Path) -> None:
     rules = tmp_path / "rules.toml"
     rules.write_text('[[engine]]\nname = "own"\n[[engine.mark]]\ntext = "^aten::linear"\nphase = "linear"\n')
     options = Options(phase_rules=rules)
-    whole = analyze_report(report("llama-1b-aten"), options, columns=True)
+    whole = analyze_report(report("llama-1b-aten"), options, window_rows=WHOLE)
     assert {entry.phase for entry in whole.entries} == {"linear"}
     assert everything(analyze_report(report("llama-1b-aten"), options, window_rows=500)) == everything(whole)
 
@@ -181,10 +197,9 @@ def test_damaged_marks_are_refused_with_one_line(report: Callable[[str], Path], 
 def test_damaged_rows_are_counted_once(report: Callable[[str], Path], tmp_path: Path) -> None:
     broken = "UPDATE NVTX_EVENTS SET end = start - 1 WHERE rowid % 50 = 0 AND eventType = 59"
     path = changed(report("llama-1b"), tmp_path, broken)
-    whole = analyze_report(path, columns=True)
+    whole = analyze_report(path, window_rows=WHOLE)
     assert [warning.code for warning in whole.report.warnings].count("rows_left_out") == 1
     windowed = analyze_report(path, window_rows=300)
-    assert windowed.held_columns is None
     assert everything(windowed) == everything(whole)
 
 
@@ -197,14 +212,7 @@ def test_a_thread_that_calls_cuda_and_launches_nothing(report: Callable[[str], P
     )
     path = changed(report("llama-1b"), tmp_path, others, *in_order(RUNTIME, "start"))
     windowed = analyze_report(path, window_rows=400)
-    assert windowed.held_columns is None
-    assert everything(windowed) == everything(analyze_report(path, columns=True))
-
-
-def test_columns_say_how_to_keep_them(report: Callable[[str], Path]) -> None:
-    windowed = analyze_report(report("llama-1b"), window_rows=300)
-    with pytest.raises(TaxbreakError, match="columns=True"):
-        _ = windowed.columns
+    assert everything(windowed) == everything(analyze_report(path, window_rows=WHOLE))
 
 
 def test_large_reports_are_read_in_windows_by_default() -> None:

@@ -34,7 +34,12 @@ def replay(model: ThreadModel, host: list[float], scale: list[float]) -> tuple[l
                     before = float(work.previous_end[j])
                 start = max(now + own(last, int(model.anchor[j])) + model.latency[j], before + model.gap[j])
                 length = work.busy[j] * scale[j] + (work.end[j] - work.start[j] - work.busy[j])
-                items[j] = (start, start + length)
+                end = start + length
+                if work.met[j] > -(2**60):
+                    # the slower rank comes when it came: only the work after that is changed
+                    after = work.busy_after[j]
+                    end = max(end, work.met[j] + after * scale[j] + (work.end[j] - work.met[j] - after))
+                items[j] = (end - length, end)
         if k < len(waits):
             now += own(last, int(waits.start[k])) + waits.floor[k]
             for wait, item, lag in zip(waits.need_wait, waits.need_item, waits.need_lag, strict=True):
