@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.phase_verdict import UNJUDGED, Verdict
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.step_counts import PhaseSource, StepCounts
 
@@ -121,32 +122,6 @@ class Corrected:
     hdbi: float | None
     hdbi_interval: tuple[float, float] | None
     reason: str | None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Where the phase's time can be won: the lever that saves most, its exposed share of the wall time, a sentence.
-
-    `target` is a lever of `whatif` (`replay.levers`) or, where no lever saves anything worth naming, what the phase
-    waits for; `also` are the levers whose half saves nearly as much. `exposed_share` is the target layer's; of a device
-    lever it is the share in which the device is busy. `saved_ns` is what halving the target saves of the phase, `savings`
-    the same for every lever as a share: null for a layer that the evidence does not tell apart, and with
-    `savings_reason` where the phase cannot be replayed. `advice` is what to do about it, `command` the `whatif` that
-    says what it would bring.
-    """
-
-    target: str | None
-    exposed_share: float | None
-    why: str
-    also: tuple[str, ...] = ()
-    saved_ns: int | None = None
-    savings: dict[str, float | None] = field(default_factory=dict)
-    savings_reason: str | None = None
-    advice: str | None = None
-    command: str | None = None
-
-
-UNJUDGED = Verdict(None, None, "not replayed")
 
 
 @dataclass(frozen=True)

@@ -106,10 +106,7 @@ def whatif(
     if sweep and not scenario.unchanged:
         raise TaxbreakError("--sweep draws every lever by itself; leave the others out")
     options = shared_options.analysis_options(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
-    if whole:
-        replay = Replay.of_columns(*measure_report(report, options))
-    else:
-        replay = Replay(analyze_report(report, options))
+    replay = Replay.of_columns(*measure_report(report, options)) if whole else Replay(analyze_report(report, options))
     if sweep:
         text = shown.sweep_report(replay, sweep_levers(replay), speeds_to_bound(replay), format, timeunit)
     elif scenario.unchanged and not _asked(factors | {"cpu": cpu}):

@@ -102,7 +102,10 @@ def piece_columns(columns: Measured, instances: Instances, index: Ints, own: Fla
     """
     part = ReplayColumns.whole(columns)
     part = part.rows(
-        calls=np.ones(len(part.api), bool), launched=own, ops=own_ops, intervals=np.ones(len(part.intervals.start), bool)
+        calls=np.ones(len(part.api), bool),
+        launched=own,
+        ops=own_ops,
+        intervals=np.ones(len(part.intervals.start), bool),
     )
     local = part.intervals.instance
     intervals = replace(part.intervals, instance=index[local] if len(local) else local)
@@ -127,7 +130,8 @@ def join_columns(parts: Sequence[ReplayColumns]) -> ReplayColumns:
     number = np.empty(len(order), np.int64)
     number[order] = np.arange(len(order))
     launches = replace(
-        _taken(launches, order, leave=("of_op",)), of_op=np.where(of_op >= 0, number[of_op], -1) if len(number) else of_op
+        _taken(launches, order, leave=("of_op",)),
+        of_op=np.where(of_op >= 0, number[of_op], -1) if len(number) else of_op,
     )
     launches = replace(launches, api=_calls_of_launches(api, launches))
 

@@ -9,7 +9,6 @@ import numpy as np
 from taxbreak_nsys.arrays.intervals import Flags
 from taxbreak_nsys.measure.measured import InstanceSums
 from taxbreak_nsys.model.trace_columns import pid, tid
-from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.result import CommunicationTime, Ranks, RankTime
 from taxbreak_nsys.totals.totals import Totals
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from taxbreak_nsys.arrays.intervals import Flags, Ints, begins
 from taxbreak_nsys.attribution.layers import layer_parts
 from taxbreak_nsys.measure.host_states import STATE
+from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model.launches import GRAPH_LAUNCH, KERNEL_LAUNCH, MEMORY_LAUNCH
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import thread_slice
-from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.replay.thread_model import ThreadModel, distinct_rising
 from taxbreak_nsys.replay.typical_delays import GRAPH_LAUNCH_NS_PER_NODE
 from taxbreak_nsys.result import Phase
@@ -73,9 +73,9 @@ def with_graphs(
 
     From the stretch's first launch to its last the host does the graph launch, which takes `graph_launch_ns` (None:
     T_sys and 200 ns per node), after what no graph removes: waits in the OS, and what samples put off the CPU or in the
-    profiler. Host time before and after stays. The profiler's traced time goes in the whole instance. The graph's work begins when the call returns and follows with the gap of
-    graph nodes. Graphs that are there already stay as they are. Returns the changed model and the factor on each piece
-    of host time.
+    profiler. Host time before and after stays. The profiler's traced time goes in the whole instance. The graph's work
+    begins when the call returns and follows with the gap of graph nodes. Graphs that are there already stay as they
+    are. Returns the changed model and the factor on each piece of host time.
     """
     model = changed.model
     spans = _spans(columns, model, entries)

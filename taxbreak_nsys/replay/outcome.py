@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Coverage, Ints, union
+from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import thread_slice
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.replay.graphs import Changed
-from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.replay.simulate import Floats, Replayed
 from taxbreak_nsys.replay.thread_model import ThreadModel
 
@@ -47,7 +47,7 @@ def outcome(columns: ReplayColumns, changed: Changed, replayed: Replayed) -> Out
     interval = model.piece_interval[held]
     time = np.diff(model.knots)[held] * changed.host[held] * ~changed.in_graph[held]
     cell = instances.label[intervals.instance[interval]] * len(STATES) + intervals.state[interval]
-    layer_time = np.bincount(cell, weights=time, minlength=len(instances.labels) * len(STATES))
+    layer_time = np.bincount(cell, weights=time, minlength=len(instances.labels) * len(STATES)).astype(np.float64)
 
     pieces = replayed_pieces(instances, model, replayed)
     wall = np.zeros(len(instances), np.int64)
@@ -120,12 +120,11 @@ def _stream_busy(columns: ReplayColumns, changed: Changed) -> Floats:
     cell = instance[own] * streams + work.lane[own]
     weights = (work.busy * changed.scale)[own]
     instances = len(columns.instances)
-    return np.bincount(cell, weights=weights, minlength=instances * streams).reshape(instances, streams)
+    busy = np.bincount(cell, weights=weights, minlength=instances * streams).astype(np.float64)
+    return busy.reshape(instances, streams)
 
 
-def idle_ns(
-    columns: ReplayColumns, devices: list[frozenset[int]], model: ThreadModel, replayed: Replayed
-) -> Ints:
+def idle_ns(columns: ReplayColumns, devices: list[frozenset[int]], model: ThreadModel, replayed: Replayed) -> Ints:
     """Return for how long no device that an instance uses is busy within its wall, by instance, ns.
 
     Operations that the model does not hold (other threads', other processes') keep their place beside what this thread
@@ -141,6 +140,8 @@ def idle_ns(
     for used in set(sets):
         of_set = np.array([s == used for s in sets], bool)
         on = np.isin(ops.device_global, sorted(used))
-        covered = Coverage.of(union(start[on] + columns.comm_wait[on], end[on])).within(pieces.begin[of_set], pieces.end[of_set])
+        covered = Coverage.of(union(start[on] + columns.comm_wait[on], end[on])).within(
+            pieces.begin[of_set], pieces.end[of_set]
+        )
         np.subtract.at(idle, pieces.instance[of_set], covered)
     return idle

@@ -12,9 +12,9 @@ import numpy as np
 
 from taxbreak_nsys.arrays.intervals import FOREVER, Intervals, Ints, percentile, union
 from taxbreak_nsys.measure.measured import Measured
-from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.measure.replay_columns import ReplayColumns, ReplayPart, join_columns, piece_columns
 from taxbreak_nsys.model.assumptions import Assumptions
+from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.replay.typical_delays import Gaps
 from taxbreak_nsys.totals.warning_facts import Piece
 

@@ -43,9 +43,7 @@ class Typical:
         graph_gap, graph_source = _or_assumed(
             part.node_gaps, min(ASSUMED_GRAPH_GAP_NS, gap), "graph nodes of this report"
         )
-        return cls(
-            latency=t_sys_ns, gap=gap, gap_source=source, graph_gap=graph_gap, graph_gap_source=graph_source
-        )
+        return cls(latency=t_sys_ns, gap=gap, gap_source=source, graph_gap=graph_gap, graph_gap_source=graph_source)
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,9 @@ def collect(columns: ReplayColumns, index: OpIndex, thread: int, low: int, high:
     at = _first_of_runs(lane, of)
     if not len(at):
         empty, none = np.empty(0, np.int64), np.empty(0, bool)
-        times = dict.fromkeys(("called", "returned", "start", "end", "busy", "busy_after", "met", "previous_end"), empty)
+        times = dict.fromkeys(
+            ("called", "returned", "start", "end", "busy", "busy_after", "met", "previous_end"), empty
+        )
         work = Work(launch=empty, lane=empty, computes=none, first=none, own=none, **times)
         return work, WorkOps(empty, empty, empty, empty, empty, empty)
     item = np.zeros(len(held), np.int64)
@@ -165,9 +167,7 @@ def _first_of_runs(*keys: Ints) -> Ints:
     return np.flatnonzero(new)
 
 
-def _busy_within(
-    item: Ints, start: Ints, wait: Ints, end: Ints, counted: Flags, items: int
-) -> tuple[Ints, Ints]:
+def _busy_within(item: Ints, start: Ints, wait: Ints, end: Ints, counted: Flags, items: int) -> tuple[Ints, Ints]:
     """Return for how long the counted operations had worked in their item when each started, and when it ended.
 
     `start` and `end` are relative to the item's start; an operation works from `wait` after its start on.

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from taxbreak_nsys.attribution.exposed_layers import phase_exposed_layers
+from taxbreak_nsys.model.phase_verdict import Verdict
 from taxbreak_nsys.replay.levers import DEVICE_LEVERS, LEVERS, Lever
-from taxbreak_nsys.replay.predicted_phase import Prediction, key, why_not
+from taxbreak_nsys.replay.predicted_phase import key, why_not
 from taxbreak_nsys.replay.prediction import Replay
-from taxbreak_nsys.result import Phase, Result, Verdict
+from taxbreak_nsys.result import Phase, Result
 from taxbreak_nsys.verdict import advice
 from taxbreak_nsys.verdict.best_lever import WORTH, Forecasts, best_levers, exposed_share
 from taxbreak_nsys.verdict.device_word import busy_share, copies_hold_device
@@ -25,11 +26,23 @@ _LAYERS = {
     "module_load": "module loading",
 }
 _WAITS = {
-    "comm_wait": ("this rank's device waits in collectives for slower ranks", "see the row of the group, and its slowest rank"),
-    "os_wait": ("the host thread waits in the operating system", "find out what it waits for: locks, I/O, another thread or process"),
-    "off_cpu": ("the host thread is off the CPU without a traced wait", "find out what it waits for, or give it a CPU of its own"),
+    "comm_wait": (
+        "this rank's device waits in collectives for slower ranks",
+        "see the row of the group, and its slowest rank",
+    ),
+    "os_wait": (
+        "the host thread waits in the operating system",
+        "find out what it waits for (locks, I/O, other threads or processes)",
+    ),
+    "off_cpu": (
+        "the host thread is off the CPU without a traced wait",
+        "find out what it waits for, or give it a CPU of its own",
+    ),
     "profiler": ("the host thread works for the profiler", "capture with less tracing"),
-    "device_wait": ("the host thread returns from synchronisations that the device has passed", "synchronise less often"),
+    "device_wait": (
+        "the host thread returns from synchronisations that the device has passed",
+        "synchronise less often",
+    ),
 }
 """What takes a phase's time and is no lever: what goes on, and what to do about it."""
 
@@ -45,9 +58,7 @@ def with_verdicts(result: Result) -> Result:
 def _unknown(entry: Phase) -> Verdict:
     """Return the verdict of a phase that cannot be judged: every lever is there, as null."""
     reason = why_not(entry) or entry.taxbreak.hdbi_reason or "not measured"
-    return Verdict(
-        None, None, reason, savings=dict.fromkeys((lever.name for lever in LEVERS)), savings_reason=reason
-    )
+    return Verdict(None, None, reason, savings=dict.fromkeys(lever.name for lever in LEVERS), savings_reason=reason)
 
 
 def _judged(entry: Phase, result: Result, forecasts: Forecasts) -> Verdict:

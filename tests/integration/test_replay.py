@@ -86,8 +86,9 @@ def models(draw: st.DrawFn) -> ThreadModel:
     zeros = np.zeros(count, np.int64)
     ops = WorkOps(np.arange(count), np.arange(count), zeros, zeros, busy, fixed)
     typical = Typical(5, 1, "", 1, "")
+    waits = Waits(wait_start, wait_end, floors, *need, np.zeros(len(wait), bool))
     return ThreadModel(
-        0, 0, knots, np.zeros(len(pieces), np.int64), Waits(wait_start, wait_end, floors, *need, np.zeros(len(wait), bool)), work, ops,
+        0, 0, knots, np.zeros(len(pieces), np.int64), waits, work, ops,
         anchor, latency, gap, flags, typical,
     )  # fmt: skip
 
@@ -151,7 +152,8 @@ def test_unchanged_gives_back_every_measured_moment(any_report: Path) -> None:
         assert one.predicted_idle_ns == entry.device.idle_ns
         assert one.predicted_hdbi == pytest.approx(entry.taxbreak.hdbi)
         assert one.unchanged_error == 0
-        waits_for_ranks = entry.communication is not None and (entry.communication.comm_wait_ns or 0) > entry.wall_ns // 10
+        comm_wait = entry.communication.comm_wait_ns if entry.communication else None
+        waits_for_ranks = 10 * (comm_wait or 0) > entry.wall_ns
         if any_report.stem not in LOST_KERNELS and not waits_for_ranks:
             # the model's own knowledge, without each measured delay: 3 % host-bound, 5 % device-bound
             assert abs(one.loose_error) < (0.05 if entry.verdict.target in DEVICE_LEVERS else 0.03)

@@ -110,4 +110,6 @@ def test_forecasts_are_what_a_simulation_of_the_changed_program_says(
     }
     predictions = Replay(reported(before)).predict(scenarios[layer])
     saved = sum((one.completion_ns or 0) - (one.predicted_completion_ns or 0) for one in predictions)
-    assert saved / 1000 == pytest.approx(before.completed - after.completed, abs=0.05 * before.completed + ASSUMED_US * len(before.ends))
+    assert saved / 1000 == pytest.approx(
+        before.completed - after.completed, abs=0.05 * before.completed + ASSUMED_US * len(before.ends)
+    )
