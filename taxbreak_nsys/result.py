@@ -231,6 +231,23 @@ class Idle:
 
 
 @dataclass(frozen=True)
+class OtherProcessTime:
+    """A process of the report that calls no CUDA, such as the front end or the scheduler of a serving engine.
+
+    `on_cpu_ns` is the time in which one of its threads was on a CPU while the phases lasted, `on_cpu_between_ns` the
+    part of it between the marks of the steps, when a worker may wait for this process. Null without context switches.
+    """
+
+    process: int
+    names: tuple[str, ...]
+    threads: int
+    os_calls: int
+    samples: int
+    on_cpu_ns: int | None
+    on_cpu_between_ns: int | None
+
+
+@dataclass(frozen=True)
 class Outside:
     """What lies in no phase and in no other figure; `share` is of all kernels' device time, null without any."""
 
@@ -266,6 +283,7 @@ class Result:
     entries: tuple[Phase, ...]
     outside: Outside
     idle: tuple[Idle, ...]
+    processes: tuple[OtherProcessTime, ...]
     kernel_rows: tuple[dict[str, Any], ...]
     operator_rows: tuple[dict[str, Any], ...]
     api_rows: tuple[dict[str, Any], ...]
@@ -331,6 +349,7 @@ class Result:
             "t_sys_source": self.t_sys_source,
             "phases": [phase_dict(entry) for entry in self.entries],
             "outside": dataclasses.asdict(self.outside),
+            "processes": [_lists(dataclasses.asdict(process)) for process in self.processes],
             "idle": [dataclasses.asdict(idle) for idle in self.idle],
             "kernels": list(self.kernel_rows),
             "operators": list(self.operator_rows),

@@ -37,6 +37,7 @@ from taxbreak_nsys.read.database import BATCH_ROWS, Database, open_report
 from taxbreak_nsys.read.metadata import read_facts, stated_period
 from taxbreak_nsys.read.module_table import Pattern, read_patterns
 from taxbreak_nsys.read.op_shapes import read_op_shapes
+from taxbreak_nsys.read.other_processes import read_other_processes
 from taxbreak_nsys.read.prescan import CanMark, launching_threads, read_marks
 from taxbreak_nsys.read.report_inspection import Opening
 from taxbreak_nsys.read.report_reader import Reader, api_threads, read_trace
@@ -268,7 +269,7 @@ def _finished(database: Database, facts: ReportFacts, sums: Sums, options: Optio
     facts = replace(facts, warnings=result_warnings.reading_warnings(database))
     t_sys = _t_sys(totals, options)
     limits.check_t_sys(t_sys, totals.facts.launches, path)
-    return summarise(facts, sums, t_sys, options)
+    return summarise(facts, sums, t_sys, options, read_other_processes(database))
 
 
 def _t_sys(totals: Totals, options: Options) -> TSys:
