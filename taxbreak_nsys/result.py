@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.engine_figures import CommunicationTime, Idle, OtherProcessTime, Ranks
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.step_counts import PhaseSource, StepCounts
 
@@ -138,48 +139,6 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class CommunicationTime:
-    """Time of a phase in collectives, ns (method section 2.3).
-
-    `comm_wait_ns` is the part that waits for a slower rank, null with `reason` where it is not known. Where some steps
-    have no pair on the other ranks, it is the sum over the other steps, and `reason` says so.
-    """
-
-    comm_ns: int
-    comm_wait_ns: int | None
-    reason: str | None
-
-
-@dataclass(frozen=True)
-class RankTime:
-    """One rank of a group in a phase, ns; in `slowest_steps` of its paired steps the others wait for it."""
-
-    process: int
-    thread: int
-    steps: int
-    slowest_steps: int
-    wall_ns: int
-    comm_ns: int
-    comm_wait_ns: int | None
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """The ranks behind an entry that stands for a group: step by step the figures of the slowest rank.
-
-    `kind` says what pairs them: `tensor parallel`, `pipeline parallel`, or `data parallel` where no collective does.
-    `skew_median_ns` and `skew_largest_ns` are how much later than the first rank the last one arrives at a collective.
-    """
-
-    kind: str
-    paired_steps: int
-    collectives: int
-    skew_median_ns: int | None
-    skew_largest_ns: int | None
-    ranks: tuple[RankTime, ...]
-
-
-@dataclass(frozen=True)
 class Phase:
     """One entry: a phase label on one thread, or (process and thread null) on all threads that share it."""
 
@@ -218,33 +177,6 @@ class Phase:
     def combined(self) -> bool:
         """Whether the entry stands for several threads."""
         return self.thread is None
-
-
-@dataclass(frozen=True)
-class Idle:
-    """Steps that an engine marked as having no requests: from each to the next mark, ns."""
-
-    process: int
-    thread: int
-    instances: int
-    total_ns: int
-
-
-@dataclass(frozen=True)
-class OtherProcessTime:
-    """A process of the report that calls no CUDA, such as the front end or the scheduler of a serving engine.
-
-    `on_cpu_ns` is the time in which one of its threads was on a CPU while the phases lasted, `on_cpu_between_ns` the
-    part of it between the marks of the steps, when a worker may wait for this process. Null without context switches.
-    """
-
-    process: int
-    names: tuple[str, ...]
-    threads: int
-    os_calls: int
-    samples: int
-    on_cpu_ns: int | None
-    on_cpu_between_ns: int | None
 
 
 @dataclass(frozen=True)

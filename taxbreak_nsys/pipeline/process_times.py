@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Coverage, union
+from taxbreak_nsys.model.engine_figures import OtherProcessTime
 from taxbreak_nsys.model.trace_columns import pid
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.read.other_processes import OtherProcess
-from taxbreak_nsys.result import OtherProcessTime
 
 
 def process_times(processes: Sequence[OtherProcess], instances: Instances) -> tuple[OtherProcessTime, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from taxbreak_nsys.attribution.layers import EVIDENCES
 from taxbreak_nsys.attribution.reference import reference_times
 from taxbreak_nsys.diagnostics import result_warnings
+from taxbreak_nsys.model.engine_figures import Idle
 from taxbreak_nsys.model.launches import TSys
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid, tid
@@ -20,7 +21,7 @@ from taxbreak_nsys.pipeline.process_times import process_times
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.read.other_processes import OtherProcess
 from taxbreak_nsys.replay.savings import with_savings
-from taxbreak_nsys.result import Idle, Phase, Result, TracedRanges
+from taxbreak_nsys.result import Phase, Result, TracedRanges
 from taxbreak_nsys.totals import sample_breakdown
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
 from taxbreak_nsys.totals.sampled_split import (
