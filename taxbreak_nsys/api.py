@@ -31,6 +31,7 @@ def analyze(
     modules: str | PathLike[str] | None = None,
     reference: str | PathLike[str] | None = None,
     library_map: str | PathLike[str] | None = None,
+    instances: str | None = None,
     intervals: bool = False,
 ) -> Result:
     """Analyse an Nsight Systems report.
@@ -61,6 +62,7 @@ def analyze(
             rules, window_ns, process, thread, t_sys_ns, _path(null_report), evidence, skip,
             None if phase_source == "best" else phase_source, engine, _path(phase_rules), by_batch,
             modules=_path(modules), reference=str(reference) if reference else None, library_map=_path(library_map),
+            instances=instances,
         ),
         intervals=intervals,
     )  # fmt: skip

@@ -41,6 +41,8 @@ class DeviceTime:
     active_ns: int | None
     kernel_sum_ns: int | None
     idle_ns: int | None
+    busy_share: float | None
+    """The share of the wall time in which a device that the phase uses is busy; waiting for slower ranks is not."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,48 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class CommunicationTime:
+    """Time of a phase in collectives, ns (method section 2.3).
+
+    `comm_wait_ns` is the part that waits for a slower rank, null with `reason` where it is not known. Where some steps
+    have no pair on the other ranks, it is the sum over the other steps, and `reason` says so.
+    """
+
+    comm_ns: int
+    comm_wait_ns: int | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class RankTime:
+    """One rank of a group in a phase, ns; in `slowest_steps` of its paired steps the others wait for it."""
+
+    process: int
+    thread: int
+    steps: int
+    slowest_steps: int
+    wall_ns: int
+    comm_ns: int
+    comm_wait_ns: int | None
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The ranks behind an entry that stands for a group: step by step the figures of the slowest rank.
+
+    `kind` says what pairs them: `tensor parallel`, `pipeline parallel`, or `data parallel` where no collective does.
+    `skew_median_ns` and `skew_largest_ns` are how much later than the first rank the last one arrives at a collective.
+    """
+
+    kind: str
+    paired_steps: int
+    collectives: int
+    skew_median_ns: int | None
+    skew_largest_ns: int | None
+    ranks: tuple[RankTime, ...]
+
+
+@dataclass(frozen=True)
 class Phase:
     """One entry: a phase label on one thread, or (process and thread null) on all threads that share it."""
 
@@ -145,6 +189,18 @@ class Phase:
     instances: int
     wall_ns: int
     wall_median_ns: int | None
+    wall_p99_ns: int | None
+    """The 99th percentile of the instances' wall time; null with fewer than 100 instances."""
+    cycles: bool
+    """Whether an instance is a cycle: from its mark to the next one (method section 2.1)."""
+    range_ns: int
+    """The length of the marks themselves, added up."""
+    between_ns: dict[str, int] | None
+    """The part of `states_ns` after the mark's end; null where instances are no cycles."""
+    helpers_ns: dict[str, int] | None
+    """States of the threads that help the host thread; in no layer and no wall. Null without helpers."""
+    communication: CommunicationTime | None
+    ranks: Ranks | None
     launches: LaunchCounts
     kernels: int
     states_ns: dict[str, int]
@@ -162,6 +218,16 @@ class Phase:
     def combined(self) -> bool:
         """Whether the entry stands for several threads."""
         return self.thread is None
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Steps that an engine marked as having no requests: from each to the next mark, ns."""
+
+    process: int
+    thread: int
+    instances: int
+    total_ns: int
 
 
 @dataclass(frozen=True)
@@ -199,6 +265,7 @@ class Result:
     t_sys_source: str
     entries: tuple[Phase, ...]
     outside: Outside
+    idle: tuple[Idle, ...]
     kernel_rows: tuple[dict[str, Any], ...]
     operator_rows: tuple[dict[str, Any], ...]
     api_rows: tuple[dict[str, Any], ...]
@@ -264,6 +331,7 @@ class Result:
             "t_sys_source": self.t_sys_source,
             "phases": [phase_dict(entry) for entry in self.entries],
             "outside": dataclasses.asdict(self.outside),
+            "idle": [dataclasses.asdict(idle) for idle in self.idle],
             "kernels": list(self.kernel_rows),
             "operators": list(self.operator_rows),
         }

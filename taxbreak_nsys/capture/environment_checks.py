@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from taxbreak_nsys.capture.nsys_command import EVIDENCES, plan
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.nsys.machine import sampling_problem

@@ -37,8 +37,8 @@ def html(
     Example: taxbreak-nsys html before.sqlite after.sqlite -o report.html
     """
     from taxbreak_nsys.output.html.html_page import render_page
-    from taxbreak_nsys.output.output_files import check_target, write_whole
     from taxbreak_nsys.output.html.timelines import TimelineCollector
+    from taxbreak_nsys.output.output_files import check_target, write_whole
     from taxbreak_nsys.pipeline.analysis import collect_report
 
     check_target(output, force_overwrite)

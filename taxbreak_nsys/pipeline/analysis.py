@@ -216,9 +216,14 @@ def check_launches(launches: int, path: Path) -> None:
 def phase_choice(options: Options) -> Choice:
     """Return what of the options is about phases."""
     return Choice(
-        options.rules, options.window, options.phases or "best", options.engine, load_engines(options.phase_rules),
-        options.by_batch,
-    )  # fmt: skip
+        rules=options.rules,
+        window=options.window,
+        source=options.phases or "best",
+        engine=options.engine,
+        engines=load_engines(options.phase_rules),
+        by_batch=options.by_batch,
+        instances=options.instances,
+    )
 
 
 def selected(instances: Instances, options: Options, path: Path) -> Instances:

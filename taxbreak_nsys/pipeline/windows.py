@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from taxbreak_nsys.arrays.id_set import IdSet
-from taxbreak_nsys.arrays.intervals import FOREVER, NEVER, Flags, Ints, union
+from taxbreak_nsys.arrays.intervals import FOREVER, NEVER, Flags, Ints
 from taxbreak_nsys.measure.blocking import BlockingLimits
 from taxbreak_nsys.measure.measure import LayerEvidence, measure
 from taxbreak_nsys.model import name_rules
@@ -21,6 +21,7 @@ from taxbreak_nsys.model.assumptions import Assumptions, WrongAssumption
 from taxbreak_nsys.model.launches import Before, Launches, find_launches
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, Trace, runs
 from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.pipeline.window_cuts import cut_plans
 from taxbreak_nsys.read.report_reader import Assembled, Reader
 from taxbreak_nsys.read.sample_reader import SampleReader
 from taxbreak_nsys.read.table_stream import overlapping
@@ -49,11 +50,7 @@ class Windows:
         self._reader, self._samples, self._rows = reader, samples, rows
         self._instances, self._evidence, self._assumptions = instances, evidence, assumptions
         self._low = dict.fromkeys(threads, NEVER)
-        self._busy = {
-            thread: union(instances.start[mine], instances.end[mine])
-            for thread in threads
-            for mine in [instances.thread == thread]
-        }
+        self._plans = cut_plans(instances, threads)
         self._used_until = NEVER
         self._queued = np.empty(0, np.int64)
         self._gone_calls, self._given_up = IdSet(), IdSet()
@@ -87,12 +84,10 @@ class Windows:
 
     def _cut(self, moment: int) -> dict[int, int]:
         """Return where each thread's window ends: at the moment, or where the instances open then have ended."""
-        cut = {}
-        for thread, (start, end) in self._busy.items():
-            at = int(np.searchsorted(start, moment, side="left")) - 1
-            inside = at >= 0 and end[at] > moment
-            cut[thread] = max(int(end[at]) if inside else moment, self._low[thread])
-        return cut
+        cut: dict[int, int] = {}
+        for plan in self._plans:
+            cut |= plan.cuts(moment)
+        return {thread: max(end, self._low[thread]) for thread, end in cut.items()}
 
     def _assembled(self, until: int) -> Assembled:
         """Return what is held as a trace, with the device work of all calls before `until` if it is not too far."""
@@ -151,7 +146,9 @@ class Windows:
         since, settled = self._used_until, None if until == FOREVER else moment
         if settled is not None:
             self._drop(held, launches, own_ops, alone, moment, until)
-        return Piece(columns=columns, index=np.flatnonzero(mine), own=own, own_ops=own_ops | alone, since=since, settled=settled)
+        return Piece(
+            columns=columns, index=np.flatnonzero(mine), own=own, own_ops=own_ops | alone, since=since, settled=settled
+        )
 
     def _moment(self, trace: Trace, cut: dict[int, int]) -> int:
         """Return the moment from which the next window needs rows: those that end after it."""

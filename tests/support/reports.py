@@ -22,6 +22,7 @@ KNOWN = (
     "graph-graph",
     "graph-node",
     "inject",
+    "jax",
     "llama-1b",
     "llama-1b-aten",
     "llama-1b-bare",
@@ -31,6 +32,12 @@ KNOWN = (
     "null-kernel",
     "olmoe",
     "public-2gpu-training",
+    "vllm-eager",
+    "vllm-graph",
+    "vllm-mixed",
+    "vllm-olmoe-eager",
+    "vllm-sampled",
+    "vllm-tp2",
 )
 
 

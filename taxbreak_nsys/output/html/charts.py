@@ -115,7 +115,7 @@ def _step_hdbi(steps: InstanceSums, step: int, evidence: str, t_sys_ns: int) -> 
     active = None if steps.unmeasured[step] else int(steps.active[step])
     states = dict(zip(STATES, steps.states[step].tolist(), strict=True))
     # the split does not change the sum that HDBI is made of
-    hdbi = split(PhaseSums(states, counts, DeviceTime(active, None, None), 0), "none", t_sys_ns).hdbi
+    hdbi = split(PhaseSums(states, counts, DeviceTime(active, None, None, None), 0), "none", t_sys_ns).hdbi
     return None if hdbi is None else round(hdbi, 4)
 
 
