@@ -37,14 +37,27 @@ class LayerEvidence:
     kernel_classes: Sequence[KernelClass] = field(default_factory=load_kernel_classes)
 
 
-def measure(trace: Trace, launches: Launches, instances: Instances, evidence: LayerEvidence | None = None) -> Measured:
-    """Measure everything that the sums of the phases are made of."""
+def measure(
+    trace: Trace,
+    launches: Launches,
+    instances: Instances,
+    evidence: LayerEvidence | None = None,
+    known_wait: Ints | None = None,
+) -> Measured:
+    """Measure everything that the sums of the phases are made of.
+
+    `known_wait` is by device operation what an earlier window found of its waiting for slower ranks, ns: its instance
+    is not among `instances`.
+    """
     evidence = evidence or LayerEvidence()
     launch_instance = instances.at(launches.thread, launches.start)
     marked = without_marks(trace) if evidence.samples_alone and evidence.samples is not None else trace
     intervals = host_intervals(marked, launches, instances)
     op_instance = ops_instance(launches, launch_instance)
     communication = find_communication(trace.ops, op_instance, instances, evidence.kernel_classes)
+    if known_wait is not None:
+        wait = np.where(op_instance < 0, known_wait, communication.wait)
+        communication = replace(communication, wait=wait)
     trace = replace(trace, ops=split_devices(trace.ops, op_instance, instances, communication))
     intervals = with_exposure(intervals, trace, launches, instances, launch_instance, communication.wait)
     helpers = _helper_states(marked, launches, instances, launch_instance)

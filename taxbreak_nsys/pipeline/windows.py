@@ -16,9 +16,10 @@ from taxbreak_nsys.arrays.id_set import IdSet
 from taxbreak_nsys.arrays.intervals import FOREVER, NEVER, Flags, Ints
 from taxbreak_nsys.measure.blocking import BlockingLimits
 from taxbreak_nsys.measure.measure import LayerEvidence, measure
+from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.assumptions import Assumptions, WrongAssumption
-from taxbreak_nsys.model.launches import Before, Launches, find_launches
+from taxbreak_nsys.model.launches import Before, find_launches
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, Trace, runs
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.pipeline.window_cuts import cut_plans
@@ -137,7 +138,7 @@ class Windows:
         mine = (instances.start >= first) & (instances.start < _by_thread(instances.thread, cut))
         sampled = self._samples.until(until) if self._samples else None
         evidence = replace(self._evidence, samples=sampled)
-        columns = measure(trace, launches, instances.keep(mine), evidence)
+        columns = measure(trace, launches, instances.keep(mine), evidence, held.op_rows["wait"])
         moment = self._moment(trace, cut)
         alone = (launches.of_op < 0) & ~held.op_rows.flag("done")
         if until != FOREVER:
@@ -145,7 +146,7 @@ class Windows:
         own_ops = (launches.of_op >= 0) & own[launches.of_op] if len(launches) else np.zeros(len(trace.ops), bool)
         since, settled = self._used_until, None if until == FOREVER else moment
         if settled is not None:
-            self._drop(held, launches, own_ops, alone, moment, until)
+            self._drop(held, columns, own_ops, alone, moment, until)
         return Piece(
             columns=columns, index=np.flatnonzero(mine), own=own, own_ops=own_ops | alone, since=since, settled=settled
         )
@@ -161,10 +162,10 @@ class Windows:
         return moment
 
     def _drop(
-        self, held: Assembled, launches: Launches, own_ops: Flags, orphans: Flags, moment: int, until: int
+        self, held: Assembled, columns: Measured, own_ops: Flags, orphans: Flags, moment: int, until: int
     ) -> None:
         """Drop the rows that no later window needs, and remember what later windows must know of them."""
-        reader, trace = self._reader, held.trace
+        reader, trace, launches = self._reader, held.trace, columns.launches
         api, ops = trace.api, trace.ops
         call_stays = (api.end > moment) | (api.start >= moment)
         row_stays = np.ones(len(reader.api.rows), bool)
@@ -196,6 +197,7 @@ class Windows:
             part = slice(at, at + len(rows))
             at += len(rows)
             rows.columns["done"] = rows.flag("done") | own_ops[part] | orphans[part]
+            rows.columns["wait"] = columns.communication.wait[part]
             stream.drop(until, stays[part])
             self._seen[kind] = len(stream.rows)
         self._used_until = until

@@ -72,6 +72,8 @@ def op_rows(database: Database, names: StringNames, kind: int) -> Convert:
         sized = "bytes" in table.column_names
         rows["bytes"] = arrow_codes.numbers(table["bytes"]) if sized else np.zeros(len(table), np.int64)
         state = {"kind": np.full(len(table), kind, np.int64), "done": np.zeros(len(table), bool)}
+        # what of an operation waits for a slower rank, once its step has been measured
+        state["wait"] = np.zeros(len(table), np.int64)
         return TableRows(state | rows)
 
     return convert

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taxbreak_nsys import Result, TaxbreakError, analyze
+from taxbreak_nsys import Result, TaxbreakError
 from taxbreak_nsys.pipeline.analysis import measure_report
 from taxbreak_nsys.replay.prediction import Prediction, Replay
 from taxbreak_nsys.replay.scenarios import Scenario
