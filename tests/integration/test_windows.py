@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import sqlite3
@@ -10,11 +11,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from taxbreak_nsys import Result, TaxbreakError
 from taxbreak_nsys.arrays.intervals import union
 from taxbreak_nsys.measure.blocking import BlockingLimits
+from taxbreak_nsys.model.launch_outline import LaunchOutline
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.output.html.timelines import ChartNames, TimelineCollector
 from taxbreak_nsys.output.trace_events import Slices, Track, walk
@@ -22,6 +25,7 @@ from taxbreak_nsys.output.trace_spool import TraceSpool
 from taxbreak_nsys.phases import PhaseRule
 from taxbreak_nsys.pipeline import analysis
 from taxbreak_nsys.pipeline.analysis import analyze_report, collect_report
+from taxbreak_nsys.pipeline.reading import Reading
 from taxbreak_nsys.pipeline.windows import Windows
 from taxbreak_nsys.read.database import open_report
 from taxbreak_nsys.read.row_order import unsorted_tables
@@ -90,6 +94,16 @@ def test_same_with_options(report: Callable[[str], Path], options: Options) -> N
     path = report("llama-1b")
     whole = analyze_report(path, options, window_rows=WHOLE)
     assert everything(analyze_report(path, options, window_rows=500)) == everything(whole)
+
+
+@pytest.mark.parametrize("name", ["multi", "vllm-tp2", "public-2gpu-training", "inject"])
+def test_the_outline_of_launches_is_that_of_the_whole(report: Callable[[str], Path], name: str) -> None:
+    outlines = []
+    for rows in (100, WHOLE):
+        with open_report(report(name)) as database:
+            outlines.append(Reading(database, report(name), Options(), rows).outline(database))
+    for field in dataclasses.fields(LaunchOutline):
+        assert np.array_equal(*(getattr(outline, field.name) for outline in outlines))
 
 
 CONSUMED = ["llama-1b", "graph-node", "multi", "public-2gpu-training", "inject", "gpt2-nophase"]
