@@ -75,24 +75,27 @@ def find_instances(
     return with_ranks(instances, outline)
 
 
-def find_in_marks(ranges: Ranges, threads: Sequence[int], choice: Choice) -> Instances | None:
+def find_in_marks(
+    ranges: Ranges, threads: Sequence[int], choice: Choice, outline: LaunchOutline | None = None
+) -> Instances | None:
     """Find the phase instances as `find_instances` does where the marks alone decide them for every thread.
 
-    `ranges` are at least those that may be marks, `threads` the launching threads. None where the launches decide:
-    a thread that nobody marked, steps that do not say what they are, cycles, several threads that may be the host.
+    `ranges` are at least those that may be marks, `threads` the launching threads. None where the launches decide: a
+    thread that nobody marked, steps that do not say what they are, and, without an `outline`, cycles and several
+    threads that may be the host.
     """
     if choice.source not in ("best", "marks") and not choice.rules:
         return None
     try:
-        found, idle = _marked_phases(ranges, threads, choice, None)
+        found, idle = _marked_phases(ranges, threads, choice, outline)
     except _NeedsLaunchesError:
         return None
     if not choice.rules and _left(threads, found):
         return None
     if any(_unnamed(phases) for phases in found):
         return None
-    instances = assemble(_by_batch(found, choice), None, choice.window, idle)
-    return None if instances is None else with_ranks(instances, None)
+    instances = assemble(_by_batch(found, choice), outline, choice.window, idle)
+    return None if instances is None else with_ranks(instances, outline)
 
 
 class _NeedsLaunchesError(Exception):

@@ -82,7 +82,7 @@ class Replay:
     """The models of one result's threads, ready for scenarios."""
 
     def __init__(self, result: Result, columns: Measured) -> None:
-        """Build a model of every thread that has a phase with measured device time; `columns` are the whole report's."""
+        """Build a model of every thread that has a phase with measured device time, from the whole report's columns."""
         self.result, self.columns = result, columns
         labels = {label: code for code, label in enumerate(self.columns.instances.labels)}
         self._entries: dict[int, dict[int, Phase]] = {}
