@@ -68,6 +68,10 @@ def _work(entry: Phase) -> str:
         for name, total in (("requests", entry.steps.requests), ("tokens", entry.steps.tokens)):
             if total is not None:
                 said.append(f"{total / count:,.1f} {name}")
+        requests, tokens = entry.steps.generation_requests, entry.steps.generation_tokens
+        if requests and tokens and tokens > requests:
+            drafts = "speculative decoding; rejected drafts count"
+            said.append(f"{tokens / requests:,.1f} tokens per request in generation ({drafts})")
     launches = entry.launches.kernel + entry.launches.graph
     said += [f"{entry.kernels / count:,.0f} kernels", f"{launches / count:,.0f} launches"]
     if entry.launches.graph:
