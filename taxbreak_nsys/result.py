@@ -36,6 +36,18 @@ class LaunchCounts:
 
 
 @dataclass(frozen=True)
+class GraphTime:
+    """CUDA graphs of a phase, ns: the calls that launch them, and the plain sum of their kernels' times.
+
+    `device_ns` is null where a graph launch was not measured.
+    """
+
+    launches: int
+    launch_ns: int
+    device_ns: int | None
+
+
+@dataclass(frozen=True)
 class DeviceTime:
     """Device time of a phase in ns; null where a graph launch was not measured."""
 
@@ -161,6 +173,8 @@ class Phase:
     communication: CommunicationTime | None
     ranks: Ranks | None
     launches: LaunchCounts
+    graphs: GraphTime | None
+    """Null in a phase without CUDA graphs."""
     kernels: int
     states_ns: dict[str, int]
     in_os_ns: dict[str, int]
