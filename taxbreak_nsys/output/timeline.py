@@ -151,9 +151,7 @@ def device_rows(columns: Measured, streams: StreamNumbers) -> TimelineRows:
     """Arrange the device operations of a piece in rows; `streams` keeps the numbers of streams over the pieces."""
     ops = columns.trace.ops
     lane = lanes(ops.stream, ops.start, ops.end)
-    keys, first, row = np.unique(
-        np.stack([ops.process, ops.device, ops.stream, lane]), axis=1, return_index=True, return_inverse=True
-    )
+    keys, row = np.unique(np.stack([ops.process, ops.device, ops.stream, lane]), axis=1, return_inverse=True)
     process, device, stream = keys[0], keys[1], keys[2]
     places = zip(process.tolist(), device.tolist(), stream.tolist(), strict=True)
     number = np.array([streams.number(*place) for place in places], np.int64)

@@ -66,7 +66,8 @@ def find_instances(
         from taxbreak_nsys.phases.step_detection import by_launches
 
         steps, why = by_launches(trace, launches, left, shapes)
-        found += _with_helpers(steps, left)
+        steps = _with_helpers(steps, left)
+        found += [to_cycles(phases, outline)[0] if phases.cycles else phases for phases in steps]
     if not choice.rules:
         found += _whole_threads(trace, launches, _left(threads, found), choice.window, why)
     instances = assemble(_by_batch(found, choice), outline, choice.window, idle)
@@ -74,24 +75,27 @@ def find_instances(
     return with_ranks(instances, outline)
 
 
-def find_in_marks(ranges: Ranges, threads: Sequence[int], choice: Choice) -> Instances | None:
+def find_in_marks(
+    ranges: Ranges, threads: Sequence[int], choice: Choice, outline: LaunchOutline | None = None
+) -> Instances | None:
     """Find the phase instances as `find_instances` does where the marks alone decide them for every thread.
 
-    `ranges` are at least those that may be marks, `threads` the launching threads. None where the launches decide:
-    a thread that nobody marked, steps that do not say what they are, cycles, several threads that may be the host.
+    `ranges` are at least those that may be marks, `threads` the launching threads. None where the launches decide: a
+    thread that nobody marked, steps that do not say what they are, and, without an `outline`, cycles and several
+    threads that may be the host.
     """
     if choice.source not in ("best", "marks") and not choice.rules:
         return None
     try:
-        found, idle = _marked_phases(ranges, threads, choice, None)
+        found, idle = _marked_phases(ranges, threads, choice, outline)
     except _NeedsLaunchesError:
         return None
     if not choice.rules and _left(threads, found):
         return None
     if any(_unnamed(phases) for phases in found):
         return None
-    instances = assemble(_by_batch(found, choice), None, choice.window, idle)
-    return None if instances is None else with_ranks(instances, None)
+    instances = assemble(_by_batch(found, choice), outline, choice.window, idle)
+    return None if instances is None else with_ranks(instances, outline)
 
 
 class _NeedsLaunchesError(Exception):
@@ -116,12 +120,14 @@ def _marked_phases(
     if choice.source not in ("best", "marks"):
         return found, idle
     known = engine_marks.load_engines() if choice.engines is None else choice.engines
-    marked = engine_marks.recognise(ranges, known, choice.engine)
-    if marked is not None:
-        cycles = choice.instances != "range" and outline is not None
-        computing = outline.computing_threads() if cycles and outline is not None else None
-        by_engine = engine_marks.by_engine(ranges, threads, marked, computing)
-        found = [_as_instances(p, choice, "cycle", outline, idle) for p in by_engine]
+    cycles = choice.instances != "range" and outline is not None
+    computing = outline.computing_threads() if cycles and outline is not None else None
+    # several engines may run side by side, each in processes of its own
+    for engine in (known,) if choice.engine is not None else ((engine,) for engine in known):
+        marked = engine_marks.recognise(ranges, engine, choice.engine)
+        if marked is not None:
+            by_engine = engine_marks.by_engine(ranges, _left(threads, found), marked, computing)
+            found += [_as_instances(p, choice, "cycle", outline, idle) for p in by_engine]
     outermost = nvtx_ranges.by_outermost(ranges, _left(threads, found))
     return found + [_as_instances(p, choice, "range", outline, idle) for p in outermost], idle
 

@@ -114,7 +114,7 @@ class Windows:
         return bool(np.any(launches & (api.start < until)))
 
     def _check_late(self, held: Assembled) -> None:
-        """Raise WrongAssumption if work of a launch is read after the launch was counted, or the launch after its work."""
+        """Raise WrongAssumption if work is read after its launch was counted, or a launch after its work was."""
         api, ops, assumed = held.trace.api, held.trace.ops, self._assumptions
         fresh = np.concatenate([np.arange(len(s.rows)) >= self._seen[kind] for kind, s in self._reader.ops.items()])
         new = np.flatnonzero(fresh & (ops.api >= 0))

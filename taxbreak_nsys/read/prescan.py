@@ -87,9 +87,9 @@ def _marks(
     left_out = domains.of_libraries()
     # before any range of a domain has turned up, a few rows at a time: it should show early
     batch = _FEW_ROWS if can_mark is None and not domains.asked else BATCH_ROWS
-    which = {"all": "0" if can_mark is None else "1", "domains": json.dumps(left_out)}
+    every = "0" if can_mark is None else "1"
     parts = []
-    with closing(converted(database, "nvtx_ranges", turned, batch, **which)) as batches:
+    with closing(converted(database, "nvtx_ranges", turned, batch, all=every, domains=json.dumps(left_out))) as batches:
         for rows in batches:
             if can_mark is None and domains.of_libraries() != left_out:
                 return None

@@ -51,12 +51,12 @@ _TABLE = {
 }  # fmt: skip
 
 
-def read_trace(database: Database, threads: Sequence[int]) -> Trace:
+def read_trace(database: Database, threads: Sequence[int], *, launches_only: bool = False) -> Trace:
     """Read the columns of a report as a whole; of the OS calls, those of `threads` (`api_threads`).
 
-    Raises TaxbreakError where the file is damaged.
+    With `launches_only` there are no ranges and no OS calls in it. Raises TaxbreakError where the file is damaged.
     """
-    with Reader(database, threads) as reader:
+    with Reader(database, threads, launches_only=launches_only) as reader:
         for stream in reader.streams:
             stream.until(FOREVER)
         return reader.assemble().trace
@@ -93,10 +93,12 @@ class Reader:
         domains: conversion.Domains | None = None,
         batch: int = BATCH_ROWS,
         sorted_tables: frozenset[str] = frozenset(),
+        *,
+        launches_only: bool = False,
     ) -> None:
         """Start reading, `batch` rows of a table at a time; `sorted_tables` are sorted by time first.
 
-        `domains` are given where they were read before.
+        `domains` are given where they were read before. With `launches_only` no range and no OS call is read.
         """
         self._database, self._stack, self._sorted_tables = database, ExitStack(), sorted_tables
         self.threads, self.batch = threads, batch
@@ -122,6 +124,12 @@ class Reader:
                 kind: self._open(subject, partial(conversion.op_rows, names=self.op_names, kind=kind))
                 for kind, subject in _OPS.items()
             }
+            if launches_only:
+                no_ranges = TableRows.empty(conversion.RANGE_COLUMNS, conversion.RANGE_FLAGS)
+                self.ranges = Stream("NVTX_EVENTS", (rows for rows in (no_ranges,)), ahead=False)
+                no_calls = TableRows.empty(("start", "end", "thread"), ("flag",))
+                self.os_calls = Stream("OSRT_API", (rows for rows in (no_calls,)), ahead=False)
+                return
             ranges = partial(conversion.range_rows, names=self.range_names, domains=self.domains)
             self.ranges = self._open("nvtx_ranges", ranges, all="1", domains="[]")
             rows = partial(conversion.os_rows, thread=one)

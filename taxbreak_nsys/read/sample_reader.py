@@ -100,9 +100,9 @@ class SampleReader:
             if numbered:
                 events = self._stack.enter_context(database.sibling(sorts=True))
             self._events = self._open(_events(events, f"samples{suffix}", listed, batch), ahead=False)
-            of_threads = {"threads": listed} if numbered else {}
-            chains = self._deciding(frames, f"sample_frames{suffix}", batch, **of_threads)
-            self._chains = self._open(chains, ahead=ahead)
+            subject = f"sample_frames{suffix}"
+            tables = frames.stream(subject, batch, threads=listed) if numbered else frames.stream(subject, batch)
+            self._chains = self._open(self._deciding(frames, tables), ahead=ahead)
             self._switches = _switches(database, listed)
         except BaseException:
             self._stack.close()
@@ -124,11 +124,11 @@ class SampleReader:
         """Stop reading."""
         self._stack.close()
 
-    def _deciding(self, database: Database, subject: str, batch: int, **parameters: str) -> Generator[TableRows]:
+    def _deciding(self, database: Database, batches: Generator[pa.Table]) -> Generator[TableRows]:
         """Yield the chains with the frames that decide; a chain's id stands for its time."""
         rest: pa.Table | None = None
         last = NEVER
-        with closing(database.stream(subject, batch, **parameters)) as tables:
+        with closing(batches) as tables:
             for table in tables:
                 key = numbers(table["sample_depth"])
                 if len(key) and (np.any(key[1:] < key[:-1]) or key[0] < last):

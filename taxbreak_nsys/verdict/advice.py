@@ -67,8 +67,7 @@ def advise(entry: Phase, rows: PhaseRows, lever: Lever, graphs: Prediction) -> s
         return _joined(where_framework(entry, rows), _fewer_launches(entry, rows, graphs), _evidence(entry))
     if lever.name == "launch":
         most = _largest(rows.kernels, "name", "launches", entry.launches.kernel)
-        return _joined(f"{_per_step(entry, entry.launches.kernel)} kernel launches per step{_named(', most of', most)}",
-                       _fewer_launches(entry, rows, graphs))  # fmt: skip
+        return _joined(f"{_launches(entry)} per step", _where("most of", most), _fewer_launches(entry, rows, graphs))
     if lever.name == "library":
         return _joined(
             _where("most of it for", _largest_layer(entry, rows, "delta_ct_ns", "library", entry.taxbreak.delta_ct_ns)),
@@ -121,9 +120,10 @@ def _fewer_launches(entry: Phase, rows: PhaseRows, graphs: Prediction) -> str:
     there = entry.launches.graph / max(entry.instances, 1)
     if compiled:
         parts.append(f"compiled already ({compiled})")
+    beside = entry.launches.kernel / max(entry.instances, 1)
     if there:
-        parts.append(f"{_count(there)} CUDA {_graphs(there)} per step already there, with "
-                     f"{_per_step(entry, entry.launches.kernel)} kernel launches per step beside")  # fmt: skip
+        outside = f", with {_count(beside)} kernel launches per step outside" if beside else ""
+        parts.append(f"{_count(there)} CUDA {_graphs(there)} per step already there{outside}")
     breaks = (graphs.breaks or 0) / max(graphs.replayed_instances, 1)
     refused = why_not_captured(breaks)
     if refused is not None:
@@ -135,8 +135,10 @@ def _fewer_launches(entry: Phase, rows: PhaseRows, graphs: Prediction) -> str:
             f"CUDA graphs ({_count(per_step)}{more} per step) would save {graphs.saved_share:.0%} where the launches "
             "between two waits do not depend on data"
         )
-    elif there:
+    elif there and beside >= 1:
         parts.append("capture more of the step in graphs, or do less on the host between them")
+    elif there:
+        parts.append("do less on the host before and after the graph launch")
     if not compiled and not there:
         parts.append("launch less from Python: compilation, fewer and larger operators")
     return "; ".join(parts)
@@ -173,9 +175,10 @@ def _where(words: str, named: Iterable[str]) -> str | None:
     return f"{words} {text}" if text else None
 
 
-def _named(words: str, named: Iterable[str]) -> str:
-    text = _where(words, named)
-    return text or ""
+def _launches(entry: Phase) -> str:
+    """Return how many launches a step has, by kind."""
+    kinds = ((entry.launches.kernel, "kernel launches"), (entry.launches.graph, "graph launches"))
+    return " and ".join(f"{_per_step(entry, count)} {name}" for count, name in kinds if count)
 
 
 def _per_step(entry: Phase, count: int) -> str:

@@ -29,15 +29,15 @@ from tests.support.reports import analysed_once, columns_of, find_report
 GRAPH_STEP_MS = {"traced lightly": 1.36, "without a profiler": 1.298}
 """Wall of one step as a CUDA graph: of decode_graph in graph-graph, and of an un-profiled run."""
 
-SCENARIOS = (
-    Scenario(framework=0, library=0),
-    Scenario(launch=0),
-    Scenario(kernels=0.5),
-    Scenario(copies=0),
-    Scenario(cpu=LIMITLESS),
-    Scenario(graphs=True),
-    Scenario(framework=0, library=0, launch=0, copy_calls=0, module_load=0),
-)
+SCENARIOS = {
+    "no framework": Scenario(framework=0, library=0),
+    "no launch calls": Scenario(launch=0),
+    "half the kernels": Scenario(kernels=0.5),
+    "no copies": Scenario(copies=0),
+    "limitless cpu": Scenario(cpu=LIMITLESS),
+    "graphs": Scenario(graphs=True),
+    "no host work": Scenario(framework=0, library=0, launch=0, copy_calls=0, module_load=0),
+}
 
 LOST_KERNELS = ("public-2gpu-training",)
 """Reports in which kernels are missing: what waited for those shows as delays that nothing explains."""
@@ -252,7 +252,7 @@ def test_the_verdict_is_the_best_lever_of_the_ranking(any_report: Path) -> None:
             assert "halving" in verdict.why
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
 def test_no_forecast_is_below_the_busiest_stream_or_the_os_waits(any_report: Path, scenario: Scenario) -> None:
     result = analysed_once(any_report)
     columns = columns_of(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import sqlite3
@@ -10,15 +11,21 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from taxbreak_nsys import Result, TaxbreakError
 from taxbreak_nsys.arrays.intervals import union
 from taxbreak_nsys.measure.blocking import BlockingLimits
+from taxbreak_nsys.model.launch_outline import LaunchOutline
 from taxbreak_nsys.options import Options
+from taxbreak_nsys.output.html.timelines import ChartNames, TimelineCollector
+from taxbreak_nsys.output.trace_events import Slices, Track, walk
+from taxbreak_nsys.output.trace_spool import TraceSpool
 from taxbreak_nsys.phases import PhaseRule
 from taxbreak_nsys.pipeline import analysis
-from taxbreak_nsys.pipeline.analysis import analyze_report
+from taxbreak_nsys.pipeline.analysis import analyze_report, collect_report
+from taxbreak_nsys.pipeline.reading import Reading
 from taxbreak_nsys.pipeline.windows import Windows
 from taxbreak_nsys.read.database import open_report
 from taxbreak_nsys.read.row_order import unsorted_tables
@@ -87,6 +94,77 @@ def test_same_with_options(report: Callable[[str], Path], options: Options) -> N
     path = report("llama-1b")
     whole = analyze_report(path, options, window_rows=WHOLE)
     assert everything(analyze_report(path, options, window_rows=500)) == everything(whole)
+
+
+@pytest.mark.parametrize("name", ["multi", "vllm-tp2", "public-2gpu-training", "inject"])
+def test_the_outline_of_launches_is_that_of_the_whole(report: Callable[[str], Path], name: str) -> None:
+    outlines = []
+    for rows in (100, WHOLE):
+        with open_report(report(name)) as database:
+            outlines.append(Reading(database, report(name), Options(), rows).outline(database))
+    for field in dataclasses.fields(LaunchOutline):
+        assert np.array_equal(*(getattr(outline, field.name) for outline in outlines))
+
+
+CONSUMED = ["llama-1b", "graph-node", "multi", "public-2gpu-training", "inject", "gpt2-nophase"]
+
+
+@pytest.mark.parametrize("name", CONSUMED)
+def test_the_same_intervals_are_listed(report: Callable[[str], Path], name: str) -> None:
+    windowed = analyze_report(report(name), intervals=True, window_rows=300)
+    whole = analyze_report(report(name), intervals=True, window_rows=WHOLE)
+    assert windowed.intervals is not None
+    assert windowed.intervals.equals(whole.intervals)
+
+
+def slices_of(path: Path, rows: int) -> dict[str, Any]:
+    """Return what a trace shows, by the names of its tracks: slices without their arrows' numbers, counters."""
+    result, spool = collect_report(path, None, TraceSpool, window_rows=rows)
+    tracks: dict[int, str] = {}
+    shown: dict[str, list[Any]] = {}
+    for event in walk(result, spool):
+        if isinstance(event, Track):
+            tracks[event.key] = f"{tracks.get(event.parent or 0, '')}/{event.name}"
+        elif isinstance(event, Slices):
+            arrows = [column is not None and (column > 0).tolist() for column in (event.leaves, event.arrives)]
+            texts = [[names[c] if c >= 0 else "" for c in codes.tolist()] for codes, names in event.texts.values()]
+            numbers = [column.tolist() for column in event.numbers.values()]
+            columns = [event.start.tolist(), event.end.tolist(), [event.names[c] for c in event.name.tolist()]]
+            columns += [*texts, *numbers, *(flags for flags in arrows if flags)]
+            shown.setdefault(tracks[event.track], []).extend(zip(*columns, strict=True))
+        else:
+            shown[tracks[event.track]] = list(zip(event.time.tolist(), event.value.tolist(), strict=True))
+    return shown
+
+
+@pytest.mark.parametrize("name", CONSUMED)
+def test_a_trace_shows_the_same(report: Callable[[str], Path], name: str) -> None:
+    assert slices_of(report(name), 300) == slices_of(report(name), WHOLE)
+
+
+@pytest.mark.parametrize("name", CONSUMED)
+def test_timelines_show_the_same(report: Callable[[str], Path], name: str) -> None:
+    drawn = []
+    for rows in (300, WHOLE):
+        _, timelines = collect_report(
+            report(name), None, lambda steps: TimelineCollector(steps, 20_000), window_rows=rows
+        )
+        names = ChartNames()
+        drawn.append([spelt(line, names) for *_, line in timelines.lines(names)])
+    assert drawn[0] == drawn[1]
+
+
+def spelt(line: dict[str, Any], names: ChartNames) -> dict[str, Any]:
+    """Return a timeline with its names spelt, whose numbers depend on the windows."""
+    texts = [*names.codes, None]
+    for key in ("n", "k"):
+        column = line["host"][key]
+        values = "all" if "all" in column else "value"
+        line["host"][key] = column | {values: [texts[code] for code in column[values]]}
+    for row in line["device"]:
+        row["n"] = [texts[code] for code in row["n"]]
+        row.pop("l")  # the launch of an operation may lie in an earlier window
+    return line
 
 
 def test_a_wrong_guess_of_what_blocks_is_read_again(report: Callable[[str], Path], pieces: list[int]) -> None:

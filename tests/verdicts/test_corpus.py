@@ -151,7 +151,7 @@ CASES = (
         steps(6, *launches(60, 2, python=1, call=12), Synchronise()),
         "launch",
         ("the kernel launch path keeps the device idle", "halving launch call time would save"),
-        advises=("60 kernel launches per step, most of elementwise (100%)",),
+        advises=("60 kernel launches per step; most of elementwise (100%)",),
     ),
     Case("graphs that were not traced", steps(4, Python(50), Graph(9, 5, traced=False), Synchronise(), Launch(1)),
          None, ("--cuda-graph-trace=node",)),
