@@ -67,10 +67,14 @@ def advise(entry: Phase, rows: PhaseRows, lever: Lever, graphs: Prediction) -> s
         return _joined(where_framework(entry, rows), _fewer_launches(entry, rows, graphs), _evidence(entry))
     if lever.name == "launch":
         most = _largest(rows.kernels, "name", "launches", entry.launches.kernel)
-        return _joined(f"{_launches(entry)} per step", _where("most of", most), _fewer_launches(entry, rows, graphs))
+        return _joined(
+            f"{_launches(entry)} per step", _where("most launched:", most), _fewer_launches(entry, rows, graphs)
+        )
     if lever.name == "library":
         return _joined(
-            _where("most of it for", _largest_layer(entry, rows, "delta_ct_ns", "library", entry.taxbreak.delta_ct_ns)),
+            _where(
+                "largest part of it:", _largest_layer(entry, rows, "delta_ct_ns", "library", entry.taxbreak.delta_ct_ns)
+            ),
             "cut library calls: cached plans and heuristics, grouped or fused operations",
         )
     if lever.name == "module_load":
@@ -84,13 +88,13 @@ def advise(entry: Phase, rows: PhaseRows, lever: Lever, graphs: Prediction) -> s
         )
     total = sum(row["device_ns"] for row in rows.kernels)
     most = _largest(rows.kernels, "name", "device_ns", total)
-    return _joined(_where("most kernel time in", most), "less or faster device work: fusion, precision, fewer bytes")
+    return _joined(_where("largest kernels:", most), "less or faster device work: fusion, precision, fewer bytes")
 
 
 def where_framework(entry: Phase, rows: PhaseRows) -> str | None:
     """Return where the framework's time lies, by the best that the report has."""
     total = entry.taxbreak.delta_ft_ns
-    return _where("most of it in", _largest_layer(entry, rows, "delta_ft_ns", "framework", total))
+    return _where("largest part of it:", _largest_layer(entry, rows, "delta_ft_ns", "framework", total))
 
 
 def command(entry: Phase, lever: Lever, graphs: Prediction, path: str) -> str:

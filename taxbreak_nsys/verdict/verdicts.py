@@ -72,8 +72,9 @@ def _judged(entry: Phase, result: Result, forecasts: Forecasts) -> Verdict:
     target, graphs = best[0], forecasts.graphs[key(entry)]
     shown = _slowest_rank(entry, result)
     rows = advice.PhaseRows.of(shown, result)
+    saved_ns = forecasts.saved_ns(entry, target)
     completion = forecasts.halves[target.name][key(entry)].completion_ns or entry.wall_ns
-    why = f"{_finding(entry, target, completion / entry.wall_ns - 1)}; {_saving(entry, best, savings)}"
+    why = f"{_finding(entry, target, completion / entry.wall_ns - 1)}; {_saving(entry, best, savings, saved_ns)}"
     if waited > _at_stake(entry, target, savings):
         does, remedy = _WAITS[wait]
         why = f"{does} for {waited:.0%} of the phase, which no lever shortens: {remedy}. Besides, {why}"
@@ -82,7 +83,7 @@ def _judged(entry: Phase, result: Result, forecasts: Forecasts) -> Verdict:
         exposed_share=exposed_share(entry, target),
         why=why,
         also=tuple(lever.name for lever in best[1:]),
-        saved_ns=forecasts.saved_ns(entry, target),
+        saved_ns=saved_ns,
         savings=savings,
         advice=advice.advise(shown, rows, target, graphs),
         command=advice.command(entry, target, graphs, result.report.path),
@@ -140,13 +141,15 @@ def _finding(entry: Phase, target: Lever, beyond: float) -> str:
     return f"{_LAYERS[target.name]} keeps the device idle for {share:.0%} of the phase{device}"
 
 
-def _saving(entry: Phase, best: list[Lever], savings: Mapping[str, float | None]) -> str:
+def _saving(entry: Phase, best: list[Lever], savings: Mapping[str, float | None], saved_ns: int | None) -> str:
     """Return what halving the best lever saves, with those that save nearly as much."""
 
     def share(lever: Lever) -> str:
         return f"{savings[lever.name] or 0.0:.0%}"
 
     said = f"halving {best[0].title} would save {share(best[0])} of {entry.phase}"
+    if saved_ns is not None:
+        said += f" ({saved_ns / max(entry.instances, 1) / 1e6:,.3f} ms per instance)"
     for lever in best[1:]:
         said += f", halving {lever.title} nearly as much ({share(lever)})"
     return said

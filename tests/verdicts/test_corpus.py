@@ -151,7 +151,7 @@ CASES = (
         steps(6, *launches(60, 2, python=1, call=12), Synchronise()),
         "launch",
         ("the kernel launch path keeps the device idle", "halving launch call time would save"),
-        advises=("60 kernel launches per step; most of elementwise (100%)",),
+        advises=("60 kernel launches per step; most launched: elementwise (100%)",),
     ),
     Case("graphs that were not traced", steps(4, Python(50), Graph(9, 5, traced=False), Synchronise(), Launch(1)),
          None, ("--cuda-graph-trace=node",)),
@@ -259,6 +259,16 @@ def test_no_word_about_copies_where_kernels_hold_it(tmp_path: Path) -> None:
     assert beside_hdbi(entry) is None
 
 
+def test_a_rank_that_waits_for_a_slower_one_is_not_device_bound(analysed: Callable[[str], Result]) -> None:
+    entries = {entry.process: entry for entry in analysed("vllm-tp2").entries if entry.phase == "decode"}
+    slow, waiting, group = entries[1003], entries[1007], entries[None]
+    assert waiting.verdict.target == "comm_wait"
+    assert "waits in collectives for slower ranks" in waiting.verdict.why
+    assert max(share or 0.0 for share in waiting.verdict.savings.values()) < 0.01
+    assert slow.verdict.target == group.verdict.target == "framework"
+    assert group.verdict.savings == slow.verdict.savings
+
+
 @pytest.mark.parametrize(
     ("name", "phase", "target"),
     [
@@ -270,6 +280,8 @@ def test_no_word_about_copies_where_kernels_hold_it(tmp_path: Path) -> None:
         ("graph-node", "decode_graph", "kernels"),
         ("olmoe", "decode", "framework"),
         ("llama-1b-bare", "decode", "framework_library"),
+        ("vllm-graph", "decode", "framework_library"),
+        ("vllm-eager", "decode", "framework_library"),
     ],
 )
 def test_real_reports(analysed: Callable[[str], Result], name: str, phase: str, target: str) -> None:
