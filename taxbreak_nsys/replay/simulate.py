@@ -17,6 +17,8 @@ from taxbreak_nsys.replay.thread_model import ThreadModel
 from taxbreak_nsys.replay.work import NEVER
 
 Floats = NDArray[np.float64]
+NOT_BINDING = -1e9
+"""A moment before everything, near enough for sums with it to keep their nanoseconds."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ def replay(model: ThreadModel, host: Floats, scale: Floats) -> Replayed:
     item_end = np.maximum(stands.host[item.segment] + item.by_host, stands.reach[item.group] + item.by_queue)
     item_end = np.maximum(item_end, item.by_clock)
     item_start = item_end - length
+    followers = model.followers
+    reached = np.interp(model.anchor[followers.item], model.knots, own) - before[item.segment[followers.item]]
+    item_start[followers.item] = np.maximum(
+        stands.host[item.segment[followers.item]] + reached, item_end[followers.leader] + followers.gap
+    )
     ops = model.ops
     return Replayed(
         model.knots, _knot_times(model, own, before, stands.host),
@@ -93,11 +100,15 @@ def _chains(model: ThreadModel, own: Floats, before: Floats, length: Floats, met
     group = np.zeros(len(segment), np.int64)
     group[at[1:]] = 1
     group = np.cumsum(group)
+    # a follower comes after all else is known: its lane goes on as if it were not there
+    follows = model.followers.flags(len(segment))
+    gap, length = np.where(follows, 0, model.gap), np.where(follows, 0.0, length)
     # end_j = max(ready_j, end_(j-1) + gap_j) + length_j: subtracting the running sum of gap and length leaves
     # a running maximum
-    total = np.cumsum(model.gap + length)
+    total = np.cumsum(gap + length)
     queued = total - np.r_[0.0, total][at][group]
     ready = np.interp(model.anchor, model.knots, own) - before[segment] + model.latency + length
+    ready, met_end = np.where(follows, NOT_BINDING, ready), np.where(follows, -1.0, met_end)
     by_host = _running_maximum(ready - queued, at, group) + queued
     by_clock = _running_maximum(met_end - queued, at, group) + queued
     return _Chains(segment, group, by_host, queued, by_clock, np.r_[at[1:] - 1, len(segment) - 1])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from taxbreak_nsys import Result, TaxbreakError, analyze
 from taxbreak_nsys.arrays.intervals import union
+from taxbreak_nsys.replay.followers import Followers
 from taxbreak_nsys.replay.levers import DEVICE_LEVERS, LIMITLESS
 from taxbreak_nsys.replay.predicted_phase import Key, Prediction, key
 from taxbreak_nsys.replay.prediction import Replay
@@ -70,9 +71,15 @@ def models(draw: st.DrawFn) -> ThreadModel:
     lane, anchor, busy, fixed, latency, gap, first, before, after, met = (
         ints(list(c)) for c in (zip(*columns, strict=True) if columns else [[]] * 10)
     )
+    possible = [(j, k) for j in range(len(lane)) for k in range(len(lane)) if lane[j] != lane[k]]
+    chosen = dict(draw(st.lists(st.sampled_from(possible), max_size=3))) if possible else {}
+    chosen = {j: k for j, k in chosen.items() if k not in chosen}
+    followers = Followers(
+        ints(sorted(chosen)), ints([chosen[j] for j in sorted(chosen)]), ints([draw(st.integers(0, 9)) for _ in chosen])
+    )
     needs = []
     for k, start in enumerate(wait_start.tolist()):
-        ready = [j for j in range(len(lane)) if anchor[j] <= start and not (anchor[j] == start and lane[j] < 0)]
+        ready = [j for j in range(len(lane)) if anchor[j] <= start and j not in chosen]
         needs += [(k, j, draw(st.integers(0, 9))) for j in ready if draw(st.booleans())]
     need = [ints(list(c)) for c in (zip(*needs, strict=True) if needs else [[]] * 3)]
     floors = ints([draw(st.integers(0, 9)) for _ in wait])
@@ -89,7 +96,7 @@ def models(draw: st.DrawFn) -> ThreadModel:
     waits = Waits(wait_start, wait_end, floors, *need, np.zeros(len(wait), bool))
     return ThreadModel(
         0, 0, knots, np.zeros(len(pieces), np.int64), waits, work, ops,
-        anchor, latency, gap, flags, typical,
+        anchor, latency, gap, flags, followers, typical,
     )  # fmt: skip
 
 

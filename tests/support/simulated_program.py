@@ -62,13 +62,14 @@ class Profiler:
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel, or the copy to the device `copy`; the call takes `call` us."""
+    """A kernel, or a `copy` to the device; the call takes `call` us. It waits for an event of the stream `after`."""
 
     us: int
     name: str = "elementwise"
     stream: int = 7
     call: int = 5
     copy: bool = False
+    after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,8 @@ class Simulation:
             self.now += one.call * self.call
             correlation = self._call("cudaMemcpyAsync_v3020", start)
             begin = max(self.now + LATENCY, self.lanes.get(one.stream, 0) + GAP)
+            if one.after is not None:
+                begin = max(begin, self.lanes.get(one.after, 0) + GAP)
             end = self._work(one.stream, begin, one.us * self.copies)
             self._op("CUPTI_ACTIVITY_KIND_MEMCPY", begin, end, one.stream, correlation, 10**6, 1, None)
         else:

@@ -82,6 +82,16 @@ CASES = (
         ("works for it for", "after its end", "halving kernel time would save"),
     ),
     Case(
+        # as an engine does it: the tokens are copied on a stream of their own, after an event of the kernels' stream
+        "a copy that follows the kernels' stream",
+        steps(
+            10, *launches(10, 300, python=20), Launch(4, copy=True, stream=8, after=7),
+            Launch(4, copy=True, stream=8, after=7), Synchronise(leave=12),
+        ),
+        "kernels",
+        ("only less or faster device work shortens it", "halving kernel time would save 5"),
+    ),
+    Case(
         "host-bound without evidence",
         steps(6, *launches(20, 5, python=60), Synchronise()),
         "framework_library",
