@@ -175,6 +175,14 @@ def test_graphs_predict_the_step_that_was_captured_as_a_graph(replays, name: str
     assert eager.predicted_wall_median_ns / 1e6 == pytest.approx(measured, rel=0.15)
 
 
+def test_graphs_predict_the_step_of_an_engine_that_has_them(replays, analysed) -> None:
+    eager = of_phase(replays("vllm-eager").predict(Scenario(graphs=True)), "decode")
+    captured = analysed("vllm-graph").phase("decode")
+    assert eager.wall_median_ns > 3 * captured.wall_median_ns
+    # the engine launches its sampling beside its graphs
+    assert eager.predicted_wall_median_ns == pytest.approx(captured.wall_median_ns, rel=0.25)
+
+
 def test_taking_the_injected_time_away_predicts_the_base(replays, analysed) -> None:
     base = analysed("inject").phase("base")
     less = Scenario(framework_minus_ns=50_000, before="nvjet|gemm|cutlass")
