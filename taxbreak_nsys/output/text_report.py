@@ -253,7 +253,7 @@ def _listing(console: Console, result: Result, report: str, unit: str | None, or
     if not len(rows):
         console.print(f"no rows: {_WHY_EMPTY.get(report, 'nothing of the kind lies in a phase')}")
         return
-    most = order.top or MOST_ROWS
+    most = MOST_ROWS if order.top is None else order.top
     shown = rows.select(titles).slice(0, most).to_pylist()
     cells = [[_cell(title, row[title], unit) for title in titles] for row in shown]
     heads = [title.replace(" (ns)", "") for title in titles]
@@ -272,7 +272,7 @@ def _listing(console: Console, result: Result, report: str, unit: str | None, or
         table.add_row(*row)
     console.print(table)
     if len(rows) > most:
-        console.print(f"{len(rows) - most} more rows; --top N shows more, -f csv has them all")
+        console.print(f"{len(rows) - most} more rows; --top {len(rows)} shows them all")
 
 
 def _is_text(rows: pa.Table, title: str) -> bool:

@@ -177,7 +177,7 @@ def test_no_report_is_an_error_that_says_why(install, tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--evidence", "guess", "--", "true"], "not one of ranges, samples"),
+        (["--evidence", "guess", "--", "true"], "not one of 'ranges', 'samples'"),
         (["-c", "nvtx", "--", "true"], "nvtx:RANGE"),
         (["-o", "run%p", "--", "true"], "plain name"),
         (["-o", "missing/run", "--", "true"], "does not exist"),
