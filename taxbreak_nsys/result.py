@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
@@ -281,6 +282,11 @@ class Result:
             known = ", ".join(sorted({entry.phase for entry in self.entries})) or "none"
             raise TaxbreakError(f"{self.report.path}: no phase {label!r}; the phases are: {known}")
         return next((entry for entry in named if entry.combined), named[0])
+
+
+def schema_path() -> Path:
+    """Return the JSON schema of the output, a file of the package."""
+    return Path(__file__).resolve().parent / "data" / f"{SCHEMA.replace('/', '-')}.schema.json"
 
 
 def json_head() -> dict[str, Any]:
