@@ -106,12 +106,13 @@ class _View:
         output = self.written.output
         if output is None:
             return {None: names}
-        files = {output.with_name(f"{output.stem}_{name}{output.suffix}"): [name] for name in names}
-        if len(names) == 1:
-            files = {output: names}
+        files: dict[Path | None, list[str]] = {output: names}
+        if len(names) > 1:
+            files = {output.with_name(f"{output.stem}_{name}{output.suffix}"): [name] for name in names}
         for file in files:
+            assert file is not None
             check_target(file, self.written.force_overwrite)
-        return dict(files)
+        return files
 
     def put(self, results: list[Result], names: list[str], target: Path | None) -> None:
         """Write reports of the results to a file or to standard output."""

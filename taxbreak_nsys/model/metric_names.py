@@ -35,7 +35,7 @@ class PhaseMetric:
             if value is None:
                 return None
             value = value[key]
-        return value  # type: ignore[no-any-return]
+        return value
 
 
 def _layers(*names: str) -> Iterator[PhaseMetric]:
