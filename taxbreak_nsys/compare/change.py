@@ -1,4 +1,4 @@
-"""How much a figure changed between two sets of instances, and whether that could be chance."""
+"""How much a metric changed between two sets of instances, and whether that could be chance."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _SEED = 20260317
 
 @dataclass(frozen=True)
 class Change:
-    """The change of one figure of a step; times in ns. `low` and `high` bound the difference of the medians (95 %).
+    """The change of one metric per step; times in ns. `low` and `high` bound the difference of the medians (95 %).
 
     `word` is better, worse, more or less (where neither is better), no difference shown, that a single instance
-    has no interval, or not comparable: the figure holds host time and the two sides were traced differently.
+    has no interval, or not comparable: the metric holds host time and the two sides were traced differently.
     """
 
-    figure: str
+    metric: str
     title: str
     before: float
     after: float
@@ -53,7 +53,7 @@ class Change:
 def changes(
     before: PhaseSamples, after: PhaseSamples, *, layers_comparable: bool, host_comparable: bool
 ) -> list[Change]:
-    """Return the change of every figure that both sides have.
+    """Return the change of every metric that both sides have.
 
     Where the layers come from different evidence, framework and library are compared as their sum alone.
     """
@@ -120,6 +120,6 @@ def interval(before: Floats, after: Floats) -> tuple[float, float]:
 def where(found: list[Change]) -> Change | None:
     """Return the layer that changed most in the direction of the wall time; None where the wall did not change."""
     layers = {figure.name for figure in FIGURES if figure.layer}
-    wall = next(change for change in found if change.figure == "wall_ns").difference
-    of_layer = [change for change in found if change.figure in layers and change.difference * wall > 0]
+    wall = next(change for change in found if change.metric == "wall_ns").difference
+    of_layer = [change for change in found if change.metric in layers and change.difference * wall > 0]
     return max(of_layer, key=lambda change: abs(change.difference), default=None)

@@ -12,7 +12,7 @@ MOST = 10
 
 @dataclass(frozen=True)
 class LargestChange:
-    """One kernel (device time) or operator (host time of its own) on both sides: ns and count a step."""
+    """One kernel (device time) or operator (host time of its own) on both sides: ns and count per step."""
 
     kind: str
     name: str
@@ -50,7 +50,7 @@ def _kind(
 
 
 def _by_name(kind: str, figure: str, results: Sequence[Result], label: str) -> dict[str, tuple[float, float]]:
-    """Return (ns, count) a step by name."""
+    """Return (ns, count) per step by name."""
     steps = sum(e.instances for r in results for e in r.entries if e.phase == label and not e.combined)
     total: dict[str, tuple[float, float]] = {}
     for result in results:

@@ -1,4 +1,4 @@
-"""The figures of every instance of a phase: what a comparison samples."""
+"""The metrics of every instance of a phase: the samples of a comparison."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SampleFigure:
-    """A figure of a step: `better` is the direction of an improvement, -1 less, 1 more, 0 neither."""
+    """A metric per step: `better` is the direction of an improvement, -1 less, 1 more, 0 neither."""
 
     name: str
     title: str
@@ -42,7 +42,7 @@ FIGURES = (
     SampleFigure("device_wait_ns", "device wait", -1, True, True),
     SampleFigure("os_wait_ns", "OS wait", -1, True, True),
     SampleFigure("profiler_ns", "profiler", 0, True, True),
-    SampleFigure("exposed_ns", "device idle", -1, True),
+    SampleFigure("device_idle_ns", "device idle", -1, True),
     SampleFigure("device_active_ns", "device active", -1, False),
     SampleFigure("hdbi", "HDBI", 0, True),
     SampleFigure("kernels", "kernels", 0, False),
@@ -52,7 +52,7 @@ BY_NAME = {figure.name: figure for figure in FIGURES}
 
 @dataclass(frozen=True)
 class PhaseSamples:
-    """One phase's figures on one side of a comparison: one value an instance; absent ones are left out."""
+    """One phase's metrics on one side of a comparison: one value per instance; absent metrics are left out."""
 
     label: str
     values: dict[str, Floats]
@@ -65,7 +65,7 @@ class PhaseSamples:
 
 
 def phase_samples(results: Sequence[Result]) -> dict[str, PhaseSamples]:
-    """Return the figures of every phase label over the instances of all threads of one or several reports."""
+    """Return the metrics of every phase label over the instances of all threads of one or several reports."""
     found: dict[str, list[PhaseSamples]] = {}
     for result in results:
         for entry in result.entries:
@@ -105,7 +105,7 @@ def _of_entry(result: Result, entry: Phase) -> PhaseSamples:
     values["kernels"] = steps.kernels[which].astype(np.float64)
     if not entry.launches.unmeasured_graph:
         active = result.columns.active[which].astype(np.float64)
-        values["exposed_ns"] = steps.exposed[which].sum(axis=1).astype(np.float64)
+        values["device_idle_ns"] = steps.exposed[which].sum(axis=1).astype(np.float64)
         values["device_active_ns"] = active
         launched = steps.kernel_launches[which] + steps.graph_launches[which]
         whole = active + framework + library + launched * result.t_sys_ns

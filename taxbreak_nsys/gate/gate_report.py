@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.gate.judging import BROKEN, HELD, NOT_JUDGED, Judgement, exit_code
-from taxbreak_nsys.output.layer_rows import console_text, plain_table, rows_json, rows_to_csv
+from taxbreak_nsys.output.plain_rows import console_text, plain_table, rows_json, rows_to_csv
 from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
 

@@ -27,8 +27,8 @@ MOST_ROWS = 50
 _T_SYS_SOURCES = {
     "given": "given with --t-sys",
     "null_report": "the median of the null-kernel report",
-    "idle_launches": "first percentile of launches that met an idle stream",
-    "paper": "the paper's figure for H100 and H200, not measured",
+    "idle_launches": "1st percentile, launches to an idle stream",
+    "paper": "the paper's value for H100 and H200, not measured",
 }
 _EVIDENCE = {
     "ranges": "ranges: the library's own ranges, exact",
@@ -80,7 +80,7 @@ def _summary(console: Console, result: Result, unit: str | None) -> None:
     traced = ", ".join(report.traced) or "unknown"
     source = _T_SYS_SOURCES[result.t_sys_source]
     console.print(printable(f"traced: {traced}"))
-    console.print(f"T_sys {show_time(result.t_sys_ns, unit)} a launch ({source})")
+    console.print(f"T_sys {show_time(result.t_sys_ns, unit)} per launch ({source})")
     _sources(console, result)
     for entry in result.entries:
         _phase(console, entry, unit)
@@ -106,7 +106,7 @@ def _phase(console: Console, entry: Phase, unit: str | None) -> None:
     where = "all its threads" if entry.combined else f"process {entry.process}, thread {entry.thread}"
     console.rule(printable(f"{entry.phase} ({where})"), align="left", characters="-")
     instances = f"{entry.instances} instance" + ("s" if entry.instances != 1 else "")
-    kernels = f"{entry.kernels / max(entry.instances, 1):,.0f} kernels a step"
+    kernels = f"{entry.kernels / max(entry.instances, 1):,.0f} kernels per step"
     if entry.launches.unmeasured_graph:
         kernels += f" and {entry.launches.unmeasured_graph / entry.instances:,.0f} graph launches not measured"
     wall, median = show_time(entry.wall_ns, unit), show_time(entry.wall_median_ns, unit)
@@ -138,7 +138,7 @@ def _counts(console: Console, entry: Phase, unit: str | None) -> None:
     ):
         if total is not None:
             of_each = f", {show_time(each['wall'], unit)} each" if each else ""
-            said.append(f"{total / max(entry.instances, 1):,.1f} {name}s a step{of_each}")
+            said.append(f"{total / max(entry.instances, 1):,.1f} {name}s per step{of_each}")
     if said:
         console.print("; ".join(said))
 
