@@ -32,7 +32,7 @@ _TITLES = {
 
 
 def render_diff(comparison: Comparison, format: str, unit: str | None) -> str:
-    """Return the comparison in a format; figures are medians per step, times in ns in CSV and JSON."""
+    """Return the comparison in a format; metrics are medians per step, times in ns in CSV and JSON."""
     if format == "json":
         return rows_json(_data(comparison))
     if format == "csv":

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class SampleFigure:
+class ComparedMetric:
     """A metric per step: `better` is the direction of an improvement, -1 less, 1 more, 0 neither."""
 
     name: str
@@ -31,23 +31,23 @@ class SampleFigure:
     """Whether it is one of the parts that add up to the wall time."""
 
 
-FIGURES = (
-    SampleFigure("wall_ns", "wall", -1, True),
-    SampleFigure("delta_ft_ns", "framework", -1, True, True),
-    SampleFigure("delta_ct_ns", "library", -1, True, True),
-    SampleFigure("framework_library_ns", "framework+library", -1, True, True),
-    SampleFigure("launch_ns", "launch calls", -1, True, True),
-    SampleFigure("memop_ns", "copies and sets", -1, True, True),
-    SampleFigure("module_load_ns", "module loading", -1, True, True),
-    SampleFigure("device_wait_ns", "device wait", -1, True, True),
-    SampleFigure("os_wait_ns", "OS wait", -1, True, True),
-    SampleFigure("profiler_ns", "profiler", 0, True, True),
-    SampleFigure("device_idle_ns", "device idle", -1, True),
-    SampleFigure("device_active_ns", "device active", -1, False),
-    SampleFigure("hdbi", "HDBI", 0, True),
-    SampleFigure("kernels", "kernels", 0, False),
+COMPARED = (
+    ComparedMetric("wall_ns", "wall", -1, True),
+    ComparedMetric("delta_ft_ns", "framework", -1, True, True),
+    ComparedMetric("delta_ct_ns", "library", -1, True, True),
+    ComparedMetric("framework_library_ns", "framework+library", -1, True, True),
+    ComparedMetric("launch_ns", "launch calls", -1, True, True),
+    ComparedMetric("memop_ns", "copies and sets", -1, True, True),
+    ComparedMetric("module_load_ns", "module loading", -1, True, True),
+    ComparedMetric("device_wait_ns", "device wait", -1, True, True),
+    ComparedMetric("os_wait_ns", "OS wait", -1, True, True),
+    ComparedMetric("profiler_ns", "profiler", 0, True, True),
+    ComparedMetric("device_idle_ns", "device idle", -1, True),
+    ComparedMetric("device_active_ns", "device active", -1, False),
+    ComparedMetric("hdbi", "HDBI", 0, True),
+    ComparedMetric("kernels", "kernels", 0, False),
 )
-BY_NAME = {figure.name: figure for figure in FIGURES}
+BY_NAME = {metric.name: metric for metric in COMPARED}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def phase_samples(results: Sequence[Result]) -> dict[str, PhaseSamples]:
 
 
 def _joined(label: str, parts: list[PhaseSamples]) -> PhaseSamples:
-    common = [figure.name for figure in FIGURES if all(figure.name in part.values for part in parts)]
+    common = [metric.name for metric in COMPARED if all(metric.name in part.values for part in parts)]
     return PhaseSamples(
         label,
         {name: np.concatenate([part.values[name] for part in parts]) for name in common},
@@ -84,7 +84,7 @@ def _joined(label: str, parts: list[PhaseSamples]) -> PhaseSamples:
 
 
 def _of_entry(result: Result, entry: Phase) -> PhaseSamples:
-    """Return one thread's figures of a phase.
+    """Return one thread's metrics of a phase.
 
     Where an estimate says what part of a state is the library's, it is the phase's part in every instance.
     """

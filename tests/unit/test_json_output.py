@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from taxbreak_nsys import Result, analyze
+from taxbreak_nsys.compare.sample_changes import COMPARED
 from taxbreak_nsys.gate.metrics import phase_metrics
 from taxbreak_nsys.model.choices import ReportName
 from taxbreak_nsys.model.metric_names import METRICS, PER_STEP
@@ -149,6 +150,11 @@ def test_a_name_means_one_metric_everywhere(results: list[Result]) -> None:
                     assert by_rule.values[metric.name] == by_rule.values[metric.path] == value
                     if metric.summed and value is not None:
                         assert by_rule.values[metric.name + PER_STEP] == value / phase["instances"]
+
+
+def test_a_comparison_has_the_metrics_under_their_names() -> None:
+    known = {metric.name for metric in METRICS} | {"framework_library_ns"}  # both layers, where they are not comparable
+    assert {metric.name for metric in COMPARED} <= known
 
 
 def test_a_store_has_the_metrics_under_their_names() -> None:
