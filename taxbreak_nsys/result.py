@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.engine_figures import CommunicationTime, Idle, OtherProcessTime, Ranks
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.step_counts import PhaseSource, StepCounts
 
@@ -140,48 +141,6 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class CommunicationTime:
-    """Time of a phase in collectives, ns (method section 2.3).
-
-    `comm_wait_ns` is the part that waits for a slower rank, null with `reason` where it is not known. Where some steps
-    have no pair on the other ranks, it is the sum over the other steps, and `reason` says so.
-    """
-
-    comm_ns: int
-    comm_wait_ns: int | None
-    reason: str | None
-
-
-@dataclass(frozen=True)
-class RankTime:
-    """One rank of a group in a phase, ns; in `slowest_steps` of its paired steps the others wait for it."""
-
-    process: int
-    thread: int
-    steps: int
-    slowest_steps: int
-    wall_ns: int
-    comm_ns: int
-    comm_wait_ns: int | None
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """The ranks behind an entry that stands for a group: step by step the figures of the slowest rank.
-
-    `kind` says what pairs them: `tensor parallel`, `pipeline parallel`, or `data parallel` where no collective does.
-    `skew_median_ns` and `skew_largest_ns` are how much later than the first rank the last one arrives at a collective.
-    """
-
-    kind: str
-    paired_steps: int
-    collectives: int
-    skew_median_ns: int | None
-    skew_largest_ns: int | None
-    ranks: tuple[RankTime, ...]
-
-
-@dataclass(frozen=True)
 class Phase:
     """One entry: a phase label on one thread, or (process and thread null) on all threads that share it."""
 
@@ -223,16 +182,6 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Idle:
-    """Steps that an engine marked as having no requests: from each to the next mark, ns."""
-
-    process: int
-    thread: int
-    instances: int
-    total_ns: int
-
-
-@dataclass(frozen=True)
 class Outside:
     """What lies in no phase and in no other figure; `share` is of all kernels' device time, null without any."""
 
@@ -268,6 +217,7 @@ class Result:
     entries: tuple[Phase, ...]
     outside: Outside
     idle: tuple[Idle, ...]
+    processes: tuple[OtherProcessTime, ...]
     kernel_rows: tuple[dict[str, Any], ...]
     operator_rows: tuple[dict[str, Any], ...]
     api_rows: tuple[dict[str, Any], ...]
@@ -329,6 +279,7 @@ class Result:
             "t_sys_source": self.t_sys_source,
             "phases": [phase_dict(entry) for entry in self.entries],
             "outside": dataclasses.asdict(self.outside),
+            "processes": [_lists(dataclasses.asdict(process)) for process in self.processes],
             "idle": [dataclasses.asdict(idle) for idle in self.idle],
             "kernels": list(self.kernel_rows),
             "operators": list(self.operator_rows),

@@ -89,6 +89,7 @@ def _summary(console: Console, result: Result, unit: str | None, *, ranks: bool)
     for entry in shown_entries(result, ranks=ranks):
         _phase(console, entry, unit)
     _idle(console, result, unit)
+    _processes(console, result, unit)
     _outside(console, result, unit)
     _warnings(console, result)
 
@@ -180,6 +181,22 @@ def _idle(console: Console, result: Result, unit: str | None) -> None:
         console.print(
             f"(idle) {steps} without requests on thread {idle.thread} of process {idle.process}: "
             f"{show_time(idle.total_ns, unit)} until the next mark"
+        )
+
+
+def _processes(console: Console, result: Result, unit: str | None) -> None:
+    """Name the processes beside the workers that were on a CPU between the steps."""
+    shown = [process for process in result.processes if process.on_cpu_between_ns]
+    if shown:
+        console.print()
+    for process in shown:
+        names = ", ".join(process.names[:3]) or "no name"
+        console.print(
+            printable(
+                f"process {process.process} ({names}) calls no CUDA: on a CPU for "
+                f"{show_time(process.on_cpu_between_ns, unit)} between the steps' marks "
+                f"({show_time(process.on_cpu_ns, unit)} in all phases)"
+            )
         )
 
 

@@ -67,7 +67,8 @@ def find_instances(
         from taxbreak_nsys.phases.step_detection import by_launches
 
         steps, why = by_launches(trace, launches, left, shapes)
-        found += _with_helpers(steps, left)
+        steps = _with_helpers(steps, left)
+        found += [to_cycles(phases, outline)[0] if phases.cycles else phases for phases in steps]
     if not choice.rules:
         found += _whole_threads(trace, launches, _left(threads, found), choice.window, why)
     instances = assemble(_by_batch(found, choice), outline, choice.window, idle)
