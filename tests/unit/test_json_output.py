@@ -22,7 +22,7 @@ from taxbreak_nsys.model.choices import ReportName
 from taxbreak_nsys.model.metric_names import METRICS, PER_STEP
 from taxbreak_nsys.output.formats import report_object, results_json, results_jsonl, to_csv
 from taxbreak_nsys.output.result_tables import REPORTS
-from taxbreak_nsys.output.row_order import RowOrder
+from taxbreak_nsys.output.shown_rows import RowOrder
 from taxbreak_nsys.result import json_head, schema_path
 from taxbreak_nsys.store.metric_history import COLUMNS
 from tests.support.reports import ROOT, analysed_once, find_report
