@@ -21,7 +21,7 @@ from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import OutputFormat, ReportName
 
 if TYPE_CHECKING:
-    from taxbreak_nsys.output.row_order import RowOrder
+    from taxbreak_nsys.output.shown_rows import RowOrder
     from taxbreak_nsys.result import Result
 
 
@@ -55,7 +55,7 @@ def analyze(
 
     first = Opening(reports[0])  # goes on while the modules below load
     from taxbreak_nsys.output.result_tables import INTERVALS
-    from taxbreak_nsys.output.row_order import RowOrder
+    from taxbreak_nsys.output.shown_rows import RowOrder
     from taxbreak_nsys.pipeline.analysis import analyze_report as analyze_report
 
     names = list(dict.fromkeys(name.value for name in report or [ReportName.SUM]))

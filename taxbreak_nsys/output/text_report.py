@@ -11,7 +11,7 @@ from taxbreak_nsys.attribution.layers import hdbi_word
 from taxbreak_nsys.attribution.verdict import phase_exposed_layers
 from taxbreak_nsys.output import sample_lines
 from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
-from taxbreak_nsys.output.row_order import RowOrder
+from taxbreak_nsys.output.shown_rows import RowOrder
 from taxbreak_nsys.output.step_lines import between_ns, shown_entries, step_lines
 from taxbreak_nsys.output.units import show_share, show_time
 

@@ -130,14 +130,16 @@ def test_every_command_hands_the_options_on(
     from taxbreak_nsys.capture import environment_checks
     from taxbreak_nsys.pipeline import analysis
 
-    real = analysis.analyze_report
+    def noted(function: Any) -> Any:
+        def call(report: Path, options: Options | None = None, *more: Any, **named: Any) -> Any:
+            asked.append(options or Options())
+            return function(report, options, *more, **named)
 
-    def analyze_report(report: Path, options: Options | None = None, **more: Any) -> Any:
-        asked.append(options or Options())
-        return real(report, options, **more)
+        return call
 
-    monkeypatch.setattr(analysis, "analyze_report", analyze_report)
-    monkeypatch.setattr(environment_checks, "analyze_report", analyze_report)
+    for function in ("analyze_report", "collect_report", "measure_report"):
+        monkeypatch.setattr(analysis, function, noted(getattr(analysis, function)))
+    monkeypatch.setattr(environment_checks, "analyze_report", analysis.analyze_report)
     calls: dict[str, list[object]] = {
         "analyze": [path], "html": [path, "-o", tmp_path / "a.html"], "diff": [path, path],
         "gate": [path, "--rule", "decode.hdbi > 0"], "whatif": [path], "trace": [path, "-o", tmp_path / "a.pftrace"],

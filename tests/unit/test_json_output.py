@@ -22,10 +22,10 @@ from taxbreak_nsys.model.choices import ReportName
 from taxbreak_nsys.model.metric_names import METRICS, PER_STEP
 from taxbreak_nsys.output.formats import report_object, results_json, results_jsonl, to_csv
 from taxbreak_nsys.output.result_tables import REPORTS
-from taxbreak_nsys.output.row_order import RowOrder
+from taxbreak_nsys.output.shown_rows import RowOrder
 from taxbreak_nsys.result import json_head, schema_path
 from taxbreak_nsys.store.metric_history import COLUMNS
-from tests.support.reports import ROOT, analysed_once, find_report
+from tests.support.reports import ROOT, find_report
 
 SCHEMA = json.loads(schema_path().read_text(encoding="utf-8"))
 SAMPLES = ("llama-1b-aten", "llama-1b-sampled", "graph-graph", "multi", "vllm-mixed")
@@ -50,8 +50,8 @@ del CLOSED["$defs"]["line"]
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
     reference = tmp_path_factory.mktemp("reference") / "times.json"
     reference.write_text('{"decode": {"median_ms": 12.5}, "prefill": {"median_ms": 40}}')
-    corrected = analyze(find_report("llama-1b"), reference=reference)
-    return [*(analysed_once(find_report(name)) for name in SAMPLES), corrected]
+    corrected = analyze(find_report("llama-1b"), reference=reference, intervals=True)
+    return [*(analyze(find_report(name), intervals=True) for name in SAMPLES), corrected]
 
 
 def object_of(result: Result) -> dict[str, Any]:
