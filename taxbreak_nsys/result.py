@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SCHEMA = "taxbreak/2"
 """The version of the JSON output (docs/json.md); fields may be added without a new one."""
 
-METHOD_VERSION = 3
+METHOD_VERSION = 4
 """Raised when the same report gives other figures than before: stores analyse such reports again."""
 
 
@@ -35,6 +35,18 @@ class LaunchCounts:
     graph: int
     memory: int
     unmeasured_graph: int
+
+
+@dataclass(frozen=True)
+class GraphTime:
+    """CUDA graphs of a phase, ns: the calls that launch them, and the plain sum of their kernels' times.
+
+    `device_ns` is null where a graph launch was not measured.
+    """
+
+    launches: int
+    launch_ns: int
+    device_ns: int | None
 
 
 @dataclass(frozen=True)
@@ -163,6 +175,8 @@ class Phase:
     communication: CommunicationTime | None
     ranks: Ranks | None
     launches: LaunchCounts
+    graphs: GraphTime | None
+    """Null in a phase without CUDA graphs."""
     kernels: int
     states_ns: dict[str, int]
     in_os_ns: dict[str, int]

@@ -123,3 +123,21 @@ def test_the_scheduler_works_while_the_worker_waits(analysed: Analysed) -> None:
     assert first.on_cpu_ns is not None
     assert 0 < first.on_cpu_between_ns <= first.on_cpu_ns
     assert not {first.process} & {entry.process for entry in result.entries}
+
+
+def test_ranges_that_the_device_outlasts_are_warned_of(report: Callable[[str], Path]) -> None:
+    result = analyze(report("vllm-graph"), instances="range")
+    (warning,) = [w for w in result.report.warnings if w.code == "device_past_end"]
+    assert "decode" in warning.message
+    assert "--instances cycle" in warning.remedy
+    assert "device_past_end" not in {w.code for w in analyze(report("vllm-graph")).report.warnings}
+    # a synchronous loop waits for the device inside its ranges
+    assert "device_past_end" not in {w.code for w in analyze(report("llama-1b")).report.warnings}
+
+
+def test_cycles_of_a_users_own_marks(report: Callable[[str], Path]) -> None:
+    ranges, cycles = (analyze(report("llama-1b"), instances=kind).phase("decode") for kind in ("range", "cycle"))
+    assert cycles.cycles
+    assert not ranges.cycles
+    assert cycles.instances == ranges.instances
+    assert cycles.wall_ns >= ranges.wall_ns == cycles.range_ns

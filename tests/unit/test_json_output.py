@@ -28,8 +28,8 @@ from taxbreak_nsys.store.metric_history import COLUMNS
 from tests.support.reports import ROOT, find_report
 
 SCHEMA = json.loads(schema_path().read_text(encoding="utf-8"))
-SAMPLES = ("llama-1b-aten", "llama-1b-sampled", "graph-graph", "multi", "vllm-mixed")
-"""Reports that show every field between them: operators, samples, unmeasured graphs, several threads, counts."""
+SAMPLES = ("llama-1b-aten", "inject", "graph-graph", "multi", "vllm-graph", "vllm-tp2")
+"""Reports that show every field between them: operators, samples, unmeasured graphs, several threads, counts, ranks."""
 
 
 def closed(schema: Any) -> Any:
