@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from taxbreak_nsys.output.layer_rows import console_text, figure, percent, plain_table, rows_json, rows_to_csv
+from taxbreak_nsys.output.plain_rows import console_text, number, percent, plain_table, rows_json, rows_to_csv
 from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
 from taxbreak_nsys.replay.levers import GRAPHS
@@ -114,7 +114,7 @@ def ranking_report(
                 gone = point.prediction
                 table.add_row(
                     point.title, percent(half[point.lever].saved_share), percent(gone.saved_share),
-                    percent(gone.idle_share), figure(gone.predicted_hdbi),
+                    percent(gone.idle_share), number(gone.predicted_hdbi),
                 )  # fmt: skip
         console.print(f"wall {show_time(one.wall_ns, unit)}, median {show_time(one.wall_median_ns, unit)}")
         _completion(console, one, unit)
@@ -172,7 +172,7 @@ def sweep_report(
                 share = (now.predicted_wall_ns or 0) / now.wall_ns
                 table.add_row(
                     f"x {point.factor:g}", show_time(now.predicted_wall_median_ns, unit), percent(now.saved_share),
-                    percent(now.idle_share), figure(now.predicted_hdbi), "#" * round(BAR * share),
+                    percent(now.idle_share), number(now.predicted_hdbi), "#" * round(BAR * share),
                 )  # fmt: skip
             console.print(table)
         if flat:
@@ -247,7 +247,7 @@ def _before_and_after(one: Prediction, unit: str | None) -> Table:
     if one.completion_ns != one.wall_ns:
         row("to completion", one.completion_ns, one.predicted_completion_ns)
     row("device idle", one.idle_ns, one.predicted_idle_ns)
-    table.add_row("HDBI", figure(one.hdbi), figure(one.predicted_hdbi), "")
+    table.add_row("HDBI", number(one.hdbi), number(one.predicted_hdbi), "")
     return table
 
 

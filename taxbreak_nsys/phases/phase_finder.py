@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.choices import PhasesFrom
 from taxbreak_nsys.model.launch_outline import LaunchOutline
 from taxbreak_nsys.model.launches import Launches
 from taxbreak_nsys.model.step_counts import UNKNOWN, PhaseSource
@@ -20,7 +21,7 @@ from taxbreak_nsys.phases.process_phases import ProcessPhases, thread_phases
 from taxbreak_nsys.phases.rank_groups import with_ranks
 from taxbreak_nsys.read.op_shapes import OpShapes
 
-SOURCES = ("best", "marks", "auto", "all")
+SOURCES = tuple(source.value for source in PhasesFrom)
 """Where phases may come from: the best that there is; NVTX ranges, or else `all`; the launches, or else `all`;
 `all` alone."""
 
