@@ -10,6 +10,7 @@ import typer
 
 from taxbreak_nsys.cli import shared_options
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.read.nsys_export import is_arrow_folder
 
 FORMATS = ("table", "csv", "json")
 _SUFFIXES = (".sqlite", ".nsys-rep")
@@ -55,7 +56,7 @@ def diff(
 
 def _reports(side: Path) -> list[Path]:
     """Return the report itself, or the reports of a folder in the order of their names."""
-    if not side.is_dir():
+    if not side.is_dir() or is_arrow_folder(side):
         return [side]
     found = sorted(path for path in side.iterdir() if path.suffix in _SUFFIXES)
     # an export beside its capture is the same report
