@@ -40,8 +40,8 @@ def reading_warnings(database: Database) -> tuple[ReportWarning, ...]:
         found.append(
             ReportWarning(
                 "settings_not_exported",
-                "the folder has no table META_DATA_CAPTURE: what nsys was told to trace is not known, and warnings that "
-                "depend on it may be missing or wrong",
+                "the folder has no table META_DATA_CAPTURE: the settings of the capture are not known, and warnings "
+                "that depend on them may be missing or wrong",
                 "export with an nsys of 2024 or later, or to SQLite: 'nsys export -t sqlite REPORT.nsys-rep'",
             )
         )

@@ -7,7 +7,7 @@ the small tables that they name are copied when they are first asked for.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,9 +66,7 @@ class ArrowDatabase(Database):
         import adbc_driver_manager
 
         with adbc_driver_manager.AdbcStatement(self._connection) as statement:
-            statement.set_options(
-                **{"adbc.ingest.target_table": table, "adbc.ingest.mode": "adbc.ingest.mode.create"}
-            )
+            statement.set_options(**{"adbc.ingest.target_table": table, "adbc.ingest.mode": "adbc.ingest.mode.create"})
             statement.bind_stream(rows.to_reader())
             statement.execute_update()
         self._copied.add(table)
@@ -84,7 +82,7 @@ class ArrowDatabase(Database):
         if subject == "nvtx_domains":
             return self._domains()
         if subject in ARROW_QUERIES:
-            return pa.concat_tables(self.stream(subject, **parameters))
+            return pa.concat_tables(self._parts(subject, BATCH_ROWS, parameters, in_order=False))
         named = KNOWN_TABLES & set(re.findall(r"\w+", query_text(subject))) & set(self.schema)
         for table in named - self._copied:
             self._copy(table, self._folder.whole(table))
@@ -94,11 +92,14 @@ class ArrowDatabase(Database):
         self, subject: str, batch: int = BATCH_ROWS, *, in_order: bool = False, **parameters: str
     ) -> Generator[pa.Table]:
         """Yield what `sql/<subject>.sql` selects, `batch` rows of the table at a time; see `Database.stream`."""
-        import pyarrow as pa
-
         if subject in _NUMBERED:
             yield self.cleaning.table(self._numbered(subject, **parameters), subject)
             return
+        yield from self._parts(subject, batch, parameters, in_order=in_order)
+
+    def _parts(self, subject: str, batch: int, parameters: Mapping[str, str], *, in_order: bool) -> Generator[pa.Table]:
+        import pyarrow as pa
+
         from taxbreak_nsys.read.arrow_queries import ARROW_QUERIES
 
         empty = True

@@ -49,7 +49,7 @@ class ArrowFolder:
         found: set[int] = set()
         for (thread,) in self.parts(RUNTIME, ["globalTid"], 1 << 20):
             found |= set(thread.unique().to_pylist())
-        return sorted(found - {None})  # type: ignore[arg-type]
+        return sorted(found - {None})
 
     def _processes(self) -> list[int]:
         return sorted({thread & ~0xFFFFFF for thread in self.threads()})[:2]

@@ -54,7 +54,7 @@ class Opening:
 
 
 def inspect(report: Path, *, sqlite: bool = False) -> Inspected:
-    """Inspect a report here and now; `sqlite` asks for its SQLite file. Raises TaxbreakError where it cannot be read."""
+    """Inspect a report here and now (`sqlite`: its SQLite file); raises TaxbreakError where it cannot be read."""
     return inspected(*checked(report, sqlite=sqlite))
 
 

@@ -133,8 +133,8 @@ def only_process(schema: Schema, file: str, processes: Callable[[], Sequence[int
 def inspect_schema(connection: sqlite3.Connection, file: str) -> Schema:
     """Return the tables that the queries know of and that the report holds, with their columns.
 
-    Raises TaxbreakError where the file is no report of CUDA work. Asked of SQLite itself: SQLAlchemy's inspector, which would do, takes
-    longer to import than the analysis of a small report.
+    Raises TaxbreakError where the file is no report of CUDA work. SQLite itself is asked: SQLAlchemy's inspector would
+    do, but takes longer to import than the analysis of a small report.
     """
     schema = file_safety.known_tables(connection, KNOWN_TABLES, file)
     check_schema(schema, file)
