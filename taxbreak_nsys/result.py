@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.engine_figures import CommunicationTime, Idle, OtherProcessTime, Ranks
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.step_counts import PhaseSource, StepCounts
 
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
     from taxbreak_nsys.measure.measured import InstanceSums
     from taxbreak_nsys.phases import Instances
 
-SCHEMA = "taxbreak/1"
+SCHEMA = "taxbreak/2"
+"""The version of the JSON output (docs/json.md); fields may be added without a new one."""
 
-METHOD_VERSION = 3
+METHOD_VERSION = 4
 """Raised when the same report gives other figures than before: stores analyse such reports again."""
 
 
@@ -32,6 +35,18 @@ class LaunchCounts:
     graph: int
     memory: int
     unmeasured_graph: int
+
+
+@dataclass(frozen=True)
+class GraphTime:
+    """CUDA graphs of a phase, ns: the calls that launch them, and the plain sum of their kernels' times.
+
+    `device_ns` is null where a graph launch was not measured.
+    """
+
+    launches: int
+    launch_ns: int
+    device_ns: int | None
 
 
 @dataclass(frozen=True)
@@ -138,48 +153,6 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class CommunicationTime:
-    """Time of a phase in collectives, ns (method section 2.3).
-
-    `comm_wait_ns` is the part that waits for a slower rank, null with `reason` where it is not known. Where some steps
-    have no pair on the other ranks, it is the sum over the other steps, and `reason` says so.
-    """
-
-    comm_ns: int
-    comm_wait_ns: int | None
-    reason: str | None
-
-
-@dataclass(frozen=True)
-class RankTime:
-    """One rank of a group in a phase, ns; in `slowest_steps` of its paired steps the others wait for it."""
-
-    process: int
-    thread: int
-    steps: int
-    slowest_steps: int
-    wall_ns: int
-    comm_ns: int
-    comm_wait_ns: int | None
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """The ranks behind an entry that stands for a group: step by step the figures of the slowest rank.
-
-    `kind` says what pairs them: `tensor parallel`, `pipeline parallel`, or `data parallel` where no collective does.
-    `skew_median_ns` and `skew_largest_ns` are how much later than the first rank the last one arrives at a collective.
-    """
-
-    kind: str
-    paired_steps: int
-    collectives: int
-    skew_median_ns: int | None
-    skew_largest_ns: int | None
-    ranks: tuple[RankTime, ...]
-
-
-@dataclass(frozen=True)
 class Phase:
     """One entry: a phase label on one thread, or (process and thread null) on all threads that share it."""
 
@@ -202,6 +175,8 @@ class Phase:
     communication: CommunicationTime | None
     ranks: Ranks | None
     launches: LaunchCounts
+    graphs: GraphTime | None
+    """Null in a phase without CUDA graphs."""
     kernels: int
     states_ns: dict[str, int]
     in_os_ns: dict[str, int]
@@ -218,16 +193,6 @@ class Phase:
     def combined(self) -> bool:
         """Whether the entry stands for several threads."""
         return self.thread is None
-
-
-@dataclass(frozen=True)
-class Idle:
-    """Steps that an engine marked as having no requests: from each to the next mark, ns."""
-
-    process: int
-    thread: int
-    instances: int
-    total_ns: int
 
 
 @dataclass(frozen=True)
@@ -266,6 +231,7 @@ class Result:
     entries: tuple[Phase, ...]
     outside: Outside
     idle: tuple[Idle, ...]
+    processes: tuple[OtherProcessTime, ...]
     kernel_rows: tuple[dict[str, Any], ...]
     operator_rows: tuple[dict[str, Any], ...]
     api_rows: tuple[dict[str, Any], ...]
@@ -317,20 +283,17 @@ class Result:
         return pa.Table.from_pylist([{key: row.get(key) for key in keys if key not in whole} for row in rows])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object of method section 7 as plain Python data."""
-        from taxbreak_nsys import __version__
-
+        """Return the JSON object of a report (docs/json.md) as plain Python data."""
         report = dataclasses.asdict(self.report)
         report["traced"] = list(self.report.traced)
         report["warnings"] = list(report["warnings"])
-        return {
-            "schema": SCHEMA,
-            "tool_version": __version__,
+        return json_head() | {
             "report": report,
             "t_sys_ns": self.t_sys_ns,
             "t_sys_source": self.t_sys_source,
             "phases": [phase_dict(entry) for entry in self.entries],
             "outside": dataclasses.asdict(self.outside),
+            "processes": [_lists(dataclasses.asdict(process)) for process in self.processes],
             "idle": [dataclasses.asdict(idle) for idle in self.idle],
             "kernels": list(self.kernel_rows),
             "operators": list(self.operator_rows),
@@ -352,6 +315,18 @@ class Result:
             known = ", ".join(sorted({entry.phase for entry in self.entries})) or "none"
             raise TaxbreakError(f"{self.report.path}: no phase {label!r}; the phases are: {known}")
         return next((entry for entry in named if entry.combined), named[0])
+
+
+def schema_path() -> Path:
+    """Return the JSON schema of the output, a file of the package."""
+    return Path(__file__).resolve().parent / "data" / f"{SCHEMA.replace('/', '-')}.schema.json"
+
+
+def json_head() -> dict[str, Any]:
+    """Return the first fields of every JSON document and line: its schema and the version of the program."""
+    from taxbreak_nsys import __version__
+
+    return {"schema": SCHEMA, "tool_version": __version__}
 
 
 def phase_dict(entry: Phase, *, states_of_samples: bool = True) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from taxbreak_nsys.pipeline.summary import summarise
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.read.database import Database, open_inspected, open_report
 from taxbreak_nsys.read.metadata import read_facts, stated_period
+from taxbreak_nsys.read.other_processes import read_other_processes
 from taxbreak_nsys.read.report_inspection import Opening
 from taxbreak_nsys.read.report_reader import api_threads, read_trace
 from taxbreak_nsys.read.sample_reader import has_samples
@@ -97,7 +98,7 @@ def _finished(database: Database, facts: ReportFacts, sums: Sums, options: Optio
     facts = replace(facts, warnings=result_warnings.reading_warnings(database))
     t_sys = _t_sys(totals, options)
     limits.check_t_sys(t_sys, totals.facts.launches, path)
-    return summarise(facts, sums, t_sys, options)
+    return summarise(facts, sums, t_sys, options, read_other_processes(database))
 
 
 def _t_sys(totals: Totals, options: Options) -> TSys:

@@ -8,9 +8,9 @@ import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Flags
 from taxbreak_nsys.measure.measured import InstanceSums
+from taxbreak_nsys.model.engine_figures import CommunicationTime, Ranks, RankTime
 from taxbreak_nsys.model.trace_columns import pid, tid
 from taxbreak_nsys.phases import Instances
-from taxbreak_nsys.result import CommunicationTime, Ranks, RankTime
 from taxbreak_nsys.totals.totals import Totals
 
 _POINT_TO_POINT = re.compile(r"send|recv", re.IGNORECASE)
