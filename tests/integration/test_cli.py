@@ -57,6 +57,15 @@ def test_table_holds_at_80_columns_without_colour(any_report: Path) -> None:
     assert done.stdout.count("Warning:") == done.stdout.count("Remedy:") == len(result.report.warnings)
 
 
+@pytest.mark.parametrize("name", ["vllm-graph", "vllm-tp2"])
+def test_tables_of_engines_cut_no_number_at_80_columns(report, name: str) -> None:
+    shown = run(report(name), "--ranks").stdout
+    assert max(len(line) for line in shown.splitlines()) <= 80
+    assert "…" not in shown
+    assert shown.count("Between") == sum(entry.between_ns is not None for entry in analyze(report(name)).entries)
+    assert "rank process" in shown or name == "vllm-graph"
+
+
 def test_json_is_one_document_with_a_list_however_many_reports_there_are(report) -> None:
     paths = [report("llama-1b"), report("null-kernel")]
     single, both = (json.loads(run(*chosen, "-f", "json").stdout) for chosen in (paths[:1], paths))
