@@ -155,7 +155,8 @@ def _layer_table(entry: Phase, unit: str | None) -> Table:
             cells = [name, show_time(ns, unit), show_share(ns, entry.wall_ns), shown]
             cells.append(show_time(counted, unit) if counted is not None else "")
             if between:
-                cells.append(show_time(between_ns(entry, key), unit))
+                part = between_ns(entry, key)
+                cells.append("-" if part is None else show_time(part, unit))
             table.add_row(*cells)
 
     ft, ct = taxbreak.delta_ft_ns, taxbreak.delta_ct_ns
