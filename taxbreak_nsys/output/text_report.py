@@ -147,10 +147,11 @@ def _hdbi(console: Console, entry: Phase) -> None:
 def _layer_table(entry: Phase, unit: str | None) -> Table:
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="")
-    table.add_column("Layer", no_wrap=True)
     between = entry.between_ns
-    for title in ("Time", "Time (%)", "Exposed (%)", "in HDBI", *(["Between marks"] if between else [])):
+    # six columns of times fit into 80 columns with one blank between them
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="", padding=(0, 1, 0, 0 if between else 1))
+    table.add_column("Layer", no_wrap=True)
+    for title in ("Time", "Time (%)", "Exposed (%)", "in HDBI", *(["Between"] if between else [])):
         table.add_column(title, justify="right", no_wrap=True)
     states, taxbreak = entry.states_ns, entry.taxbreak
     exposed = phase_exposed_layers(entry)
@@ -161,7 +162,8 @@ def _layer_table(entry: Phase, unit: str | None) -> Table:
             cells = [name, show_time(ns, unit), show_share(ns, entry.wall_ns), shown]
             cells.append(show_time(counted, unit) if counted is not None else "")
             if between:
-                cells.append(show_time(between_ns(entry, key), unit))
+                part = between_ns(entry, key)
+                cells.append("-" if part is None else show_time(part, unit))
             table.add_row(*cells)
 
     ft, ct = taxbreak.delta_ft_ns, taxbreak.delta_ct_ns
