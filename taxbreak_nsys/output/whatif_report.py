@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-SCHEMA = "taxbreak-whatif/1"
+SCHEMA = "taxbreak-whatif/2"
 BAR = 20
 UNEXPLAINED = 0.05
 """Beyond this share of the wall the output warns of delays that the model does not know."""
