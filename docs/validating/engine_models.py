@@ -1,0 +1,294 @@
+"""Tables of docs/validation-engine.md: models, forecasts against what was measured, fixes that verdicts name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from validating.engine_steps import percent
+from validating.numbers import ms, share, table
+
+Record = dict[str, Any]
+Records = dict[str, Record]
+
+MODELS = (
+    ("Llama-3.2-1B", "transformers", "hf-llama"),
+    ("Llama-3.2-1B", "vLLM, eager", "e-light"),
+    ("Llama-3.2-1B", "vLLM, graphs", "g-light"),
+    ("Llama-3.2-1B, prompt 1024", "vLLM, eager", "e-p1024"),
+    ("Llama-3.2-1B, prompt 1024", "vLLM, graphs", "g-p1024"),
+    ("OLMoE-1B-7B", "transformers, loop over experts", "hf-olmoe"),
+    ("OLMoE-1B-7B", "vLLM, eager", "olmoe-e-light"),
+    ("OLMoE-1B-7B", "vLLM, graphs", "olmoe-g-light"),
+    ("Llama-3.2-3B", "vLLM, eager", "l3b-e-light"),
+    ("Qwen1.5-MoE-A2.7B", "vLLM, eager", "qwen-e-light"),
+)
+BATCHES = (1, 8, 32)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Decode or prefill of one model, program and number of requests."""
+
+    model: str
+    program: str
+    batch: int
+    entry: Record
+    bare_ns: float | None
+
+    @property
+    def kernels_per_token(self) -> float:
+        """Kernels per output token of decode steps."""
+        return float(self.entry["kernels"] / self.entry["instances"] / self.batch)
+
+    @property
+    def launches_per_token(self) -> float:
+        """Kernel and graph launches per output token of decode steps."""
+        launches = self.entry["launches"]
+        return float((launches["kernel"] + launches["graph"]) / self.entry["instances"] / self.batch)
+
+
+def bare_of(record: Record, batch: int) -> float | None:
+    """Return the median bare decode step, ns."""
+    if "bare_ns" in record:
+        values = record["bare_ns"][str(batch)]
+    else:
+        values = record["times_ns"][f"bare {record['arguments']['experts']} decode b{batch} p128."]
+    return median(values) if values else None
+
+
+def decode_of(record: Record, batch: int) -> Record:
+    """Return the phase of decode steps with so many requests."""
+    phases = record["phases"]
+    found: Record = phases.get(f"decode[batch={batch}]") or phases[f"decode b{batch} p128."]
+    return found
+
+
+def settings(records: Records) -> Iterator[Setting]:
+    """Yield decode of every model, program and number of requests."""
+    for model, program, run in MODELS:
+        for batch in BATCHES:
+            yield Setting(model, program, batch, decode_of(records[run], batch), bare_of(records[run], batch))
+
+
+def model_table(records: Records) -> str:
+    """Decode by model, program and number of requests."""
+    rows = []
+    for found in settings(records):
+        entry = found.entry
+        counts = (f"{found.kernels_per_token:,.1f}", f"{found.launches_per_token:,.1f}")
+        active = ms(entry["taxbreak"]["t_device_active_ns"] / entry["instances"])
+        busy = f"{100 * entry['device']['busy_share']:.0f} %"
+        hdbi = (share(entry["taxbreak"]["hdbi"]), share((entry["corrected"] or {}).get("hdbi")))
+        times = (ms(found.bare_ns), ms(entry["wall_median_ns"]), active)
+        rows.append((found.model, found.program, found.batch, *counts, *times, busy, *hdbi))
+    head = (
+        "model",
+        "program",
+        "requests",
+        "kernels per token",
+        "launches per token",
+        "bare step, ms",
+        "captured step, ms",
+        "device active per step, ms",
+        "device busy",
+        "HDBI",
+        "HDBI corrected",
+    )
+    return table(head, rows)
+
+
+PREFILLS = (
+    ("Llama-3.2-1B", "transformers", "hf-llama", "prefill b1 p128."),
+    ("Llama-3.2-1B", "vLLM, eager", "e-light", "prefill[batch=1]"),
+    ("Llama-3.2-1B", "vLLM, graphs", "g-light", "prefill[batch=1]"),
+    ("Llama-3.2-1B, prompt 1024", "vLLM, eager", "e-p1024", "prefill[batch=1]"),
+    ("Llama-3.2-1B, prompt 1024", "vLLM, graphs", "g-p1024", "prefill[batch=1]"),
+    ("OLMoE-1B-7B", "transformers, loop over experts", "hf-olmoe", "prefill b1 p128."),
+    ("OLMoE-1B-7B", "vLLM, eager", "olmoe-e-light", "prefill[batch=1]"),
+    ("OLMoE-1B-7B", "vLLM, graphs", "olmoe-g-light", "prefill[batch=1]"),
+    ("Llama-3.2-3B", "vLLM, eager", "l3b-e-light", "prefill[batch=1]"),
+    ("Qwen1.5-MoE-A2.7B", "vLLM, eager", "qwen-e-light", "prefill[batch=1]"),
+)
+
+
+def prefill_table(records: Records) -> str:
+    """Prefill of one request."""
+    rows = []
+    for model, program, run, label in PREFILLS:
+        entry = records[run]["phases"].get(label)
+        if entry is None:
+            continue
+        per_step = entry["taxbreak"]["t_device_active_ns"] / entry["instances"]
+        rows.append(
+            (
+                model,
+                program,
+                entry["instances"],
+                f"{entry['kernels'] / entry['instances']:,.0f}",
+                ms(entry["wall_median_ns"], 1),
+                ms(per_step),
+                share(entry["taxbreak"]["hdbi"]),
+            )
+        )
+    head = ("model", "program", "steps", "kernels per step", "captured step, ms", "device active per step, ms", "HDBI")
+    return table(head, rows)
+
+
+def ratio(records: Records, mixture: str, dense: str, batch: int) -> float:
+    """Return how many times the kernels per token of a dense run a mixture's run has."""
+    ours, theirs = (decode_of(records[run], batch) for run in (mixture, dense))
+    return float(ours["kernels"] / ours["instances"] / (theirs["kernels"] / theirs["instances"]))
+
+
+def ratio_table(records: Records) -> str:
+    """Kernels per token of mixtures against dense models."""
+    pairs = (
+        ("OLMoE against Llama-1B (both 16 layers)", "transformers, loop over experts", "hf-olmoe", "hf-llama"),
+        ("OLMoE against Llama-1B (both 16 layers)", "vLLM, eager", "olmoe-e-light", "e-light"),
+        ("OLMoE against Llama-1B (both 16 layers)", "vLLM, graphs", "olmoe-g-light", "g-light"),
+        ("Qwen1.5-MoE (24 layers) against Llama-3B (28)", "vLLM, eager", "qwen-e-light", "l3b-e-light"),
+    )
+    rows = [
+        (title, program, *(f"{ratio(records, mixture, dense, batch):.1f}" for batch in BATCHES))
+        for title, program, mixture, dense in pairs
+    ]
+    return table(("models", "program", *(f"{batch} requests" for batch in BATCHES)), rows)
+
+
+# ------------------------------------------------------------------------------------------------ forecasts
+
+
+def fastest(values: list[int]) -> float:
+    """Return the 10th percentile: the host's fast minutes."""
+    return float(sorted(values)[(len(values) - 1) // 10])
+
+
+def pooled_bare(records: Records, mode: str, batch: int) -> list[int]:
+    """Return the bare decode steps of all runs of the 16-layer Llama with default settings, ns."""
+    runs = [name for name in records if name.startswith(f"{mode}-") and name.split("-")[1] in POOLED]
+    return [ns for name in runs for ns in records[name]["bare_ns"].get(str(batch), ())]
+
+
+POOLED = ("bare", "light", "os", "ranges", "samples", "light24", "samples24", "whole24")
+
+
+def forecast_table(records: Records) -> str:
+    """What whatif predicts from one capture, against captures and bare runs with the change made."""
+    eager = records["e-light"]
+    bare_eager, bare_graphs = (pooled_bare(records, mode, 1) for mode in "eg")
+    rows = []
+    for run in ("e-light", "e-ranges"):
+        found = records[run]["forecasts"]["graphs"]
+        measured = decode_of(records[f"g-{run[2:]}"], 1)["wall_median_ns"]
+        before, predicted = found["wall_median_ns"], found["predicted_wall_median_ns"]
+        rows.append(_forecast("CUDA graphs (`--graphs`)", run, before, predicted, measured, "captured alike"))
+    for title, change in (("median", median), ("fastest tenth", fastest)):
+        found = eager["forecasts"]["graphs"]
+        predicted = found["predicted_wall_median_ns"] / found["wall_median_ns"] * change(bare_eager)
+        name = f"CUDA graphs, bare steps ({title})"
+        rows.append(_forecast(name, "e-light", change(bare_eager), predicted, change(bare_graphs), "bare"))
+    half = records["h-bare"]["bare_ns"]["1"]
+    for title, change in (("median", median), ("fastest tenth", fastest)):
+        found = eager["forecasts"]["half"]
+        predicted = found["predicted_wall_median_ns"] / found["wall_median_ns"] * change(bare_eager)
+        name = f"half of every layer and kernel, against 8 of 16 layers ({title})"
+        rows.append(_forecast(name, "e-light", change(bare_eager), predicted, change(half), "bare"))
+    for mode, title in (("e", "eager"), ("g", "graphs")):
+        one, two = (median(records[f"{mode}-bare"]["bare_ns"][str(batch)]) for batch in (1, 2))
+        name = f"2 requests, {title} (a host-bound step stays as long)"
+        rows.append(_forecast(name, f"{mode}-bare", one, one, two, "bare"))
+    head = ("change", "predicted from", "before, ms", "predicted, ms", "measured", "error")
+    return table(head, rows)
+
+
+def _forecast(name: str, run: str, before: float, predicted: float, measured: float, how: str) -> tuple[str, ...]:
+    return (name, run, ms(before), ms(predicted), f"{ms(measured)} {how}", percent(predicted / measured - 1, 0))
+
+
+def verdict_table(records: Records) -> str:
+    """Fixes that a verdict names, and what they brought without a profiler."""
+    rows = []
+    found = records["e-ranges"]["forecasts"]["graphs"]
+    before, after = (median(pooled_bare(records, mode, 1)) for mode in "eg")
+    saved = 1 - found["predicted_wall_median_ns"] / found["wall_median_ns"]
+    entry = decode_of(records["e-ranges"], 1)
+    predicted = f"{100 * saved:.0f} % (`whatif --graphs`)"
+    rows.append(_case("vLLM eager, 1 request", entry, "CUDA graphs and compilation", predicted, before, after))
+    times = records["hf-olmoe"]["times_ns"]
+    for batch in BATCHES:
+        entry = decode_of(records["hf-olmoe"], batch)
+        before, after = (median(times[f"bare {experts} decode b{batch} p128."]) for experts in ("eager", "grouped_mm"))
+        saved = entry["verdict"]["savings"]["framework"]
+        predicted = f"{100 * saved:.0f} % where framework time is halved"
+        case = f"OLMoE in transformers, batch {batch}"
+        rows.append(_case(case, entry, "fewer and larger operators: `grouped_mm`", predicted, before, after))
+    entry = decode_of(records["g-sync"], 1)
+    between = sum(entry["between_ns"].values()) / entry["wall_ns"]
+    before, after = bare_of(records["g-sync"], 1), median(pooled_bare(records, "g", 1))
+    predicted = f"at most {100 * between:.0f} %, the time between the marks"
+    rows.append(
+        _case("vLLM with graphs, async scheduling off", entry, "async scheduling", predicted, before or 0, after)
+    )
+    head = ("case", "verdict", "fix", "predicted to save", "bare before, ms", "bare after, ms", "saved")
+    return table(head, rows)
+
+
+def _case(name: str, entry: Record, fix: str, predicted: str, before: float, after: float) -> tuple[str, ...]:
+    saved = f"{100 * (1 - after / before):.0f} %"
+    return (name, entry["verdict"]["target"], fix, predicted, ms(before), ms(after), saved)
+
+
+OTHER_SETTINGS = (
+    ("g-os", "default: async scheduling"),
+    ("g-sync", "async scheduling off"),
+    ("g-stag", "5 requests of unlike lengths, async scheduling off"),
+    ("g-ngram", "speculative decoding by n-gram, 4 tokens, 1 and 8 requests"),
+)
+
+
+def settings_table(records: Records) -> str:
+    """Steps and tokens under other settings of the engine."""
+    rows = []
+    for run, title in OTHER_SETTINGS:
+        record = records[run]
+        counts, batch = record["counts"], str(record["arguments"]["batches"][0])
+        bare, captured = (median(record[kind][batch]) for kind in ("bare_ns", "captured_ns"))
+        program = decode_of(record, int(batch))["wall_median_ns"]
+        steps = f"{counts['steps']} / {counts['own_steps']}"
+        tokens = f"{counts['tokens']} / {counts['own_tokens']}"
+        rows.append((title, steps, tokens, counts["output_tokens"], batch, ms(bare), ms(captured), ms(program)))
+    head = ("setting", "decode steps, program / own", "their tokens, program / own", "output tokens in all",
+            "requests", "bare step, ms", "captured, own clock", "captured, program")  # fmt: skip
+    return table(head, rows)
+
+
+def busy_table(records: Records) -> str:
+    """The same engine with and without a neighbour on its cores."""
+    rows = []
+    for run, title in (("e-light", "alone"), ("e-busy", "beside a busy neighbour")):
+        for batch in BATCHES:
+            record = records[run]
+            values = record["bare_ns"][str(batch)]
+            slowest = sorted(values)[9 * (len(values) - 1) // 10]
+            bare = (ms(median(values)), ms(fastest(values)), ms(slowest))
+            rows.append((title, batch, *bare, ms(median(record["captured_ns"][str(batch)]))))
+    head = ("host", "requests", "bare step, median, ms", "fastest tenth", "slowest tenth", "captured step, ms")
+    return table(head, rows)
+
+
+def _bare_medians(records: Records) -> list[float]:
+    return [median(records[f"e-{name}"]["bare_ns"]["1"]) for name in POOLED if f"e-{name}" in records]
+
+
+def host_spread(records: Records) -> str:
+    """Return the median bare eager step of one request over the runs: how unsteady the host is."""
+    values = _bare_medians(records)
+    return f"{ms(min(values), 1)} to {ms(max(values), 1)} ms"
+
+
+def host_processes(records: Records) -> int:
+    """Return how many runs `host_spread` is of."""
+    return len(_bare_medians(records))
