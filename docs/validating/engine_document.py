@@ -137,6 +137,9 @@ def engine_parts(data: Path) -> dict[str, Callable[[], str]]:
             [cell.off.value for cell in cells if cell.place == "forward" and cell.size > 50]
         ),
         "engine_settings": lambda: models.settings_table(records),
+        "engine_unmarked": lambda: steps.without_marks_table(records),
+        "engine_unmarked_same": lambda: str(sum(same for *_, same in steps.without_marks(records))),
+        "engine_unmarked_all": lambda: str(len(steps.without_marks(records))),
         "engine_log": lambda: (data / "capture-engine.md").read_text().partition("\n")[2].strip(),
     }
 

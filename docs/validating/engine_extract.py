@@ -72,6 +72,7 @@ def engine_record(path: Path, report: Path) -> Record:
     record["captured_ns_without_report"] = not report.exists() and not path.stem.endswith("-bare")
     if not report.exists():
         return record
+    record["counts"] = step_counts(report, truth)
     if any(process.costs for process in truth.processes):
         from taxbreak_nsys import analyze
 
@@ -83,7 +84,6 @@ def engine_record(path: Path, report: Path) -> Record:
     references = {f"decode[batch={batch}]": _median_ms(record["bare_ns"][str(batch)]) for batch in batches}
     record |= analysed(report, {label: ms for label, ms in references.items() if ms is not None})
     record["cycles"] = step_differences(report, truth)
-    record["counts"] = step_counts(report, truth)
     scenarios = FORECAST_RUNS.get(path.stem, ())
     record["forecasts"] = {name: forecast(report, name, *_first_batch(report)) for name in scenarios}
     return record
@@ -125,8 +125,20 @@ def step_counts(report: Path, truth: Truth) -> Record:
         "tokens": decode.steps.tokens if decode.steps else None,
         "own_tokens": int(process.tokens[decodes].sum()),
         "output_tokens": sum(segment["tokens"] for segment in truth.segments if segment["kind"] == "captured"),
-        "launches_per_token": decode.steps.launches_per_token if decode.steps else None,
+        "found": _found_steps(report),
+        "own_prefills": int(((process.times >= process.capture_start) & (process.requests > 0) & ~decodes).sum()),
     }
+
+
+def _found_steps(report: Path) -> dict[str, int]:
+    """Return how many steps of each phase the program finds when it ignores the marks, of one thread."""
+    from taxbreak_nsys import analyze
+
+    found: dict[str, int] = {}
+    for entry in analyze(report, phase_source="auto").entries:
+        if not entry.combined:
+            found.setdefault(entry.phase, entry.instances)
+    return found
 
 
 def loop_record(path: Path, report: Path) -> Record:

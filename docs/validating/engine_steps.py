@@ -213,3 +213,22 @@ def left_out(records: Records, mode: str) -> str:
             wall = step.phase["wall_ns"] - states["profiler"]
             shares.append(1 - layers["t_orchestration_ns"] / wall)
     return f"{100 * min(shares):.0f} to {100 * max(shares):.0f} %"
+
+
+def without_marks(records: Records) -> list[tuple[str, str, str, bool]]:
+    """Return (run, steps of the workload, steps found without marks, whether they agree) of every capture."""
+    rows = []
+    for run, record in records.items():
+        if "counts" in record:
+            counts = record["counts"]
+            own = {"prefill": counts["own_prefills"], "decode": counts["own_steps"]}
+            found = counts["found"]
+            shown = [", ".join(f"{steps} {phase}" for phase, steps in sorted(which.items())) for which in (own, found)]
+            rows.append((run, *shown, own == found))
+    return rows
+
+
+def without_marks_table(records: Records) -> str:
+    """Steps that the program finds when it ignores the marks."""
+    rows = [(run, own, found, "yes" if same else "**no**") for run, own, found, same in without_marks(records)]
+    return table(("capture", "workload", "found without marks", "the same"), rows)

@@ -163,6 +163,9 @@ def test_what_the_pages_say_holds_in_the_data(records: dict[str, Any]) -> None:
         records["olmoe-g-light"]["phases"][f"decode[batch={batch}]"]["taxbreak"]["hdbi"] for batch in (1, 8)
     )
     assert graphs < 0.5 < busy
+    assert {run for run, *_, same in engine_steps.without_marks(records) if not same} == {
+        "g-inj-whole24", "g-ngram", "g-whole24",
+    }  # fmt: skip
     assert all(error < 0 for error in engine_document.graphs_errors(records))
     assert records["g-p1024"]["phases"]["decode[batch=32]"]["corrected"]["hdbi"] is None
     assert engine_document.costs_within(records) < len(engine_cost_tables.cost_cells(records)) / 2
