@@ -48,12 +48,13 @@ def graphs_host(records: Records) -> str:
 
 
 def graphs_errors(records: Records) -> list[float]:
-    """Return how far `whatif --graphs` is from captures with graphs, by trace setting."""
+    """Return how far `whatif --graphs` is from captures with graphs, by capture and number of requests."""
     return [
-        records[f"e-{name}"]["forecasts"]["graphs"]["predicted_wall_median_ns"]
-        / engine_models.decode_of(records[f"g-{name}"], 1)["wall_median_ns"]
+        records[run]["forecasts"]["graphs"][str(batch)]["predicted_wall_median_ns"]
+        / engine_models.decode_of(records[like], batch)["wall_median_ns"]
         - 1
-        for name in ("light", "ranges")
+        for run, like in engine_models.GRAPHED
+        for batch in engine_models.BATCHES
     ]
 
 
@@ -125,6 +126,7 @@ def engine_parts(data: Path) -> dict[str, Callable[[], str]]:
         "engine_prefill": lambda: models.prefill_table(records),
         "engine_forecasts": lambda: models.forecast_table(records),
         "engine_graphs_error": lambda: span(graphs_errors(records), 0),
+        "engine_graphs_error_median": lambda: f"{100 * median(graphs_errors(records)):+.0f} %",
         "engine_graphs_host": lambda: graphs_host(records),
         "engine_bare_eager": lambda: f"{ms(median(records['e-bare']['bare_ns']['1']))} ms",
         "engine_bare_compiled": lambda: f"{ms(median(records['c-bare']['bare_ns']['1']))} ms",

@@ -46,7 +46,7 @@ FORECASTS = {
 STEADY = tuple(f"decode[batch={batch}]" for batch in (1, 5, 8, 32))
 """Labels of decode steps in which all requests run."""
 SAMPLED = ("e-inj-samples",)
-FORECAST_RUNS = {"e-light": ("graphs", "half"), "e-ranges": ("graphs", "half"), "g-light": ("half",)}
+FORECAST_RUNS = {"e-light": ("graphs", "half"), "e-ranges": ("graphs",), "olmoe-e-light": ("graphs",)}
 
 
 def extract_engine(captures: Path, folder: Path) -> None:
@@ -84,8 +84,10 @@ def engine_record(path: Path, report: Path) -> Record:
     references = {f"decode[batch={batch}]": _median_ms(record["bare_ns"][str(batch)]) for batch in batches}
     record |= analysed(report, {label: ms for label, ms in references.items() if ms is not None})
     record["cycles"] = step_differences(report, truth)
-    scenarios = FORECAST_RUNS.get(path.stem, ())
-    record["forecasts"] = {name: forecast(report, name, *_first_batch(report)) for name in scenarios}
+    record["forecasts"] = {
+        name: {str(batch): forecast(report, name, *_span(report, batch)) for batch in batches}
+        for name in FORECAST_RUNS.get(path.stem, ())
+    }
     return record
 
 
@@ -230,13 +232,12 @@ def sampled(result: Any, truth: Truth, report: Path) -> Record:
     }
 
 
-def _first_batch(report: Path) -> tuple[int, int]:
-    """Return the start and end, ns, of the decode steps with one request."""
+def _span(report: Path, batch: int) -> tuple[int, int]:
+    """Return the start and end, ns, of the decode steps with so many requests."""
     from taxbreak_nsys import analyze
 
     instances = analyze(report, by_batch=True).instances
-    code = instances.labels.index("decode[batch=1]")
-    which = instances.label == code
+    which = instances.label == instances.labels.index(f"decode[batch={batch}]")
     return int(instances.start[which].min()), int(instances.end[which].max())
 
 

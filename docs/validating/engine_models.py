@@ -155,7 +155,7 @@ def ratio_table(records: Records) -> str:
         (title, program, *(f"{ratio(records, mixture, dense, batch):.1f}" for batch in BATCHES))
         for title, program, mixture, dense in pairs
     ]
-    return table(("models", "program", *(f"{batch} requests" for batch in BATCHES)), rows)
+    return table(("models", "program", *(f"batch {batch}" for batch in BATCHES)), rows)
 
 
 # ------------------------------------------------------------------------------------------------ forecasts
@@ -172,6 +172,8 @@ def pooled_bare(records: Records, mode: str, batch: int) -> list[int]:
     return [ns for name in runs for ns in records[name]["bare_ns"].get(str(batch), ())]
 
 
+GRAPHED = (("e-light", "g-light"), ("e-ranges", "g-ranges"), ("olmoe-e-light", "olmoe-g-light"))
+"""Eager captures, and captures of the same with graphs."""
 POOLED = ("bare", "light", "os", "ranges", "samples", "light24", "samples24", "whole24")
 
 
@@ -180,19 +182,21 @@ def forecast_table(records: Records) -> str:
     eager = records["e-light"]
     bare_eager, bare_graphs = (pooled_bare(records, mode, 1) for mode in "eg")
     rows = []
-    for run in ("e-light", "e-ranges"):
-        found = records[run]["forecasts"]["graphs"]
-        measured = decode_of(records[f"g-{run[2:]}"], 1)["wall_median_ns"]
-        before, predicted = found["wall_median_ns"], found["predicted_wall_median_ns"]
-        rows.append(_forecast("CUDA graphs (`--graphs`)", run, before, predicted, measured, "captured alike"))
+    for run, like in GRAPHED:
+        for batch in BATCHES:
+            found = records[run]["forecasts"]["graphs"][str(batch)]
+            measured = decode_of(records[like], batch)["wall_median_ns"]
+            before, predicted = found["wall_median_ns"], found["predicted_wall_median_ns"]
+            name = f"CUDA graphs (`--graphs`), batch {batch}"
+            rows.append(_forecast(name, run, before, predicted, measured, f"captured (`{like}`)"))
     for title, change in (("median", median), ("fastest tenth", fastest)):
-        found = eager["forecasts"]["graphs"]
+        found = eager["forecasts"]["graphs"]["1"]
         predicted = found["predicted_wall_median_ns"] / found["wall_median_ns"] * change(bare_eager)
         name = f"CUDA graphs, bare steps ({title})"
         rows.append(_forecast(name, "e-light", change(bare_eager), predicted, change(bare_graphs), "bare"))
     half = records["h-bare"]["bare_ns"]["1"]
     for title, change in (("median", median), ("fastest tenth", fastest)):
-        found = eager["forecasts"]["half"]
+        found = eager["forecasts"]["half"]["1"]
         predicted = found["predicted_wall_median_ns"] / found["wall_median_ns"] * change(bare_eager)
         name = f"half of every layer and kernel, against 8 of 16 layers ({title})"
         rows.append(_forecast(name, "e-light", change(bare_eager), predicted, change(half), "bare"))
@@ -211,7 +215,7 @@ def _forecast(name: str, run: str, before: float, predicted: float, measured: fl
 def verdict_table(records: Records) -> str:
     """Fixes that a verdict names, and what they brought without a profiler."""
     rows = []
-    found = records["e-ranges"]["forecasts"]["graphs"]
+    found = records["e-ranges"]["forecasts"]["graphs"]["1"]
     before, after = (median(pooled_bare(records, mode, 1)) for mode in "eg")
     saved = 1 - found["predicted_wall_median_ns"] / found["wall_median_ns"]
     entry = decode_of(records["e-ranges"], 1)
