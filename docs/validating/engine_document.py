@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from validating import engine_cost_tables, engine_models, engine_steps
+from validating import engine_cost_tables, engine_forecasts, engine_models, engine_steps
 from validating.numbers import ms, us
 
 Records = dict[str, dict[str, Any]]
@@ -53,7 +53,7 @@ def graphs_errors(records: Records) -> list[float]:
         records[run]["forecasts"]["graphs"][str(batch)]["predicted_wall_median_ns"]
         / engine_models.decode_of(records[like], batch)["wall_median_ns"]
         - 1
-        for run, like in engine_models.GRAPHED
+        for run, like in engine_forecasts.GRAPHED
         for batch in engine_models.BATCHES
     ]
 
@@ -85,12 +85,12 @@ def sampled_text(records: Records) -> str:
 def engine_parts(data: Path) -> dict[str, Callable[[], str]]:
     """Return what stands for each {{name}}."""
     records = load_engine(data)
-    steps, costs, models = engine_steps, engine_cost_tables, engine_models
+    steps, costs, models, forecasts = engine_steps, engine_cost_tables, engine_models, engine_forecasts
     cells = costs.cost_cells(records)
     eager, graphs = "eager", "graphs"
     differences = cycle_differences(records)
     return {
-        "engine_host_spread": lambda: models.host_spread(records),
+        "engine_host_spread": lambda: forecasts.host_spread(records),
         "engine_cycles": lambda: f"{len(differences):,}",
         "engine_cycle_captures": lambda: str(sum("cycles" in record for record in records.values())),
         "engine_cycle_median": lambda: f"{100 * median(differences):.2f} %",
@@ -124,21 +124,22 @@ def engine_parts(data: Path) -> dict[str, Callable[[], str]]:
         ),
         "engine_ratio_fused": lambda: f"{models.ratio(records, 'olmoe-e-light', 'e-light', 1):.1f}",
         "engine_prefill": lambda: models.prefill_table(records),
-        "engine_forecasts": lambda: models.forecast_table(records),
+        "engine_forecasts": lambda: forecasts.forecast_table(records),
         "engine_graphs_error": lambda: span(graphs_errors(records), 0),
         "engine_graphs_error_median": lambda: f"{100 * median(graphs_errors(records)):+.0f} %",
         "engine_graphs_host": lambda: graphs_host(records),
         "engine_bare_eager": lambda: f"{ms(median(records['e-bare']['bare_ns']['1']))} ms",
         "engine_bare_compiled": lambda: f"{ms(median(records['c-bare']['bare_ns']['1']))} ms",
-        "engine_verdicts": lambda: models.verdict_table(records),
-        "engine_busy": lambda: models.busy_table(records),
+        "engine_verdicts": lambda: forecasts.verdict_table(records),
+        "engine_advice": lambda: forecasts.advice_list(records),
+        "engine_busy": lambda: forecasts.busy_table(records),
         "engine_empty_captures": lambda: empty_captures(records),
         "engine_rank": lambda: _rank(records),
-        "engine_host_processes": lambda: str(models.host_processes(records)),
+        "engine_host_processes": lambda: str(forecasts.host_processes(records)),
         "engine_layers_off": lambda: span(
             [cell.off.value for cell in cells if cell.place == "forward" and cell.size > 50]
         ),
-        "engine_settings": lambda: models.settings_table(records),
+        "engine_settings": lambda: forecasts.settings_table(records),
         "engine_unmarked": lambda: steps.without_marks_table(records),
         "engine_unmarked_same": lambda: str(sum(same for *_, same in steps.without_marks(records))),
         "engine_unmarked_all": lambda: str(len(steps.without_marks(records))),
