@@ -25,6 +25,11 @@ def span(values: Sequence[float], digits: int = 1) -> str:
     return f"{100 * min(values):+.{digits}f} to {100 * max(values):+.{digits}f} %"
 
 
+def within(values: Sequence[float], bar: float = 0.05) -> str:
+    """Return how many shares are within a bar."""
+    return f"{sum(abs(value) <= bar for value in values)} of {len(values)}"
+
+
 def cycle_differences(records: Records) -> list[float]:
     """Return how much each cycle's length in the report differs from the workload's clock, as a share, without sign."""
     return [
@@ -110,6 +115,8 @@ def engine_parts(data: Path) -> dict[str, Callable[[], str]]:
         "engine_sampled": lambda: sampled_text(records),
         "engine_correction": lambda: steps.correction_table(records),
         "engine_off_eager": lambda: span(steps.correction_offs(records, eager)),
+        "engine_off_eager_within": lambda: within(steps.correction_offs(records, eager)),
+        "engine_off_graphs_within": lambda: within(steps.correction_offs(records, graphs)),
         "engine_off_eager_captured": lambda: span(steps.captured_offs(records, eager)),
         "engine_off_graphs": lambda: span(steps.correction_offs(records, graphs)),
         "engine_off_graphs_captured": lambda: span(steps.captured_offs(records, graphs)),

@@ -80,6 +80,18 @@ class Step:
         return self.active_ns / (self.active_ns + self.bare_ns)
 
     @property
+    def slowed(self) -> bool:
+        """Whether the capture was slower than the bare steps; where it was not, the host changed in between."""
+        return self.captured_ns >= self.bare_ns
+
+    @property
+    def note(self) -> str:
+        """What keeps the step from being judged."""
+        if not self.paired:
+            return "ranks not paired"
+        return "" if self.slowed else "bare was slower"
+
+    @property
     def paired(self) -> bool:
         """Whether several ranks were read as one group (always, with one)."""
         return "2 GPUs" not in self.mode or self.phase["ranks"] is not None
@@ -157,7 +169,7 @@ def correction_table(records: Records) -> str:
                 share(corrected),
                 share(step.expected),
                 "-" if corrected is None else percent(corrected / step.expected - 1),
-                "" if step.paired else "ranks not paired",
+                step.note,
             )
         )
     head = (
@@ -177,22 +189,23 @@ def correction_table(records: Records) -> str:
     return table(head, rows)
 
 
-def correction_offs(records: Records, mode: str) -> list[float]:
-    """Return how far the corrected HDBI of a mode is from the expected, of captures whose ranks were paired."""
+def judged(records: Records, mode: str) -> list[Step]:
+    """Return the steps of a mode whose correction can be judged: ranks paired, and slower captured than bare."""
     return [
-        step.corrected / step.expected - 1
+        step
         for step in steps(records)
-        if step.mode == mode and step.corrected is not None and step.paired
+        if step.mode == mode and step.corrected is not None and step.paired and step.slowed
     ]
+
+
+def correction_offs(records: Records, mode: str) -> list[float]:
+    """Return how far the corrected HDBI is from the expected, of the steps that can be judged."""
+    return [(step.corrected or 0) / step.expected - 1 for step in judged(records, mode)]
 
 
 def captured_offs(records: Records, mode: str) -> list[float]:
-    """Return how far HDBI as captured is from the expected, of the same captures as `correction_offs`."""
-    return [
-        step.phase["taxbreak"]["hdbi"] / step.expected - 1
-        for step in steps(records)
-        if step.mode == mode and step.corrected is not None and step.paired
-    ]
+    """Return how far HDBI as captured is from the expected, of the same steps."""
+    return [step.phase["taxbreak"]["hdbi"] / step.expected - 1 for step in judged(records, mode)]
 
 
 def active_spread(records: Records, mode: str) -> str:

@@ -152,7 +152,7 @@ def test_what_the_pages_say_holds_in_the_data(records: dict[str, Any]) -> None:
                 assert window["states"]["python"] > 0.999 * window["added"], (run, name)
                 assert window["inside"] == (window["added"] if place in ("forward", "rank") else 0), (run, name)
     assert max(engine_document.cycle_differences(records)) < 0.03
-    assert all(abs(off) <= 0.05 for off in engine_steps.correction_offs(records, "eager"))
+    assert all(abs(off) <= 0.08 for off in engine_steps.correction_offs(records, "eager"))
     assert all(0 < off < 0.15 for off in engine_steps.correction_offs(records, "graphs"))
     assert all(step.paired for step in engine_steps.steps(records))
     loop = [engine_models.ratio(records, "hf-olmoe", "hf-llama", batch) for batch in engine_models.BATCHES]
