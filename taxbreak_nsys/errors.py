@@ -1,6 +1,12 @@
-"""The error that users see, and one that has a report read in another way."""
+"""The errors that users see, and which errors of libraries mean that memory ran out."""
 
 from __future__ import annotations
+
+_NO_MEMORY = (
+    "out of memory", "cannot allocate memory", "can't start new thread", "failed to map segment",
+    "bad_alloc", "malloc of size",
+)  # fmt: skip
+"""What SQLite, its driver, Arrow, the loader and Python say without memory; a thread needs some for its stack."""
 
 
 class TaxbreakError(Exception):
@@ -14,5 +20,19 @@ class TaxbreakError(Exception):
         super().__init__(" ".join("".join(c if c.isprintable() else " " for c in message).split()))
 
 
+class OutputError(TaxbreakError):
+    """Standard output, a pipe or a device takes no more; the command line exits with code 74 (sysexits' EX_IOERR)."""
+
+
 class UnorderedError(Exception):
     """The rows of a table do not come in the order of time: the report cannot be read in windows."""
+
+
+def is_memory_error(error: BaseException | None) -> bool:
+    """Return whether an error, or one that led to it, says that memory ran out."""
+    while error is not None:
+        said = str(error).lower()
+        if isinstance(error, MemoryError) or any(sign in said for sign in _NO_MEMORY):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

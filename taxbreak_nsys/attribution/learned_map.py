@@ -12,6 +12,7 @@ import numpy as np
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.measure.library_launches import REASONS, launch_kernel_names, library_signs
 from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.read.input_files import read_user_text
 
 SCHEMA = "taxbreak-library-map/1"
 
@@ -45,7 +46,7 @@ def read_map(path: Path | None) -> Mapping[str, bool]:
     if path is None:
         return {}
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_user_text(path))
     except OSError as error:
         raise TaxbreakError(f"{path}: cannot be read ({error.strerror}); give --library-map a file") from error
     except (ValueError, RecursionError) as error:

@@ -18,6 +18,7 @@ from taxbreak_nsys.model.step_counts import COUNTS, UNKNOWN, PhaseSource
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, Ranges, thread_slice
 from taxbreak_nsys.phases.instances import ThreadPhases
 from taxbreak_nsys.phases.nvtx_ranges import marking_ranges, outermost
+from taxbreak_nsys.read.input_files import read_user_text
 
 STEP = "step"
 """The label of a step of which neither its mark nor its kernels say what it is."""
@@ -63,7 +64,7 @@ def load_engines(extra: Path | None = None) -> tuple[Engine, ...]:
 @cache
 def _parse_file(path: Path) -> tuple[Engine, ...]:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_user_text(path))
     except OSError as error:
         raise TaxbreakError(f"{path}: cannot be read ({error.strerror}); give --phase-rules a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from taxbreak_nsys.arrays.background import BackgroundTask
 from taxbreak_nsys.read import file_safety
 from taxbreak_nsys.read.file_hash import sha256, stamp
+from taxbreak_nsys.read.input_files import note_input
 from taxbreak_nsys.read.nsys_export import as_sqlite
 from taxbreak_nsys.read.schema import Layout, inspect_layout
 
@@ -65,6 +66,8 @@ def checked(report: Path) -> tuple[Path, str]:
     file = as_sqlite(report)
     shown = str(file if file.parent == report.parent else report)
     file_safety.check_file(file, shown)
+    note_input(report)
+    note_input(file)
     return file, shown
 
 

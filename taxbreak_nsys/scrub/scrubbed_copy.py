@@ -94,8 +94,6 @@ def write_clean(report: Path, target: Path, *, names: bool = False, force: bool 
     The analysis of the copy gives the same integers. Raises TaxbreakError where the report cannot be read or
     the copy not be written.
     """
-    if target.exists() and report.exists() and target.samefile(report):
-        raise TaxbreakError(f"{target}: is the report itself; give another file with -o")
     copied: list[Copied] = []
     with open_report(report) as database:
         write_whole(target, lambda path: copied.append(_Copy(database, path, names).run()), force=force)

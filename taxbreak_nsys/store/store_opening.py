@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.read.input_files import note_input
 from taxbreak_nsys.store.models import metadata
 
 VERSION_TABLE = "taxbreak_store_version"
@@ -60,6 +61,8 @@ def open_store(store: str, *, write: bool = False) -> Store:
     shown = url.database or "" if url.drivername == "sqlite" else url.render_as_string(hide_password=True)
     if url.drivername == "sqlite":
         _check_sqlite(Path(shown), write)
+    if url.drivername == "sqlite":
+        note_input(shown)
     with store_errors(shown):
         version = _version(url, shown)
         if version is None and not write:
@@ -101,7 +104,7 @@ def _url(store: str) -> URL:
         return URL.create("sqlite", database=str(Path(store).absolute()))
     try:
         url = make_url(store)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise TaxbreakError(
             f"--store {store!r}: not a database URL; write a file name or postgresql://USER@HOST/DATABASE"
         ) from error

@@ -267,7 +267,7 @@ def test_scrub_from_the_command_line(tmp_path: Path) -> None:
         [*run, "scrub", path, "-o", path, "--force-overwrite"], capture_output=True, text=True, check=False
     )
     assert itself.returncode == 2
-    assert "is the report itself" in itself.stderr
+    assert "this command reads it" in itself.stderr
 
 
 def test_scrub_refuses_what_the_analysis_refuses(tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""The files that this process reads, by identity: no output may replace one of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+_INPUTS: dict[tuple[int, int], str] = {}
+"""Device and inode of each input, with the name that the user gave it."""
+
+_LARGEST_TEXT = 100_000_000
+"""Bytes; a device such as /dev/zero has no end."""
+
+
+def note_input(path: str | Path) -> None:
+    """Remember a file as an input; a file that is not there is none."""
+    identity = _identity(path)
+    if identity is not None:
+        _INPUTS.setdefault(identity, str(path))
+
+
+def input_name(path: str | Path) -> str | None:
+    """Return the user's name for the input that `path` leads to, by whatever spelling or link; None if it is none."""
+    identity = _identity(path)
+    return None if identity is None else _INPUTS.get(identity)
+
+
+def read_user_text(path: Path) -> str:
+    """Return the text of a small file that the user named, and remember it as an input; OSError or UnicodeError."""
+    with path.open("rb") as file:
+        content = file.read(_LARGEST_TEXT + 1)
+    if len(content) > _LARGEST_TEXT:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    note_input(path)
+    return content.decode("utf-8").replace("\r\n", "\n")
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
