@@ -32,7 +32,7 @@ _DEFECT, _NO_OUTPUT = 70, 74
 class _ClosedOutput(io.TextIOBase):
     """Stands for a standard output that the caller has closed: writing to it fails instead of doing nothing."""
 
-    encoding = "utf-8"  # type: ignore[assignment]
+    encoding = "utf-8"
 
     def write(self, text: str) -> int:
         raise OSError(errno.EBADF, "is closed")
@@ -109,9 +109,9 @@ def _open_standard_streams() -> None:
         except OSError:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
     if sys.stdout is None:
-        sys.stdout = _ClosedOutput()  # type: ignore[unreachable]
+        sys.stdout = _ClosedOutput()
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # type: ignore[unreachable]  # noqa: SIM115
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _stop_at_signals() -> None:

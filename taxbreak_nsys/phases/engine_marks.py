@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +15,13 @@ from taxbreak_nsys.arrays.intervals import Flags, Ints
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.step_counts import COUNTS, UNKNOWN, PhaseSource
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, Ranges, thread_slice
+from taxbreak_nsys.model.user_pattern import UserPattern
 from taxbreak_nsys.phases.instances import ThreadPhases
 from taxbreak_nsys.phases.nvtx_ranges import marking_ranges, outermost
 from taxbreak_nsys.read.input_files import read_user_text
+
+if TYPE_CHECKING:
+    import regex
 
 STEP = "step"
 """The label of a step of which neither its mark nor its kernels say what it is."""
@@ -32,10 +35,10 @@ _GROUPS = frozenset({*COUNTS, "mode", "label"})
 class Mark:
     """One way in which an engine marks its steps; the fields are those of `data/engines.toml`."""
 
-    text: re.Pattern[str]
+    text: UserPattern
     phase: str | None
     phases: Mapping[str, str]
-    tail: re.Pattern[str] | None
+    tail: UserPattern | None
     tokens_a_generation_request: int | Mapping[str, int] | None
 
 
@@ -92,12 +95,9 @@ def _mark(path: Path, engine: str, entry: Any) -> Mark:
     unknown = sorted(set(entry) - _KEYS)
     if unknown:
         raise TaxbreakError(f"{where}: unknown key {unknown[0]!r}; the keys are {', '.join(sorted(_KEYS))}")
-    try:
-        text = re.compile(entry["text"])
-        tail = re.compile(entry["tail"]) if "tail" in entry else None
-    except (re.error, TypeError) as error:
-        raise TaxbreakError(f"{where}: not a regular expression ({error})") from error
-    strange = sorted(set(text.groupindex) - _GROUPS)
+    text = UserPattern.parse(entry["text"], where)
+    tail = UserPattern.parse(entry["tail"], where) if "tail" in entry else None
+    strange = sorted(text.groups - _GROUPS)
     if strange:
         raise TaxbreakError(f"{where}: unknown group {strange[0]!r}; the groups are {', '.join(sorted(_GROUPS))}")
     phase, phases = entry.get("phase"), entry.get("phases", {})
@@ -142,7 +142,7 @@ def recognise(ranges: Ranges, engines: Sequence[Engine], forced: str | None) -> 
     return None
 
 
-def _marked(ranges: Ranges, engine: Engine, mark: Mark, found: Sequence[re.Match[str] | None]) -> Marked:
+def _marked(ranges: Ranges, engine: Engine, mark: Mark, found: Sequence[regex.Match[str] | None]) -> Marked:
     labels: dict[str, int] = {}
     label = np.full(len(found), -1, np.int64)
     counts = np.full((len(found), len(COUNTS)), UNKNOWN, np.int64)
@@ -157,7 +157,7 @@ def _marked(ranges: Ranges, engine: Engine, mark: Mark, found: Sequence[re.Match
     return Marked(engine, label, tuple(labels), counts, tail)
 
 
-def read_mark(mark: Mark, match: re.Match[str]) -> tuple[str, dict[str, int]]:
+def read_mark(mark: Mark, match: regex.Match[str]) -> tuple[str, dict[str, int]]:
     """Return the phase of a marked step and the counts (`COUNTS`) that its text gives; what it does not say is
     not in the counts.
     """
