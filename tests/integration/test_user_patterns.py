@@ -40,7 +40,7 @@ def test_endless_search_is_refused(option: str, report: Path, tmp_path: Path) ->
         "--phase": ("analyze", report, "--phase", f"x={ENDLESS}"),
         "--phase-rules": ("analyze", report, "--phase-rules", rules),
         "--before": ("whatif", report, "--framework-minus", "1us", "--before", ENDLESS),
-        "--tag-from": ("batch", deep, "--store", tmp_path / "s.db", "--tag-from", "(?P<k>(?:a+)+)$"),
+        "--tag-from": ("batch", deep, "--store", tmp_path / "s.db", "--tag-from", "(?P<k>(a|aa)+)$"),
     }
     began = time.monotonic()
     said = one_line(run_program(*arguments[option]))
@@ -49,7 +49,7 @@ def test_endless_search_is_refused(option: str, report: Path, tmp_path: Path) ->
     assert (str(rules) if option == "--phase-rules" else option) in said
 
 
-@pytest.mark.parametrize("text", ["(", "a{2", "(?P<x>a)(?P<x>b)", "[", "\\"])
+@pytest.mark.parametrize("text", ["(", "a{2", "[", "\\"])
 def test_no_pattern_is_refused(text: str) -> None:
     import re
 
