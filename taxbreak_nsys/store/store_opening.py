@@ -187,9 +187,12 @@ def _engine(url: URL, write: bool) -> Engine:
     if url.drivername != "sqlite":
         if not write:
 
-            @event.listens_for(engine, "begin")
-            def read_only(connection: Connection) -> None:
-                connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+            @event.listens_for(engine, "connect")
+            def read_only(connection: Any, _: object) -> None:
+                connection.read_only = True  # of each transaction, from its first statement
+                with connection.cursor() as cursor:
+                    cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+                connection.commit()
 
         return engine
 
@@ -199,6 +202,8 @@ def _engine(url: URL, write: bool) -> Engine:
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("PRAGMA cell_size_check=ON")
         if write:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")

@@ -64,7 +64,7 @@ def test_no_pattern_is_refused(text: str) -> None:
     ("pattern", "text"),
     [
         ("^decode_", "decode_12"), (r"(?P<n>\d+)$", "step 12"), ("(?i)PREFILL", "prefill"), (r"\bmm\b", "aten::mm"),
-        (r"(?<!a)b", "ab b"), ("é", "café"), (r"^(?:a|b)*c", "ababc"), ("x", "y"), ("", "y"), (r"[[:alpha:]", ":]"),
+        (r"(?<!a)b", "ab b"), ("é", "café"), (r"^(?:a|b)*c", "ababc"), ("x", "y"), ("", "y"),
     ],
 )  # fmt: skip
 def test_patterns_mean_what_they_mean_to_python(pattern: str, text: str) -> None:
