@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from taxbreak_nsys.output.layer_rows import console_text, figure, percent, plain_table, rows_json, rows_to_csv
+from taxbreak_nsys.output.csv_text import rows_to_csv
+from taxbreak_nsys.output.json_text import json_document
+from taxbreak_nsys.output.layer_rows import console_text, figure, percent, plain_table
 from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
 from taxbreak_nsys.replay.prediction import Key, Prediction, Replay, key
@@ -50,7 +52,7 @@ def prediction(
 ) -> str:
     """Return the prediction of one scenario."""
     if format == "json":
-        return rows_json(
+        return json_document(
             _head(replay) | {"scenario": dataclasses.asdict(scenario), "phases": [p.to_dict() for p in predictions]}
         )
     if format == "csv":
@@ -159,7 +161,7 @@ def _points(replay: Replay, points: Sequence[LeverPoint], format: str, speeds: M
         for (name, process, thread), speed in speeds.items()
     ]
     refused = [p.to_dict() for p in replay.predict(Scenario()) if p.reason is not None]
-    return rows_json(
+    return json_document(
         _head(replay) | {"points": rows, "not_predicted": refused} | ({"device_bound": bound} if bound else {})
     )
 

@@ -114,7 +114,7 @@ def _authorize(action: int, first: str | None, second: str | None, database: str
 def _from_postgresql(raw: Any, sql: str, deadline: float, timeout_s: float, shown: str) -> Rows:
     """Select through a cursor that the server declares: that takes one SELECT, VALUES or TABLE and nothing else.
 
-    With parameters, if only none, psycopg speaks the extended protocol, which takes a single statement. The
+    Asked for binary results, psycopg speaks the extended protocol, in which the server takes a single statement. The
     transaction is read only, but functions that act outside of it are not bound by that: they are refused by name.
     """
     import psycopg
@@ -127,7 +127,7 @@ def _from_postgresql(raw: Any, sql: str, deadline: float, timeout_s: float, show
         try:
             limit(cursor)
             _check_functions(cursor, sql, shown)
-            cursor.execute("DECLARE taxbreak_query NO SCROLL CURSOR FOR " + sql.replace("%", "%%"), ())
+            cursor.execute("DECLARE taxbreak_query NO SCROLL CURSOR FOR " + sql, binary=True)
             cursor.execute("FETCH 0 FROM taxbreak_query")
             names = [column.name for column in cursor.description]
 

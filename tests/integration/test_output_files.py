@@ -30,7 +30,6 @@ WRITERS: dict[str, tuple[str, ...]] = {
     "gate junit": ("gate", "{r}", "--rule", "decode.hdbi >= 0", "--junit", "{o}"),
     "whatif": ("whatif", "{r}", "-f", "json", "-o", "{o}"),
     "trace": ("trace", "{r}", "-o", "{o}"),
-    "trace chrome": ("trace", "{r}", "-f", "chrome", "-o", "{o}"),
     "plot": ("plot", "{r}", "-o", "{o}"),
     "library-map": ("library-map", "{r}", "-o", "{o}"),
     "scrub": ("scrub", "{r}", "-o", "{o}"),
@@ -184,7 +183,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
 def test_a_signal_leaves_nothing_behind(number: signal.Signals, tmp_path: Path) -> None:
     report = find_report("inject")
     process = subprocess.Popen(
-        [*COMMAND, "trace", report, "-f", "chrome", "-o", tmp_path / "t.json"],
+        [*COMMAND, "trace", report, "-o", tmp_path / "t.pftrace"],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )  # fmt: skip
