@@ -205,7 +205,7 @@ def _judged(command: tuple[str, ...], code: int, out: bytes, said: str) -> str |
         return f"exit code {code}"
     if code == 2:
         lines = [line for line in said.split("\n") if line.startswith("taxbreak-nsys: ")]
-        if not lines:
+        if not lines and not (command[0] == "gate" and out):  # a gate that cannot be judged says so in its output
             return "refused without a line"
         if not all(line.isprintable() and len(line) < 1500 for line in said.split("\n")):
             return "a line that is too long or steers the terminal"

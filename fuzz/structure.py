@@ -5,6 +5,8 @@ gives a report, a stretch of its time, and the changes; columns are known by the
 join, references to strings, kinds, texts. So it follows a report of any engine, and tables that nsys adds later.
 """
 
+# ruff: noqa: E501  (a pattern, or a text, is one line)
+
 from __future__ import annotations
 
 import os

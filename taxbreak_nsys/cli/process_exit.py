@@ -20,6 +20,7 @@ import typer
 
 from taxbreak_nsys.cli.command_group import CallError, call_error_line
 from taxbreak_nsys.errors import OutputError, TaxbreakError, is_memory_error
+from taxbreak_nsys.read.input_files import kept_inputs
 
 PROGRAM = "taxbreak-nsys"
 TRACEBACK_VARIABLE = "TAXBREAK_TRACEBACK"
@@ -48,7 +49,8 @@ def run_to_exit(command: Callable[[], object]) -> NoReturn:
     code: object = 0
     try:
         try:
-            code = command()
+            with kept_inputs():
+                code = command()
         except SystemExit as ended:
             code = ended.code
         sys.stdout.flush()
@@ -77,7 +79,7 @@ def _judged(error: BaseException) -> tuple[int, str]:
     if isinstance(error, TaxbreakError):
         return (_NO_OUTPUT if isinstance(error, OutputError) else 2), str(error)
     if isinstance(error, CallError):
-        return int(error.exit_code), call_error_line(error) if error.format_message() else ""  # type: ignore[attr-defined]
+        return int(error.exit_code), call_error_line(error) if error.format_message() else ""
     if isinstance(error, OSError):
         if error.filename is None and error.errno in _OUTPUT_ERRORS:
             return _NO_OUTPUT, f"standard output: {error.strerror}; nothing more could be written"
