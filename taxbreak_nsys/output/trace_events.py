@@ -121,17 +121,18 @@ def _thread(
     yield group
     mine = np.flatnonzero(instances.thread == thread)
     lane = lanes(np.zeros(len(mine), np.int64), instances.start[mine], instances.end[mine])
-    missing = columns.steps.unmeasured[mine]
-    for number in range(int(lane.max()) + 1):
-        held = lane == number
+    missing, reason = columns.steps.unmeasured, _reason(result)
+    step = step_numbers(instances)
+    # grouped once: ranges may be nested thousands deep, and each depth is a track
+    order = np.argsort(lane, kind="stable")
+    for number, rows in enumerate(np.split(mine[order], np.flatnonzero(np.diff(lane[order])) + 1)):
         track = Track(next(keys), "phases" if not number else f"phases (inner {number})", group.key, top.pid)
         yield track
-        chosen = mine[held]
         yield Slices(
-            track.key, "phase", instances.start[chosen], instances.end[chosen],
-            instances.label[chosen], instances.labels,
-            texts={"device time": (np.where(missing[held], 0, -1), (_reason(result),))},
-            numbers={"step": step_numbers(instances)[chosen], "wall_ns": instances.wall[chosen]},
+            track.key, "phase", instances.start[rows], instances.end[rows],
+            instances.label[rows], instances.labels,
+            texts={"device time": (np.where(missing[rows], 0, -1), (reason,))},
+            numbers={"step": step[rows], "wall_ns": instances.wall[rows]},
         )  # fmt: skip
     low, high = np.searchsorted(intervals.thread, [thread, thread + 1])
     part = slice(int(low), int(high))
