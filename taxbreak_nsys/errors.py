@@ -8,6 +8,9 @@ _NO_MEMORY = (
 )  # fmt: skip
 """What SQLite, its driver, Arrow, the loader and Python say without memory; a thread needs some for its stack."""
 
+_LONGEST = 1000
+"""Characters of a message; a phase or file may have any name."""
+
 
 class TaxbreakError(Exception):
     """Something about the input or the call is wrong; the message is one line and says what to do.
@@ -16,16 +19,13 @@ class TaxbreakError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        """Keep `message`, with line breaks and control characters folded into spaces."""
-        super().__init__(" ".join("".join(c if c.isprintable() else " " for c in message).split()))
+        """Keep `message`, with line breaks and control characters folded into spaces; long names lose their middle."""
+        line = " ".join("".join(c if c.isprintable() else " " for c in message).split())
+        super().__init__(line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 3 :]}")
 
 
 class OutputError(TaxbreakError):
     """Standard output, a pipe or a device takes no more; the command line exits with code 74 (sysexits' EX_IOERR)."""
-
-
-class UnorderedError(Exception):
-    """The rows of a table do not come in the order of time: the report cannot be read in windows."""
 
 
 def is_memory_error(error: BaseException | None) -> bool:

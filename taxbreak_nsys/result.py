@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.engine_figures import CommunicationTime, Idle, OtherProcessTime, Ranks
+from taxbreak_nsys.model.phase_verdict import UNJUDGED, Verdict
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.step_counts import PhaseSource, StepCounts
 
@@ -15,13 +18,14 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from taxbreak_nsys.measure.measured import Measured
+    from taxbreak_nsys.measure.measured import InstanceSums
+    from taxbreak_nsys.measure.replay_columns import ReplayPart
     from taxbreak_nsys.phases import Instances
 
 SCHEMA = "taxbreak/2"
 """The version of the JSON output (docs/json.md); fields may be added without a new one."""
 
-METHOD_VERSION = 3
+METHOD_VERSION = 4
 """Raised when the same report gives other figures than before: stores analyse such reports again."""
 
 
@@ -36,12 +40,26 @@ class LaunchCounts:
 
 
 @dataclass(frozen=True)
+class GraphTime:
+    """CUDA graphs of a phase, ns: the calls that launch them, and the plain sum of their kernels' times.
+
+    `device_ns` is null where a graph launch was not measured.
+    """
+
+    launches: int
+    launch_ns: int
+    device_ns: int | None
+
+
+@dataclass(frozen=True)
 class DeviceTime:
     """Device time of a phase in ns; null where a graph launch was not measured."""
 
     active_ns: int | None
     kernel_sum_ns: int | None
     idle_ns: int | None
+    busy_share: float | None
+    """The share of the wall time in which a device that the phase uses is busy; waiting for slower ranks is not."""
 
 
 @dataclass(frozen=True)
@@ -122,21 +140,6 @@ class Corrected:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Where the phase's time can be won: the target, its exposed share of the wall time, a sentence.
-
-    `savings` forecasts, by layer, the share of the wall time that halving it would save (`replay.savings`): null
-    for a layer that the evidence does not tell apart, and with `savings_reason` where the phase cannot be replayed.
-    """
-
-    target: str | None
-    exposed_share: float | None
-    why: str
-    savings: dict[str, float | None] = field(default_factory=dict)
-    savings_reason: str | None = None
-
-
-@dataclass(frozen=True)
 class Phase:
     """One entry: a phase label on one thread, or (process and thread null) on all threads that share it."""
 
@@ -146,7 +149,21 @@ class Phase:
     instances: int
     wall_ns: int
     wall_median_ns: int | None
+    wall_p99_ns: int | None
+    """The 99th percentile of the instances' wall time; null with fewer than 100 instances."""
+    cycles: bool
+    """Whether an instance is a cycle: from its mark to the next one (method section 2.1)."""
+    range_ns: int
+    """The length of the marks themselves, added up."""
+    between_ns: dict[str, int] | None
+    """The part of `states_ns` after the mark's end; null where instances are no cycles."""
+    helpers_ns: dict[str, int] | None
+    """States of the threads that help the host thread; in no layer and no wall. Null without helpers."""
+    communication: CommunicationTime | None
+    ranks: Ranks | None
     launches: LaunchCounts
+    graphs: GraphTime | None
+    """Null in a phase without CUDA graphs."""
     kernels: int
     states_ns: dict[str, int]
     in_os_ns: dict[str, int]
@@ -155,9 +172,10 @@ class Phase:
     taxbreak: Layers
     samples: SampleFigures | None
     corrected: Corrected | None
-    verdict: Verdict
     phase_source: PhaseSource
     steps: StepCounts | None
+    verdict: Verdict = UNJUDGED
+    """Judged once all phases of a thread are known: it comes from the replay of the whole thread."""
 
     @property
     def combined(self) -> bool:
@@ -179,6 +197,15 @@ class Outside:
 
 
 @dataclass(frozen=True)
+class TracedRanges:
+    """How many NVTX ranges of operators, and ranges and calls of CUDA libraries, the report has, and whose they are."""
+
+    operator: int
+    library: int
+    libraries: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Result:
     """The analysis of one report.
 
@@ -191,28 +218,23 @@ class Result:
     t_sys_source: str
     entries: tuple[Phase, ...]
     outside: Outside
+    idle: tuple[Idle, ...]
+    processes: tuple[OtherProcessTime, ...]
     kernel_rows: tuple[dict[str, Any], ...]
     operator_rows: tuple[dict[str, Any], ...]
     api_rows: tuple[dict[str, Any], ...]
     instances: Instances = field(repr=False)
-    held_columns: Measured | None = field(repr=False)
+    replay_part: ReplayPart = field(repr=False)
+    """What the verdicts and `whatif` replay: all of a small report, stretches of a large one."""
+    steps: InstanceSums = field(repr=False)
+    """The sums of each of `instances`: states, exposed time, device time, launches."""
+    ranges: TracedRanges
     sample_rows: tuple[dict[str, Any], ...] = ()
     symbol_rows: tuple[dict[str, Any], ...] = ()
+    intervals: pa.Table | None = field(default=None, repr=False)
+    """Every host interval, in a temporary file that is mapped into memory; None unless it was asked for."""
     t_base_ns: int | None = None
     """T_base of the subtraction (method section 4, Eq. 5); null where no launch has an operator range to tell it."""
-
-    @property
-    def columns(self) -> Measured:
-        """The instances, launches and host intervals behind the figures.
-
-        Raises TaxbreakError where the report was too large to keep them and nobody asked for it.
-        """
-        if self.held_columns is None:
-            raise TaxbreakError(
-                f"{self.report.path}: was read in windows, so its single intervals are not at hand; analyze it with "
-                "columns=True"
-            )
-        return self.held_columns
 
     @property
     def phases(self) -> pd.DataFrame:
@@ -261,6 +283,8 @@ class Result:
             "t_sys_source": self.t_sys_source,
             "phases": [phase_dict(entry) for entry in self.entries],
             "outside": dataclasses.asdict(self.outside),
+            "processes": [_lists(dataclasses.asdict(process)) for process in self.processes],
+            "idle": [dataclasses.asdict(idle) for idle in self.idle],
             "kernels": list(self.kernel_rows),
             "operators": list(self.operator_rows),
         }
@@ -281,6 +305,11 @@ class Result:
             known = ", ".join(sorted({entry.phase for entry in self.entries})) or "none"
             raise TaxbreakError(f"{self.report.path}: no phase {label!r}; the phases are: {known}")
         return next((entry for entry in named if entry.combined), named[0])
+
+
+def schema_path() -> Path:
+    """Return the JSON schema of the output, a file of the package."""
+    return Path(__file__).resolve().parent / "data" / f"{SCHEMA.replace('/', '-')}.schema.json"
 
 
 def json_head() -> dict[str, Any]:

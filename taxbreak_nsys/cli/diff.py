@@ -11,6 +11,7 @@ import typer
 from taxbreak_nsys.cli.shared_options import AnalysisChoices, DocumentFormat, OutputChoices, TableChoices
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import SummaryFormat
+from taxbreak_nsys.read.nsys_export import is_arrow_folder
 
 _SUFFIXES = (".sqlite", ".nsys-rep")
 
@@ -39,7 +40,7 @@ def diff(
 
     written.check()
     options = analysis.options()
-    old, new = ([analyze_report(path, options, columns=True) for path in _reports(side)] for side in (before, after))
+    old, new = ([analyze_report(path, options) for path in _reports(side)] for side in (before, after))
     text = render_diff(compare(old, new, map or ()), format, tables.timeunit)
     put_text(text, written.output, force=written.force_overwrite)
     if written.output is not None and not written.quiet:
@@ -48,7 +49,7 @@ def diff(
 
 def _reports(side: Path) -> list[Path]:
     """Return the report itself, or the reports of a folder in the order of their names."""
-    if not side.is_dir():
+    if not side.is_dir() or is_arrow_folder(side):
         return [side]
     files = sorted(path for path in side.iterdir() if path.suffix in _SUFFIXES)
     # an export beside its capture is the same report

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from taxbreak_nsys.gate.judging import BROKEN, HELD, NOT_JUDGED, Judgement, exit_code
 from taxbreak_nsys.output.csv_text import rows_to_csv
 from taxbreak_nsys.output.json_text import json_document
-from taxbreak_nsys.output.layer_rows import console_text, plain_table
+from taxbreak_nsys.output.plain_rows import console_text, plain_table
 from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
 

@@ -26,16 +26,17 @@ class PhaseMetric:
     summed: bool = True
 
     def value(self, phase: Mapping[str, Any]) -> float | None:
-        """Return the metric of a phase's JSON object; None where it, or the object around it, is null.
+        """Return the metric of a phase's JSON object; None where it, or the object around it, is null or missing.
 
-        Raises KeyError or TypeError where the object is not of the schema.
+        A missing field was added to the schema after the object was written. Raises AttributeError where the object
+        is not of the schema.
         """
         value: Any = phase
         for key in self.path.split("."):
             if value is None:
                 return None
-            value = value[key]
-        return value  # type: ignore[no-any-return]
+            value = value.get(key)
+        return value
 
 
 def _layers(*names: str) -> Iterator[PhaseMetric]:
@@ -55,6 +56,10 @@ METRICS = (
     PhaseMetric("instances", "instances", "Instances", summed=False),
     PhaseMetric("wall_ns", "wall_ns", "Wall (ns)"),
     PhaseMetric("wall_median_ns", "wall_median_ns", "Wall Med (ns)", summed=False),
+    PhaseMetric("wall_p99_ns", "wall_p99_ns", None, summed=False),
+    PhaseMetric("range_ns", "range_ns", None),
+    PhaseMetric("comm_ns", "communication.comm_ns", None),
+    PhaseMetric("comm_wait_ns", "communication.comm_wait_ns", None),
     PhaseMetric("kernels", "kernels", "Kernels"),
     *_launches("kernel", "graph", "memory", "unmeasured_graph"),
     *_layers("delta_ft", "delta_ct", "delta_kt"),
@@ -64,6 +69,7 @@ METRICS = (
     PhaseMetric("device_active_ns", "device.active_ns", "Device Active (ns)"),
     PhaseMetric("device_kernel_sum_ns", "device.kernel_sum_ns", "Kernel Sum (ns)"),
     PhaseMetric("device_idle_ns", "device.idle_ns", "Device Idle (ns)"),
+    PhaseMetric("device_busy_share", "device.busy_share", None, summed=False),
     *(PhaseMetric(f"{state}_ns", f"states_ns.{state}", f"{state} (ns)") for state in STATES),
     *(PhaseMetric(f"exposed_{state}_ns", f"exposed_ns.{state}", f"{state} Exposed (ns)") for state in STATES),
 )

@@ -15,8 +15,9 @@ from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.output.output_files import write_whole
 from taxbreak_nsys.read import file_safety
 from taxbreak_nsys.read.column_checks import decoded
-from taxbreak_nsys.read.database import Database, open_report
+from taxbreak_nsys.read.database import Database
 from taxbreak_nsys.read.input_files import kept_inputs
+from taxbreak_nsys.read.report_inspection import inspect
 from taxbreak_nsys.read.schema import RUNTIME
 from taxbreak_nsys.scrub.hardware_names import hardware_name
 from taxbreak_nsys.scrub.private_texts import without_secrets
@@ -105,7 +106,7 @@ def write_clean(report: Path, target: Path, *, names: bool = False, force: bool 
     the copy not be written.
     """
     copied: list[Copied] = []
-    with kept_inputs(), open_report(report) as database:
+    with kept_inputs(), Database(inspect(report, sqlite=True)) as database:
         write_whole(target, lambda path: copied.append(_Copy(database, path, names).run()), force=force)
     return copied[0]
 

@@ -33,7 +33,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     def put(version: str) -> None:
         program = tmp_path / "bin" / "nsys"
         program.parent.mkdir(exist_ok=True)
-        parts = [sys.executable, ROOT / "tests" / "support" / "fake_nsys.py", LISTS / f"{version}.txt", SAMPLES / "llama-1b.sqlite"]
+        stand_in = ROOT / "tests" / "support" / "fake_nsys.py"
+        parts = [sys.executable, stand_in, LISTS / f"{version}.txt", SAMPLES / "llama-1b.sqlite"]
         program.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, parts))} "$@"\n')
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}/usr/bin{os.pathsep}/bin")
