@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "taxbreak/1"
 
-METHOD_VERSION = 3
+METHOD_VERSION = 4
 """Raised when the same report gives other figures than before: stores analyse such reports again."""
 
 

@@ -95,14 +95,14 @@ def _layers(trace: Trace, launches: Launches, thread: int) -> tuple[list[Interva
     layers = [
         union(*_overheads(trace.overheads, thread, profiler=True)),
         union(np.r_[start[sync], l_start], np.r_[end[sync], waited]),
-        union(l_start[is_launch], l_end[is_launch]),
-        union(l_start[is_memory], l_end[is_memory]),
         union(
             *map(
                 np.concatenate,
                 zip((start[load], end[load]), _overheads(trace.overheads, thread, profiler=False), strict=True),
             )
         ),
+        union(l_start[is_launch], l_end[is_launch]),
+        union(l_start[is_memory], l_end[is_memory]),
         union(wait_start[~enclosed], wait_end[~enclosed]),
         union(*in_library),
         union(start, end),

@@ -11,16 +11,17 @@ import re
 STATES = (
     "profiler",
     "device_wait",
+    "module_load",
     "launch",
     "memop",
-    "module_load",
     "os_wait",
     "library",
     "runtime",
     "dispatch",
     "python",
 )
-"""The host states of method section 3, in their order of precedence."""
+"""The host states of method section 3, in their order of precedence: loading a module inside a launch call (lazy
+loading) is `module_load`, so that it is not mistaken for the cost of launching."""
 
 FRAMEWORK_STATES = ("python", "dispatch", "runtime")
 """What the framework layer, delta_ft, is made of (method section 4)."""

@@ -14,9 +14,9 @@ from bisect import bisect_left, bisect_right
 STATES = [
     "profiler",
     "device_wait",
+    "module_load",
     "launch",
     "memop",
-    "module_load",
     "os_wait",
     "library",
     "runtime",
