@@ -45,7 +45,12 @@ class DeviceTime:
 
 @dataclass(frozen=True)
 class Layers:
-    """The three layers of a phase in ns, and HDBI (method sections 4 and 5)."""
+    """The three layers of a phase in ns, and HDBI (method sections 4 and 5).
+
+    `library_bound` is `lower` or `upper` where delta_ct is a bound of the library time and not its measure: `lower`
+    where the libraries `unmarked_libraries` launched kernels and marked no range, `upper` for a subtraction.
+    `hdbi_without_profiler` is null where no sample hit the profiler.
+    """
 
     delta_ft_ns: int
     delta_ct_ns: int | None
@@ -58,6 +63,9 @@ class Layers:
     evidence: str
     library_interval_ns: tuple[int, int] | None
     ft_includes_library: bool
+    hdbi_without_profiler: float | None = None
+    library_bound: str | None = None
+    unmarked_libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,8 +87,9 @@ class SampleFigures:
 
     `on_cpu_from` is `context_switches` or `samples` (× period; `capped_states` are those where that was longer
     than the state). `enough` tells whether they are enough to be the evidence of the library layer. `profiler_ns`
-    is the profiler's own time in all states, `profiler_share` that of the wall time; `library_missed_ns`, under
-    evidence `ranges` alone, is library time outside library ranges.
+    is the profiler's own time in all states, `profiler_share` its share of the wall time. `library_missed_ns`, where
+    libraries marked ranges, is library time outside them: evidence `ranges` leaves it to the framework, evidence
+    `ranges+samples` counts it.
     """
 
     count: int

@@ -14,7 +14,7 @@ from taxbreak_nsys.arrays.intervals import Coverage, Flags, Ints, innermost, par
 from taxbreak_nsys.measure.host_states import library_intervals
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.launches import KERNEL_LAUNCH, Launches
-from taxbreak_nsys.model.trace_columns import KERNEL, Trace, runs, thread_slice
+from taxbreak_nsys.model.trace_columns import KERNEL, PROCESS_MASK, Trace, runs, thread_slice
 from taxbreak_nsys.read.call_chains import Chains
 
 REASONS = ("none", "call_chain", "library_range", "driver_api", "kernel_name", "library_map")
@@ -45,6 +45,26 @@ def library_signs(trace: Trace, launches: Launches, chains: Chains | None, learn
     by_name = np.array([int(learned.get(name, -1)) for name in trace.ops.names] or [-1], np.int64)
     kernel = launch_kernel_names(trace, launches)
     return Signs(chain, np.where(kernel >= 0, by_name[kernel], -1))
+
+
+def marking_libraries(trace: Trace) -> dict[int, set[str]]:
+    """Return by process the CUDA libraries that marked ranges or have calls of their own in the report.
+
+    A range's text names its library more surely than its domain does: a forked process can give a domain's number to
+    another library. Calls of their own tables (CUDA before 11.4) name none, so they stand for all named in the report.
+    """
+    ranges, found = trace.ranges, dict[int, set[str]]()
+    named = np.array([name_rules.LIBRARIES.index(library) if library else -1 for library in
+                      map(name_rules.library_of_range, ranges.names)] or [-1], np.int64)  # fmt: skip
+    marked = np.flatnonzero(ranges.is_library)
+    library, process = named[ranges.name[marked]], ranges.thread[marked] & PROCESS_MASK
+    for code in np.unique(library[library >= 0]).tolist():
+        for one in np.unique(process[library == code]).tolist():
+            found.setdefault(one, set()).add(name_rules.LIBRARIES[code])
+    known = {name for domain in trace.libraries if (name := name_rules.library_of_range(domain))}
+    for one in np.unique(trace.library_calls.thread & PROCESS_MASK).tolist():
+        found.setdefault(one, set()).update(known)
+    return found
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Flags, percentile
 from taxbreak_nsys.attribution.correction import corrected
-from taxbreak_nsys.attribution.layers import EVIDENCES, PhaseSums, split
+from taxbreak_nsys.attribution.layers import EVIDENCES, PhaseSums, SampledSums, split
 from taxbreak_nsys.attribution.reference import reference_times
 from taxbreak_nsys.attribution.verdict import judge
 from taxbreak_nsys.diagnostics import result_warnings
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model.launches import TSys
-from taxbreak_nsys.model.name_rules import STATES
+from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid, tid
 from taxbreak_nsys.options import Options
@@ -27,12 +27,17 @@ from taxbreak_nsys.totals.operator_totals import MovedToLibrary
 from taxbreak_nsys.totals.sampled_split import (
     Split,
     library_interval,
+    library_outside_ranges,
     merged,
     precise_enough,
+    profiler_in_layers,
     sample_figures,
     sampled_layers,
 )
 from taxbreak_nsys.totals.totals import Totals
+
+_MUCH_OUTSIDE = 20
+"""Samples prove library time outside the ranges where it is surely more than one part in this many of the ranges'."""
 
 
 def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, columns: Measured | None) -> Result:
@@ -68,20 +73,47 @@ def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, col
 def _evidence(totals: Totals, moved: MovedToLibrary, entry: int, strata: Split | None, forced: str | None) -> str:
     """Return the best evidence that an entry has, or the one that was asked for if it has that.
 
-    Samples that are too few count where they are asked for.
+    Samples that are too few count where they are asked for. Ranges decide alone where samples add nothing to them.
     """
+    marked = int(totals.entries.thread[entry]) & PROCESS_MASK in totals.library_processes
     samples = strata is not None and (
         precise_enough(strata) if forced is None else any(s.samples for s in strata.strata)
     )
     available = {
-        "ranges": int(totals.entries.thread[entry]) & PROCESS_MASK in totals.library_processes,
+        "ranges": marked,
+        "ranges+samples": marked and (forced is not None or _samples_add(totals, entry, strata)),
         "samples": samples,
         "subtractive": moved.t_base is not None and entry in totals.operators.with_dispatch,
         "none": True,
     }
     if forced is not None:
         return forced if available.get(forced) else "none"
+    if available["ranges+samples"]:
+        return "ranges+samples"
     return next(name for name in EVIDENCES if available.get(name))
+
+
+def _samples_add(totals: Totals, entry: int, strata: Split | None) -> bool:
+    """Return whether samples say more than the ranges: libraries marked nothing, or samples find them outside."""
+    if strata is None or not strata.samples:
+        return False
+    if totals.unmarked_libraries(entry):
+        return True
+    marked = sum(stratum.time_ns for stratum in strata.strata if stratum.state == "library")
+    low, _ = library_interval(strata, FRAMEWORK_STATES)
+    return low * _MUCH_OUTSIDE > marked
+
+
+def _sampled_sums(strata: Split) -> SampledSums:
+    delta_ft, delta_ct = sampled_layers(strata)
+    return SampledSums(
+        delta_ft_ns=delta_ft,
+        delta_ct_ns=delta_ct,
+        interval_ns=library_interval(strata),
+        outside_ns=library_outside_ranges(strata),
+        outside_interval_ns=library_interval(strata, FRAMEWORK_STATES),
+        profiler_ns=profiler_in_layers(strata),
+    )
 
 
 class _Entry:
@@ -122,9 +154,13 @@ class _Entry:
             exposed = dict(zip(STATES, steps.exposed[which].sum(axis=0).tolist(), strict=True))
             device = DeviceTime(active, int(totals.device.kernel_sum[members].sum()), sum(exposed.values()))
         sums = PhaseSums(
-            states, counts, device, sum(self._moved.by_entry.get(k, 0) for k in members),
-            sampled_layers(strata) if strata else None, library_interval(strata) if strata else None,
-        )  # fmt: skip
+            states_ns=states,
+            launches=counts,
+            device=device,
+            over_base_ns=sum(self._moved.by_entry.get(k, 0) for k in members),
+            sampled=_sampled_sums(strata) if strata else None,
+            unmarked=tuple(sorted({name for k in members for name in totals.unmarked_libraries(k)})),
+        )
         walls = steps.wall[which]
         wall, median = int(walls.sum()), percentile(walls, 50)
         layers = split(sums, evidence, self._t_sys.ns)

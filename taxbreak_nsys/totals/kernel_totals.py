@@ -11,6 +11,7 @@ from taxbreak_nsys.arrays.intervals import Ints
 from taxbreak_nsys.measure.library_launches import REASONS, launch_kernel_names
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model.launches import KERNEL_LAUNCH
+from taxbreak_nsys.model.name_rules import kernel_library
 from taxbreak_nsys.model.trace_columns import KERNEL
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.totals.listing_rows import NO_SPLIT, Row, head, stats_row
@@ -48,6 +49,12 @@ class KernelTotals:
 
     def _group(self, name: Ints, entry: Ints) -> Ints:
         return name * len(self._entries) + entry
+
+    def libraries(self, names: Sequence[str], entry: int) -> set[str]:
+        """Return the CUDA libraries that launched kernels of an entry, by the kernels' names (graphs left out)."""
+        groups = self._launch.stats()
+        launched = {names[group // len(self._entries)] for group in groups if group % len(self._entries) == entry}
+        return {library for name in launched if (library := kernel_library(name))}
 
     def rows(self, names: Sequence[str], evidence: Sequence[str], moved: Mapping[int, int]) -> list[Row]:
         """Return a row a kernel name and phase: device and launch time, the host time that led to it.

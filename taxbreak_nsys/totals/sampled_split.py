@@ -139,9 +139,23 @@ def merged(splits: Sequence[Split]) -> Split:
 
 
 def sampled_layers(split: Split) -> tuple[int, int]:
-    """Return (delta_ft, delta_ct) in ns: what the samples of `SPLIT_STATES` say, off-CPU and profiler left out."""
+    """Return (delta_ft, delta_ct) in ns: what the samples of `SPLIT_STATES` say, time off the CPU left out.
+
+    The profiler's samples count as framework time, as they do under every other evidence (method section 5);
+    `profiler_in_layers` says how much that is.
+    """
     strata = [stratum for stratum in split.strata if stratum.state in SPLIT_STATES]
-    return sum(s.framework_ns for s in strata), sum(s.library_ns for s in strata)
+    return sum(s.on_cpu_ns - s.library_ns for s in strata), sum(s.library_ns for s in strata)
+
+
+def profiler_in_layers(split: Split) -> int:
+    """Return the profiler's own time in `SPLIT_STATES`, ns."""
+    return sum(stratum.profiler_ns for stratum in split.strata if stratum.state in SPLIT_STATES)
+
+
+def library_outside_ranges(split: Split) -> int:
+    """Return the time of samples in a library in the framework's states, ns: outside every library range."""
+    return sum(stratum.library_ns for stratum in split.strata if stratum.state in FRAMEWORK_STATES)
 
 
 def wilson(hits: float, trials: int) -> tuple[float, float]:
@@ -203,16 +217,17 @@ def precise_enough(split: Split) -> bool:
     What chains leave open does not count here: more samples would not close it.
     """
     framework, library = sampled_layers(split)
+    host = framework - profiler_in_layers(split) + library
     low, high = library_interval(split, with_undecided=False)
-    return split.samples > 0 and high - low < max(library, (framework + library) // _SMALL_SHARE)
+    return split.samples > 0 and high - low < max(library, host // _SMALL_SHARE)
 
 
 def sample_figures(split: Split, evidence: str, wall_ns: int) -> SampleFigures:
     """Return what the result shows of a phase's samples."""
     by_state = {name: [s for s in split.strata if s.state == name] for name in STATES}
     missed = None
-    if evidence == "ranges":
-        missed = sum(s.library_ns for s in split.strata if s.state in FRAMEWORK_STATES)
+    if evidence in ("ranges", "ranges+samples"):
+        missed = library_outside_ranges(split)
     own = sum(s.profiler_ns for s in split.strata)
     return SampleFigures(
         count=split.samples,

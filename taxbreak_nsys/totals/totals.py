@@ -6,9 +6,11 @@ import numpy as np
 
 from taxbreak_nsys.arrays.grouped import ValueCounts
 from taxbreak_nsys.arrays.intervals import Ints
+from taxbreak_nsys.measure.library_launches import marking_libraries
 from taxbreak_nsys.measure.measured import InstanceSums
 from taxbreak_nsys.measure.self_time import host_time_before
 from taxbreak_nsys.model.launches import launch_latency
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.totals.call_totals import CallTotals
@@ -42,6 +44,7 @@ class Totals:
         self.names: dict[str, tuple[str, ...]] = {}
         self.libraries: frozenset[str] = frozenset()
         self.library_processes: set[int] = set()
+        self._marking: dict[int, set[str]] = {}
 
     def add(self, piece: Piece) -> None:
         """Add a piece of the report; pieces come in the order of time."""
@@ -71,6 +74,17 @@ class Totals:
         self.names = {"api": trace.api.names, "ops": trace.ops.names, "ranges": trace.ranges.names}
         self.libraries = trace.libraries
         self.library_processes |= trace.library_processes
+        for process, libraries in marking_libraries(trace).items():
+            self._marking.setdefault(process, set()).update(libraries)
+
+    def unmarked_libraries(self, entry: int) -> tuple[str, ...]:
+        """Return the libraries that launched kernels of an entry and marked no range in its process, sorted.
+
+        Kernels of a graph do not count: replaying a graph calls no library.
+        """
+        process = int(self.entries.thread[entry]) & PROCESS_MASK
+        marking = self._marking.get(process, set())
+        return tuple(sorted(self.kernels.libraries(self.names["ops"], entry) - marking))
 
     @property
     def steps(self) -> InstanceSums:
