@@ -49,19 +49,22 @@ def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, col
     evidence = [_evidence(totals, moved, k, splits[k], options.evidence) for k in range(len(of))]
     references = reference_times(options.reference, set(labels)) if options.reference else {}
     entries: list[Phase] = []
+    of_threads: dict[int, Phase] = {}
     for label, members in of.by_label:
         alone = _Entry(totals, moved, t_sys, labels[label], references.get(labels[label]))
-        entries += [alone.of_thread(k, evidence[k], splits[k]) for k in members]
+        of_threads |= {k: alone.of_thread(k, evidence[k], splits[k]) for k in members}
+        entries += [of_threads[k] for k in members]
         if len(members) > 1:
             weakest = max((evidence[k] for k in members), key=EVIDENCES.index)
             strata = [split for k in members if (split := splits[k])]
             entries.append(alone.of_label(label, members, weakest, merged(strata) if strata else None))
     entries = with_savings(entries, sums.stretches, [of.key(k) for k in range(len(of))], t_sys.ns)
+    listed = [of_threads[k] for k in range(len(of))]
     by_module, by_symbol = sample_breakdown.rows(totals.samples, of, splits)
     result = Result(
         facts, t_sys.ns, t_sys.source, tuple(entries), totals.facts.outside,
-        tuple(totals.kernels.rows(totals.names["ops"], evidence, moved.by_kernel)),
-        tuple(totals.operators.rows(totals.names["ranges"], evidence, moved.by_operator)),
+        tuple(totals.kernels.rows(totals.names["ops"], listed, moved.by_kernel)),
+        tuple(totals.operators.rows(totals.names["ranges"], listed, moved.by_operator)),
         tuple(totals.calls.rows(totals.names["api"])),
         of.instances, columns, by_module, by_symbol, moved.t_base,
     )  # fmt: skip

@@ -14,7 +14,8 @@ from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.measure.self_time import GROUPS, self_times
 from taxbreak_nsys.model.launches import KERNEL_LAUNCH
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
-from taxbreak_nsys.totals.listing_rows import NO_SPLIT, Row, head, stats_row
+from taxbreak_nsys.result import Phase
+from taxbreak_nsys.totals.listing_rows import NO_OPERATOR, HostShare, Row, head, layer_rows, stats_row
 
 
 @dataclass(frozen=True)
@@ -114,36 +115,55 @@ class OperatorTotals:
         operators = {group: row["ns"] for group, row in by_operator.table().items()}
         return MovedToLibrary(t_base, self._by_entry.total(t_base), self._by_kernel.total(t_base), operators)
 
-    def rows(self, names: Sequence[str], evidence: Sequence[str], moved: Mapping[int, int]) -> list[Row]:
-        """Return a row an operator name and phase; empty where the report has no operator ranges.
+    def rows(self, names: Sequence[str], phases: Sequence[Phase], moved: Mapping[int, int]) -> list[Row]:
+        """Return a row for each operator name and phase; empty where the report has no operator ranges.
 
-        `total_ns` is the ranges' own duration, operators inside included; `self` figures leave those out. Launches and
-        kernels are those whose innermost operator it is.
+        `phases` are the entries in order. `total_ns` is the ranges' own duration, operators inside included; `self`
+        figures leave those out. Launches and kernels are those whose innermost operator it is. The last row of a phase
+        is its rest (`listing_rows.NO_OPERATOR`), so that the rows add up to the phase.
         """
         totals, sums = self._total.stats(), self._sums.table()
         by_entry: dict[int, list[int]] = {}
         for group in totals:
             by_entry.setdefault(group % len(self._entries), []).append(group)
         rows: list[Row] = []
-        for entry in range(len(self._entries)):
-            found = []
-            for group in by_entry.get(entry, []):
-                of = sums[group]
-                none = evidence[entry] in NO_SPLIT
-                shift = moved.get(group, 0) if evidence[entry] == "subtractive" else 0
-                found.append(
-                    head(self._entries, entry)
-                    | {"operator": names[group // len(self._entries)], "instances": totals[group].count}
-                    | stats_row("total", totals[group])
-                    | {
-                        "self_ns": of["all"],
-                        "delta_ft_ns": of["framework"] + of["library"] if none else of["framework"] - shift,
-                        "delta_ct_ns": None if none else of["library"] + shift,
-                        "launch_ns": of["launch"],
-                        "launches": of["launches"],
-                        "kernels": of["kernels"],
-                        "device_ns": of["device"],
-                    }
-                )
+        for entry, phase in enumerate(phases):
+            groups = by_entry.get(entry, [])
+            if not groups:
+                continue
+            shares = [HostShare(sums[g]["framework"], sums[g]["library"], moved.get(g, 0)) for g in groups]
+            *split, rest = layer_rows(phase, shares)
+            found = [
+                head(self._entries, entry)
+                | {"operator": names[group // len(self._entries)], "instances": totals[group].count}
+                | stats_row("total", totals[group])
+                | {"self_ns": sums[group]["all"]}
+                | layers
+                | {
+                    "launch_ns": sums[group]["launch"],
+                    "launches": sums[group]["launches"],
+                    "kernels": sums[group]["kernels"],
+                    "device_ns": sums[group]["device"],
+                }
+                for group, layers in zip(groups, split, strict=True)
+            ]
             rows += sorted(found, key=lambda row: (-row["self_ns"], row["operator"]))
+            rows.append(self._rest(entry, phase, found, rest))
         return rows
+
+    def _rest(self, entry: int, phase: Phase, found: Sequence[Row], layers: Row) -> Row:
+        """Return the row of what a phase has outside its operators."""
+        counts = phase.launches
+        launches = counts.kernel + counts.graph + counts.memory
+        whole = {
+            "self_ns": phase.wall_ns,
+            "launch_ns": phase.states_ns["launch"],
+            "launches": launches,
+            "kernels": phase.kernels,
+            "device_ns": phase.device.kernel_sum_ns,
+        }
+        left = {
+            key: None if value is None else value - sum(row[key] for row in found) for key, value in whole.items()
+        }
+        row = head(self._entries, entry) | {"operator": NO_OPERATOR, "instances": 0} | stats_row("total", None)
+        return row | {"self_ns": left["self_ns"]} | layers | left
