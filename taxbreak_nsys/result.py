@@ -111,8 +111,10 @@ class SampleFigures:
 class Corrected:
     """A phase without the profiler's tax (method section 6), ns; figures are null where `reason` says why.
 
-    `reference_ns` is the un-profiled median wall time, `dilation` the captured one over it. `states_ns` add up
-    to `wall_ns`, the reference times the instances.
+    `reference_ns` is the un-profiled median wall time, `dilation` the captured one over it. `states_ns` add up to
+    `wall_ns`: the reference times the instances, or less where the capture without the profiler's own rows already
+    took less. `profiler_claimed_ns` is what samples and the profiler's rows say that the profiler took,
+    `profiler_removed_ns` what was taken out: no more than the capture is longer than the reference.
     """
 
     dilation: float
@@ -127,6 +129,8 @@ class Corrected:
     hdbi: float | None
     hdbi_interval: tuple[float, float] | None
     reason: str | None
+    profiler_claimed_ns: int | None = None
+    profiler_removed_ns: int | None = None
 
 
 @dataclass(frozen=True)

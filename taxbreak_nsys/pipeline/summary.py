@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Flags, percentile
-from taxbreak_nsys.attribution.correction import corrected
+from taxbreak_nsys.attribution.correction import Reference, corrected
 from taxbreak_nsys.attribution.layers import EVIDENCES, PhaseSums, SampledSums, split
 from taxbreak_nsys.attribution.reference import reference_times
 from taxbreak_nsys.attribution.verdict import judge
@@ -176,7 +176,13 @@ class _Entry:
             "t_device_active": layers.t_device_active_ns,
         }
         samples = sample_figures(strata, evidence, wall) if strata else None
-        count, reference = int(np.sum(which)), self._reference_ns
+        count, correction = int(np.sum(which)), None
+        if self._reference_ns and median:
+            reference = Reference(self._reference_ns, count)
+            # only a T_sys that was given is free of the profiler: a null report is captured under it as well
+            correction = corrected(
+                sums, layers, strata, reference, median, scale_t_sys=self._t_sys.source != "given"
+            )  # fmt: skip
         return Phase(
             phase=self._label,
             process=None if thread is None else pid(thread),
@@ -192,7 +198,7 @@ class _Entry:
             device=device,
             taxbreak=layers,
             samples=samples,
-            corrected=corrected(sums, layers, strata, reference, count, median) if reference and median else None,
+            corrected=correction,
             verdict=judge(exposed, states, layers, wall, samples),
             phase_source=main_source(instances, which),
             steps=step_counts(instances, which, steps_of),
