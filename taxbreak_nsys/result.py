@@ -49,14 +49,15 @@ class Layers:
 
     `library_bound` is `lower` or `upper` where delta_ct is a bound of the library time and not its measure: `lower`
     where the libraries `unmarked_libraries` launched kernels and marked no range, `upper` for a subtraction.
-    `hdbi_without_profiler` is null where no sample hit the profiler.
+    `hdbi_without_profiler` is null where no sample hit the profiler. Every figure is null, with `hdbi_reason`, for a
+    phase whose CUDA rows the report lost (method section 5.1).
     """
 
-    delta_ft_ns: int
+    delta_ft_ns: int | None
     delta_ct_ns: int | None
-    delta_kt_ns: int
-    launch_excess_ns: int
-    t_orchestration_ns: int
+    delta_kt_ns: int | None
+    launch_excess_ns: int | None
+    t_orchestration_ns: int | None
     t_device_active_ns: int | None
     hdbi: float | None
     hdbi_reason: str | None
@@ -150,7 +151,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Phase:
-    """One entry: a phase label on one thread, or (process and thread null) on all threads that share it."""
+    """One entry: a phase label on one thread, or (process and thread null) on all threads that share it.
+
+    `unmeasured_instances` were left out because the report lost their CUDA rows; where no instance is whole, all of
+    them are, `instances` counts them and the figures of device and layers are null.
+    """
 
     phase: str
     process: int | None
@@ -159,7 +164,7 @@ class Phase:
     wall_ns: int
     wall_median_ns: int | None
     launches: LaunchCounts
-    kernels: int
+    kernels: int | None
     states_ns: dict[str, int]
     in_os_ns: dict[str, int]
     exposed_ns: dict[str, int] | None
@@ -170,6 +175,7 @@ class Phase:
     verdict: Verdict
     phase_source: PhaseSource
     steps: StepCounts | None
+    unmeasured_instances: int = 0
 
     @property
     def combined(self) -> bool:

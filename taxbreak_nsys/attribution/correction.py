@@ -120,10 +120,10 @@ def _scaled_down(claimed: Mapping[str, int], states: Mapping[str, int], wall_ns:
 
 def _floor(layers: Layers, sums: PhaseSums, launch_ns: int, *, scale_t_sys: bool) -> int:
     """Return delta_kt, scaled as the `launch` state was (to `launch_ns`) where T_sys holds the profiler's time."""
-    captured = sums.states_ns["launch"]
+    captured, delta_kt = sums.states_ns["launch"], layers.delta_kt_ns or 0
     if not scale_t_sys or not captured:
-        return layers.delta_kt_ns
-    return min(layers.delta_kt_ns * launch_ns // captured, layers.delta_kt_ns)
+        return delta_kt
+    return min(delta_kt * launch_ns // captured, delta_kt)
 
 
 def _layers(sums: PhaseSums, layers: Layers, split: Split | None, states: dict[str, int]) -> tuple[int, int | None]:
@@ -201,7 +201,7 @@ class _Model:
                 launch, launched = launch + left, launched + stratum.time_ns
         host = min(max(self._wall - waits, 0.0), busy)
         factor = host / busy if busy else 0.0
-        delta_kt = float(self._layers.delta_kt_ns)
+        delta_kt = float(self._layers.delta_kt_ns or 0)
         if self._scale_t_sys and launched:
             delta_kt *= min(factor * launch / launched, 1.0)
         return min(factor * layer + delta_kt, host)

@@ -43,6 +43,8 @@ class PhaseSums:
     """What the subtraction (Eq. 5) moves from `dispatch` to the library, before the cap."""
     sampled: SampledSums | None = None
     """None where the report has no CPU samples."""
+    lost: str | None = None
+    """Why the phase is not measured at all: the report lost its CUDA rows (method section 5.1)."""
     unmarked: tuple[str, ...] = ()
     """The libraries that launched kernels of the phase and marked no range in its process."""
 
@@ -64,6 +66,12 @@ def split(sums: PhaseSums, evidence: str, t_sys_ns: int) -> Layers:
     `hdbi` leaves out the `profiler` state alone, whatever the evidence; `hdbi_without_profiler` leaves out what samples
     say of the profiler in the other states as well.
     """
+    if sums.lost is not None:
+        return Layers(
+            delta_ft_ns=None, delta_ct_ns=None, delta_kt_ns=None, launch_excess_ns=None, t_orchestration_ns=None,
+            t_device_active_ns=None, hdbi=None, hdbi_reason=sums.lost, evidence="none", library_interval_ns=None,
+            ft_includes_library=False,
+        )  # fmt: skip
     parts = _library_split(sums, evidence)
     launched = sums.launches.kernel + sums.launches.graph
     delta_kt = launched * t_sys_ns
@@ -134,7 +142,7 @@ def layer_parts(entry: Phase) -> dict[str, tuple[float, float]]:
     """
     layers, states = entry.taxbreak, entry.states_ns
     parts = dict.fromkeys(FRAMEWORK_STATES, (1.0, 0.0)) | {"library": (0.0, 1.0)}
-    if layers.delta_ct_ns is None:
+    if layers.delta_ft_ns is None or layers.delta_ct_ns is None:
         return parts | {"library": (1.0, 0.0)}
     if layers.evidence == "subtractive" and states["dispatch"]:
         part = (layers.delta_ct_ns - states["library"]) / states["dispatch"]

@@ -151,13 +151,22 @@ def _used(report: Report) -> list[Check]:
         phases = by_evidence.setdefault(entry.taxbreak.evidence, [])
         if entry.phase not in phases:
             phases.append(entry.phase)
-    found = []
+    found = [
+        Check(MISSING, "CUDA rows", warning.message, warning.remedy)
+        for warning in report.result.report.warnings
+        if warning.code == "cuda_rows_lost"
+    ]
     for name, phases in by_evidence.items():
         state = MISSING if name == "none" else OK
         found.append(Check(state, "evidence used", f"{name} ({', '.join(phases)})"))
     known = [e.phase for e in report.result.entries if e.taxbreak.hdbi is not None]
     if known:
         found.append(Check(OK, "HDBI", f"measured ({', '.join(dict.fromkeys(known))})"))
+    lost = [e for e in report.result.entries if e.kernels is None]
+    found += [
+        Check(MISSING, "HDBI", f"not measured ({entry.phase}): {entry.taxbreak.hdbi_reason}", "capture again")
+        for entry in {e.phase: e for e in lost}.values()
+    ]
     return found
 
 
@@ -208,7 +217,7 @@ def _chains(report: Report) -> list[Check]:
     return [Check(OK, "launch chains", f"{chained} CUDA calls have their call chain")]
 
 
-_SAID_ABOVE = frozenset({"no_library_evidence", "subtractive_estimate"})
+_SAID_ABOVE = frozenset({"no_library_evidence", "subtractive_estimate", "cuda_rows_lost"})
 
 
 def _warnings(report: Report) -> list[Check]:

@@ -82,9 +82,11 @@ def stack_parts(entry: Phase) -> tuple[Part, ...]:
     """Return the layers of a phase in the order in which they are stacked; they add up to its wall time.
 
     The launch path is the whole `launch` state, of which delta_kt is the floor. Where samples decide, time off the CPU
-    is `rest`. Layers without time are left out.
+    is `rest`. Layers without time are left out; a phase whose layers are not measured has none.
     """
     states, taxbreak = entry.states_ns, entry.taxbreak
+    if taxbreak.delta_ft_ns is None:
+        return ()
     framework = "framework_library" if taxbreak.ft_includes_library else "framework"
     times = {framework: taxbreak.delta_ft_ns, "library": taxbreak.delta_ct_ns or 0, "launch_path": states["launch"]}
     times |= {key: states[key] for key in ("memop", "module_load", "device_wait", "os_wait")}

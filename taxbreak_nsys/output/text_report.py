@@ -104,6 +104,12 @@ def _phase(console: Console, entry: Phase, unit: str | None) -> None:
     where = "all its threads" if entry.combined else f"process {entry.process}, thread {entry.thread}"
     console.rule(printable(f"{entry.phase} ({where})"), align="left", characters="-")
     instances = f"{entry.instances} instance" + ("s" if entry.instances != 1 else "")
+    if entry.kernels is None:
+        console.print(f"wall {show_time(entry.wall_ns, unit)} in {instances}")
+        console.print(printable(f"Not measured: {entry.taxbreak.hdbi_reason}."), style="bold")
+        return
+    if entry.unmeasured_instances:
+        instances += f" ({entry.unmeasured_instances} more not measured)"
     kernels = f"{entry.kernels / max(entry.instances, 1):,.0f} kernels a step"
     if entry.launches.unmeasured_graph:
         kernels += f" and {entry.launches.unmeasured_graph / entry.instances:,.0f} graph launches not measured"

@@ -40,6 +40,7 @@ from taxbreak_nsys.read.report_reader import Reader, api_threads, read_trace
 from taxbreak_nsys.read.sample_reader import SampleReader, has_samples, read_samples
 from taxbreak_nsys.read.stack_frames import symbol_texts
 from taxbreak_nsys.result import Result
+from taxbreak_nsys.totals.lost_rows import LostRows
 from taxbreak_nsys.totals.totals import Totals
 from taxbreak_nsys.totals.warning_facts import Piece
 
@@ -88,10 +89,18 @@ def _whole(database: Database, facts: ReportFacts, path: Path, options: Options)
     found = find_instances(trace, launches, phase_choice(options), lambda: read_op_shapes(database, trace.ops))
     instances = selected(found, options, path)
     evidence = LayerEvidence(samples, chains, options.evidence == "samples", read_map(options.library_map))
-    held = measure(trace, launches, instances, evidence)
-    sums = Sums.over(instances)
-    sums.add(Piece.whole(held))
-    return _finished(database, facts, sums, options, path, held)
+
+    def summed(which: Instances) -> tuple[Sums, Measured]:
+        held = measure(trace, launches, which, evidence)
+        sums = Sums.over(which)
+        sums.add(Piece.whole(held))
+        return sums, held
+
+    sums, held = summed(instances)
+    lost = sums.totals.lost_rows()
+    if lost.dropped.any():
+        sums, held = summed(instances.keep(~lost.dropped))
+    return _finished(database, facts, sums, lost, options, path, held)
 
 
 def _in_windows(database: Database, facts: ReportFacts, path: Path, options: Options, rows: int) -> Result | None:
@@ -110,6 +119,7 @@ def _in_windows(database: Database, facts: ReportFacts, path: Path, options: Opt
             limits.check_threads(np.array(threads), path)
             batch = max(min(BATCH_ROWS, rows // 8), 16)
             decided: BlockingLimits | None = BlockingLimits()
+            lost: LostRows | None = None
             while decided is not None:
                 # the tables are read ahead while the marks are looked for
                 with Reader(database, callers, domains, batch) as reader:
@@ -117,8 +127,14 @@ def _in_windows(database: Database, facts: ReportFacts, path: Path, options: Opt
                     if found is None:
                         return None
                     instances = selected(found, options, path)
+                    if lost is not None:
+                        instances = instances.keep(~lost.dropped)
                     sums = _summed(database, reader, instances, threads, options, decided, rows)
                 decided = decided.settle()
+                if decided is None and lost is None:
+                    lost = sums.totals.lost_rows()
+                    # sums over the instances that are whole need another reading
+                    decided = BlockingLimits() if lost.dropped.any() else None
                 if decided is not None:
                     database.cleaning.begin_again()
     except UnorderedError:
@@ -127,7 +143,8 @@ def _in_windows(database: Database, facts: ReportFacts, path: Path, options: Opt
         # no samples to go by: libraries and operators should have kept their marks
         return None
     check_launches(sums.totals.facts.launches, path)
-    return _finished(database, facts, sums, options, path, None)
+    assert lost is not None
+    return _finished(database, facts, sums, lost, options, path, None)
 
 
 def _summed(
@@ -217,7 +234,13 @@ def _after(instances: Instances, skip: int) -> Flags:
 
 
 def _finished(
-    database: Database, facts: ReportFacts, sums: Sums, options: Options, path: Path, columns: Measured | None
+    database: Database,
+    facts: ReportFacts,
+    sums: Sums,
+    lost: LostRows,
+    options: Options,
+    path: Path,
+    columns: Measured | None,
 ) -> Result:
     """Return what the sums of a report mean, by its floor of the launch path."""
     totals = sums.totals
@@ -227,7 +250,7 @@ def _finished(
     facts = replace(facts, warnings=result_warnings.reading_warnings(database))
     t_sys = _t_sys(totals, options)
     limits.check_t_sys(t_sys, totals.facts.launches, path)
-    return summarise(facts, sums, t_sys, options, columns)
+    return summarise(facts, sums, lost, t_sys, options, columns)
 
 
 def _t_sys(totals: Totals, options: Options) -> TSys:

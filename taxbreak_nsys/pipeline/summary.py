@@ -23,6 +23,7 @@ from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.replay.savings import with_savings
 from taxbreak_nsys.result import DeviceTime, LaunchCounts, Phase, Result
 from taxbreak_nsys.totals import sample_breakdown
+from taxbreak_nsys.totals.lost_rows import LostRows
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
 from taxbreak_nsys.totals.sampled_split import (
     Split,
@@ -40,8 +41,13 @@ _MUCH_OUTSIDE = 20
 """Samples prove library time outside the ranges where it is surely more than one part in this many of the ranges'."""
 
 
-def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, columns: Measured | None) -> Result:
-    """Say what the sums of a report mean; `columns` are kept with the result where the report is one piece."""
+def summarise(
+    facts: ReportFacts, sums: Sums, lost: LostRows, t_sys: TSys, options: Options, columns: Measured | None
+) -> Result:
+    """Say what the sums of a report mean; `columns` are kept with the result where the report is one piece.
+
+    `lost` are the instances whose CUDA rows the report lost; those dropped are in no sum.
+    """
     totals = sums.totals
     of, moved = totals.entries, totals.operators.moved()
     labels = of.instances.labels
@@ -51,7 +57,7 @@ def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, col
     entries: list[Phase] = []
     of_threads: dict[int, Phase] = {}
     for label, members in of.by_label:
-        alone = _Entry(totals, moved, t_sys, labels[label], references.get(labels[label]))
+        alone = _Entry(totals, lost, moved, t_sys, labels[label], references.get(labels[label]))
         of_threads |= {k: alone.of_thread(k, evidence[k], splits[k]) for k in members}
         entries += [of_threads[k] for k in members]
         if len(members) > 1:
@@ -69,7 +75,8 @@ def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, col
         of.instances, columns, by_module, by_symbol, moved.t_base,
     )  # fmt: skip
     return replace(
-        result, report=replace(facts, warnings=facts.warnings + result_warnings.result_warnings(result, totals))
+        result,
+        report=replace(facts, warnings=facts.warnings + result_warnings.result_warnings(result, totals, lost)),
     )
 
 
@@ -123,9 +130,9 @@ class _Entry:
     """Sums up phase entries of one label: one thread's instances, or those of all threads that share it."""
 
     def __init__(
-        self, totals: Totals, moved: MovedToLibrary, t_sys: TSys, label: str, reference_ns: int | None
+        self, totals: Totals, lost: LostRows, moved: MovedToLibrary, t_sys: TSys, label: str, reference_ns: int | None
     ) -> None:
-        self._totals, self._moved, self._t_sys = totals, moved, t_sys
+        self._totals, self._lost, self._moved, self._t_sys = totals, lost, moved, t_sys
         self._label, self._reference_ns = label, reference_ns
 
     def of_thread(self, entry: int, evidence: str, strata: Split | None) -> Phase:
@@ -151,9 +158,11 @@ class _Entry:
             memory=int(steps.memory_launches[which].sum()),
             unmeasured_graph=int(steps.unmeasured_graphs[which].sum()),
         )
+        phases = [(int(totals.entries.label[k]), int(totals.entries.thread[k])) for k in members]
+        why = next((self._lost.reasons[phase] for phase in phases if phase in self._lost.reasons), None)
         exposed: dict[str, int] | None = None
         device = DeviceTime(None, None, None)
-        if not counts.unmeasured_graph:
+        if not counts.unmeasured_graph and why is None:
             exposed = dict(zip(STATES, steps.exposed[which].sum(axis=0).tolist(), strict=True))
             device = DeviceTime(active, int(totals.device.kernel_sum[members].sum()), sum(exposed.values()))
         sums = PhaseSums(
@@ -162,6 +171,7 @@ class _Entry:
             device=device,
             over_base_ns=sum(self._moved.by_entry.get(k, 0) for k in members),
             sampled=_sampled_sums(strata) if strata else None,
+            lost=why,
             unmarked=tuple(sorted({name for k in members for name in totals.unmarked_libraries(k)})),
         )
         walls = steps.wall[which]
@@ -177,7 +187,7 @@ class _Entry:
         }
         samples = sample_figures(strata, evidence, wall) if strata else None
         count, correction = int(np.sum(which)), None
-        if self._reference_ns and median:
+        if self._reference_ns and median and why is None:
             reference = Reference(self._reference_ns, count)
             # only a T_sys that was given is free of the profiler: a null report is captured under it as well
             correction = corrected(
@@ -191,7 +201,7 @@ class _Entry:
             wall_ns=wall,
             wall_median_ns=median,
             launches=counts,
-            kernels=int(steps.kernels[which].sum()),
+            kernels=int(steps.kernels[which].sum()) if why is None else None,
             states_ns=states,
             in_os_ns=dict(zip(STATES, steps.in_os[which].sum(axis=0).tolist(), strict=True)),
             exposed_ns=exposed,
@@ -202,4 +212,5 @@ class _Entry:
             verdict=judge(exposed, states, layers, wall, samples),
             phase_source=main_source(instances, which),
             steps=step_counts(instances, which, steps_of),
+            unmeasured_instances=sum(self._lost.counts.get(phase, 0) for phase in phases),
         )

@@ -56,6 +56,8 @@ def layer_rows(phase: Phase, shares: Sequence[HostShare]) -> list[Row]:
     the phase's two layers, and under `samples`, which leaves time off the CPU out, each has its share of that sum.
     """
     layers = phase.taxbreak
+    if layers.delta_ft_ns is None:
+        return [{"delta_ft_ns": None, "delta_ct_ns": None}] * (len(shares) + 1)
     framework = [
         *(share.framework for share in shares),
         sum(phase.states_ns[state] for state in FRAMEWORK_STATES) - sum(share.framework for share in shares),

@@ -152,7 +152,7 @@ class OperatorTotals:
         return rows
 
     def _rest(self, entry: int, phase: Phase, found: Sequence[Row], layers: Row) -> Row:
-        """Return the row of what a phase has outside its operators."""
+        """Return the row of what a phase has outside its operators; null where the phase's figure is."""
         counts = phase.launches
         launches = counts.kernel + counts.graph + counts.memory
         whole = {

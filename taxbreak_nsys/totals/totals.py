@@ -16,6 +16,7 @@ from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.totals.call_totals import CallTotals
 from taxbreak_nsys.totals.device_totals import DeviceTotals
 from taxbreak_nsys.totals.kernel_totals import KernelTotals
+from taxbreak_nsys.totals.lost_rows import CudaSpans, LostRows, find_lost_rows
 from taxbreak_nsys.totals.operator_totals import OperatorTotals
 from taxbreak_nsys.totals.sample_totals import SampleTotals
 from taxbreak_nsys.totals.step_totals import StepTotals
@@ -45,6 +46,8 @@ class Totals:
         self.libraries: frozenset[str] = frozenset()
         self.library_processes: set[int] = set()
         self._marking: dict[int, set[str]] = {}
+        self._spans = CudaSpans()
+        self._api_calls = np.zeros(len(instances), np.int64)
 
     def add(self, piece: Piece) -> None:
         """Add a piece of the report; pieces come in the order of time."""
@@ -58,9 +61,12 @@ class Totals:
         framework, library = host_time_before(columns)
         operators = columns.operators
         operator_instance = columns.instances.at(operators.thread, operators.start)
-        call_entry = entry(columns.instances.at(trace.api.thread, trace.api.start))
+        call_instance = columns.instances.at(trace.api.thread, trace.api.start)
+        call_entry = entry(call_instance)
 
         self._steps.add(index, columns.steps)
+        self._spans.add(trace)
+        self._api_calls[index] = np.bincount(call_instance[call_instance >= 0], minlength=len(index))
         self.device.add(trace.ops, op_entry, piece.settled)
         self.kernels.add(columns, op_entry, launch_entry, framework, library)
         self.operators.add(columns, operator_instance, entry(operator_instance), launch_entry, framework)
@@ -77,6 +83,11 @@ class Totals:
         for process, libraries in marking_libraries(trace).items():
             self._marking.setdefault(process, set()).update(libraries)
 
+    @property
+    def marking_libraries(self) -> frozenset[str]:
+        """The libraries that marked ranges in any process, as their domains or texts are spelt."""
+        return self.libraries.union(*self._marking.values())
+
     def unmarked_libraries(self, entry: int) -> tuple[str, ...]:
         """Return the libraries that launched kernels of an entry and marked no range in its process, sorted.
 
@@ -85,6 +96,14 @@ class Totals:
         process = int(self.entries.thread[entry]) & PROCESS_MASK
         marking = self._marking.get(process, set())
         return tuple(sorted(self.kernels.libraries(self.names["ops"], entry) - marking))
+
+    def lost_rows(self) -> LostRows:
+        """Return which instances the report does not hold as a whole, judged by all that was added."""
+        steps = self.steps
+        launches = steps.kernel_launches + steps.graph_launches + steps.memory_launches
+        return find_lost_rows(
+            self.instances, launches, self._api_calls, self._spans.by_process, self.samples.driver_outside_calls
+        )
 
     @property
     def steps(self) -> InstanceSums:

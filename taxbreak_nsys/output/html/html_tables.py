@@ -63,7 +63,9 @@ def card(entry: Phase, result: Result) -> Row:
     steps = f"{entry.instances:,} steps, median {show_time(entry.wall_median_ns)}"
     if entry.instances == 1:
         steps = f"1 step, {show_time(entry.wall_ns)}"
-    kernels = f"{entry.kernels / max(entry.instances, 1):,.0f} kernels a step"
+    kernels = "not measured"
+    if entry.kernels is not None:
+        kernels = f"{entry.kernels / max(entry.instances, 1):,.0f} kernels a step"
     if entry.launches.unmeasured_graph:
         kernels += f", {entry.launches.unmeasured_graph:,} graph launches not measured"
     return {

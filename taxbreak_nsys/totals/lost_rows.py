@@ -1,0 +1,115 @@
+"""Which phase instances lie where the report lost its CUDA rows (method section 5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK, Trace, pid
+from taxbreak_nsys.phases import ALL, Instances
+
+_AT_LEAST = 2
+"""So many instances without CUDA rows after the last one are a loss, whatever their phase is."""
+_MANY_SAMPLES = 5
+"""An instance with fewer samples in the driver outside API calls is not judged by them."""
+
+
+class CudaSpans:
+    """The first and the last moment of each process's CUDA rows (API calls and device operations), ns."""
+
+    def __init__(self) -> None:
+        self.by_process: dict[int, tuple[int, int]] = {}
+
+    def add(self, trace: Trace) -> None:
+        """Add a piece of the report."""
+        for process, start, end in (
+            (trace.api.thread & PROCESS_MASK, trace.api.start, trace.api.end),
+            (trace.ops.process, trace.ops.start, trace.ops.end),
+        ):
+            alone = len(process) and process.min() == process.max()
+            for one in process[:1].tolist() if alone else np.unique(process).tolist():
+                mine = slice(None) if alone else process == one
+                first, last = int(start[mine].min()), int(end[mine].max())
+                known = self.by_process.get(one, (first, last))
+                self.by_process[one] = (min(first, known[0]), max(last, known[1]))
+
+
+@dataclass(frozen=True)
+class LostRows:
+    """The instances that the report does not hold as a whole.
+
+    `dropped` flags those that their phase can do without, as it has others that are whole. By (label code, thread),
+    `counts` says how many are lost, and `reasons` why a phase of which no instance is whole is not measured. `ends` says
+    by process where its rows end or begin; `few` holds the labels of instances with fewer launches than samples show.
+    """
+
+    dropped: Flags
+    counts: Mapping[tuple[int, int], int]
+    reasons: Mapping[tuple[int, int], str]
+    ends: Mapping[int, str]
+    few: tuple[str, ...]
+
+
+def find_lost_rows(
+    instances: Instances, launches: Ints, calls: Ints, spans: Mapping[int, tuple[int, int]], driver_samples: Ints
+) -> LostRows:
+    """Find the instances whose CUDA rows the importer lost.
+
+    Columns over instances: `launches`, `calls` (CUDA API calls), and `driver_samples`, the CPU samples in the CUDA
+    driver that lie in no API call. Rows are lost at the end where instances follow after the last row: two, or one of a
+    phase whose every other instance launches. They are lost at the beginning where instances of such a phase come
+    before the first row. An instance with less than half of its phase's launches is lost where samples show the driver
+    at work in it far more often than in the others.
+    """
+    lost, ends = np.zeros(len(instances), bool), dict[int, str]()
+    process, phase = instances.thread & PROCESS_MASK, _phase_codes(instances)
+    marked = np.array([source.kind != ALL for source in instances.sources] or [False], bool)[instances.source]
+    for one, (first, last) in spans.items():
+        mine = marked & (process == one)
+        within = mine & (instances.start > first) & (instances.end <= last)
+        # a phase that has none by its nature (an idle step, tokenising) shows that between the first row and the last
+        without = mine & ~np.isin(phase, phase[within & (calls == 0)])
+        launching = without & np.isin(phase, phase[within & (launches > 0)])
+        after = without & (instances.start >= last)
+        if np.sum(after) >= _AT_LEAST or np.any(after & launching):
+            lost |= after | (mine & (instances.start < last) & (instances.end > last))
+            ends[one] = f"the CUDA rows of process {pid(one)} end at {last / 1e6:.3f} ms, while its phases go on"
+        before = launching & (instances.end <= first)
+        if before.any():
+            lost |= before | (mine & (instances.start < first) & (instances.end > first))
+            begin = f"the CUDA rows of process {pid(one)} begin at {first / 1e6:.3f} ms, after its phases"
+            ends[one] = f"{ends[one]}; {begin}" if one in ends else begin
+    few = _few_launches(phase, launches, driver_samples) & ~lost
+    return _lost_rows(instances, lost, few, ends)
+
+
+def _phase_codes(instances: Instances) -> Ints:
+    """Return a number for the (label, thread) of each instance."""
+    pairs = np.stack([instances.label, instances.thread])
+    return np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1)
+
+
+def _few_launches(phase: Ints, launches: Ints, driver_samples: Ints) -> Flags:
+    """Return the instances with few launches for their phase, and many samples in the driver outside API calls."""
+    found = np.zeros(len(phase), bool)
+    for one in np.unique(phase[driver_samples >= _MANY_SAMPLES]).tolist():
+        mine = phase == one
+        usual, typical = percentile(launches[mine], 50) or 0, percentile(driver_samples[mine], 50) or 0
+        found |= mine & (2 * launches < usual) & (driver_samples >= _MANY_SAMPLES) & (driver_samples > 2 * typical)
+    return found
+
+
+def _lost_rows(instances: Instances, cut: Flags, few: Flags, ends: Mapping[int, str]) -> LostRows:
+    lost = cut | few
+    dropped, counts, reasons = lost.copy(), dict[tuple[int, int], int](), dict[tuple[int, int], str]()
+    for label, thread in {*zip(instances.label[lost].tolist(), instances.thread[lost].tolist(), strict=True)}:
+        mine = (instances.label == label) & (instances.thread == thread)
+        counts[label, thread] = int(np.sum(mine & lost))
+        if lost[mine].all():
+            dropped &= ~mine
+            reasons[label, thread] = f"{ends[thread & PROCESS_MASK]}, so the report does not hold this one"
+    labels = sorted({instances.labels[code] for code in instances.label[few].tolist()})
+    return LostRows(dropped=dropped, counts=counts, reasons=reasons, ends=ends, few=tuple(labels))
