@@ -18,10 +18,14 @@ _MANY_SAMPLES = 5
 
 
 class CudaSpans:
-    """The first and the last moment of each process's CUDA rows (API calls and device operations), ns."""
+    """The first and the last moment of each process's CUDA rows (API calls and device operations), ns.
+
+    `device_end` has the end of the last device operation.
+    """
 
     def __init__(self) -> None:
         self.by_process: dict[int, tuple[int, int]] = {}
+        self.device_end: dict[int, int] = {}
 
     def add(self, trace: Trace) -> None:
         """Add a piece of the report."""
@@ -35,6 +39,8 @@ class CudaSpans:
                 first, last = int(start[mine].min()), int(end[mine].max())
                 known = self.by_process.get(one, (first, last))
                 self.by_process[one] = (min(first, known[0]), max(last, known[1]))
+                if end is trace.ops.end:
+                    self.device_end[one] = max(last, self.device_end.get(one, last))
 
 
 @dataclass(frozen=True)
@@ -53,36 +59,53 @@ class LostRows:
     few: tuple[str, ...]
 
 
-def find_lost_rows(
-    instances: Instances, launches: Ints, calls: Ints, spans: Mapping[int, tuple[int, int]], driver_samples: Ints
-) -> LostRows:
+@dataclass(frozen=True)
+class InstanceCounts:
+    """What the report has of each phase instance; columns over instances.
+
+    `calls` are CUDA API calls, `lone` those that launch a kernel by their name and have none, `driver_samples` the CPU
+    samples in the CUDA driver that lie in no API call.
+    """
+
+    launches: Ints
+    calls: Ints
+    lone: Ints
+    driver_samples: Ints
+
+
+def find_lost_rows(instances: Instances, counts: InstanceCounts, spans: CudaSpans) -> LostRows:
     """Find the instances whose CUDA rows the importer lost.
 
-    Columns over instances: `launches`, `calls` (CUDA API calls), and `driver_samples`, the CPU samples in the CUDA
-    driver that lie in no API call. Rows are lost at the end where instances follow after the last row: two, or one of a
+    Rows are lost at the end where instances follow after the last row: two, or one of a
     phase whose every other instance launches. They are lost at the beginning where instances of such a phase come
-    before the first row. An instance with less than half of its phase's launches is lost where samples show the driver
+    before the first row. Device rows alone are lost where instances of such a phase follow after the last device
+    operation, with launch calls and no launch. An instance with less than half of its phase's launches is lost where samples show the driver
     at work in it far more often than in the others.
     """
     lost, ends = np.zeros(len(instances), bool), dict[int, str]()
     process, phase = instances.thread & PROCESS_MASK, _phase_codes(instances)
     marked = np.array([source.kind != ALL for source in instances.sources] or [False], bool)[instances.source]
-    for one, (first, last) in spans.items():
+    for one, (first, last) in spans.by_process.items():
         mine = marked & (process == one)
         within = mine & (instances.start > first) & (instances.end <= last)
         # a phase that has none by its nature (an idle step, tokenising) shows that between the first row and the last
-        without = mine & ~np.isin(phase, phase[within & (calls == 0)])
-        launching = without & np.isin(phase, phase[within & (launches > 0)])
+        without = mine & ~np.isin(phase, phase[within & (counts.calls == 0)])
+        launching = without & np.isin(phase, phase[within & (counts.launches > 0)])
         after = without & (instances.start >= last)
         if np.sum(after) >= _AT_LEAST or np.any(after & launching):
             lost |= after | (mine & (instances.start < last) & (instances.end > last))
             ends[one] = f"the CUDA rows of process {pid(one)} end at {last / 1e6:.3f} ms, while its phases go on"
+        device_end = spans.device_end.get(one, last)
+        undone = launching & (instances.start >= device_end) & (counts.lone > 0) & ~lost
+        if undone.any():
+            lost |= undone | (mine & (instances.start < device_end) & (instances.end > device_end) & (counts.lone > 0))
+            ends[one] = f"the device rows of process {pid(one)} end at {device_end / 1e6:.3f} ms, while it goes on to launch"
         before = launching & (instances.end <= first)
         if before.any():
             lost |= before | (mine & (instances.start < first) & (instances.end > first))
             begin = f"the CUDA rows of process {pid(one)} begin at {first / 1e6:.3f} ms, after its phases"
             ends[one] = f"{ends[one]}; {begin}" if one in ends else begin
-    few = _few_launches(phase, launches, driver_samples) & ~lost
+    few = _few_launches(phase, counts.launches, counts.driver_samples) & ~lost
     return _lost_rows(instances, lost, few, ends)
 
 

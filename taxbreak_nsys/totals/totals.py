@@ -16,7 +16,7 @@ from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.totals.call_totals import CallTotals
 from taxbreak_nsys.totals.device_totals import DeviceTotals
 from taxbreak_nsys.totals.kernel_totals import KernelTotals
-from taxbreak_nsys.totals.lost_rows import CudaSpans, LostRows, find_lost_rows
+from taxbreak_nsys.totals.lost_rows import CudaSpans, InstanceCounts, LostRows, find_lost_rows
 from taxbreak_nsys.totals.operator_totals import OperatorTotals
 from taxbreak_nsys.totals.sample_totals import SampleTotals
 from taxbreak_nsys.totals.step_totals import StepTotals
@@ -101,9 +101,13 @@ class Totals:
         """Return which instances the report does not hold as a whole, judged by all that was added."""
         steps = self.steps
         launches = steps.kernel_launches + steps.graph_launches + steps.memory_launches
-        return find_lost_rows(
-            self.instances, launches, self._api_calls, self._spans.by_process, self.samples.driver_outside_calls
+        counts = InstanceCounts(
+            launches=launches,
+            calls=self._api_calls,
+            lone=self.facts.lone_by_instance,
+            driver_samples=self.samples.driver_outside_calls,
         )
+        return find_lost_rows(self.instances, counts, self._spans)
 
     @property
     def steps(self) -> InstanceSums:

@@ -60,7 +60,8 @@ class WarningFacts:
         self._all_kernels = 0
         self.launches = 0
         self.early_kernels = 0
-        self.lone_launches = 0
+        self.lone_by_instance = np.zeros(len(entries.instances), np.int64)
+        """By instance, the kernel launch calls that the report has no kernel for."""
         self.has_os_calls = False
         self.begun_inside: set[int] = set()
         """Instances in which kernels ran whose launch the capture does not have."""
@@ -76,7 +77,7 @@ class WarningFacts:
         full = (launches.kind == KERNEL_LAUNCH) & (waited > 0) & (launch_entry >= 0)
         self._queued.add(launch_entry[full], calls=1, waited=waited[full])
         self._add_outside(piece)
-        self._add_lone(columns)
+        self._add_lone(columns, piece.index)
         self._add_ends(columns.trace.ops, columns.trace.ranges)
 
     def _add_outside(self, piece: Piece) -> None:
@@ -100,8 +101,8 @@ class WarningFacts:
             if np.any((stray >= start) & (stray < end)):
                 self.begun_inside.add(first)
 
-    def _add_lone(self, columns: Measured) -> None:
-        """Count the kernel launch calls that the report has no kernel for."""
+    def _add_lone(self, columns: Measured, numbers: Ints) -> None:
+        """Count the kernel launch calls that the report has no kernel for; `numbers` are those of the instances."""
         api = columns.trace.api
         lone = api.named(name_rules.is_kernel_launch)
         lone[columns.launches.api] = False
@@ -109,7 +110,8 @@ class WarningFacts:
         if not len(index):
             return
         thread, start = api.thread[index], api.start[index]
-        self.lone_launches += int(np.sum(columns.instances.at(thread, start) >= 0))
+        inside = columns.instances.at(thread, start)
+        self.lone_by_instance[numbers] += np.bincount(inside[inside >= 0], minlength=len(numbers))
         for one in np.unique(thread).tolist():
             last = int(start[thread == one].max())
             self._lone_after[one] = max(self._lone_after.get(one, last), last)
@@ -125,6 +127,11 @@ class WarningFacts:
             # from the piece in which they start
             same = int(np.sum(end == max(known, last)))
             self._last_range[process] = (last, same) if last > known else (known, max(count, same))
+
+    @property
+    def lone_launches(self) -> int:
+        """The kernel launch calls inside phases that the report has no kernel for."""
+        return int(self.lone_by_instance.sum())
 
     @property
     def outside(self) -> Outside:

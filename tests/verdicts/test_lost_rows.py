@@ -92,6 +92,17 @@ def test_a_cut_beginning_is_left_out_as_well(tmp_path: Path) -> None:
     assert "begin at 4.035 ms" in (warning(result) or "")
 
 
+def test_device_rows_alone_can_end(tmp_path: Path) -> None:
+    path = build(tmp_path / "r.sqlite", steps=TEN)
+    with sqlite3.connect(path) as database:
+        database.execute(f"DELETE FROM {KERNEL} WHERE start > 8030000")
+    database.close()
+    result = analyze(path)
+    assert (result.phase("decode").instances, result.phase("decode").unmeasured_instances) == (6, 4)
+    assert "device rows of process 7264 end at 8.025 ms" in (warning(result) or "")
+    same_per_step(result, analyze(build(tmp_path / "whole.sqlite", steps=TEN)), "decode")
+
+
 def test_reading_in_windows_finds_the_same(tmp_path: Path) -> None:
     path = cut(build(tmp_path / "r.sqlite", steps=TEN), after=7020)
     assert analyze_report(path, window_rows=20).to_dict() == analyze_report(path).to_dict()
