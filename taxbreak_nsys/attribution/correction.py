@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from taxbreak_nsys.attribution.layers import PhaseSums, moved_ns
 from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
 from taxbreak_nsys.result import Corrected, Layers
-from taxbreak_nsys.totals.sampled_split import SPLIT_STATES, Split, Stratum, apportion, wilson
+from taxbreak_nsys.totals.sampled_split import SPLIT_STATES, Split, apportion, wilson
 
 WAITS = ("device_wait", "os_wait")
 """The states that an un-profiled run waits for as long: not scaled."""

@@ -45,6 +45,10 @@ def gate(
     null_report: shared_options.NullReport = None,
     evidence: shared_options.Evidence = None,
     skip: shared_options.Skip = 0,
+    allow_different: Annotated[
+        bool,
+        typer.Option("--allow-different", help="Judge against a baseline of another GPU, model or trace as well."),
+    ] = False,
     force_overwrite: shared_options.Force = False,
     quiet: shared_options.Quiet = False,
 ) -> None:  # fmt: skip
@@ -52,10 +56,11 @@ def gate(
 
     Example: taxbreak-nsys gate run.sqlite --rule 'decode.wall_ns_per_step <= 1.05 * baseline' --baseline main.json
     """
+    from taxbreak_nsys.compare.comparability import conditions_of, not_comparable
     from taxbreak_nsys.gate import gate_report as shown
     from taxbreak_nsys.gate.judging import exit_code, judge_rules
     from taxbreak_nsys.gate.metric_sources import find_rules
-    from taxbreak_nsys.gate.metrics import is_store, phase_metrics, read_baseline, read_store_baseline
+    from taxbreak_nsys.gate.metrics import baseline_data, is_store, metrics_of_json, store_baseline
     from taxbreak_nsys.output.output_files import check_target, put_text, write_whole
     from taxbreak_nsys.pipeline.analysis import analyze_report
 
@@ -68,15 +73,21 @@ def gate(
     options = shared_options.analysis_options(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
     source = baseline or (str(named) if named else None)
     result = analyze_report(report, options)
-    held = None
+    own = result.to_dict()
+    held, different = None, list[str]()
     if source is not None and any(one.needs_baseline for one in asked):
         if is_store(source):
-            held = read_store_baseline(source, result.report.sha256)
+            data = store_baseline(source, result.report.sha256)
         elif source.endswith((".sqlite", ".nsys-rep")):
-            held = phase_metrics(analyze_report(source, options))
+            data = analyze_report(source, options).to_dict()
         else:
-            held = read_baseline(Path(source))
-    judgements = judge_rules(asked, phase_metrics(result), held)
+            data = baseline_data(Path(source))
+        held = metrics_of_json(data, Path(source))
+        different = not_comparable(conditions_of(data), conditions_of(own))
+    if different and allow_different and not quiet:
+        print(f"judged all the same, though the baseline differs: {'; '.join(different)}", file=sys.stderr)
+    figures = metrics_of_json(own, report)
+    judgements = judge_rules(asked, figures, held, () if allow_different else different)
     put_text(shown.render_gate(result, judgements, format, timeunit), output, force=force_overwrite)
     if junit is not None:
         write_whole(junit, lambda path: shown.write_junit(result, judgements, path), force=force_overwrite)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from taxbreak_nsys.attribution.layers import LOWER
 from taxbreak_nsys.diagnostics import misleading, sample_warnings
 from taxbreak_nsys.diagnostics.sample_warnings import SAMPLE_FLAGS
-from taxbreak_nsys.model.launches import T_SYS_MIN_LAUNCHES, T_SYS_PAPER_NS
+from taxbreak_nsys.model.launches import T_SYS_MIN_LAUNCHES, T_SYS_PAPER_NS, TSys
 from taxbreak_nsys.model.report_facts import ReportWarning
 from taxbreak_nsys.phases import ALL
 from taxbreak_nsys.read.database import Database
@@ -33,10 +33,10 @@ _FEWER = 20
 """Rows are missing where they are fewer than the events collected by one part in this many."""
 
 
-def result_warnings(result: Result, totals: Totals, lost: LostRows) -> tuple[ReportWarning, ...]:
+def result_warnings(result: Result, totals: Totals, lost: LostRows, t_sys: TSys) -> tuple[ReportWarning, ...]:
     """Return the warnings that a result, and the sums that it is made of, call for."""
-    found = _lost(lost)
-    for check in (_unmeasured, _evidence, _bounds, _t_sys, _phases, _cut, _outside, _os_runtime):
+    found = [*_lost(lost), *_t_sys(t_sys, totals)]
+    for check in (_unmeasured, _evidence, _bounds, _phases, _cut, _outside, _os_runtime):
         found += check(result, totals)
     return (*found, *sample_warnings.sample_warnings(result, totals), *misleading.misleading_warnings(result, totals))
 
@@ -149,8 +149,8 @@ def _bounds(result: Result, totals: Totals) -> list[ReportWarning]:
     return [
         ReportWarning(
             "partial_library_ranges",
-            f"{', '.join(silent)} launched kernels in {', '.join(phases)} and marked no range ({marking} did): delta_ct "
-            "is a lower bound, and the rest of the library time counts as framework time",
+            f"{', '.join(silent)} launched kernels in {', '.join(phases)} and marked no range ({marking} did): "
+            "delta_ct is a lower bound, and the rest of the library time counts as framework time",
             _remedy_for(silent),
         )
     ]
@@ -163,17 +163,39 @@ def _remedy_for(silent: Sequence[str]) -> str:
     return f"add CPU samples, which see every library: '{SAMPLE_FLAGS}'"
 
 
-def _t_sys(result: Result, totals: Totals) -> list[ReportWarning]:
-    if result.t_sys_source != "paper":
-        return []
-    return [
-        ReportWarning(
-            "t_sys_assumed",
-            f"fewer than {T_SYS_MIN_LAUNCHES} kernel launches met an idle stream, so T_sys is the paper's "
-            f"{T_SYS_PAPER_NS} ns for H100 and H200, not measured",
-            "give --null-report with a capture of an empty kernel on the same machine, or --t-sys",
+def _t_sys(t_sys: TSys, totals: Totals) -> list[ReportWarning]:
+    """Return the warnings about the floor of the launch path: assumed, lowered, or above what launches took."""
+    found = []
+    remedy = "give --null-report with a capture of an empty kernel on the same machine, or --t-sys"
+    if t_sys.source == "paper":
+        found.append(
+            ReportWarning(
+                "t_sys_assumed",
+                f"fewer than {T_SYS_MIN_LAUNCHES} kernel launches met an idle stream, so T_sys is the paper's "
+                f"{T_SYS_PAPER_NS} ns for H100 and H200, not measured",
+                remedy,
+            )
         )
-    ]
+    if t_sys.lowered_from is not None:
+        found.append(
+            ReportWarning(
+                "t_sys_lowered",
+                f"launches of this report reached the device in {t_sys.ns} ns, less than the {t_sys.lowered_from} ns "
+                f"of its source ({t_sys.source}): a floor is never above that, so T_sys is {t_sys.ns} ns",
+                remedy,
+            )
+        )
+    measured = totals.latency.percentile(1)
+    if t_sys.source == "given" and measured is not None and t_sys.ns > measured:
+        found.append(
+            ReportWarning(
+                "t_sys_above_measured",
+                f"--t-sys is {t_sys.ns} ns, and launches of this report reached the device in {measured} ns: delta_kt "
+                "is more than launching took, and HDBI too low",
+                "leave --t-sys out, or give one of this machine",
+            )
+        )
+    return found
 
 
 def _phases(result: Result, totals: Totals) -> list[ReportWarning]:

@@ -34,6 +34,19 @@ def phase_metrics(result: Result) -> dict[str, PhaseFigures]:
 
 def read_baseline(path: Path) -> dict[str, PhaseFigures]:
     """Return the figures of what `taxbreak-nsys REPORT -f json` wrote; raises TaxbreakError for other files."""
+    return metrics_of_json(baseline_data(path), path)
+
+
+def metrics_of_json(data: Mapping[str, Any], path: Path) -> dict[str, PhaseFigures]:
+    """Return the figures of each phase label of a report's JSON, which came from `path`."""
+    try:
+        return _figures(data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise TaxbreakError(f"{path}: the baseline lacks figures of schema {SCHEMA} ({error})") from error
+
+
+def baseline_data(path: Path) -> dict[str, Any]:
+    """Return what `taxbreak-nsys REPORT -f json` wrote; raises TaxbreakError for other files."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -46,10 +59,7 @@ def read_baseline(path: Path) -> dict[str, PhaseFigures]:
         raise TaxbreakError(
             f"{path}: the baseline is not of schema {SCHEMA}; write one with 'taxbreak-nsys REPORT -f json'"
         )
-    try:
-        return _figures(data)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise TaxbreakError(f"{path}: the baseline lacks figures of schema {SCHEMA} ({error})") from error
+    return data
 
 
 def is_store(source: str) -> bool:
@@ -58,14 +68,14 @@ def is_store(source: str) -> bool:
     return "://" in place or place.endswith(".db")
 
 
-def read_store_baseline(source: str, but: str) -> dict[str, PhaseFigures]:
-    """Return the figures of the newest capture in a results store, of those that have the tags behind `#`.
+def store_baseline(source: str, but: str) -> dict[str, Any]:
+    """Return the newest capture in a results store, of those that have the tags behind `#`, as a report's JSON.
 
     `source` is as in `taxbreak.db#model=llama,gpu=H100`; the report with the hash `but` is left out. Raises
     TaxbreakError where there is no such store or capture.
     """
     from taxbreak_nsys.store.store_opening import open_store
-    from taxbreak_nsys.store.store_queries import check_keys, newest_phases
+    from taxbreak_nsys.store.store_queries import check_keys, newest_capture
 
     place, _, wanted = source.partition("#")
     chosen = dict(pair.partition("=")[::2] for pair in wanted.split(",")) if wanted else {}
@@ -73,7 +83,7 @@ def read_store_baseline(source: str, but: str) -> dict[str, PhaseFigures]:
         raise TaxbreakError(f"--baseline {source!r}: write STORE#KEY=VALUE[,KEY=VALUE]")
     with open_store(place) as store:
         check_keys(store, list(chosen), "--baseline")
-        return _figures({"phases": newest_phases(store, chosen, but)})
+        return newest_capture(store, chosen, but)
 
 
 def _figures(data: Mapping[str, Any]) -> dict[str, PhaseFigures]:

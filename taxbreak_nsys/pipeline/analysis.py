@@ -18,7 +18,7 @@ from taxbreak_nsys.errors import TaxbreakError, UnorderedError
 from taxbreak_nsys.measure.blocking import BlockingLimits
 from taxbreak_nsys.measure.measure import LayerEvidence, measure
 from taxbreak_nsys.measure.measured import Measured
-from taxbreak_nsys.model.launches import TSys, estimate_t_sys, find_launches, launch_latency
+from taxbreak_nsys.model.launches import TSys, estimate_t_sys, find_launches, floor_at_measured, launch_latency
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.trace_columns import pid, tid
 from taxbreak_nsys.options import Options
@@ -248,21 +248,27 @@ def _finished(
     if has_samples(database):
         totals.samples.stated_period = stated_period(database)
     facts = replace(facts, warnings=result_warnings.reading_warnings(database))
-    t_sys = _t_sys(totals, options)
+    t_sys = _t_sys(totals, options, facts)
     limits.check_t_sys(t_sys, totals.facts.launches, path)
     return summarise(facts, sums, lost, t_sys, options, columns)
 
 
-def _t_sys(totals: Totals, options: Options) -> TSys:
+def _t_sys(totals: Totals, options: Options, facts: ReportFacts) -> TSys:
     """Return the floor of the launch path by the best source at hand (method section 4)."""
     if options.t_sys_ns is not None:
         return TSys(options.t_sys_ns, "given")
-    if options.null_report is not None:
-        path = options.null_report
-        with open_report(path) as database:
-            launches = find_launches(read_trace(database, api_threads(database)))
-        median = percentile(launch_latency(launches, np.ones(len(launches), bool)), 50)
-        if median is None:
-            raise TaxbreakError(f"{path}: holds no kernel launch, so it cannot say T_sys (--null-report)")
-        return TSys(median, "null_report")
-    return estimate_t_sys(totals.latency)
+    if options.null_report is None:
+        return estimate_t_sys(totals.latency)
+    path = options.null_report
+    with open_report(path) as database:
+        null = read_facts(database, path)
+        launches = find_launches(read_trace(database, api_threads(database)))
+    if null.gpu is not None and facts.gpu is not None and null.gpu != facts.gpu:
+        raise TaxbreakError(
+            f"{path}: was captured on {null.gpu}, the report on {facts.gpu}: another GPU's T_sys says nothing of this "
+            "one's; capture an empty kernel on the same machine, or give --t-sys"
+        )
+    median = percentile(launch_latency(launches, np.ones(len(launches), bool)), 50)
+    if median is None:
+        raise TaxbreakError(f"{path}: holds no kernel launch, so it cannot say T_sys (--null-report)")
+    return floor_at_measured(TSys(median, "null_report"), totals.latency)

@@ -76,7 +76,7 @@ def summarise(
     )  # fmt: skip
     return replace(
         result,
-        report=replace(facts, warnings=facts.warnings + result_warnings.result_warnings(result, totals, lost)),
+        report=replace(facts, warnings=facts.warnings + result_warnings.result_warnings(result, totals, lost, t_sys)),
     )
 
 

@@ -24,6 +24,7 @@ class CudaSpans:
     """
 
     def __init__(self) -> None:
+        """Hold no rows yet."""
         self.by_process: dict[int, tuple[int, int]] = {}
         self.device_end: dict[int, int] = {}
 
@@ -48,8 +49,9 @@ class LostRows:
     """The instances that the report does not hold as a whole.
 
     `dropped` flags those that their phase can do without, as it has others that are whole. By (label code, thread),
-    `counts` says how many are lost, and `reasons` why a phase of which no instance is whole is not measured. `ends` says
-    by process where its rows end or begin; `few` holds the labels of instances with fewer launches than samples show.
+    `counts` says how many are lost, and `reasons` why a phase of which no instance is whole is not measured. `ends`
+    says by process where its rows end or begin; `few` holds the labels of instances with fewer launches than samples
+    show.
     """
 
     dropped: Flags
@@ -76,11 +78,11 @@ class InstanceCounts:
 def find_lost_rows(instances: Instances, counts: InstanceCounts, spans: CudaSpans) -> LostRows:
     """Find the instances whose CUDA rows the importer lost.
 
-    Rows are lost at the end where instances follow after the last row: two, or one of a
-    phase whose every other instance launches. They are lost at the beginning where instances of such a phase come
-    before the first row. Device rows alone are lost where instances of such a phase follow after the last device
-    operation, with launch calls and no launch. An instance with less than half of its phase's launches is lost where samples show the driver
-    at work in it far more often than in the others.
+    Rows are lost at the end where instances follow after the last row: two, or one of a phase whose other instances
+    launch. They are lost at the beginning where instances of such a phase come before the first row. Device rows alone
+    are lost where instances of such a phase follow after the last device operation, with launch calls and no launch. An
+    instance with less than half of its phase's median launches is lost where samples show the driver at work in it far
+    more often than in the others.
     """
     lost, ends = np.zeros(len(instances), bool), dict[int, str]()
     process, phase = instances.thread & PROCESS_MASK, _phase_codes(instances)
@@ -99,7 +101,9 @@ def find_lost_rows(instances: Instances, counts: InstanceCounts, spans: CudaSpan
         undone = launching & (instances.start >= device_end) & (counts.lone > 0) & ~lost
         if undone.any():
             lost |= undone | (mine & (instances.start < device_end) & (instances.end > device_end) & (counts.lone > 0))
-            ends[one] = f"the device rows of process {pid(one)} end at {device_end / 1e6:.3f} ms, while it goes on to launch"
+            ends[one] = (
+                f"the device rows of process {pid(one)} end at {device_end / 1e6:.3f} ms, while it goes on to launch"
+            )
         before = launching & (instances.end <= first)
         if before.any():
             lost |= before | (mine & (instances.start < first) & (instances.end > first))

@@ -162,8 +162,6 @@ class OperatorTotals:
             "kernels": phase.kernels,
             "device_ns": phase.device.kernel_sum_ns,
         }
-        left = {
-            key: None if value is None else value - sum(row[key] for row in found) for key, value in whole.items()
-        }
+        left = {key: None if value is None else value - sum(row[key] for row in found) for key, value in whole.items()}
         row = head(self._entries, entry) | {"operator": NO_OPERATOR, "instances": 0} | stats_row("total", None)
         return row | {"self_ns": left["self_ns"]} | layers | left

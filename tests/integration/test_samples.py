@@ -14,7 +14,15 @@ import pytest
 from taxbreak_nsys import Result, TaxbreakError, analyze
 from taxbreak_nsys.measure.sample_hits import KINDS
 from taxbreak_nsys.result import Phase
-from taxbreak_nsys.totals.sampled_split import SPLIT_STATES, Split, Stratum, apportion, library_interval, total_interval, wilson
+from taxbreak_nsys.totals.sampled_split import (
+    SPLIT_STATES,
+    Split,
+    Stratum,
+    apportion,
+    library_interval,
+    total_interval,
+    wilson,
+)
 from tests.oracle import brute_samples
 
 SAMPLED = ("inject", "llama-1b-sampled", "gpt2-backtrace")

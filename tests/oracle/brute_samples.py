@@ -123,7 +123,7 @@ def analyze(path, period, kinds, *, ignore_ranges=False, with_switches=True):
 def layers(states):
     """delta_ft and delta_ct of one phase: only the four states of host work, without off-CPU.
 
-    Section 5: only the `profiler` state leaves HDBI, so the profiler's samples in these states stay, as the framework's.
+    Section 5: only the `profiler` state leaves HDBI, so the profiler's samples in these states stay the framework's.
     """
     framework = library = 0
     for state in SPLIT:

@@ -78,7 +78,11 @@ def test_the_doctor_says_missing(tmp_path: Path) -> None:
     path = cut(build(tmp_path / "r.sqlite", steps=TWO_AND_TEN), after=2095)
     done = run("doctor", path, "-f", "json")
     found = [f for f in json.loads(done.stdout)[str(path)] if f["subject"] in ("CUDA rows", "HDBI")]
-    assert {(f["subject"], f["state"]) for f in found} == {("CUDA rows", "missing"), ("HDBI", "missing"), ("HDBI", "ok")}
+    assert {(f["subject"], f["state"]) for f in found} == {
+        ("CUDA rows", "missing"),
+        ("HDBI", "missing"),
+        ("HDBI", "ok"),
+    }
     assert all(f["remedy"] for f in found if f["state"] == "missing")
 
 
