@@ -14,6 +14,8 @@ from taxbreak_nsys.totals.totals import Totals
 
 _NOTABLE = 100
 """A share of one part in this many of a phase is worth a warning."""
+_OFTEN = 20
+"""Synchronisations, or a share of a phase, count as many from one part in this many on."""
 _WARM_UP_AT_LEAST = 3
 _OUTLIERS_AT_LEAST = 5
 
@@ -21,7 +23,7 @@ _OUTLIERS_AT_LEAST = 5
 def misleading_warnings(result: Result, totals: Totals) -> tuple[ReportWarning, ...]:
     """Return the warnings about how far the phases stand for the program."""
     found: list[ReportWarning] = []
-    for check in (_profiler, _clocks, _queue, _edges, _steps):
+    for check in (_profiler, _clocks, _loading, _queue, _edges, _steps):
         found += check(result, totals)
     return tuple(found)
 
@@ -54,15 +56,45 @@ def _profiler(result: Result, totals: Totals) -> list[ReportWarning]:
 
 
 def _clocks(result: Result, totals: Totals) -> list[ReportWarning]:
-    early = totals.facts.early_kernels
-    if not early:
+    """Warn of clocks that disagree: work before its launch (too early), or after its synchronisation (too late)."""
+    found, facts = [], totals.facts
+    if facts.early_kernels:
+        found.append(
+            ReportWarning(
+                "clock_step",
+                f"{facts.early_kernels} kernels start before the call that launches them: the clocks of host and "
+                "device disagree, so exposed time and device waits are off by as much (T_sys leaves those launches out)",
+                "capture again; on a virtual machine, check its clock source",
+            )
+        )
+    if facts.late_synchronisations * _OFTEN >= facts.synchronisations > 0:
+        found.append(
+            ReportWarning(
+                "clock_late",
+                f"device work ends after {facts.late_synchronisations} of {facts.synchronisations} synchronisations "
+                f"that waited for it, by up to {facts.clock_lag_ns / 1e6:.3f} ms: the device's timestamps are late, so "
+                "exposed time, T_sys and HDBI are off by as much",
+                "capture again; give --t-sys, as the launches of this report cannot say it",
+            )
+        )
+    return found
+
+
+def _loading(result: Result, totals: Totals) -> list[ReportWarning]:
+    """Warn of modules that CUDA loads inside phases: the first use of each kernel pays for it."""
+    shares = [
+        f"{entry.phase} {entry.states_ns['module_load'] / entry.wall_ns:.1%}"
+        for entry, _ in _single(result, totals)
+        if entry.states_ns["module_load"] * _OFTEN >= entry.wall_ns > 0
+    ]
+    if not shares:
         return []
     return [
         ReportWarning(
-            "clock_step",
-            f"{early} kernels start before the call that launches them: the clocks of host and device disagree, so "
-            "exposed time and device waits are off by as much (T_sys leaves those launches out)",
-            "capture again; on a virtual machine, check its clock source",
+            "module_loading",
+            "CUDA loads modules inside phases, on the first use of their kernels (share of the wall time, in no layer): "
+            f"{', '.join(dict.fromkeys(shares))}",
+            "warm up before capturing: run every shape once; CUDA_MODULE_LOADING=EAGER loads all modules at the start",
         )
     ]
 
@@ -132,7 +164,7 @@ def _steps(result: Result, totals: Totals) -> list[ReportWarning]:
             ReportWarning(
                 "warm_up",
                 f"the first instances take longer than the rest, as warm-up does: {', '.join(dict.fromkeys(warm))}",
-                f"leave them out with --skip {skip}",
+                f"warm up before capturing, or leave them out with --skip {skip}",
             )
         )
     if odd:

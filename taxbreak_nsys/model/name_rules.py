@@ -117,6 +117,11 @@ def waits_for_whole_device(api: str) -> bool:
     return api in ("cudaDeviceSynchronize", "cudaThreadSynchronize", "cuCtxSynchronize")
 
 
+def waits_for_one_stream(api: str) -> bool:
+    """Return whether a synchronisation (by `api_name`) waits for all of one stream's work."""
+    return api in ("cudaStreamSynchronize", "cuStreamSynchronize")
+
+
 def is_graph_launch(api: str) -> bool:
     """Tell whether a call (by `api_name`) launches a CUDA graph."""
     return api in _GRAPH_LAUNCHES

@@ -8,6 +8,7 @@ import numpy as np
 
 from taxbreak_nsys.arrays.grouped import GroupSums
 from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.measure.clock_lag import lag_at_synchronisations
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.launches import (
@@ -21,6 +22,9 @@ from taxbreak_nsys.model.trace_columns import KERNEL, PROCESS_MASK, DeviceOps, R
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.result import Outside
+
+_CLOCK_NOISE_NS = 1_000
+"""Work may end so much after its synchronisation by rounding; in sound reports it ends microseconds before."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class WarningFacts:
         self._all_kernels = 0
         self.launches = 0
         self.early_kernels = 0
+        self.synchronisations, self.late_synchronisations, self.clock_lag_ns = 0, 0, 0
+        """Synchronisations with work before them, those whose work ends after them, and the largest such lag, ns."""
         self.lone_by_instance = np.zeros(len(entries.instances), np.int64)
         """By instance, the kernel launch calls that the report has no kernel for."""
         self.has_os_calls = False
@@ -72,6 +78,10 @@ class WarningFacts:
         columns, launches = piece.columns, piece.columns.launches
         self.launches += int(piece.own.sum())
         self.early_kernels += int(np.sum(before_launch(launches) & piece.own))
+        lag = lag_at_synchronisations(columns.trace, launches)
+        self.synchronisations += len(lag)
+        self.late_synchronisations += int(np.sum(lag > _CLOCK_NOISE_NS))
+        self.clock_lag_ns = max(self.clock_lag_ns, int(lag.max(initial=0)))
         self.has_os_calls = self.has_os_calls or len(columns.trace.os_calls.start) > 0
         waited = launches.wait_until - launches.start
         full = (launches.kind == KERNEL_LAUNCH) & (waited > 0) & (launch_entry >= 0)
