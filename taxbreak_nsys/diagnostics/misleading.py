@@ -63,7 +63,7 @@ def _clocks(result: Result, totals: Totals) -> list[ReportWarning]:
             ReportWarning(
                 "clock_step",
                 f"{facts.early_kernels} kernels start before the call that launches them: the clocks of host and "
-                "device disagree, so exposed time and device waits are off by as much (T_sys leaves those launches out)",
+                "device disagree, so exposed time and device waits are off by as much (T_sys leaves such launches out)",
                 "capture again; on a virtual machine, check its clock source",
             )
         )
@@ -92,8 +92,8 @@ def _loading(result: Result, totals: Totals) -> list[ReportWarning]:
     return [
         ReportWarning(
             "module_loading",
-            "CUDA loads modules inside phases, on the first use of their kernels (share of the wall time, in no layer): "
-            f"{', '.join(dict.fromkeys(shares))}",
+            "CUDA loads modules inside phases, on the first use of their kernels (share of the wall time, in no "
+            f"layer): {', '.join(dict.fromkeys(shares))}",
             "warm up before capturing: run every shape once; CUDA_MODULE_LOADING=EAGER loads all modules at the start",
         )
     ]
