@@ -73,7 +73,7 @@ class Layers:
 class SampledState:
     """What CPU samples say of one state of a phase; `off_cpu_ns` and `kinds_ns` add up to the state's time.
 
-    `kinds_ns` are times by what the samples hit (`samples.KINDS`).
+    `kinds_ns` are times by what the samples hit (`sample_hits.KINDS`).
     """
 
     samples: int

@@ -17,11 +17,11 @@ SCHEMA = "taxbreak-library-map/1"
 
 
 def learn(columns: Measured) -> dict[str, Any]:
-    """Return the map that a report teaches: kernel name to whether a library launched it.
+    """Return the map that a report gives: kernel name to whether a library launched it.
 
-    What decides is a launch's call chain, else a library range around it; launches that have neither, or whose
-    chain breaks off before that can be said, teach nothing. A kernel that both launched counts as what it mostly
-    was. Empty where the report has neither.
+    A launch's call chain decides, else a library range around it; launches with neither, or whose chain breaks off
+    before its caller, are left out. A kernel that both a library and the framework launched counts as the more frequent
+    of the two. The map is empty if the report has neither chains nor library ranges.
     """
     trace, launches = columns.trace, columns.launches
     chain = library_signs(trace, launches, columns.chains, {}).chain
@@ -41,7 +41,7 @@ def learn(columns: Measured) -> dict[str, Any]:
 
 
 def read_map(path: Path | None) -> Mapping[str, bool]:
-    """Return a map that `learn` made, kernel name to mediated; raises TaxbreakError where the file is no map."""
+    """Return a map that `learn` made, kernel name to library-mediated; raises TaxbreakError if the file is no map."""
     if path is None:
         return {}
     try:

@@ -1,4 +1,4 @@
-"""What is fit and what is not: of this machine for capturing, of a report for each evidence.
+"""Checks of `doctor`: what this machine can capture, and what a report holds for each evidence.
 
 A check is a function that returns findings; `MACHINE_CHECKS` and `REPORT_CHECKS` list them in the order shown.
 """
@@ -25,12 +25,12 @@ from taxbreak_nsys.result import Result
 from taxbreak_nsys.scrub import gives_away
 
 OK, MISSING, NOTE, PROBLEM = "ok", "missing", "note", "problem"
-"""States of a finding: as it should be; not there, though it could be; good to know; stands in the way."""
+"""States of a finding: as it should be; missing, though it could be captured; good to know; a fault."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What a check found, and what would mend it."""
+    """One finding of a check, and what would mend it."""
 
     state: str
     subject: str
@@ -40,7 +40,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """A report as the checks see it; what takes time is done when a check first asks."""
+    """A report to check; its analysis and its counts are made when a check first needs them."""
 
     path: Path
 
@@ -57,13 +57,13 @@ class Report:
 
 
 def check_machine() -> list[Check]:
-    """Return what was found of this machine."""
+    """Return the findings about this machine."""
     nsys = Nsys.find()
     return [finding for check in MACHINE_CHECKS for finding in check(nsys)]
 
 
 def check_one_report(path: Path) -> list[Check]:
-    """Return what was found of a report; one that cannot be analysed is a finding, too."""
+    """Return the findings about a report; a report that cannot be analysed is one finding."""
     report = Report(path)
     try:
         _ = report.result
@@ -229,7 +229,7 @@ def _warnings(report: Report) -> list[Check]:
 
 
 def _gives_away(report: Report) -> list[Check]:
-    """Say what a posted report would show of its owner beyond the measurement."""
+    """Find what a posted report would show of its owner besides the measurement."""
     found: dict[str, int] = {}
     for one in gives_away(report.path):
         found[one.what] = found.get(one.what, 0) + one.rows

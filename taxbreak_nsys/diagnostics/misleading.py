@@ -1,4 +1,4 @@
-"""Warnings about captures that are whole and still mislead: warm-up, the profiler's own work, clocks, cut edges."""
+"""Warnings about captures that are complete and still mislead: warm-up, the profiler's work, clocks, cut edges."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OUTLIERS_AT_LEAST = 5
 
 
 def misleading_warnings(result: Result, totals: Totals) -> tuple[ReportWarning, ...]:
-    """Return the warnings about how far the phases stand for the program."""
+    """Return the warnings about how far the captured phases are the program's usual ones."""
     found: list[ReportWarning] = []
     for check in (_profiler, _clocks, _loading, _queue, _edges, _steps):
         found += check(result, totals)
@@ -29,7 +29,7 @@ def misleading_warnings(result: Result, totals: Totals) -> tuple[ReportWarning, 
 
 
 def _single(result: Result, totals: Totals) -> Iterator[tuple[Phase, int]]:
-    """Yield each entry of one thread with its number in the tally."""
+    """Yield each entry of one thread with its number in the sums."""
     of = totals.entries
     number: dict[tuple[str, int | None, int | None], int] = {of.key(k): k for k in range(len(of))}
     for entry in result.entries:
@@ -112,13 +112,13 @@ def _queue(result: Result, totals: Totals) -> list[ReportWarning]:
             "launch_queue_full",
             "kernel launches blocked behind earlier work of their stream, as they do when the launch queue is full; "
             f"that part of the wall time counts as waiting for the device: {', '.join(dict.fromkeys(found))}",
-            "none is needed: the host is ahead of the device there",
+            "no action is needed: the host is ahead of the device there",
         )
     ]
 
 
 def _edges(result: Result, totals: Totals) -> list[ReportWarning]:
-    """Find phases that the capture's start or end cuts; what nsys leaves of them is no whole step."""
+    """Warn of phases that the capture's start or end cuts: a part of an instance is no step."""
     instances = totals.instances
     if not instances.marked:
         return []
@@ -138,7 +138,7 @@ def _edges(result: Result, totals: Totals) -> list[ReportWarning]:
 
 
 def _steps(result: Result, totals: Totals) -> list[ReportWarning]:
-    """Compare the instances of each phase with their median."""
+    """Warn of first instances that are slower than the rest, and of single ones that stand out."""
     warm, odd, skip = [], [], 0
     for entry, number in _single(result, totals):
         which = totals.entries.instances_of(number)
@@ -172,7 +172,7 @@ def _steps(result: Result, totals: Totals) -> list[ReportWarning]:
             ReportWarning(
                 "steps_stand_out",
                 f"single instances stand out, and sums hold them: {', '.join(dict.fromkeys(odd))}",
-                "look at them with -r taxbreak_trace; leave them out with --start and --end",
+                "list them with -r taxbreak_trace; leave them out with --start and --end",
             )
         )
     return found
@@ -183,7 +183,7 @@ def _times(some: Ints, of_all: Ints) -> str:
 
 
 def _leading(wall: Ints) -> int:
-    """Return how many of the first instances take more than 1.5 times the median, if they are few enough to tell."""
+    """Return how many of the first instances take more than 1.5 times the median; 0 if that is over a third of them."""
     if len(wall) < _WARM_UP_AT_LEAST:
         return 0
     slow = 2 * wall > 3 * (percentile(wall, 50) or 0)

@@ -40,8 +40,8 @@ def _too_few(result: Result) -> Iterator[ReportWarning]:
     if few:
         yield ReportWarning(
             "too_few_samples",
-            f"too few CPU samples in {', '.join(sorted(few))} to tell library from framework time (the interval is "
-            "wider than the figure): weaker evidence is used",
+            f"too few CPU samples in {', '.join(sorted(few))} to distinguish library from framework time (the interval "
+            "is wider than the figure): weaker evidence is used",
             "sample more often (a smaller --sampling-period), capture more instances, or force --evidence samples",
         )
 
@@ -84,13 +84,13 @@ def _missed(result: Result, totals: Totals) -> Iterator[ReportWarning]:
             "library_outside_ranges",
             f"CPU samples find library time outside library ranges in {', '.join(sorted(used))}{names}: delta_ct holds "
             "it (evidence ranges+samples), with the interval of the samples",
-            "none is needed; see -r taxbreak_sample_sum",
+            "no action is needed; -r taxbreak_sample_sum lists the modules",
         )
     elif unused:
         yield ReportWarning(
             "library_outside_ranges",
             f"CPU samples find library time outside library ranges in {', '.join(sorted(unused))}{names}: it counts as "
-            "framework time, so the layer that a verdict names is not certain",
+            "framework time, so the target of the verdict is not certain",
             "leave --evidence out, or give --evidence ranges+samples",
         )
 

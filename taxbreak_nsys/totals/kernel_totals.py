@@ -1,4 +1,4 @@
-"""Where in a phase the layers' time lies, by kernel."""
+"""Device time, launch time and the layers of a phase by kernel name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class KernelTotals:
     """Device, launch and host time by kernel name and entry; groups are name * entries + entry."""
 
     def __init__(self, entries: PhaseThreads) -> None:
-        """Begin with nothing."""
+        """Hold the sums of no piece yet; `entries` are those of the whole report."""
         self._entries = entries
         self._device, self._launch = ValueCounts(), ValueCounts()
         self._host = GroupSums("framework", "library")
@@ -116,7 +116,7 @@ class KernelTotals:
 
 
 def _mediated(counts: Sequence[int]) -> Row:
-    """Say whether launches of one kernel were library-mediated, and by which sign most often."""
+    """Return whether most launches of a kernel were library-mediated, and the sign that said so most often."""
     if not sum(counts):
         return {"library_mediated": None, "why": "launched by a CUDA graph"}
     yes = sum(counts[1:])

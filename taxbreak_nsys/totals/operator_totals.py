@@ -1,4 +1,4 @@
-"""Where in a phase the layers' time lies, by framework operator, and what the paper's subtraction moves."""
+"""The layers of a phase by framework operator, and the time that the paper's subtraction moves."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from taxbreak_nsys.totals.listing_rows import NO_OPERATOR, HostShare, Row, head,
 
 @dataclass(frozen=True)
 class MovedToLibrary:
-    """What the subtraction (method section 4, Eq. 5) moves from framework to library, ns.
+    """The time that the subtraction (method section 4, Eq. 5) moves from framework to library, ns.
 
-    By entry (before the cap at what `dispatch` holds), by kernel group and by operator group; `t_base` is None where
-    no framework-native launch in a phase has an operator around it: then nothing is moved.
+    By phase entry (before the cap at the time of `dispatch`), by kernel group and by operator group. `t_base` is None
+    if no framework-native launch in a phase has an operator around it; nothing is moved then.
     """
 
     t_base: int | None
@@ -36,14 +36,15 @@ class OperatorTotals:
     """Operators by name and entry (groups: name * entries + entry), and the launches that the subtraction is about."""
 
     def __init__(self, entries: PhaseThreads) -> None:
-        """Begin with nothing."""
+        """Hold the sums of no piece yet; `entries` are those of the whole report."""
         self._entries = entries
         self._total = ValueCounts()
         self._sums = GroupSums(*GROUPS, "launches", "kernels", "device")
         self._native = ValueCounts()
         self._by_entry, self._by_kernel, self._by_operator = ExcessOverFloor(), ExcessOverFloor(), ExcessOverFloor()
         self._several: list[tuple[Ints, ...]] = []
-        """Of operators with several such launches: number, group, framework time, dispatch time; a row a launch."""
+        """Of operators with several library-mediated launches, one row per launch: the operator's number, its group,
+        its framework time, the launch's dispatch time."""
         self._numbered = 0
         self.with_dispatch: set[int] = set()
         """The entries that have a kernel launch with an operator around it."""
@@ -84,7 +85,7 @@ class OperatorTotals:
         dispatch, entry = mediation.t_dispatch[asked], launch_entry[asked]
         kernel = launch_kernel_names(columns.trace, launches)[asked] * len(self._entries) + entry
         self._by_entry.add(entry, dispatch)
-        # a launch cannot give to the library more than led to it, nor an operator more than it has
+        # capped by the framework time before each launch, and by the operator's own framework time
         self._by_kernel.add(kernel, dispatch, framework[asked])
         of, dispatch = around[asked][under[asked]], dispatch[under[asked]]
         name_of = name * len(self._entries) + operator_entry
@@ -98,7 +99,7 @@ class OperatorTotals:
         self._numbered += len(operators)
 
     def moved(self) -> MovedToLibrary:
-        """Return what the subtraction moves, with T_base over all that was added."""
+        """Return the time that the subtraction moves, with T_base over all pieces."""
         t_base = self._native.percentile(50)
         if t_base is None:
             return MovedToLibrary(None)
@@ -106,7 +107,7 @@ class OperatorTotals:
         for group, ns in self._by_operator.total(t_base).items():
             by_operator.add(np.array([group]), ns=np.array([ns]))
         for number, name, own, dispatch in self._several:
-            # the launches of one operator together: what they have above the base, at most what the operator has
+            # the excess over T_base of all launches of one operator, capped by the operator's framework time
             order = np.argsort(number, kind="stable")
             first = begins(number[order][1:] != number[order][:-1]) if len(order) else order
             if len(first):

@@ -12,7 +12,7 @@ from taxbreak_nsys.model.name_rules import STATES
 
 
 class StepTotals:
-    """The `Steps` of a whole report: each piece has the figures of the instances that lie in it."""
+    """The `InstanceSums` of a whole report: each piece has the figures of the instances that lie in it."""
 
     def __init__(self, instances: int) -> None:
         """Begin with nothing known of any instance."""

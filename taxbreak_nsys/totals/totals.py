@@ -1,4 +1,4 @@
-"""All sums over a report: pieces are added, and what a result is made of comes out."""
+"""All sums over a report: pieces of it are added, the result is computed from the sums."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Totals:
     """
 
     def __init__(self, instances: Instances) -> None:
-        """Begin with nothing; `instances` are those of the whole report."""
+        """Hold the sums of no piece yet; `instances` are those of the whole report."""
         self.instances = instances
         self.entries = PhaseThreads.of(instances)
         self._steps = StepTotals(len(instances))
