@@ -147,7 +147,10 @@ def _remedy(evidence: str) -> str:
 
 def _used(report: Report) -> list[Check]:
     by_evidence: dict[str, list[str]] = {}
+    lost = [e for e in report.result.entries if e.kernels is None]
     for entry in report.result.entries:
+        if entry in lost:
+            continue
         phases = by_evidence.setdefault(entry.taxbreak.evidence, [])
         if entry.phase not in phases:
             phases.append(entry.phase)
@@ -162,7 +165,6 @@ def _used(report: Report) -> list[Check]:
     known = [e.phase for e in report.result.entries if e.taxbreak.hdbi is not None]
     if known:
         found.append(Check(OK, "HDBI", f"measured ({', '.join(dict.fromkeys(known))})"))
-    lost = [e for e in report.result.entries if e.kernels is None]
     found += [
         Check(MISSING, "HDBI", f"not measured ({entry.phase}): {entry.taxbreak.hdbi_reason}", "capture again")
         for entry in {e.phase: e for e in lost}.values()

@@ -85,7 +85,7 @@ def _events_lost(messages: Sequence[Mapping[str, int | str]], rows: Mapping[str,
 
 def _lost(lost: LostRows) -> list[ReportWarning]:
     """Return the warning about instances whose CUDA rows the importer lost (method section 5.1)."""
-    if not lost.counts:
+    if not lost.counts and not lost.ends:
         return []
     count = sum(lost.counts.values())
     causes = list(lost.ends.values())
@@ -94,7 +94,8 @@ def _lost(lost: LostRows) -> list[ReportWarning]:
     return [
         ReportWarning(
             "cuda_rows_lost",
-            f"{'; '.join(causes)}: the importer lost the rest, so {count} instances are not measured and in no figure",
+            f"{'; '.join(causes)}: the importer lost the rest, so {count} instances are not measured and part of no "
+            "figure",
             "import the .nsys-rep again with a newer nsys, or capture again for a shorter time",
         )
     ]
@@ -116,13 +117,14 @@ def _unmeasured(result: Result, totals: Totals) -> list[ReportWarning]:
 
 def _evidence(result: Result, totals: Totals) -> list[ReportWarning]:
     found = []
-    weak = sorted({e.phase for e in result.entries if e.taxbreak.evidence == "none"})
+    measured = [e for e in result.entries if e.taxbreak.delta_ft_ns is not None]
+    weak = sorted({e.phase for e in measured if e.taxbreak.evidence == "none"})
     if weak:
         found.append(
             ReportWarning(
                 "no_library_evidence",
-                f"nothing in the report tells library time from framework time in {', '.join(weak)}: delta_ct is "
-                "not measured and delta_ft holds both (HDBI does not need the split)",
+                f"nothing in the report distinguishes library time from framework time in {', '.join(weak)}: delta_ct "
+                "is not measured and delta_ft holds both (HDBI does not need the split)",
                 f"capture with '{_RANGES_FLAGS}'",
             )
         )

@@ -11,8 +11,12 @@ from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, Trace, pid
 from taxbreak_nsys.phases import ALL, Instances
 
+IDLE = "idle"
+"""The label of an engine's steps without requests: they need no CUDA call."""
 _AT_LEAST = 2
 """So many instances without CUDA rows after the last one are a loss, whatever their phase is."""
+_LIBRARY_RANGES = 3
+"""So many library ranges after the last CUDA row are a loss: a library calls CUDA."""
 _MANY_SAMPLES = 5
 """An instance with fewer samples in the driver outside API calls is not judged by them."""
 
@@ -20,13 +24,14 @@ _MANY_SAMPLES = 5
 class CudaSpans:
     """The first and the last moment of each process's CUDA rows (API calls and device operations), ns.
 
-    `device_end` has the end of the last device operation.
+    `device_end` has the end of the last device operation, `library_starts` the latest starts of library ranges.
     """
 
     def __init__(self) -> None:
         """Hold no rows yet."""
         self.by_process: dict[int, tuple[int, int]] = {}
         self.device_end: dict[int, int] = {}
+        self.library_starts: dict[int, Ints] = {}
 
     def add(self, trace: Trace) -> None:
         """Add a piece of the report."""
@@ -42,6 +47,16 @@ class CudaSpans:
                 self.by_process[one] = (min(first, known[0]), max(last, known[1]))
                 if end is trace.ops.end:
                     self.device_end[one] = max(last, self.device_end.get(one, last))
+        ranges = trace.ranges
+        library = np.flatnonzero(ranges.is_library)
+        process = ranges.thread[library] & PROCESS_MASK
+        for one in np.unique(process).tolist():
+            starts = np.r_[self.library_starts.get(one, library[:0]), ranges.start[library[process == one]]]
+            self.library_starts[one] = np.sort(starts)[-_LIBRARY_RANGES:]
+
+    def libraries_go_on(self, process: int, last: int) -> bool:
+        """Return whether libraries marked several ranges of a process after its last CUDA row."""
+        return bool(np.sum(self.library_starts.get(process, np.empty(0, np.int64)) > last) >= _LIBRARY_RANGES)
 
 
 @dataclass(frozen=True)
@@ -78,23 +93,24 @@ class InstanceCounts:
 def find_lost_rows(instances: Instances, counts: InstanceCounts, spans: CudaSpans) -> LostRows:
     """Find the instances whose CUDA rows the importer lost.
 
-    Rows are lost at the end where instances follow after the last row: two, or one of a phase whose other instances
-    launch. They are lost at the beginning where instances of such a phase come before the first row. Device rows alone
-    are lost where instances of such a phase follow after the last device operation, with launch calls and no launch. An
-    instance with less than half of its phase's median launches is lost where samples show the driver at work in it far
-    more often than in the others.
+    Rows are lost at the end where instances follow after the last row (two, or one of a phase whose other instances
+    launch), or library ranges do. They are lost at the beginning where instances of such a phase come before the first
+    row. Device rows alone are lost where instances of such a phase follow after the last device operation, with launch
+    calls and no launch. An instance with less than half of its phase's median launches is lost where samples show the
+    driver at work in it far more often than in the others.
     """
     lost, ends = np.zeros(len(instances), bool), dict[int, str]()
     process, phase = instances.thread & PROCESS_MASK, _phase_codes(instances)
     marked = np.array([source.kind != ALL for source in instances.sources] or [False], bool)[instances.source]
+    idle = np.array([label == IDLE for label in instances.labels], bool)[instances.label]
     for one, (first, last) in spans.by_process.items():
         mine = marked & (process == one)
         within = mine & (instances.start > first) & (instances.end <= last)
         # a phase that has none by its nature (an idle step, tokenising) shows that between the first row and the last
-        without = mine & ~np.isin(phase, phase[within & (counts.calls == 0)])
+        without = mine & ~idle & ~np.isin(phase, phase[within & (counts.calls == 0)])
         launching = without & np.isin(phase, phase[within & (counts.launches > 0)])
         after = without & (instances.start >= last)
-        if np.sum(after) >= _AT_LEAST or np.any(after & launching):
+        if np.sum(after) >= _AT_LEAST or np.any(after & launching) or spans.libraries_go_on(one, last):
             lost |= after | (mine & (instances.start < last) & (instances.end > last))
             ends[one] = f"the CUDA rows of process {pid(one)} end at {last / 1e6:.3f} ms, while its phases go on"
         device_end = spans.device_end.get(one, last)

@@ -99,3 +99,40 @@ def test_a_reference_that_is_longer_than_the_capture_stretches_nothing() -> None
     fixed = corrected(sums, split(sums, "none", US), None, Reference(130 * US, 1), 100 * US, scale_t_sys=True)
     assert fixed.wall_ns == 100 * US
     assert fixed.states_ns == sums.states_ns
+
+
+UNPROFILED = {
+    # sample_reports and more: the same phases without a profiler, ms
+    "llama": {"prefill": {"median_ms": 16.781}, "decode": {"median_ms": 16.072}},
+    "inject": {
+        "base": {"median_ms": 5.956},
+        "framework": {"median_ms": 16.956},
+        "library": {"median_ms": 17.135},
+        "device": {"median_ms": 67.779},
+    },
+}
+
+
+def test_captures_of_one_program_are_corrected_to_one_hdbi(report, tmp_path: Path) -> None:
+    """Four captures of the same decode step, traced lightly to heavily: 1.6 to 2.3 times as slow as un-profiled."""
+    reference = tmp_path / "times.json"
+    reference.write_text(json.dumps(UNPROFILED["llama"]))
+    captures = ("llama-1b", "llama-1b-aten", "llama-1b-bare", "llama-1b-sampled")
+    decode = [analyze(report(name), reference=reference).phase("decode") for name in captures]
+    captured = [entry.taxbreak.hdbi for entry in decode]
+    fixed = [entry.corrected.hdbi for entry in decode]
+    assert max(captured) - min(captured) > 0.02
+    assert max(fixed) - min(fixed) < 0.005
+
+
+def test_warnings_say_what_of_the_reference_does_not_fit(report, tmp_path: Path) -> None:
+    reference = tmp_path / "times.json"
+    reference.write_text(json.dumps(UNPROFILED["inject"]))
+    result = analyze(report("inject"), reference=reference)
+    scaled = next(w for w in result.report.warnings if w.code == "profiler_share_scaled")
+    # un-profiled, the device-bound steps took as long: samples cannot have 11 ms for the profiler
+    assert "device (11.3 ms, of which 0.0 ms are taken out)" in scaled.message
+    assert "base" not in scaled.message
+    reference.write_text(json.dumps({"device": {"median_ms": 90.0}}))
+    longer = {w.code: w.message for w in analyze(report("inject"), reference=reference).report.warnings}
+    assert "device" in longer["reference_longer"]

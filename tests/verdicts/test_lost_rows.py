@@ -74,6 +74,22 @@ def test_a_phase_that_lies_wholly_behind_the_last_row_is_null_with_the_reason(tm
     assert "0 kernels" not in shown
 
 
+def test_library_ranges_that_go_on_show_a_loss_within_one_long_range(tmp_path: Path) -> None:
+    """The only mark is around the whole run: no instance follows, but cuBLAS is at work without a CUDA call."""
+    path = build(tmp_path / "r.sqlite", steps=TEN)
+    with sqlite3.connect(path) as database:
+        database.execute("DELETE FROM NVTX_EVENTS WHERE eventType = 59 AND text IS NOT NULL")
+        database.execute(
+            "INSERT INTO NVTX_EVENTS (start, end, eventType, globalTid, text, domainId) VALUES (?, ?, 59, ?, 'run', 0)",
+            (900_000, 12_000_000, thread_id(0)),
+        )
+    database.close()
+    assert analyze(path).phase("run").taxbreak.hdbi is not None
+    run_phase = analyze(cut(path, after=7020)).phase("run")
+    assert run_phase.taxbreak.hdbi is None
+    assert "end at 7.025 ms" in (run_phase.taxbreak.hdbi_reason or "")
+
+
 def test_the_doctor_says_missing(tmp_path: Path) -> None:
     path = cut(build(tmp_path / "r.sqlite", steps=TWO_AND_TEN), after=2095)
     done = run("doctor", path, "-f", "json")
