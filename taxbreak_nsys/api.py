@@ -31,7 +31,8 @@ def analyze(
     modules: str | PathLike[str] | None = None,
     reference: str | PathLike[str] | None = None,
     library_map: str | PathLike[str] | None = None,
-    columns: bool = False,
+    instances: str | None = None,
+    intervals: bool = False,
 ) -> Result:
     """Analyse an Nsight Systems report.
 
@@ -44,9 +45,9 @@ def analyze(
     or `null_report` give the floor of the launch path; `evidence` forces `ranges`, `samples`, `subtractive` or
     `none`. `modules` is a table of modules of your own for CPU samples; `reference` a file of un-profiled times to
     correct by; `library_map` a file that says which kernels a library launches.
-    `skip` leaves out the first instances of each phase and thread that has more. A report of more than some 400,000
-    rows is read in windows of time, so that memory does not grow with it; `columns` reads it as a whole all the same
-    and keeps the single intervals, `result.columns`.
+    `skip` leaves out the first instances of each phase and thread that has more. The report is read in windows of
+    time, so that memory does not grow with it; `result.steps` has the sums of each instance in
+    `result.instances`, and with `intervals` `result.intervals` has every host interval as an Arrow table.
 
     Returns a `Result`: `.phases` is a pandas frame, `.to_arrow()`, `.to_json()`, `.to_dict()` the same
     elsewhere; all times are integers in ns. Raises `TaxbreakError` with a message of one line where the
@@ -61,8 +62,9 @@ def analyze(
             rules, window_ns, process, thread, t_sys_ns, _path(null_report), evidence, skip,
             None if phase_source == "best" else phase_source, engine, _path(phase_rules), by_batch,
             modules=_path(modules), reference=str(reference) if reference else None, library_map=_path(library_map),
+            instances=instances,
         ),
-        columns=columns,
+        intervals=intervals,
     )  # fmt: skip
 
 

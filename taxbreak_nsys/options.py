@@ -36,3 +36,5 @@ class Options:
     modules: Path | None = None
     reference: str | None = None
     library_map: Path | None = None
+    instances: str | None = None
+    """`range` or `cycle`; None: cycles for an engine's marks, ranges otherwise (method section 2.1)."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.engine_figures import CommunicationTime, Idle, OtherProcessTime, Ranks
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.step_counts import PhaseSource, StepCounts
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from taxbreak_nsys.measure.measured import Measured
+    from taxbreak_nsys.measure.measured import InstanceSums
     from taxbreak_nsys.phases import Instances
 
 SCHEMA = "taxbreak/1"
@@ -41,6 +42,8 @@ class DeviceTime:
     active_ns: int | None
     kernel_sum_ns: int | None
     idle_ns: int | None
+    busy_share: float | None
+    """The share of the wall time in which a device that the phase uses is busy; waiting for slower ranks is not."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,18 @@ class Phase:
     instances: int
     wall_ns: int
     wall_median_ns: int | None
+    wall_p99_ns: int | None
+    """The 99th percentile of the instances' wall time; null with fewer than 100 instances."""
+    cycles: bool
+    """Whether an instance is a cycle: from its mark to the next one (method section 2.1)."""
+    range_ns: int
+    """The length of the marks themselves, added up."""
+    between_ns: dict[str, int] | None
+    """The part of `states_ns` after the mark's end; null where instances are no cycles."""
+    helpers_ns: dict[str, int] | None
+    """States of the threads that help the host thread; in no layer and no wall. Null without helpers."""
+    communication: CommunicationTime | None
+    ranks: Ranks | None
     launches: LaunchCounts
     kernels: int | None
     states_ns: dict[str, int]
@@ -197,6 +212,15 @@ class Outside:
 
 
 @dataclass(frozen=True)
+class TracedRanges:
+    """How many NVTX ranges of operators, and ranges and calls of CUDA libraries, the report has, and whose they are."""
+
+    operator: int
+    library: int
+    libraries: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Result:
     """The analysis of one report.
 
@@ -209,28 +233,21 @@ class Result:
     t_sys_source: str
     entries: tuple[Phase, ...]
     outside: Outside
+    idle: tuple[Idle, ...]
+    processes: tuple[OtherProcessTime, ...]
     kernel_rows: tuple[dict[str, Any], ...]
     operator_rows: tuple[dict[str, Any], ...]
     api_rows: tuple[dict[str, Any], ...]
     instances: Instances = field(repr=False)
-    held_columns: Measured | None = field(repr=False)
+    steps: InstanceSums = field(repr=False)
+    """The sums of each of `instances`: states, exposed time, device time, launches."""
+    ranges: TracedRanges
     sample_rows: tuple[dict[str, Any], ...] = ()
     symbol_rows: tuple[dict[str, Any], ...] = ()
+    intervals: pa.Table | None = field(default=None, repr=False)
+    """Every host interval, in a temporary file that is mapped into memory; None unless it was asked for."""
     t_base_ns: int | None = None
     """T_base of the subtraction (method section 4, Eq. 5); null where no launch has an operator range to tell it."""
-
-    @property
-    def columns(self) -> Measured:
-        """The instances, launches and host intervals behind the figures.
-
-        Raises TaxbreakError where the report was too large to keep them and nobody asked for it.
-        """
-        if self.held_columns is None:
-            raise TaxbreakError(
-                f"{self.report.path}: was read in windows, so its single intervals are not at hand; analyze it with "
-                "columns=True"
-            )
-        return self.held_columns
 
     @property
     def phases(self) -> pd.DataFrame:
@@ -283,6 +300,8 @@ class Result:
             "t_sys_source": self.t_sys_source,
             "phases": [phase_dict(entry) for entry in self.entries],
             "outside": dataclasses.asdict(self.outside),
+            "processes": [_lists(dataclasses.asdict(process)) for process in self.processes],
+            "idle": [dataclasses.asdict(idle) for idle in self.idle],
             "kernels": list(self.kernel_rows),
             "operators": list(self.operator_rows),
         }

@@ -58,7 +58,7 @@ def analyze(
 
     first = Opening(reports[0])  # goes on while the modules below load
     from taxbreak_nsys.output.formats import FORMATS
-    from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, NEED_COLUMNS, check_report_name
+    from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, INTERVALS, check_report_name
     from taxbreak_nsys.output.units import UNITS
     from taxbreak_nsys.pipeline.analysis import analyze_report as analyze_report
 
@@ -76,13 +76,12 @@ def analyze(
         modules=modules, reference=reference, library_map=library_map,
     )  # fmt: skip
 
-    columns = bool(NEED_COLUMNS & set(names))
     results: list[Result] = []
     failed = False
     for number, path in enumerate(reports):
         try:
             opening = None if number else first
-            results.append(analyze_report(path, options, columns=columns, opening=opening))
+            results.append(analyze_report(path, options, intervals=INTERVALS in names, opening=opening))
         except TaxbreakError as error:
             if len(reports) == 1:
                 raise

@@ -47,7 +47,7 @@ def diff(
     if output is not None:
         check_target(output, force_overwrite)
     options = shared_options.analysis_options(phase, None, None, None, None, t_sys, null_report, evidence, skip)
-    one, other = ([analyze_report(path, options, columns=True) for path in _reports(side)] for side in (before, after))
+    one, other = ([analyze_report(path, options) for path in _reports(side)] for side in (before, after))
     put_text(render_diff(compare(one, other, map or ()), format, timeunit), output, force=force_overwrite)
     if output is not None and not quiet:
         print(f"wrote {output}", file=sys.stderr)

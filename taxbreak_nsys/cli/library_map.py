@@ -28,14 +28,15 @@ def library_map(
     """
     import json
 
-    from taxbreak_nsys.attribution.learned_map import learn
+    from taxbreak_nsys.attribution.learned_map import MapLearner
     from taxbreak_nsys.options import Options
     from taxbreak_nsys.output.output_files import check_target, write_whole
-    from taxbreak_nsys.pipeline.analysis import analyze_report
+    from taxbreak_nsys.pipeline.analysis import collect_report
 
     if output is not None:
         check_target(output, force_overwrite)
-    learned = learn(analyze_report(report, Options(modules=modules), columns=True).columns)
+    _, learner = collect_report(report, Options(modules=modules), MapLearner)
+    learned = learner.learned()
     if not learned["kernels"]:
         raise TaxbreakError(
             f"{report}: has neither call chains of kernel launches nor library ranges; capture with "

@@ -36,7 +36,8 @@ def trace(
     from taxbreak_nsys.output.chrome_trace import write_chrome
     from taxbreak_nsys.output.output_files import check_target, write_whole
     from taxbreak_nsys.output.perfetto import write_perfetto
-    from taxbreak_nsys.pipeline.analysis import analyze_report
+    from taxbreak_nsys.output.trace_spool import TraceSpool
+    from taxbreak_nsys.pipeline.analysis import collect_report
 
     writers = {"perfetto": write_perfetto, "chrome": write_chrome}
     if format not in writers:
@@ -46,7 +47,7 @@ def trace(
         raise TaxbreakError(f"--window {window}: must be more than 0")
     check_target(output, force_overwrite)
     options = shared_options.analysis_options(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
-    result = analyze_report(report, options, columns=True)
-    write_whole(output, lambda path: writers[format](result, path, span), force=force_overwrite)
+    result, spool = collect_report(report, options, TraceSpool)
+    write_whole(output, lambda path: writers[format](result, spool, path, span), force=force_overwrite)
     if not quiet:
         print(f"wrote {output}", file=sys.stderr)

@@ -65,7 +65,7 @@ def whatif(
     """
     from taxbreak_nsys.output import whatif_report as shown
     from taxbreak_nsys.output.output_files import check_target, put_text
-    from taxbreak_nsys.pipeline.analysis import analyze_report
+    from taxbreak_nsys.pipeline.analysis import measure_report
     from taxbreak_nsys.replay.prediction import Replay
     from taxbreak_nsys.replay.scenarios import Scenario
     from taxbreak_nsys.replay.sweep import rank_levers, speeds_to_bound
@@ -94,7 +94,7 @@ def whatif(
     if sweep and not scenario.unchanged:
         raise TaxbreakError("--sweep draws every lever by itself; leave the others out")
     options = shared_options.analysis_options(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
-    replay = Replay(analyze_report(report, options, columns=True))
+    replay = Replay(*measure_report(report, options))
     if sweep:
         text = shown.sweep_report(replay, sweep_levers(replay), speeds_to_bound(replay), format, timeunit)
     elif scenario.unchanged and not _asked(factors | {"cpu": cpu}):

@@ -21,14 +21,19 @@ from taxbreak_nsys.phases.engine_marks import STEP
 MIN_GROWTH = 2.0
 """Thread blocks of a prefill step over those of a decode step, in the kernels that both have."""
 
+MIN_CALL_GROWTH = 1.2
+"""The same for calls of one compiled function, where the order of the calls says the rest."""
+
 SMALL_TILE = 16
 """Tokens of a matrix product whose tile is made for decode."""
 
 _ATTENTION = re.compile(r"attention|attn|fmha|flash|sdpa|mqa|mla_|_mha|paged", re.IGNORECASE)
 _NOT_ATTENTION = re.compile(
-    r"combine|reduce|merge|rotary|rope|backward|bwd|cache_kernel|reshape_and_cache|convert|schedul|metadata|norm",
+    r"combine|prepare|reduce|merge|rotary|rope|backward|bwd|cache_kernel|reshape_and_cache|convert|schedul|metadata|norm",
     re.IGNORECASE,
 )
+_FLASH_FORWARD = re.compile(r"FlashAttnFwd(?!Combine)")
+"""FlashAttention 3: its template arguments name schedulers and converters, which are no kernels of their own."""
 _WEAK_ATTENTION = re.compile(r"(?<!log_)softmax", re.IGNORECASE)
 _TRAINING = re.compile(r"backward|_bwd|\bbwd|adam|multi_tensor_apply|optimizer", re.IGNORECASE)
 _ONE_QUERY = re.compile(r"split_?kv|decode|paged_attention|mmha|xqa|masked_multihead", re.IGNORECASE)
@@ -40,15 +45,18 @@ _ROWS = re.compile(r"layer_?norm|rms_?norm", re.IGNORECASE)
 
 def is_attention(names: tuple[str, ...], seen: Ints) -> Flags:
     """Flag the names of attention kernels among those `seen`: kernels made for it, or else softmax."""
-    of = {int(code) for code in seen}
+    present = {int(code) for code in seen}
 
     def flags(pattern: re.Pattern[str]) -> Flags:
-        return np.array(
-            [k in of and bool(pattern.search(n)) and not _NOT_ATTENTION.search(n) for k, n in enumerate(names)], bool
-        )
+        return np.array([k in present and _matches(pattern, name) for k, name in enumerate(names)], bool)
 
     strong = flags(_ATTENTION)
     return strong if strong.any() else flags(_WEAK_ATTENTION)
+
+
+def _matches(pattern: re.Pattern[str], name: str) -> bool:
+    """Return whether a name is that of an attention kernel by a pattern, not of a kernel that works for one."""
+    return bool(_FLASH_FORWARD.search(name) or (pattern.search(name) and not _NOT_ATTENTION.search(name)))
 
 
 @dataclass(frozen=True)
@@ -69,8 +77,19 @@ class Kind:
     read: int
 
 
-def name_kinds(kinds: list[Kind], names: tuple[str, ...], *, attends: bool) -> tuple[list[str], str]:
-    """Return a label for each kind of step, and the evidence in words."""
+def name_kinds(
+    kinds: list[Kind], names: tuple[str, ...], *, attends: bool, one_function: bool = False
+) -> tuple[list[str], str]:
+    """Return a label for each kind of step, and the evidence in words.
+
+    `one_function` says that the steps are marked as calls of one function.
+    """
+    labels, evidence = _name_by_names(kinds, names, attends=attends)
+    return _name_calls(kinds) if one_function and set(labels) == {STEP} else (labels, evidence)
+
+
+def _name_by_names(kinds: list[Kind], names: tuple[str, ...], *, attends: bool) -> tuple[list[str], str]:
+    """Return labels by what the kernels' names and grids say, and the evidence."""
     if any(_TRAINING.search(names[code]) for kind in kinds for code in kind.name):
         return ["training_step"] * len(kinds), "backward or optimizer kernels"
     if not attends:
@@ -99,6 +118,33 @@ def name_kinds(kinds: list[Kind], names: tuple[str, ...], *, attends: bool) -> t
     if any(kind.hidden for kind in kinds):
         evidence += "; some graph launches' kernels are not in the report, so their steps have no better name"
     return _tell_graphs_apart(labels, kinds), evidence
+
+
+def _name_calls(kinds: list[Kind]) -> tuple[list[str], str]:
+    """Return labels for calls of one function whose kernels' names do not say what they do (compiled by XLA).
+
+    Decode is the kind that is called most often. A kind that is called before it, less often, and whose grids are
+    MIN_CALL_GROWTH times those of decode in the kernels that both have, is prefill.
+    """
+    unknown = [STEP] * len(kinds), "nothing says which calls of the function are prefill or decode"
+    shown = [k for k, kind in enumerate(kinds) if len(kind.name) and not kind.hidden]
+    if not shown:
+        return unknown
+    decode = max(shown, key=lambda k: kinds[k].steps)
+    base = kinds[decode]
+    growth = {
+        k: times
+        for k in shown
+        if kinds[k].steps < base.steps and kinds[k].first < base.first
+        if (times := _growth(kinds[k], base)) is not None and times >= MIN_CALL_GROWTH
+    }
+    if base.steps < 2 or not growth:
+        return unknown
+    labels = ["prefill" if k in growth else "decode" if k == decode else STEP for k in range(len(kinds))]
+    return labels, (
+        f"decode: the {base.steps} calls that repeat; prefill: called before them, grids {min(growth.values()):.1f} "
+        "times theirs in the kernels that both have"
+    )
 
 
 def _tell_graphs_apart(labels: list[str], kinds: list[Kind]) -> list[str]:
@@ -141,7 +187,7 @@ def _is_prefill(kind: Kind, base: Kind, names: tuple[str, ...]) -> bool | None:
 
 
 def _attention_names(kind: Kind, names: tuple[str, ...]) -> set[int]:
-    return {int(c) for c in kind.name if _ATTENTION.search(names[c]) and not _NOT_ATTENTION.search(names[c])}
+    return {int(code) for code in kind.name if _matches(_ATTENTION, names[code])}
 
 
 def _signs_of_decode(kind: Kind, names: tuple[str, ...]) -> list[str]:

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import Flags, percentile
-from taxbreak_nsys.attribution.correction import Reference, corrected
-from taxbreak_nsys.attribution.layers import EVIDENCES, PhaseSums, SampledSums, split
+from taxbreak_nsys.attribution.layers import EVIDENCES
 from taxbreak_nsys.attribution.reference import reference_times
-from taxbreak_nsys.attribution.verdict import judge
 from taxbreak_nsys.diagnostics import result_warnings
-from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.engine_figures import Idle
 from taxbreak_nsys.model.launches import TSys
-from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
+from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid, tid
 from taxbreak_nsys.options import Options
-from taxbreak_nsys.phases.step_sums import main_source, step_counts
+from taxbreak_nsys.phases.phase_threads import PhaseThreads
+from taxbreak_nsys.pipeline.phase_builder import PhaseBuilder
+from taxbreak_nsys.pipeline.process_times import process_times
 from taxbreak_nsys.pipeline.sums import Sums
+from taxbreak_nsys.read.other_processes import OtherProcess
 from taxbreak_nsys.replay.savings import with_savings
-from taxbreak_nsys.result import DeviceTime, LaunchCounts, Phase, Result
+from taxbreak_nsys.result import Phase, Result, TracedRanges
 from taxbreak_nsys.totals import sample_breakdown
 from taxbreak_nsys.totals.lost_rows import LostRows
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
-from taxbreak_nsys.totals.sampled_split import (
-    Split,
-    library_interval,
-    library_outside_ranges,
-    merged,
-    precise_enough,
-    profiler_in_layers,
-    sample_figures,
-    sampled_layers,
-)
+from taxbreak_nsys.totals.sampled_split import Split, library_interval, merged, precise_enough
 from taxbreak_nsys.totals.totals import Totals
 
 _MUCH_OUTSIDE = 20
@@ -42,11 +34,11 @@ _MUCH_OUTSIDE = 20
 
 
 def summarise(
-    facts: ReportFacts, sums: Sums, lost: LostRows, t_sys: TSys, options: Options, columns: Measured | None
+    facts: ReportFacts, sums: Sums, lost: LostRows, t_sys: TSys, options: Options, processes: Sequence[OtherProcess]
 ) -> Result:
-    """Say what the sums of a report mean; `columns` are kept with the result where the report is one piece.
+    """Return the result that the sums of a report give: evidence, layers, verdicts, warnings.
 
-    `lost` are the instances whose CUDA rows the report lost; those dropped are in no sum.
+    `lost` are the instances whose CUDA rows the report lost; those that it drops are in no sum.
     """
     totals = sums.totals
     of, moved = totals.entries, totals.operators.moved()
@@ -57,27 +49,58 @@ def summarise(
     entries: list[Phase] = []
     of_threads: dict[int, Phase] = {}
     for label, members in of.by_label:
-        alone = _Entry(totals, lost, moved, t_sys, labels[label], references.get(labels[label]))
-        of_threads |= {k: alone.of_thread(k, evidence[k], splits[k]) for k in members}
+        builder = PhaseBuilder(totals, lost, moved, t_sys, labels[label], references.get(labels[label]))
+        of_threads |= {k: builder.of_thread(k, evidence[k], splits[k]) for k in members}
         entries += [of_threads[k] for k in members]
         if len(members) > 1:
             weakest = max((evidence[k] for k in members), key=EVIDENCES.index)
+            group = _common_group(of, label, members)
+            if group is not None:
+                entries.append(builder.of_group(label, group, members, weakest))
+                continue
             strata = [split for k in members if (split := splits[k])]
-            entries.append(alone.of_label(label, members, weakest, merged(strata) if strata else None))
+            entries.append(builder.of_label(label, members, weakest, merged(strata) if strata else None))
     entries = with_savings(entries, sums.stretches, [of.key(k) for k in range(len(of))], t_sys.ns)
     listed = [of_threads[k] for k in range(len(of))]
     by_module, by_symbol = sample_breakdown.rows(totals.samples, of, splits)
+    counted = totals.facts
     result = Result(
-        facts, t_sys.ns, t_sys.source, tuple(entries), totals.facts.outside,
-        tuple(totals.kernels.rows(totals.names["ops"], listed, moved.by_kernel)),
-        tuple(totals.operators.rows(totals.names["ranges"], listed, moved.by_operator)),
-        tuple(totals.calls.rows(totals.names["api"])),
-        of.instances, columns, by_module, by_symbol, moved.t_base,
-    )  # fmt: skip
+        report=facts,
+        t_sys_ns=t_sys.ns,
+        t_sys_source=t_sys.source,
+        entries=tuple(entries),
+        outside=counted.outside,
+        idle=tuple(
+            Idle(process=pid(time.process), thread=tid(time.thread), instances=time.instances, total_ns=time.total_ns)
+            for time in of.instances.idle
+        ),
+        processes=process_times(processes, of.instances),
+        kernel_rows=tuple(totals.kernels.rows(totals.names["ops"], listed, moved.by_kernel)),
+        operator_rows=tuple(totals.operators.rows(totals.names["ranges"], listed, moved.by_operator)),
+        api_rows=tuple(totals.calls.rows(totals.names["api"])),
+        instances=of.instances,
+        steps=totals.steps,
+        ranges=TracedRanges(
+            counted.operator_ranges, counted.library_ranges + counted.library_calls, tuple(sorted(totals.libraries))
+        ),
+        sample_rows=by_module,
+        symbol_rows=by_symbol,
+        t_base_ns=moved.t_base,
+    )
     return replace(
         result,
         report=replace(facts, warnings=facts.warnings + result_warnings.result_warnings(result, totals, lost, t_sys)),
     )
+
+
+def _common_group(of: PhaseThreads, label: int, members: Sequence[int]) -> int | None:
+    """Return the rank group of a label, where all its threads are ranks of one group and their steps pair up."""
+    instances = of.instances
+    mine = instances.label == label
+    groups = set(np.unique(instances.group[mine]).tolist())
+    if len(groups) != 1 or -1 in groups or not np.any(mine & (instances.step >= 0)):
+        return None
+    return int(min(groups))
 
 
 def _evidence(totals: Totals, moved: MovedToLibrary, entry: int, strata: Split | None, forced: str | None) -> str:
@@ -112,105 +135,3 @@ def _samples_add(totals: Totals, entry: int, strata: Split | None) -> bool:
     marked = sum(stratum.time_ns for stratum in strata.strata if stratum.state == "library")
     low, _ = library_interval(strata, FRAMEWORK_STATES)
     return low * _MUCH_OUTSIDE > marked
-
-
-def _sampled_sums(strata: Split) -> SampledSums:
-    delta_ft, delta_ct = sampled_layers(strata)
-    return SampledSums(
-        delta_ft_ns=delta_ft,
-        delta_ct_ns=delta_ct,
-        interval_ns=library_interval(strata),
-        outside_ns=library_outside_ranges(strata),
-        outside_interval_ns=library_interval(strata, FRAMEWORK_STATES),
-        profiler_ns=profiler_in_layers(strata),
-    )
-
-
-class _Entry:
-    """Sums up phase entries of one label: one thread's instances, or those of all threads that share it."""
-
-    def __init__(
-        self, totals: Totals, lost: LostRows, moved: MovedToLibrary, t_sys: TSys, label: str, reference_ns: int | None
-    ) -> None:
-        self._totals, self._lost, self._moved, self._t_sys = totals, lost, moved, t_sys
-        self._label, self._reference_ns = label, reference_ns
-
-    def of_thread(self, entry: int, evidence: str, strata: Split | None) -> Phase:
-        """Return the entry of one thread."""
-        which = self._totals.entries.instances_of(entry)
-        active = self._totals.device.active_ns(entry)
-        thread = int(self._totals.entries.thread[entry])
-        return self._of(which, [entry], thread, active, evidence, strata)
-
-    def of_label(self, label: int, members: list[int], evidence: str, strata: Split | None) -> Phase:
-        """Return the entry of all threads."""
-        which = self._totals.instances.label == label
-        return self._of(which, members, None, self._totals.device.active_of_label_ns(label), evidence, strata)
-
-    def _of(
-        self, which: Flags, members: list[int], thread: int | None, active: int, evidence: str, strata: Split | None
-    ) -> Phase:
-        totals, steps, instances = self._totals, self._totals.steps, self._totals.instances
-        states = dict(zip(STATES, steps.states[which].sum(axis=0).tolist(), strict=True))
-        counts = LaunchCounts(
-            kernel=int(steps.kernel_launches[which].sum()),
-            graph=int(steps.graph_launches[which].sum()),
-            memory=int(steps.memory_launches[which].sum()),
-            unmeasured_graph=int(steps.unmeasured_graphs[which].sum()),
-        )
-        phases = [(int(totals.entries.label[k]), int(totals.entries.thread[k])) for k in members]
-        why = next((self._lost.reasons[phase] for phase in phases if phase in self._lost.reasons), None)
-        exposed: dict[str, int] | None = None
-        device = DeviceTime(None, None, None)
-        if not counts.unmeasured_graph and why is None:
-            exposed = dict(zip(STATES, steps.exposed[which].sum(axis=0).tolist(), strict=True))
-            device = DeviceTime(active, int(totals.device.kernel_sum[members].sum()), sum(exposed.values()))
-        sums = PhaseSums(
-            states_ns=states,
-            launches=counts,
-            device=device,
-            over_base_ns=sum(self._moved.by_entry.get(k, 0) for k in members),
-            sampled=_sampled_sums(strata) if strata else None,
-            lost=why,
-            unmarked=tuple(sorted({name for k in members for name in totals.unmarked_libraries(k)})),
-        )
-        walls = steps.wall[which]
-        wall, median = int(walls.sum()), percentile(walls, 50)
-        layers = split(sums, evidence, self._t_sys.ns)
-        steps_of = {
-            "wall": wall,
-            "delta_ft": layers.delta_ft_ns,
-            "delta_ct": layers.delta_ct_ns,
-            "delta_kt": layers.delta_kt_ns,
-            "t_orchestration": layers.t_orchestration_ns,
-            "t_device_active": layers.t_device_active_ns,
-        }
-        samples = sample_figures(strata, evidence, wall) if strata else None
-        count, correction = int(np.sum(which)), None
-        if self._reference_ns and median and why is None:
-            reference = Reference(self._reference_ns, count)
-            # only a T_sys that was given is free of the profiler: a null report is captured under it as well
-            correction = corrected(
-                sums, layers, strata, reference, median, scale_t_sys=self._t_sys.source != "given"
-            )  # fmt: skip
-        return Phase(
-            phase=self._label,
-            process=None if thread is None else pid(thread),
-            thread=None if thread is None else tid(thread),
-            instances=count,
-            wall_ns=wall,
-            wall_median_ns=median,
-            launches=counts,
-            kernels=int(steps.kernels[which].sum()) if why is None else None,
-            states_ns=states,
-            in_os_ns=dict(zip(STATES, steps.in_os[which].sum(axis=0).tolist(), strict=True)),
-            exposed_ns=exposed,
-            device=device,
-            taxbreak=layers,
-            samples=samples,
-            corrected=correction,
-            verdict=judge(exposed, states, layers, wall, samples),
-            phase_source=main_source(instances, which),
-            steps=step_counts(instances, which, steps_of),
-            unmeasured_instances=sum(self._lost.counts.get(phase, 0) for phase in phases),
-        )

@@ -383,7 +383,7 @@ def test_report_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytes
     settings = Settings(analysis.Options())
     (tmp_path / "work").mkdir()
     assert isinstance(examine(Job(str(path)), settings, tmp_path / "work"), Analysed)
-    monkeypatch.setattr(analysis, "analyze", slow)
+    monkeypatch.setattr(analysis, "analyze_report", slow)
     outcome = examine(Job(str(path)), settings, tmp_path / "work")
     assert isinstance(outcome, Failed)
     assert outcome.kind == "changed"

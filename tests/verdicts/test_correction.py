@@ -49,7 +49,7 @@ def a_phase(python: int, launch: int, wait: int, launches: int) -> PhaseSums:
     return PhaseSums(
         states_ns=states,
         launches=LaunchCounts(kernel=launches, graph=0, memory=0, unmeasured_graph=0),
-        device=DeviceTime(active_ns=10 * US, kernel_sum_ns=10 * US, idle_ns=0),
+        device=DeviceTime(active_ns=10 * US, kernel_sum_ns=10 * US, idle_ns=0, busy_share=None),
         over_base_ns=0,
     )
 

@@ -9,6 +9,7 @@ import pytest
 
 from taxbreak_nsys import Result, TaxbreakError, analyze
 from tests.support.report_builder import KERNEL, build
+from tests.support.reports import columns_of
 
 
 def changed(path: Path, statement: str) -> Path:
@@ -66,6 +67,6 @@ def test_no_floor_of_a_report_at_hand_is_above_its_launches(any_report: Path) ->
     from taxbreak_nsys.model.launches import launch_latency
 
     result = analyze(any_report)
-    launches = result.columns.launches
+    launches = columns_of(result).launches
     measured = percentile(launch_latency(launches, launches.idle_stream), 1)
     assert measured is None or result.t_sys_ns <= measured

@@ -1,0 +1,100 @@
+"""Classes of kernels (GEMM, attention, communication …) by name: `data/kernel_classes.toml`, and a user's own table."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.kernel_names import base_name
+
+OTHER = "other"
+"""The class of a kernel whose name no pattern knows."""
+COMMUNICATION = "communication"
+"""The class of a collective library's kernels (method section 2.3)."""
+COPY = "copy"
+"""The class that copies and sets of the device's memory belong to as well."""
+
+_TABLE = Path(__file__).resolve().parent.parent / "data" / "kernel_classes.toml"
+_KEYS = frozenset({"name", "title", "kernels"})
+_LONGEST = 8192
+"""Characters of a name that patterns are tried on."""
+
+
+@dataclass(frozen=True)
+class KernelClass:
+    """A class of kernels: its name in the output, its name for people, and the patterns of its kernels' names."""
+
+    name: str
+    title: str
+    patterns: tuple[re.Pattern[str], ...]
+
+    def holds(self, kernel: str) -> bool:
+        """Return whether a kernel's name, whole or without namespaces and arguments, matches one of the patterns."""
+        whole, base = kernel.lower()[:_LONGEST], base_name(kernel).lower()[:_LONGEST]
+        return any(pattern.match(whole) or pattern.match(base) for pattern in self.patterns)
+
+
+@cache
+def load_kernel_classes(extra: Path | None = None) -> tuple[KernelClass, ...]:
+    """Return the classes in the order in which they are tried, those of the user's file `extra` first.
+
+    A class of `extra` that the shipped table has as well keeps the shipped title where it has none of its own.
+    Raises TaxbreakError, which names the file and the class, where that file cannot be read or is not of the form.
+    """
+    shipped = _parse_file(_TABLE)
+    if extra is None:
+        return shipped
+    titles = {known.name: known.title for known in shipped}
+    given = _parse_file(extra)
+    return (*(KernelClass(k.name, k.title or titles.get(k.name, k.name), k.patterns) for k in given), *shipped)
+
+
+def classify(kernels: Sequence[str], classes: Sequence[KernelClass]) -> list[str]:
+    """Return the class name of each kernel (by its name as the report has it), OTHER where none matches."""
+    return [next((known.name for known in classes if known.holds(kernel)), OTHER) for kernel in kernels]
+
+
+def class_titles(classes: Sequence[KernelClass]) -> dict[str, str]:
+    """Return the title of each class, `other` among them, in the order of the tables; a user's title wins."""
+    titles: dict[str, str] = {}
+    for known in classes:
+        titles.setdefault(known.name, known.title or known.name)
+    return titles | {OTHER: "Other"}
+
+
+def _parse_file(path: Path) -> tuple[KernelClass, ...]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TaxbreakError(f"{path}: cannot be read ({error.strerror}); give --kernel-classes a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TaxbreakError(f"{path}: not TOML ({error}); see docs/tables.md for the form") from error
+    entries = data.get("class")
+    if not isinstance(entries, list) or not entries:
+        raise TaxbreakError(f"{path}: no [[class]] in it; see docs/tables.md for the form of --kernel-classes")
+    return tuple(_class(path, entry) for entry in entries)
+
+
+def _class(path: Path, entry: Any) -> KernelClass:
+    name = entry.get("name") if isinstance(entry, dict) else None
+    if not isinstance(name, str) or not name:
+        raise TaxbreakError(f"{path}: a [[class]] without a name")
+    unknown = sorted(set(entry) - _KEYS)
+    if unknown:
+        raise TaxbreakError(
+            f"{path}: class {name!r}: unknown key {unknown[0]!r}; the keys are {', '.join(sorted(_KEYS))}"
+        )
+    kernels, title = entry.get("kernels"), entry.get("title", "")
+    if not isinstance(kernels, list) or not kernels or not all(isinstance(k, str) and k for k in kernels):
+        raise TaxbreakError(f"{path}: class {name!r}: kernels is a list of globs, such as ['*gemm*']")
+    if not isinstance(title, str):
+        raise TaxbreakError(f"{path}: class {name!r}: title is a text")
+    patterns = tuple(re.compile(translate(kernel.lower())) for kernel in kernels)
+    return KernelClass(name=name, title=title, patterns=patterns)
