@@ -15,7 +15,7 @@ from taxbreak_nsys.totals.totals import Totals
 _NOTABLE = 100
 """A share of one part in this many of a phase is worth a warning."""
 _OFTEN = 20
-"""Synchronisations, or a share of a phase, count as many from one part in this many on."""
+"""A share of a phase from one part in this many on is often."""
 _WARM_UP_AT_LEAST = 3
 _OUTLIERS_AT_LEAST = 5
 
@@ -67,12 +67,13 @@ def _clocks(result: Result, totals: Totals) -> list[ReportWarning]:
                 "capture again; on a virtual machine, check its clock source",
             )
         )
-    if facts.late_synchronisations * _OFTEN >= facts.synchronisations > 0:
+    clock = facts.clock
+    if 2 * clock.late > clock.synchronisations:
         found.append(
             ReportWarning(
                 "clock_late",
-                f"device work ends after {facts.late_synchronisations} of {facts.synchronisations} synchronisations "
-                f"that waited for it, by up to {facts.clock_lag_ns / 1e6:.3f} ms: the device's timestamps are late, so "
+                f"device work ends after {clock.late} of {clock.synchronisations} synchronisations "
+                f"that waited for it, by up to {clock.largest_ns / 1e6:.3f} ms: the device's timestamps are late, so "
                 "exposed time, T_sys and HDBI are off by as much",
                 "capture again; give --t-sys, as the launches of this report cannot say it",
             )

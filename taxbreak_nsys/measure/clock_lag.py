@@ -11,44 +11,63 @@ import numpy as np
 from taxbreak_nsys.arrays.intervals import NEVER, Flags, Ints
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.launches import Launches
-from taxbreak_nsys.model.trace_columns import PROCESS_MASK, Trace
+from taxbreak_nsys.model.trace_columns import Trace, thread_slice
+
+_NOISE_NS = 1_000
+"""Work may end so much after its synchronisation by rounding; in sound reports it ends microseconds before."""
 
 
-def lag_at_synchronisations(trace: Trace, launches: Launches) -> Ints:
-    """Return for each synchronisation of a stream or device how long after it its work ended, ns; negative: before.
+class ClockLag:
+    """Compares, over the pieces of a report, the end of device work with the synchronisation that waited for it.
 
-    Work is what launches of its process that had returned before it began put on the device. A synchronisation of one
-    stream does not say which, so the stream that was done first counts. Those without work before them are left out.
+    `synchronisations` are those of a stream or device that a thread made after launching work, `late` those whose work
+    ends after them, `largest_ns` is the largest such lag. A synchronisation of one stream does not say which, so of the
+    streams that the thread uses the one that was done first counts.
     """
-    api = trace.api
-    whole = api.named(name_rules.waits_for_whole_device)
-    syncs = np.flatnonzero(whole | api.named(name_rules.waits_for_one_stream))
-    joined = np.flatnonzero(launches.of_op >= 0)
-    if not len(syncs) or not len(joined):
-        return np.empty(0, np.int64)
-    op_process, sync_process = trace.ops.process[joined], api.thread[syncs] & PROCESS_MASK
-    found = []
-    for process in np.unique(sync_process).tolist():
-        ops = joined[op_process == process]
-        mine = syncs[sync_process == process]
-        if len(ops):
-            found.append(_lags(trace, launches, ops, mine, whole[mine]))
-    return np.concatenate(found) if found else np.empty(0, np.int64)
 
+    def __init__(self) -> None:
+        """Start without synchronisations."""
+        self.synchronisations, self.late, self.largest_ns = 0, 0, 0
+        self._reach: dict[int, dict[int, int]] = {}
+        """By thread and stream, the latest end of the work that earlier pieces launched."""
+        self._counted: dict[int, int] = {}
 
-def _lags(trace: Trace, launches: Launches, ops: Ints, syncs: Ints, whole: Flags) -> Ints:
-    """Return the lag at each synchronisation of one process, whose device operations are `ops`."""
-    start, end = trace.api.start[syncs], trace.api.end[syncs]
-    last = np.full(len(syncs), NEVER, np.int64)
-    first = np.full(len(syncs), np.iinfo(np.int64).max, np.int64)
-    returned, stream, op_end = launches.end[launches.of_op[ops]], trace.ops.stream[ops], trace.ops.end[ops]
-    for code in np.unique(stream).tolist():
-        mine = np.flatnonzero(stream == code)
-        order = mine[np.argsort(returned[mine], kind="stable")]
-        reach = np.maximum.accumulate(op_end[order])
-        before = np.searchsorted(returned[order], start, side="right") - 1
-        done = np.where(before >= 0, reach[np.maximum(before, 0)], NEVER)
-        last = np.maximum(last, done)
-        first = np.where(before >= 0, np.minimum(first, done), first)
-    known = last > NEVER
-    return (np.where(whole, last, first) - end)[known]
+    def add(self, trace: Trace, launches: Launches, own: Flags) -> None:
+        """Add a piece; `own` flags the launches that no other piece counts."""
+        api = trace.api
+        whole = api.named(name_rules.waits_for_whole_device)
+        syncs = whole | api.named(name_rules.waits_for_one_stream)
+        joined = np.flatnonzero((launches.of_op >= 0) & own[np.maximum(launches.of_op, 0)]) if len(own) else own
+        launch = launches.of_op[joined]
+        for thread in np.unique(api.thread).tolist():
+            part = thread_slice(api.thread, thread)
+            index = part.start + np.flatnonzero(syncs[part] & (api.start[part] > self._counted.get(thread, NEVER)))
+            work = np.flatnonzero(launches.thread[launch] == thread)
+            returned, stream = launches.end[launch[work]], trace.ops.stream[joined[work]]
+            end = trace.ops.end[joined[work]]
+            if len(index):
+                self._counted[thread] = int(api.start[index[-1]])
+                self._count(thread, (api.start[index], api.end[index], whole[index]), (returned, stream, end))
+            reach = self._reach.setdefault(thread, {})
+            for code in np.unique(stream).tolist():
+                reach[code] = max(reach.get(code, NEVER), int(end[stream == code].max()))
+
+    def _count(self, thread: int, syncs: tuple[Ints, Ints, Flags], work: tuple[Ints, Ints, Ints]) -> None:
+        """Count the synchronisations (start, end, of the whole device) after work (returned, stream, end)."""
+        start, sync_end, whole = syncs
+        returned, stream, work_end = work
+        before = self._reach.get(thread, {})
+        last = np.full(len(start), NEVER, np.int64)
+        first = np.full(len(start), np.iinfo(np.int64).max, np.int64)
+        for code in sorted({*before, *np.unique(stream).tolist()}):
+            mine = np.flatnonzero(stream == code)
+            order = mine[np.argsort(returned[mine], kind="stable")]
+            reach = np.maximum.accumulate(np.r_[before.get(code, NEVER), work_end[order]])
+            done = reach[np.searchsorted(returned[order], start, side="right")]
+            last = np.maximum(last, done)
+            first = np.where(done > NEVER, np.minimum(first, done), first)
+        known = last > NEVER
+        lag = (np.where(whole, last, first) - sync_end)[known]
+        self.synchronisations += len(lag)
+        self.late += int(np.sum(lag > _NOISE_NS))
+        self.largest_ns = max(self.largest_ns, int(lag.max(initial=0)))

@@ -8,7 +8,7 @@ import numpy as np
 
 from taxbreak_nsys.arrays.grouped import GroupSums
 from taxbreak_nsys.arrays.intervals import Flags, Ints
-from taxbreak_nsys.measure.clock_lag import lag_at_synchronisations
+from taxbreak_nsys.measure.clock_lag import ClockLag
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.launches import (
@@ -22,9 +22,6 @@ from taxbreak_nsys.model.trace_columns import KERNEL, PROCESS_MASK, DeviceOps, R
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.result import Outside
-
-_CLOCK_NOISE_NS = 1_000
-"""Work may end so much after its synchronisation by rounding; in sound reports it ends microseconds before."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +56,7 @@ class WarningFacts:
         self.launches = 0
         self.operator_ranges, self.library_ranges, self.library_calls = 0, 0, 0
         self.early_kernels = 0
-        self.synchronisations, self.late_synchronisations, self.clock_lag_ns = 0, 0, 0
-        """Synchronisations with work before them, those whose work ends after them, and the largest such lag, ns."""
+        self.clock = ClockLag()
         self.lone_by_instance = np.zeros(len(entries.instances), np.int64)
         """By instance, the kernel launch calls that the report has no kernel for."""
         self.has_os_calls = False
@@ -78,10 +74,7 @@ class WarningFacts:
         self.library_ranges += int(np.sum(ranges.is_library & fresh))
         self.library_calls = len(columns.trace.library_calls.start)
         self.early_kernels += int(np.sum(before_launch(launches) & piece.own))
-        lag = lag_at_synchronisations(columns.trace, launches)
-        self.synchronisations += len(lag)
-        self.late_synchronisations += int(np.sum(lag > _CLOCK_NOISE_NS))
-        self.clock_lag_ns = max(self.clock_lag_ns, int(lag.max(initial=0)))
+        self.clock.add(columns.trace, launches, piece.own)
         self.has_os_calls = self.has_os_calls or len(columns.trace.os_calls.start) > 0
         waited = launches.wait_until - launches.start
         full = (launches.kind == KERNEL_LAUNCH) & (waited > 0) & (launch_entry >= 0)
