@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from taxbreak_nsys.measure.measured import InstanceSums
     from taxbreak_nsys.phases import Instances
 
-SCHEMA = "taxbreak/1"
+SCHEMA = "taxbreak/2"
+"""The version of the JSON output (docs/json.md); fields may be added without a new one."""
 
 METHOD_VERSION = 4
 """Raised when the same report gives other figures than before: stores analyse such reports again."""
@@ -33,6 +35,18 @@ class LaunchCounts:
     graph: int
     memory: int
     unmeasured_graph: int
+
+
+@dataclass(frozen=True)
+class GraphTime:
+    """CUDA graphs of a phase, ns: the calls that launch them, and the plain sum of their kernels' times.
+
+    `device_ns` is null where a graph launch was not measured.
+    """
+
+    launches: int
+    launch_ns: int
+    device_ns: int | None
 
 
 @dataclass(frozen=True)
@@ -179,6 +193,8 @@ class Phase:
     communication: CommunicationTime | None
     ranks: Ranks | None
     launches: LaunchCounts
+    graphs: GraphTime | None
+    """Null in a phase without CUDA graphs."""
     kernels: int | None
     states_ns: dict[str, int]
     in_os_ns: dict[str, int]
@@ -286,15 +302,11 @@ class Result:
         return pa.Table.from_pylist([{key: row.get(key) for key in keys if key not in whole} for row in rows])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object of method section 7 as plain Python data."""
-        from taxbreak_nsys import __version__
-
+        """Return the JSON object of a report (docs/json.md) as plain Python data."""
         report = dataclasses.asdict(self.report)
         report["traced"] = list(self.report.traced)
         report["warnings"] = list(report["warnings"])
-        return {
-            "schema": SCHEMA,
-            "tool_version": __version__,
+        return json_head() | {
             "report": report,
             "t_sys_ns": self.t_sys_ns,
             "t_sys_source": self.t_sys_source,
@@ -322,6 +334,18 @@ class Result:
             known = ", ".join(sorted({entry.phase for entry in self.entries})) or "none"
             raise TaxbreakError(f"{self.report.path}: no phase {label!r}; the phases are: {known}")
         return next((entry for entry in named if entry.combined), named[0])
+
+
+def schema_path() -> Path:
+    """Return the JSON schema of the output, a file of the package."""
+    return Path(__file__).resolve().parent / "data" / f"{SCHEMA.replace('/', '-')}.schema.json"
+
+
+def json_head() -> dict[str, Any]:
+    """Return the first fields of every JSON document and line: its schema and the version of the program."""
+    from taxbreak_nsys import __version__
+
+    return {"schema": SCHEMA, "tool_version": __version__}
 
 
 def phase_dict(entry: Phase, *, states_of_samples: bool = True) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from taxbreak_nsys.capture.nsys_command import EVIDENCES, plan
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.nsys.machine import sampling_problem
 from taxbreak_nsys.nsys.nsys_program import Nsys
+from taxbreak_nsys.options import Options
 from taxbreak_nsys.pipeline.analysis import analyze_report
 from taxbreak_nsys.read.database import open_report
 from taxbreak_nsys.result import Result
@@ -41,11 +42,12 @@ class Report:
     """A report to check; its analysis and its counts are made when a check first needs them."""
 
     path: Path
+    options: Options
 
     @cached_property
     def result(self) -> Result:
-        """The analysis with default options; raises TaxbreakError."""
-        return analyze_report(self.path)
+        """The analysis; raises TaxbreakError."""
+        return analyze_report(self.path, self.options)
 
     @cached_property
     def amounts(self) -> dict[str, int]:
@@ -60,9 +62,9 @@ def check_machine() -> list[Check]:
     return [finding for check in MACHINE_CHECKS for finding in check(nsys)]
 
 
-def check_one_report(path: Path) -> list[Check]:
+def check_one_report(path: Path, options: Options | None = None) -> list[Check]:
     """Return the findings about a report; a report that cannot be analysed is one finding."""
-    report = Report(path)
+    report = Report(path, options or Options())
     try:
         _ = report.result
     except TaxbreakError as error:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from taxbreak_nsys.attribution.layers import LOWER
 from taxbreak_nsys.diagnostics import misleading, sample_warnings
+from taxbreak_nsys.diagnostics.engine_warnings import engine_warnings
 from taxbreak_nsys.diagnostics.sample_warnings import SAMPLE_FLAGS
 from taxbreak_nsys.model.launches import T_SYS_MIN_LAUNCHES, T_SYS_PAPER_NS, TSys
 from taxbreak_nsys.model.report_facts import ReportWarning
@@ -38,6 +39,7 @@ def result_warnings(result: Result, totals: Totals, lost: LostRows, t_sys: TSys)
     found = [*_lost(lost), *_t_sys(t_sys, totals)]
     for check in (_unmeasured, _evidence, _bounds, _phases, _cut, _outside, _os_runtime):
         found += check(result, totals)
+    found += engine_warnings(result, totals)
     return (*found, *sample_warnings.sample_warnings(result, totals), *misleading.misleading_warnings(result, totals))
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from taxbreak_nsys.output.layer_rows import console_text, figure, percent, plain_table, rows_json, rows_to_csv
+from taxbreak_nsys.output.plain_rows import console_text, number, percent, plain_table, rows_json, rows_to_csv
 from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
 from taxbreak_nsys.replay.prediction import Key, Prediction, Replay, key
@@ -65,7 +65,7 @@ def prediction(
             continue
         console.print(_before_and_after(one, unit))
         if one.graphs is not None:
-            console.print(f"{one.graphs / one.instances:,.1f} graphs a step: a wait of the host ends one")
+            console.print(f"{one.graphs / one.instances:,.1f} graphs per step: a wait of the host ends one")
         _trust(console, one)
     if scenario.graphs:
         typical = replay.typical
@@ -97,7 +97,7 @@ def ranking_report(replay: Replay, points: Sequence[LeverPoint], format: str, un
                 saved = half[point.lever].saved_share if point.lever in half else None
                 table.add_row(
                     point.title, percent(saved), percent(gone.saved_share), percent(gone.idle_share),
-                    figure(gone.predicted_hdbi),
+                    number(gone.predicted_hdbi),
                 )  # fmt: skip
         console.print(f"wall {show_time(one.wall_ns, unit)}, median {show_time(one.wall_median_ns, unit)}")
         console.print(table)
@@ -132,7 +132,7 @@ def sweep_report(
                 share = (now.predicted_wall_ns or 0) / now.wall_ns
                 table.add_row(
                     f"x {point.factor:g}", show_time(now.predicted_wall_median_ns, unit), percent(now.saved_share),
-                    percent(now.idle_share), figure(now.predicted_hdbi), "#" * round(BAR * share),
+                    percent(now.idle_share), number(now.predicted_hdbi), "#" * round(BAR * share),
                 )  # fmt: skip
             console.print(table)
         if flat:
@@ -208,7 +208,7 @@ def _before_and_after(one: Prediction, unit: str | None) -> Table:
     row("wall", one.wall_ns, one.predicted_wall_ns)
     row("wall, median", one.wall_median_ns, one.predicted_wall_median_ns)
     row("device idle", one.idle_ns, one.predicted_idle_ns)
-    table.add_row("HDBI", figure(one.hdbi), figure(one.predicted_hdbi), "")
+    table.add_row("HDBI", number(one.hdbi), number(one.predicted_hdbi), "")
     return table
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.choices import PhasesFrom
 from taxbreak_nsys.model.launch_outline import LaunchOutline
 from taxbreak_nsys.model.launches import Launches
 from taxbreak_nsys.model.step_counts import UNKNOWN, PhaseSource
@@ -20,7 +21,7 @@ from taxbreak_nsys.phases.process_phases import ProcessPhases, thread_phases
 from taxbreak_nsys.phases.rank_groups import with_ranks
 from taxbreak_nsys.read.op_shapes import OpShapes
 
-SOURCES = ("best", "marks", "auto", "all")
+SOURCES = tuple(source.value for source in PhasesFrom)
 """Where phases may come from: the best that there is; NVTX ranges, or else `all`; the launches, or else `all`;
 `all` alone."""
 
@@ -120,12 +121,14 @@ def _marked_phases(
     if choice.source not in ("best", "marks"):
         return found, idle
     known = engine_marks.load_engines() if choice.engines is None else choice.engines
-    marked = engine_marks.recognise(ranges, known, choice.engine)
-    if marked is not None:
-        cycles = choice.instances != "range" and outline is not None
-        computing = outline.computing_threads() if cycles and outline is not None else None
-        by_engine = engine_marks.by_engine(ranges, threads, marked, computing)
-        found = [_as_instances(p, choice, "cycle", outline, idle) for p in by_engine]
+    cycles = choice.instances != "range" and outline is not None
+    computing = outline.computing_threads() if cycles and outline is not None else None
+    # several engines may run side by side, each in processes of its own
+    for engine in (known,) if choice.engine is not None else ((engine,) for engine in known):
+        marked = engine_marks.recognise(ranges, engine, choice.engine)
+        if marked is not None:
+            by_engine = engine_marks.by_engine(ranges, _left(threads, found), marked, computing)
+            found += [_as_instances(p, choice, "cycle", outline, idle) for p in by_engine]
     outermost = nvtx_ranges.by_outermost(ranges, _left(threads, found))
     return found + [_as_instances(p, choice, "range", outline, idle) for p in outermost], idle
 

@@ -17,7 +17,7 @@ from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
 from taxbreak_nsys.model.trace_columns import pid, tid
 from taxbreak_nsys.phases.step_sums import main_source, step_counts
 from taxbreak_nsys.pipeline.rank_figures import communication_time, rank_figures, slowest_ranks
-from taxbreak_nsys.result import DeviceTime, LaunchCounts, Phase
+from taxbreak_nsys.result import DeviceTime, GraphTime, LaunchCounts, Phase
 from taxbreak_nsys.totals.lost_rows import LostRows
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
 from taxbreak_nsys.totals.sampled_split import (
@@ -189,6 +189,13 @@ class PhaseBuilder:
             communication=communication_time(steps, which),
             ranks=part.ranks,
             launches=launches,
+            graphs=GraphTime(
+                launches=launches.graph,
+                launch_ns=int(steps.graph_call[which].sum()),
+                device_ns=None if launches.unmeasured_graph else int(steps.graph_device[which].sum()),
+            )
+            if launches.graph
+            else None,
             kernels=kernels,
             states_ns=states,
             in_os_ns=_by_state(steps.in_os[which]),

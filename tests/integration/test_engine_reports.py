@@ -123,3 +123,35 @@ def test_the_scheduler_works_while_the_worker_waits(analysed: Analysed) -> None:
     assert first.on_cpu_ns is not None
     assert 0 < first.on_cpu_between_ns <= first.on_cpu_ns
     assert not {first.process} & {entry.process for entry in result.entries}
+
+
+def test_ranges_that_the_device_outlasts_are_warned_of(report: Callable[[str], Path]) -> None:
+    result = analyze(report("vllm-graph"), instances="range")
+    (warning,) = [w for w in result.report.warnings if w.code == "device_past_end"]
+    assert "decode" in warning.message
+    assert "--instances cycle" in warning.remedy
+    assert "device_past_end" not in {w.code for w in analyze(report("vllm-graph")).report.warnings}
+    # a synchronous loop waits for the device inside its ranges
+    assert "device_past_end" not in {w.code for w in analyze(report("llama-1b")).report.warnings}
+
+
+def test_cycles_of_a_users_own_marks(report: Callable[[str], Path]) -> None:
+    ranges, cycles = (analyze(report("llama-1b"), instances=kind).phase("decode") for kind in ("range", "cycle"))
+    assert cycles.cycles
+    assert not ranges.cycles
+    assert cycles.instances == ranges.instances
+    assert cycles.wall_ns >= ranges.wall_ns == cycles.range_ns
+
+
+def test_an_engines_time_per_output_token_is_a_reference(report: Callable[[str], Path], tmp_path: Path) -> None:
+    # a step of the engine gives each request one token, so the time per output token is that of a step: 2.6 ms bare
+    reference = tmp_path / "tpot.json"
+    reference.write_text('{"decode": {"tpot_ms": 2.6}}', encoding="utf-8")
+    decode = analyze(report("vllm-graph"), reference=reference).phase("decode")
+    assert decode.corrected is not None
+    assert decode.corrected.reference_ns == 2_600_000
+    assert decode.corrected.wall_ns == 7 * 2_600_000
+    assert 1.05 < decode.corrected.dilation < 1.15
+    assert decode.corrected.hdbi is not None
+    assert decode.taxbreak.hdbi is not None
+    assert decode.corrected.hdbi > decode.taxbreak.hdbi

@@ -65,7 +65,7 @@ def card(entry: Phase, result: Result) -> Row:
         steps = f"1 step, {show_time(entry.wall_ns)}"
     kernels = "not measured"
     if entry.kernels is not None:
-        kernels = f"{entry.kernels / max(entry.instances, 1):,.0f} kernels a step"
+        kernels = f"{entry.kernels / max(entry.instances, 1):,.0f} kernels per step"
     if entry.launches.unmeasured_graph:
         kernels += f", {entry.launches.unmeasured_graph:,} graph launches not measured"
     return {
@@ -84,7 +84,7 @@ def card(entry: Phase, result: Result) -> Row:
 
 
 def figure_rows(entry: Phase) -> list[tuple[str, str]]:
-    """Return what HDBI is made of, as the mean of a step."""
+    """Return the parts of HDBI, as means per step."""
     taxbreak = entry.taxbreak
     framework = "ΔFT + ΔCT" if taxbreak.ft_includes_library else "ΔFT"
     found = [(framework, taxbreak.delta_ft_ns), ("ΔCT", taxbreak.delta_ct_ns), ("ΔKT", taxbreak.delta_kt_ns)]
