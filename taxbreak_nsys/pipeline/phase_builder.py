@@ -10,13 +10,13 @@ import numpy as np
 from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
 from taxbreak_nsys.attribution.correction import Reference, corrected
 from taxbreak_nsys.attribution.layers import PhaseSums, SampledSums, split
-from taxbreak_nsys.attribution.verdict import judge
+from taxbreak_nsys.measure.slowest_ranks import slowest_ranks
 from taxbreak_nsys.model.engine_figures import Ranks
 from taxbreak_nsys.model.launches import TSys
 from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
 from taxbreak_nsys.model.trace_columns import pid, tid
 from taxbreak_nsys.phases.step_sums import main_source, step_counts
-from taxbreak_nsys.pipeline.rank_figures import communication_time, rank_figures, slowest_ranks
+from taxbreak_nsys.pipeline.rank_figures import communication_time, rank_figures
 from taxbreak_nsys.result import DeviceTime, GraphTime, LaunchCounts, Phase
 from taxbreak_nsys.totals.lost_rows import LostRows
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
@@ -204,7 +204,6 @@ class PhaseBuilder:
             taxbreak=layers,
             samples=samples,
             corrected=correction,
-            verdict=judge(exposed, states, layers, wall, samples),
             phase_source=main_source(instances, which),
             steps=step_counts(instances, which, figures_ns, kernels, launches.kernel + launches.graph),
             unmeasured_instances=sum(self._lost.counts.get(phase, 0) for phase in phases),

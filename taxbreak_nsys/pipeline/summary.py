@@ -21,13 +21,13 @@ from taxbreak_nsys.pipeline.phase_builder import PhaseBuilder
 from taxbreak_nsys.pipeline.process_times import process_times
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.read.other_processes import OtherProcess
-from taxbreak_nsys.replay.savings import with_savings
 from taxbreak_nsys.result import Phase, Result, TracedRanges
 from taxbreak_nsys.totals import sample_breakdown
 from taxbreak_nsys.totals.lost_rows import LostRows
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
 from taxbreak_nsys.totals.sampled_split import Split, library_interval, merged, precise_enough
 from taxbreak_nsys.totals.totals import Totals
+from taxbreak_nsys.verdict.verdicts import with_verdicts
 
 _MUCH_OUTSIDE = 20
 """Samples prove library time outside the ranges where it is surely more than one part in this many of the ranges'."""
@@ -60,7 +60,6 @@ def summarise(
                 continue
             strata = [split for k in members if (split := splits[k])]
             entries.append(builder.of_label(label, members, weakest, merged(strata) if strata else None))
-    entries = with_savings(entries, sums.stretches, [of.key(k) for k in range(len(of))], t_sys.ns)
     listed = [of_threads[k] for k in range(len(of))]
     by_module, by_symbol = sample_breakdown.rows(totals.samples, of, splits)
     counted = totals.facts
@@ -79,6 +78,7 @@ def summarise(
         operator_rows=tuple(totals.operators.rows(totals.names["ranges"], listed, moved.by_operator)),
         api_rows=tuple(totals.calls.rows(totals.names["api"])),
         instances=of.instances,
+        replay_part=sums.stretches.chosen(),
         steps=totals.steps,
         ranges=TracedRanges(
             counted.operator_ranges, counted.library_ranges + counted.library_calls, tuple(sorted(totals.libraries))
@@ -87,6 +87,7 @@ def summarise(
         symbol_rows=by_symbol,
         t_base_ns=moved.t_base,
     )
+    result = with_verdicts(result)
     return replace(
         result,
         report=replace(facts, warnings=facts.warnings + result_warnings.result_warnings(result, totals, lost, t_sys)),
