@@ -79,7 +79,7 @@ def corrected(
     if layers.hdbi is not None and active is not None and active + orchestration:
         hdbi = active / (active + orchestration)
         if split:
-            model = _Model(layers, split, reference.wall_ns, scale_t_sys=scale_t_sys)
+            model = _CorrectionModel(layers, split, reference.wall_ns, scale_t_sys=scale_t_sys)
             low, high = model.interval()
             interval = (active / (active + max(high, orchestration)), active / (active + min(low, orchestration)))
     return Corrected(
@@ -157,7 +157,7 @@ def _by_samples(split: Split, states: dict[str, int], of_states: Sequence[str]) 
     return framework, library
 
 
-class _Model:
+class _CorrectionModel:
     """The corrected T_Orchestration as a function of the profiler's time in each stratum, for its interval."""
 
     def __init__(self, layers: Layers, split: Split, wall_ns: int, *, scale_t_sys: bool) -> None:
