@@ -64,26 +64,35 @@ class DeviceTime:
 
 @dataclass(frozen=True)
 class Layers:
-    """The three layers of a phase in ns, and HDBI (method sections 4 and 5)."""
+    """The three layers of a phase in ns, and HDBI (method sections 4 and 5).
 
-    delta_ft_ns: int
+    `library_bound` is `lower` or `upper` where delta_ct is a bound of the library time and not its measure: `lower`
+    where the libraries `unmarked_libraries` launched kernels and marked no range, `upper` for a subtraction.
+    `hdbi_without_profiler` is null where no sample hit the profiler. Every figure is null, with `hdbi_reason`, for a
+    phase whose CUDA rows the report lost (method section 5.1).
+    """
+
+    delta_ft_ns: int | None
     delta_ct_ns: int | None
-    delta_kt_ns: int
-    launch_excess_ns: int
-    t_orchestration_ns: int
+    delta_kt_ns: int | None
+    launch_excess_ns: int | None
+    t_orchestration_ns: int | None
     t_device_active_ns: int | None
     hdbi: float | None
     hdbi_reason: str | None
     evidence: str
     library_interval_ns: tuple[int, int] | None
     ft_includes_library: bool
+    hdbi_without_profiler: float | None = None
+    library_bound: str | None = None
+    unmarked_libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class SampledState:
     """What CPU samples say of one state of a phase; `off_cpu_ns` and `kinds_ns` add up to the state's time.
 
-    `kinds_ns` are times by what the samples hit (`samples.KINDS`).
+    `kinds_ns` are times by what the samples hit (`sample_hits.KINDS`).
     """
 
     samples: int
@@ -98,8 +107,9 @@ class SampleFigures:
 
     `on_cpu_from` is `context_switches` or `samples` (× period; `capped_states` are those where that was longer
     than the state). `enough` tells whether they are enough to be the evidence of the library layer. `profiler_ns`
-    is the profiler's own time in all states, `profiler_share` that of the wall time; `library_missed_ns`, under
-    evidence `ranges` alone, is library time outside library ranges.
+    is the profiler's own time in all states, `profiler_share` its share of the wall time. `library_missed_ns`, where
+    libraries marked ranges, is library time outside them: evidence `ranges` leaves it to the framework, evidence
+    `ranges+samples` counts it.
     """
 
     count: int
@@ -121,8 +131,10 @@ class SampleFigures:
 class Corrected:
     """A phase without the profiler's tax (method section 6), ns; figures are null where `reason` says why.
 
-    `reference_ns` is the un-profiled median wall time, `dilation` the captured one over it. `states_ns` add up
-    to `wall_ns`, the reference times the instances.
+    `reference_ns` is the un-profiled median wall time, `dilation` the captured one over it. `states_ns` add up to
+    `wall_ns`: the reference times the instances, or less where the capture without the profiler's own rows already
+    took less. `profiler_claimed_ns` is what samples and the profiler's rows say that the profiler took,
+    `profiler_removed_ns` what was taken out: no more than the capture is longer than the reference.
     """
 
     dilation: float
@@ -137,11 +149,17 @@ class Corrected:
     hdbi: float | None
     hdbi_interval: tuple[float, float] | None
     reason: str | None
+    profiler_claimed_ns: int | None = None
+    profiler_removed_ns: int | None = None
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One entry: a phase label on one thread, or (process and thread null) on all threads that share it."""
+    """One entry: a phase label on one thread, or (process and thread null) on all threads that share it.
+
+    `unmeasured_instances` were left out because the report lost their CUDA rows; where no instance is whole, all of
+    them are, `instances` counts them and the figures of device and layers are null.
+    """
 
     phase: str
     process: int | None
@@ -164,7 +182,7 @@ class Phase:
     launches: LaunchCounts
     graphs: GraphTime | None
     """Null in a phase without CUDA graphs."""
-    kernels: int
+    kernels: int | None
     states_ns: dict[str, int]
     in_os_ns: dict[str, int]
     exposed_ns: dict[str, int] | None
@@ -174,6 +192,7 @@ class Phase:
     corrected: Corrected | None
     phase_source: PhaseSource
     steps: StepCounts | None
+    unmeasured_instances: int = 0
     verdict: Verdict = UNJUDGED
     """Judged once all phases of a thread are known: it comes from the replay of the whole thread."""
 

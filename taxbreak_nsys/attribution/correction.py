@@ -2,126 +2,206 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from taxbreak_nsys.attribution.layers import PhaseSums, moved_ns
 from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
 from taxbreak_nsys.result import Corrected, Layers
-from taxbreak_nsys.totals.sampled_split import SPLIT_STATES, Split, Stratum, apportion, wilson
+from taxbreak_nsys.totals.sampled_split import SPLIT_STATES, Split, apportion, wilson
 
 WAITS = ("device_wait", "os_wait")
 """The states that an un-profiled run waits for as long: not scaled."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An un-profiled run of a phase: its median wall time, and that of all instances together, ns."""
+
+    median_ns: int
+    instances: int
+
+    @property
+    def wall_ns(self) -> int:
+        """The wall time of all instances at the reference's median."""
+        return self.median_ns * self.instances
 
 
 def corrected(
     sums: PhaseSums,
     layers: Layers,
     split: Split | None,
-    reference_ns: int,
-    instances: int,
+    reference: Reference,
     wall_median_ns: int,
+    *,
+    scale_t_sys: bool,
 ) -> Corrected:
     """Return a phase as it would be with the wall time of an un-profiled run.
 
-    The profiler's own time leaves each state (the `profiler` state, and what samples say of the others), then
-    the host states are scaled together so that they and the waits make up `reference_ns` × `instances`, to the
-    nanosecond. delta_kt stays: T_sys is a floor, not a time that was measured in the phase.
+    The profiler's own time leaves each state first: the `profiler` state, and what samples say of the others, scaled
+    down to what the capture is longer than the reference. Then the host states are scaled together, by a factor of at
+    most 1, so that they and the waits make up the reference's wall time to the nanosecond. `scale_t_sys` says that
+    T_sys comes from a profiled launch, so that delta_kt is scaled with the `launch` state. T_Orchestration is never
+    more than the reference's wall time less the waits.
     """
-    own = _own(split) if split else {}
-    own["profiler"] = sums.states_ns["profiler"]
-    left = {state: ns - own.get(state, 0) for state, ns in sums.states_ns.items()}
+    claimed = _claimed(split) if split else {}
+    own = _scaled_down(claimed, sums.states_ns, reference.wall_ns)
+    left = {state: ns - own[state] for state, ns in sums.states_ns.items()}
     host = [state for state in STATES if state not in WAITS]
-    waits, wall = sum(left[state] for state in WAITS), reference_ns * instances
-    dilation = wall_median_ns / reference_ns
+    waits, busy = sum(left[state] for state in WAITS), sum(left[state] for state in host)
+    # a capture that is shorter than the reference without the profiler's own rows is not stretched to it
+    wall = min(reference.wall_ns, waits + busy)
     total = sum(sums.states_ns.values())
-    share = sum(own.values()) / total if split and total else None
-    busy = sum(left[state] for state in host)
+    profiler = sum(claimed.values()) + sums.states_ns["profiler"]
+    share = profiler / total if split and total else None
+    dilation = wall_median_ns / reference.median_ns
     if waits > wall or not busy:
         reason = (
-            f"the phase waits for {waits / instances / 1e6:.3f} ms an instance, longer than the reference's "
-            f"{reference_ns / 1e6:.3f} ms"
+            f"the phase waits for {waits / reference.instances / 1e6:.3f} ms per instance, longer than the reference's "
+            f"{reference.median_ns / 1e6:.3f} ms"
             if waits > wall
             else "nothing but waiting is left of the phase"
         )
-        return Corrected(dilation, reference_ns, share, None, None, None, None, None, None, None, None, reason)
+        return Corrected(
+            dilation=dilation, reference_ns=reference.median_ns, profiler_share=share, wall_ns=None, states_ns=None,
+            delta_ft_ns=None, delta_ct_ns=None, delta_kt_ns=None, t_orchestration_ns=None, hdbi=None,
+            hdbi_interval=None, reason=reason,
+        )  # fmt: skip
     scaled = dict(zip(host, apportion(wall - waits, [left[state] for state in host]), strict=True))
     states = {state: scaled.get(state, left[state]) for state in STATES}
     delta_ft, delta_ct = _layers(sums, layers, split, states)
-    orchestration = delta_ft + (delta_ct or 0) + layers.delta_kt_ns
+    delta_kt = min(
+        _floor(layers, sums, states["launch"], scale_t_sys=scale_t_sys), wall - waits - delta_ft - (delta_ct or 0)
+    )
+    orchestration = delta_ft + (delta_ct or 0) + delta_kt
     active = layers.t_device_active_ns
     hdbi, interval = None, None
     if layers.hdbi is not None and active is not None and active + orchestration:
         hdbi = active / (active + orchestration)
         if split:
-            low, high = _interval(layers, split, wall)
+            model = _CorrectionModel(layers, split, reference.wall_ns, scale_t_sys=scale_t_sys)
+            low, high = model.interval()
             interval = (active / (active + max(high, orchestration)), active / (active + min(low, orchestration)))
     return Corrected(
-        dilation, reference_ns, share, wall, states, delta_ft, delta_ct, layers.delta_kt_ns, orchestration,
-        hdbi, interval, None if hdbi is not None else layers.hdbi_reason,
-    )  # fmt: skip
+        dilation=dilation,
+        reference_ns=reference.median_ns,
+        profiler_share=share,
+        wall_ns=wall,
+        states_ns=states,
+        delta_ft_ns=delta_ft,
+        delta_ct_ns=delta_ct,
+        delta_kt_ns=delta_kt,
+        t_orchestration_ns=orchestration,
+        hdbi=hdbi,
+        hdbi_interval=interval,
+        reason=None if hdbi is not None else layers.hdbi_reason,
+        profiler_claimed_ns=profiler if split else None,
+        profiler_removed_ns=sum(own.values()),
+    )
 
 
-def _own(split: Split) -> dict[str, int]:
-    """Return the profiler's own time by state, as the samples have it."""
+def _claimed(split: Split) -> dict[str, int]:
+    """Return the profiler's own time by state, as the samples have it, without the `profiler` state."""
     own: dict[str, int] = {}
     for stratum in split.strata:
-        own[stratum.state] = own.get(stratum.state, 0) + stratum.profiler_ns
+        if stratum.state != "profiler":
+            own[stratum.state] = own.get(stratum.state, 0) + stratum.profiler_ns
     return own
+
+
+def _scaled_down(claimed: Mapping[str, int], states: Mapping[str, int], wall_ns: int) -> dict[str, int]:
+    """Return what leaves each state: all of `profiler`, of the others no more than the capture is longer, ns."""
+    room = max(sum(states.values()) - states["profiler"] - wall_ns, 0)
+    names = [state for state in STATES if state != "profiler"]
+    asked = [claimed.get(state, 0) for state in names]
+    parts = asked if sum(asked) <= room else apportion(room, asked)
+    return dict(zip(names, parts, strict=True)) | {"profiler": states["profiler"]}
+
+
+def _floor(layers: Layers, sums: PhaseSums, launch_ns: int, *, scale_t_sys: bool) -> int:
+    """Return delta_kt, scaled as the `launch` state was (to `launch_ns`) where T_sys holds the profiler's time."""
+    captured, delta_kt = sums.states_ns["launch"], layers.delta_kt_ns or 0
+    if not scale_t_sys or not captured:
+        return delta_kt
+    return min(delta_kt * launch_ns // captured, delta_kt)
 
 
 def _layers(sums: PhaseSums, layers: Layers, split: Split | None, states: dict[str, int]) -> tuple[int, int | None]:
     """Split the scaled states into framework and library by the evidence of the captured figures."""
     framework, library = sum(states[state] for state in FRAMEWORK_STATES), states["library"]
     if layers.evidence == "samples" and split:
-        framework, library = 0, 0
-        for state in SPLIT_STATES:
-            strata = [s for s in split.strata if s.state == state]
-            weights = [
-                sum(s.framework_ns for s in strata),
-                sum(s.library_ns for s in strata),
-                sum(s.time_ns - s.on_cpu_ns for s in strata),
-            ]
-            parts = apportion(states[state], weights)
-            framework, library = framework + parts[0], library + parts[1]
-    elif layers.evidence == "subtractive" and sums.states_ns["dispatch"]:
+        return _by_samples(split, states, SPLIT_STATES)
+    if layers.evidence == "ranges+samples" and split:
+        _, outside = _by_samples(split, states, FRAMEWORK_STATES)
+        return framework - outside, library + outside
+    if layers.evidence == "subtractive" and sums.states_ns["dispatch"]:
         moved = states["dispatch"] * moved_ns(sums) // sums.states_ns["dispatch"]
-        framework, library = framework - moved, library + moved
-    elif layers.evidence == "none":
+        return framework - moved, library + moved
+    if layers.evidence == "none":
         return framework + library, None
     return framework, library
 
 
-def _interval(layers: Layers, split: Split, wall: int) -> tuple[float, float]:
-    """Return the 95 % interval of the corrected T_Orchestration, as far as samples leave it open, ns.
-
-    One stratum at a time has its profiler share at either end of its interval; the distances from the estimate
-    add up squared.
-    """
-    strata = [s for s in split.strata if s.state != "profiler"]
-    own = [s.profiler_ns for s in strata]
-    middle = _orchestration(layers, strata, own, wall)
-    below = above = 0.0
-    for index, stratum in enumerate(strata):
-        hits = stratum.counts.get("profiler", 0)
-        share = hits / stratum.trials if stratum.trials else 0.0
-        for end in wilson(hits, stratum.trials):
-            moved = own[index] + stratum.trials_ns * (end - share)
-            tried = [*own[:index], min(max(moved, 0.0), stratum.on_cpu_ns), *own[index + 1 :]]
-            distance = _orchestration(layers, strata, tried, wall) - middle
-            below, above = below + min(distance, 0) ** 2, above + max(distance, 0) ** 2
-    return max(middle - below**0.5, layers.delta_kt_ns), middle + above**0.5
+def _by_samples(split: Split, states: dict[str, int], of_states: Sequence[str]) -> tuple[int, int]:
+    """Split some scaled states by their samples; what was off the CPU is in neither layer."""
+    framework, library = 0, 0
+    for state in of_states:
+        strata = [s for s in split.strata if s.state == state]
+        weights = [
+            sum(s.framework_ns for s in strata),
+            sum(s.library_ns for s in strata),
+            sum(s.time_ns - s.on_cpu_ns for s in strata),
+        ]
+        parts = apportion(states[state], weights)
+        framework, library = framework + parts[0], library + parts[1]
+    return framework, library
 
 
-def _orchestration(layers: Layers, strata: Sequence[Stratum], own: Sequence[float], wall: int) -> float:
-    """Return T_Orchestration at the wall time of the reference for given profiler times a stratum."""
-    by_samples = layers.evidence == "samples"
-    waits, busy, layer = 0.0, 0.0, 0.0
-    for stratum, profiler in zip(strata, own, strict=True):
-        left = stratum.time_ns - profiler
-        if stratum.state in WAITS:
-            waits += left
-            continue
-        busy += left
-        if stratum.state in SPLIT_STATES:
-            layer += (stratum.on_cpu_ns if by_samples else stratum.time_ns) - profiler
-    return max(wall - waits, 0.0) * (layer / busy if busy else 0.0) + layers.delta_kt_ns
+class _CorrectionModel:
+    """The corrected T_Orchestration as a function of the profiler's time in each stratum, for its interval."""
+
+    def __init__(self, layers: Layers, split: Split, wall_ns: int, *, scale_t_sys: bool) -> None:
+        self._layers, self._wall, self._scale_t_sys = layers, wall_ns, scale_t_sys
+        self._strata = [s for s in split.strata if s.state != "profiler"]
+
+    def interval(self) -> tuple[float, float]:
+        """Return the 95 % interval of T_Orchestration, as far as samples leave it open, ns.
+
+        One stratum at a time has its profiler share at either end of its interval; the distances from the estimate
+        add up squared.
+        """
+        own = [float(s.profiler_ns) for s in self._strata]
+        middle = self._orchestration(own)
+        below = above = 0.0
+        for index, stratum in enumerate(self._strata):
+            hits = stratum.counts.get("profiler", 0)
+            share = hits / stratum.trials if stratum.trials else 0.0
+            for end in wilson(hits, stratum.trials):
+                moved = own[index] + stratum.trials_ns * (end - share)
+                tried = [*own[:index], min(max(moved, 0.0), stratum.on_cpu_ns), *own[index + 1 :]]
+                distance = self._orchestration(tried) - middle
+                below, above = below + min(distance, 0) ** 2, above + max(distance, 0) ** 2
+        return max(middle - below**0.5, 0.0), middle + above**0.5
+
+    def _orchestration(self, claimed: Sequence[float]) -> float:
+        """Return T_Orchestration for given profiler times of the strata, ns."""
+        room, asked = max(sum(s.time_ns for s in self._strata) - self._wall, 0), sum(claimed)
+        part = room / asked if asked > room else 1.0
+        by_samples = self._layers.evidence == "samples"
+        waits, busy, layer, launch, launched = 0.0, 0.0, 0.0, 0.0, 0
+        for stratum, profiler in zip(self._strata, claimed, strict=True):
+            left = stratum.time_ns - part * profiler
+            if stratum.state in WAITS:
+                waits += left
+                continue
+            busy += left
+            if stratum.state in SPLIT_STATES:
+                layer += (stratum.on_cpu_ns if by_samples else stratum.time_ns) - part * profiler
+            if stratum.state == "launch":
+                launch, launched = launch + left, launched + stratum.time_ns
+        host = min(max(self._wall - waits, 0.0), busy)
+        factor = host / busy if busy else 0.0
+        delta_kt = float(self._layers.delta_kt_ns or 0)
+        if self._scale_t_sys and launched:
+            delta_kt *= min(factor * launch / launched, 1.0)
+        return min(factor * layer + delta_kt, host)

@@ -26,6 +26,9 @@ def exposed_layers(
         return _by_samples(exposed, states, samples)
     framework = sum(exposed[state] for state in FRAMEWORK_STATES)
     library = exposed["library"]
+    if layers.evidence == "ranges+samples" and samples is not None:
+        outside = _library_outside(exposed, states, samples)
+        framework, library = framework - outside, library + outside
     if layers.evidence == "subtractive" and states["dispatch"] and layers.delta_ct_ns is not None:
         moved = exposed["dispatch"] * (layers.delta_ct_ns - states["library"]) // states["dispatch"]
         framework, library = framework - moved, library + moved
@@ -37,16 +40,27 @@ def exposed_layers(
     return by_layer | {"launch_path": exposed["launch"]} | {state: exposed[state] for state in _REST}
 
 
+def _library_outside(exposed: Mapping[str, int], states: Mapping[str, int], samples: SampleFigures) -> int:
+    """Return the exposed part of the library time that samples find outside library ranges, ns."""
+    return sum(
+        exposed[state] * inside.kinds_ns.get("library", 0) // states[state]
+        for state in FRAMEWORK_STATES
+        if states[state] and (inside := samples.states.get(state)) is not None
+    )
+
+
 def _by_samples(exposed: Mapping[str, int], states: Mapping[str, int], samples: SampleFigures) -> dict[str, int]:
-    """Share out the exposed time of the states that samples split: framework, library, profiler, off the CPU."""
+    """Share out the exposed time of the states that samples split: framework, library, off the CPU.
+
+    The profiler's samples stay the framework's, as in delta_ft.
+    """
     found = dict.fromkeys(("framework", "library", "launch_path", *_REST, "off_cpu"), 0)
     found |= {"launch_path": exposed["launch"]} | {state: exposed[state] for state in _REST}
     for state in (*FRAMEWORK_STATES, "library"):
         inside = samples.states.get(state)
         if inside is None or not states[state]:
             continue
-        library, profiler = inside.kinds_ns.get("library", 0), samples.profiler_by_state_ns[state]
-        for name, ns in (("library", library), ("profiler", profiler), ("off_cpu", inside.off_cpu_ns)):
+        for name, ns in (("library", inside.kinds_ns.get("library", 0)), ("off_cpu", inside.off_cpu_ns)):
             found[name] += exposed[state] * ns // states[state]
     # what rounding leaves is the framework's, so that nothing of the exposed time is lost
     found["framework"] = sum(exposed.values()) - sum(found.values())

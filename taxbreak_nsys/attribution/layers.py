@@ -13,6 +13,25 @@ from taxbreak_nsys.result import DeviceTime, LaunchCounts, Layers, Phase
 EVIDENCES = tuple(evidence.value for evidence in LibraryEvidence)
 """Evidence for the library layer, best first."""
 
+LOWER, UPPER = "lower", "upper"
+"""What `Layers.library_bound` says of delta_ct: it is at least, or at most, the time of the library."""
+
+
+@dataclass(frozen=True)
+class SampledSums:
+    """What CPU samples say of a phase's layers, ns; intervals are of 95 %.
+
+    `delta_ft_ns` and `delta_ct_ns` are the layers under evidence `samples`. `outside_ns` is the library time outside
+    library ranges. `profiler_ns` is the profiler's own time in the states that the layers are made of.
+    """
+
+    delta_ft_ns: int
+    delta_ct_ns: int
+    interval_ns: tuple[int, int]
+    outside_ns: int
+    outside_interval_ns: tuple[int, int]
+    profiler_ns: int
+
 
 @dataclass(frozen=True)
 class PhaseSums:
@@ -23,46 +42,91 @@ class PhaseSums:
     device: DeviceTime
     over_base_ns: int
     """What the subtraction (Eq. 5) moves from `dispatch` to the library, before the cap."""
-    sampled_ns: tuple[int, int] | None = None
-    """delta_ft and delta_ct as CPU samples have them."""
-    sampled_interval_ns: tuple[int, int] | None = None
-    """The 95 % interval of that delta_ct."""
+    sampled: SampledSums | None = None
+    """None where the report has no CPU samples."""
+    lost: str | None = None
+    """Why the phase is not measured at all: the report lost its CUDA rows (method section 5.1)."""
+    unmarked: tuple[str, ...] = ()
+    """The libraries that launched kernels of the phase and marked no range in its process."""
+
+
+@dataclass(frozen=True)
+class _LibrarySplit:
+    """Framework and library time under one evidence, ns, and how far the library time is to be trusted."""
+
+    delta_ft_ns: int
+    delta_ct_ns: int | None
+    interval_ns: tuple[int, int] | None = None
+    bound: str | None = None
 
 
 def split(sums: PhaseSums, evidence: str, t_sys_ns: int) -> Layers:
-    """Split a phase into framework, library and launch path, and give HDBI.
+    """Split a phase into framework, library and launch path, and give HDBI (method sections 4 and 5).
 
-    delta_ft is `python` + `dispatch` + `runtime`; delta_ct is the `library` state (`ranges`), what samples hit
-    in a library (`samples`: then the profiler's samples and time off the CPU are in neither), that state and what
-    the subtraction moves out of `dispatch`, never more than `dispatch` holds (`subtractive`), or null
-    (`none`: then delta_ft holds both, and HDBI needs no split). delta_kt is T_sys for each kernel and graph
-    launch; HDBI = T_DeviceActive / (T_DeviceActive + T_Orchestration), section 5.
+    delta_kt is T_sys for each kernel and graph launch; HDBI = T_DeviceActive / (T_DeviceActive + T_Orchestration).
+    `hdbi` leaves out the `profiler` state alone, whatever the evidence; `hdbi_without_profiler` leaves out what samples
+    say of the profiler in the other states as well.
+    """
+    if sums.lost is not None:
+        return Layers(
+            delta_ft_ns=None, delta_ct_ns=None, delta_kt_ns=None, launch_excess_ns=None, t_orchestration_ns=None,
+            t_device_active_ns=None, hdbi=None, hdbi_reason=sums.lost, evidence="none", library_interval_ns=None,
+            ft_includes_library=False,
+        )  # fmt: skip
+    parts = _library_split(sums, evidence)
+    launched = sums.launches.kernel + sums.launches.graph
+    delta_kt = launched * t_sys_ns
+    orchestration = parts.delta_ft_ns + (parts.delta_ct_ns or 0) + delta_kt
+    active = sums.device.active_ns
+    hdbi, reason = _hdbi(active, orchestration, sums.launches)
+    without_profiler = None
+    if hdbi is not None and active is not None and sums.sampled is not None and sums.sampled.profiler_ns:
+        left = active + orchestration - sums.sampled.profiler_ns
+        without_profiler = active / left if left else None
+    return Layers(
+        delta_ft_ns=parts.delta_ft_ns,
+        delta_ct_ns=parts.delta_ct_ns,
+        delta_kt_ns=delta_kt,
+        launch_excess_ns=max(sums.states_ns["launch"] - delta_kt, 0),
+        t_orchestration_ns=orchestration,
+        t_device_active_ns=active,
+        hdbi=hdbi,
+        hdbi_reason=reason,
+        evidence=evidence,
+        library_interval_ns=parts.interval_ns,
+        ft_includes_library=parts.delta_ct_ns is None,
+        hdbi_without_profiler=without_profiler,
+        library_bound=parts.bound,
+        unmarked_libraries=sums.unmarked if evidence == "ranges" else (),
+    )
+
+
+def _library_split(sums: PhaseSums, evidence: str) -> _LibrarySplit:
+    """Return the framework and library time of a phase under an evidence (method section 4).
+
+    `ranges`: the `library` state; a lower bound where a library that launched kernels marked nothing.
+    `ranges+samples`: that state, and what samples hit in a library outside of it. `samples`: what samples hit in a
+    library; time off the CPU is in neither layer. `subtractive`: the `library` state and what the subtraction moves out
+    of `dispatch`, an upper bound: what a library's operators need above the others is not all the library's. `none`:
+    delta_ct is null and delta_ft holds both.
     """
     framework = sum(sums.states_ns[state] for state in FRAMEWORK_STATES)
     library = sums.states_ns["library"]
-    interval = None
+    sampled = sums.sampled
     if evidence == "ranges":
-        delta_ft, delta_ct = framework, library
-    elif evidence == "samples" and sums.sampled_ns is not None:
-        delta_ft, delta_ct = sums.sampled_ns
-        interval = sums.sampled_interval_ns
-    elif evidence == "subtractive":
+        return _LibrarySplit(framework, library, None, LOWER if sums.unmarked else None)
+    if evidence == "ranges+samples" and sampled is not None:
+        low, high = sampled.outside_interval_ns
+        outside = sampled.outside_ns
+        return _LibrarySplit(framework - outside, library + outside, (library + low, library + high))
+    if evidence == "samples" and sampled is not None:
+        return _LibrarySplit(sampled.delta_ft_ns, sampled.delta_ct_ns, sampled.interval_ns)
+    if evidence == "subtractive":
         moved = moved_ns(sums)
-        delta_ft, delta_ct = framework - moved, library + moved
-    elif evidence == "none":
-        delta_ft, delta_ct = framework + library, None
-    else:
-        raise TaxbreakError(f"evidence {evidence!r} is not one of {', '.join(EVIDENCES)}")
-    launched = sums.launches.kernel + sums.launches.graph
-    delta_kt = launched * t_sys_ns
-    orchestration = delta_ft + (delta_ct or 0) + delta_kt
-    active = sums.device.active_ns
-    hdbi, reason = _hdbi(active, orchestration, sums.launches)
-    return Layers(
-        delta_ft, delta_ct, delta_kt,
-        max(sums.states_ns["launch"] - delta_kt, 0),
-        orchestration, active, hdbi, reason, evidence, interval, delta_ct is None,
-    )  # fmt: skip
+        return _LibrarySplit(framework - moved, library + moved, (library, library + moved), UPPER)
+    if evidence == "none":
+        return _LibrarySplit(framework + library, None)
+    raise TaxbreakError(f"evidence {evidence!r} is not one of {', '.join(EVIDENCES)}")
 
 
 def moved_ns(sums: PhaseSums) -> int:
@@ -73,18 +137,22 @@ def moved_ns(sums: PhaseSums) -> int:
 def layer_parts(entry: Phase) -> dict[str, tuple[float, float]]:
     """Return for each state of the host layers the parts of its time that are framework's and library's, 0 to 1.
 
-    Sums over a phase of state times parts are its delta_ft and delta_ct; the rest of a state is in neither (the
-    profiler's samples, time off the CPU). Which of a state's intervals an estimate moved is not known, so each has
-    the same parts: `subtractive` moves time out of `dispatch`, `samples` split all of these states together.
+    Sums over a phase of state times parts are its delta_ft and delta_ct; the rest of a state is in neither (time off
+    the CPU). Which of a state's intervals an estimate moved is not known, so each has the same parts: `subtractive`
+    moves time out of `dispatch`, `ranges+samples` out of all framework states, `samples` splits all states together.
     """
     layers, states = entry.taxbreak, entry.states_ns
     parts = dict.fromkeys(FRAMEWORK_STATES, (1.0, 0.0)) | {"library": (0.0, 1.0)}
-    if layers.delta_ct_ns is None:
+    if layers.delta_ft_ns is None or layers.delta_ct_ns is None:
         return parts | {"library": (1.0, 0.0)}
     if layers.evidence == "subtractive" and states["dispatch"]:
         part = (layers.delta_ct_ns - states["library"]) / states["dispatch"]
         return parts | {"dispatch": (1 - part, part)}
-    whole = sum(states[state] for state in parts)
+    framework = sum(states[state] for state in FRAMEWORK_STATES)
+    if layers.evidence == "ranges+samples" and framework:
+        part = (layers.delta_ct_ns - states["library"]) / framework
+        return parts | dict.fromkeys(FRAMEWORK_STATES, (1 - part, part))
+    whole = framework + states["library"]
     if layers.evidence == "samples" and whole:
         return dict.fromkeys(parts, (layers.delta_ft_ns / whole, layers.delta_ct_ns / whole))
     return parts

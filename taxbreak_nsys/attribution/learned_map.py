@@ -22,8 +22,8 @@ SCHEMA = "taxbreak-library-map/1"
 class MapLearner:
     """Counts by kernel name, over the pieces of a report, how many launches a library made.
 
-    What decides is a launch's call chain, else a library range around it; launches that have neither, or whose chain
-    breaks off before that can be said, teach nothing.
+    A launch's call chain decides, else a library range around it; launches with neither, or whose chain breaks off
+    before its caller, are left out.
     """
 
     def __init__(self, instances: Instances) -> None:
@@ -59,7 +59,7 @@ class MapLearner:
 
 
 def read_map(path: Path | None) -> Mapping[str, bool]:
-    """Return a map that `MapLearner` made, kernel name to mediated; raises TaxbreakError where the file is no map."""
+    """Return a map that `MapLearner` made, kernel name to library-mediated; raises TaxbreakError if it is none."""
     if path is None:
         return {}
     try:

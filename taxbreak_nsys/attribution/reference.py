@@ -1,4 +1,4 @@
-"""Un-profiled times of a report's phases, to correct it by: the file of `--reference` (method section 6)."""
+"""Times of phases without a profiler: the file of `--reference` (method section 6)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FORM = 'as in {"decode": {"median_ms": 16.07}}'
 def read_reference(choice: str) -> dict[str, Any]:
     """Return a reference file's phases, or its sets of phases by name; `FILE#NAME` chooses one set.
 
-    Raises TaxbreakError where the file is not there or not JSON, or has no such set.
+    Raises TaxbreakError if the file cannot be read, is not JSON or has no such set.
     """
     path, name = Path(choice), None
     if not path.exists() and "#" in choice:
@@ -48,7 +48,7 @@ def reference_times(choice: str, phases: set[str]) -> Times:
     """Return the median time of each of a report's phases that the reference names.
 
     A file may hold several sets of phases by name: the only one that names a phase of the report is taken.
-    Raises TaxbreakError where no phase is named, where several sets could be meant, or a time is no use.
+    Raises TaxbreakError if the file names no phase of the report, if several sets do, or if a time is not positive.
     """
     data = read_reference(choice)
     if not any(_is_entry(data.get(label)) for label in phases):

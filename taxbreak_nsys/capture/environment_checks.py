@@ -1,4 +1,4 @@
-"""What is fit and what is not: of this machine for capturing, of a report for each evidence.
+"""Checks of `doctor`: what this machine can capture, and what a report holds for each evidence.
 
 A check is a function that returns findings; `MACHINE_CHECKS` and `REPORT_CHECKS` list them in the order shown.
 """
@@ -24,12 +24,12 @@ from taxbreak_nsys.result import Result
 from taxbreak_nsys.scrub import gives_away
 
 OK, MISSING, NOTE, PROBLEM = "ok", "missing", "note", "problem"
-"""States of a finding: as it should be; not there, though it could be; good to know; stands in the way."""
+"""States of a finding: as it should be; missing, though it could be captured; good to know; a fault."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What a check found, and what would mend it."""
+    """One finding of a check, and what would mend it."""
 
     state: str
     subject: str
@@ -39,7 +39,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """A report as the checks see it; what takes time is done when a check first asks."""
+    """A report to check; its analysis and its counts are made when a check first needs them."""
 
     path: Path
     options: Options
@@ -57,13 +57,13 @@ class Report:
 
 
 def check_machine() -> list[Check]:
-    """Return what was found of this machine."""
+    """Return the findings about this machine."""
     nsys = Nsys.find()
     return [finding for check in MACHINE_CHECKS for finding in check(nsys)]
 
 
 def check_one_report(path: Path, options: Options | None = None) -> list[Check]:
-    """Return what the checks say of a report; that it cannot be analysed is a finding, too."""
+    """Return the findings about a report; a report that cannot be analysed is one finding."""
     report = Report(path, options or Options())
     try:
         _ = report.result
@@ -147,17 +147,28 @@ def _remedy(evidence: str) -> str:
 
 def _used(report: Report) -> list[Check]:
     by_evidence: dict[str, list[str]] = {}
+    lost = [e for e in report.result.entries if e.kernels is None]
     for entry in report.result.entries:
+        if entry in lost:
+            continue
         phases = by_evidence.setdefault(entry.taxbreak.evidence, [])
         if entry.phase not in phases:
             phases.append(entry.phase)
-    found = []
+    found = [
+        Check(MISSING, "CUDA rows", warning.message, warning.remedy)
+        for warning in report.result.report.warnings
+        if warning.code == "cuda_rows_lost"
+    ]
     for name, phases in by_evidence.items():
         state = MISSING if name == "none" else OK
         found.append(Check(state, "evidence used", f"{name} ({', '.join(phases)})"))
     known = [e.phase for e in report.result.entries if e.taxbreak.hdbi is not None]
     if known:
         found.append(Check(OK, "HDBI", f"measured ({', '.join(dict.fromkeys(known))})"))
+    found += [
+        Check(MISSING, "HDBI", f"not measured ({entry.phase}): {entry.taxbreak.hdbi_reason}", "capture again")
+        for entry in {e.phase: e for e in lost}.values()
+    ]
     return found
 
 
@@ -206,7 +217,7 @@ def _chains(report: Report) -> list[Check]:
     return [Check(OK, "launch chains", f"{chained} CUDA calls have their call chain")]
 
 
-_SAID_ABOVE = frozenset({"no_library_evidence", "subtractive_estimate"})
+_SAID_ABOVE = frozenset({"no_library_evidence", "subtractive_estimate", "cuda_rows_lost"})
 
 
 def _warnings(report: Report) -> list[Check]:
@@ -218,7 +229,7 @@ def _warnings(report: Report) -> list[Check]:
 
 
 def _gives_away(report: Report) -> list[Check]:
-    """Say what a posted report would show of its owner beyond the measurement."""
+    """Find what a posted report would show of its owner besides the measurement."""
     found: dict[str, int] = {}
     for one in gives_away(report.path):
         found[one.what] = found.get(one.what, 0) + one.rows

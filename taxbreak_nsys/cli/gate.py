@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +19,6 @@ from taxbreak_nsys.cli.shared_options import (
 from taxbreak_nsys.model.choices import SummaryFormat
 
 if TYPE_CHECKING:
-    from taxbreak_nsys.gate.metrics import PhaseMetrics
     from taxbreak_nsys.options import Options
 
 
@@ -45,6 +44,10 @@ def gate(
     github: Annotated[
         bool, typer.Option("--github", help="Print annotations for GitHub Actions, too.", rich_help_panel=OUTPUT)
     ] = False,
+    allow_different: Annotated[
+        bool,
+        typer.Option("--allow-different", help="Judge against a baseline of another GPU, model or trace as well."),
+    ] = False,
     tables: TableChoices,
     written: OutputChoices,
     analysis: AnalysisChoices,
@@ -53,10 +56,11 @@ def gate(
 
     Example: taxbreak-nsys gate run.sqlite --rule 'decode.wall_ns_per_step <= 1.05 * baseline' --baseline main.json
     """
+    from taxbreak_nsys.compare.comparability import conditions_of, not_comparable
     from taxbreak_nsys.gate import gate_report
     from taxbreak_nsys.gate.judging import exit_code, judge_rules
     from taxbreak_nsys.gate.metric_sources import find_rules
-    from taxbreak_nsys.gate.metrics import phase_metrics
+    from taxbreak_nsys.gate.metrics import metrics_of_json
     from taxbreak_nsys.output.output_files import check_target, put_text, write_whole
     from taxbreak_nsys.pipeline.analysis import analyze_report
 
@@ -68,8 +72,17 @@ def gate(
     source = baseline or (str(named_baseline) if named_baseline else None)
     result = analyze_report(report, options)
     needed = any(one_rule.needs_baseline for one_rule in parsed)
+    own = result.to_dict()
     compared = _baseline(source, options, result.report.sha256) if source is not None and needed else None
-    judgements = judge_rules(parsed, phase_metrics(result), compared)
+    different = not_comparable(conditions_of(compared), conditions_of(own)) if compared is not None else []
+    if different and allow_different and not written.quiet:
+        print(f"judged all the same, though the baseline differs: {'; '.join(different)}", file=sys.stderr)
+    judgements = judge_rules(
+        parsed,
+        metrics_of_json(own),
+        metrics_of_json(compared) if compared is not None else None,
+        () if allow_different else different,
+    )
     text = gate_report.render_gate(result, judgements, format, tables.timeunit)
     put_text(text, written.output, force=written.force_overwrite)
     if junit is not None:
@@ -85,13 +98,13 @@ def gate(
     raise typer.Exit(exit_code(judgements))
 
 
-def _baseline(source: str, options: Options, own_hash: str) -> dict[str, PhaseMetrics]:
-    """Return the metrics of a baseline: a store's newest other capture, a report, or JSON that was written of one."""
-    from taxbreak_nsys.gate.metrics import is_store, phase_metrics, read_baseline, read_store_baseline
+def _baseline(source: str, options: Options, own_hash: str) -> dict[str, Any]:
+    """Return a baseline as JSON: a store's newest other capture, a report, or JSON that was written of one."""
+    from taxbreak_nsys.gate.metrics import baseline_json, is_store, store_baseline
     from taxbreak_nsys.pipeline.analysis import analyze_report
 
     if is_store(source):
-        return read_store_baseline(source, own_hash)
+        return store_baseline(source, own_hash)
     if source.endswith((".sqlite", ".nsys-rep")):
-        return phase_metrics(analyze_report(source, options))
-    return read_baseline(Path(source))
+        return analyze_report(source, options).to_dict()
+    return baseline_json(Path(source))

@@ -35,7 +35,7 @@ def trend(
     format: RowsFormat = OutputFormat.TABLE,
     written: OutputChoices,
 ) -> None:  # fmt: skip
-    """Plot a metric over time and mark when it changed.
+    """Plot a metric over time and mark when it changed; captures of another GPU, model or trace are set apart.
 
     Example: taxbreak-nsys trend --store team.db --phase decode --by model
     """
@@ -66,11 +66,19 @@ def _rows(series: list[Series], metric: str, keys: list[str]) -> pa.Table:
     from taxbreak_nsys.output.listing import table_of_rows
 
     rows = [
-        (one.phase, *one.by, point.moment.isoformat(), point.report, point.value, _is_change(one, index))
+        (
+            one.phase,
+            *one.by,
+            point.moment.isoformat(),
+            point.report,
+            point.value,
+            _is_change(one, index),
+            one.breaks.get(index),
+        )
         for one in series
         for index, point in enumerate(one.points)
     ]
-    return table_of_rows(["phase", *keys, "time", "report", metric, "change"], rows)
+    return table_of_rows(["phase", *keys, "time", "report", metric, "change", "not comparable"], rows)
 
 
 def _is_change(one: Series, index: int) -> bool | None:
@@ -92,8 +100,11 @@ def _drawn(series: list[Series], metric: str, keys: list[str]) -> str:
         name = ", ".join(
             [one.phase, *(f"{k} {v if v is not None else '-'}" for k, v in zip(keys, one.by, strict=True))]
         )
-        lines += [printable(f"{metric} of {name}"), f"  {sparkline(one.values, one.changes or (), plain=plain)}"]
-        edges = [0, *(one.changes or ()), len(one.points)]
+        lines += [
+            printable(f"{metric} of {name}"),
+            f"  {sparkline(one.values, sorted({*(one.changes or ()), *one.breaks}), plain=plain)}",
+        ]
+        edges = sorted({0, *(one.changes or ()), *one.breaks, len(one.points)})
         for start, end in pairwise(edges):
             held = sorted(value for value in one.values[start:end] if value is not None)
             since, until = (_day(one, one.points[i].moment) for i in (start, end - 1))
@@ -101,6 +112,8 @@ def _drawn(series: list[Series], metric: str, keys: list[str]) -> str:
             middle = _shown(held[(len(held) - 1) // 2], metric) if held else "not measured"
             spread = f" ({_shown(held[0], metric)} to {_shown(held[-1], metric)})" if len(held) > 1 else ""
             mark = "since" if start else "from "
+            if start in one.breaks:
+                lines.append(printable(f"  not comparable with those before: {one.breaks[start]}"))
             lines.append(f"  {mark} {since} to {until}: median {middle}{spread}, {number}")
         lines.append("")
     return "\n".join(lines[:-1]) + "\n"

@@ -1,4 +1,4 @@
-"""Warnings about captures that are whole and still mislead: warm-up, the profiler's own work, clocks, cut edges."""
+"""Warnings about captures that are complete and still mislead: warm-up, the profiler's work, clocks, cut edges."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from taxbreak_nsys.totals.totals import Totals
 
 _NOTABLE = 100
 """A share of one part in this many of a phase is worth a warning."""
+_OFTEN = 20
+"""A share of a phase from one part in this many on is often."""
 _WARM_UP_AT_LEAST = 3
 _OUTLIERS_AT_LEAST = 5
 
 
 def misleading_warnings(result: Result, totals: Totals) -> tuple[ReportWarning, ...]:
-    """Return the warnings about how far the phases stand for the program."""
+    """Return the warnings about how far the captured phases are the program's usual ones."""
     found: list[ReportWarning] = []
-    for check in (_profiler, _clocks, _queue, _edges, _steps):
+    for check in (_profiler, _clocks, _loading, _queue, _edges, _steps):
         found += check(result, totals)
     return tuple(found)
 
 
 def _single(result: Result, totals: Totals) -> Iterator[tuple[Phase, int]]:
-    """Yield each entry of one thread with its number in the tally."""
+    """Yield each entry of one thread with its number in the sums."""
     of = totals.entries
     number: dict[tuple[str, int | None, int | None], int] = {of.key(k): k for k in range(len(of))}
     for entry in result.entries:
@@ -54,15 +56,46 @@ def _profiler(result: Result, totals: Totals) -> list[ReportWarning]:
 
 
 def _clocks(result: Result, totals: Totals) -> list[ReportWarning]:
-    early = totals.facts.early_kernels
-    if not early:
+    """Warn of clocks that disagree: work before its launch (too early), or after its synchronisation (too late)."""
+    found, facts = [], totals.facts
+    if facts.early_kernels:
+        found.append(
+            ReportWarning(
+                "clock_step",
+                f"{facts.early_kernels} kernels start before the call that launches them: the clocks of host and "
+                "device disagree, so exposed time and device waits are off by as much (T_sys leaves such launches out)",
+                "capture again; on a virtual machine, check its clock source",
+            )
+        )
+    clock = facts.clock
+    if 2 * clock.late > clock.synchronisations:
+        found.append(
+            ReportWarning(
+                "clock_late",
+                f"device work ends after {clock.late} of {clock.synchronisations} synchronisations "
+                f"that waited for it, by up to {clock.largest_ns / 1e6:.3f} ms: the device's timestamps are late, so "
+                "exposed time, T_sys and HDBI are off by as much",
+                "capture again; give --t-sys, as the launches of this report cannot say it",
+            )
+        )
+    return found
+
+
+def _loading(result: Result, totals: Totals) -> list[ReportWarning]:
+    """Warn of modules that CUDA loads inside phases: the first use of each kernel pays for it."""
+    shares = [
+        f"{entry.phase} {entry.states_ns['module_load'] / entry.wall_ns:.1%}"
+        for entry, _ in _single(result, totals)
+        if entry.states_ns["module_load"] * _OFTEN >= entry.wall_ns > 0
+    ]
+    if not shares:
         return []
     return [
         ReportWarning(
-            "clock_step",
-            f"{early} kernels start before the call that launches them: the clocks of host and device disagree, so "
-            "exposed time and device waits are off by as much (T_sys leaves those launches out)",
-            "capture again; on a virtual machine, check its clock source",
+            "module_loading",
+            "CUDA loads modules inside phases, on the first use of their kernels (share of the wall time, in no "
+            f"layer): {', '.join(dict.fromkeys(shares))}",
+            "warm up before capturing: run every shape once; CUDA_MODULE_LOADING=EAGER loads all modules at the start",
         )
     ]
 
@@ -80,13 +113,13 @@ def _queue(result: Result, totals: Totals) -> list[ReportWarning]:
             "launch_queue_full",
             "kernel launches blocked behind earlier work of their stream, as they do when the launch queue is full; "
             f"that part of the wall time counts as waiting for the device: {', '.join(dict.fromkeys(found))}",
-            "none is needed: the host is ahead of the device there",
+            "no action is needed: the host is ahead of the device there",
         )
     ]
 
 
 def _edges(result: Result, totals: Totals) -> list[ReportWarning]:
-    """Find phases that the capture's start or end cuts; what nsys leaves of them is no whole step."""
+    """Warn of phases that the capture's start or end cuts: a part of an instance is no step."""
     instances = totals.instances
     if not instances.marked:
         return []
@@ -106,7 +139,7 @@ def _edges(result: Result, totals: Totals) -> list[ReportWarning]:
 
 
 def _steps(result: Result, totals: Totals) -> list[ReportWarning]:
-    """Compare the instances of each phase with their median."""
+    """Warn of first instances that are slower than the rest, and of single ones that stand out."""
     warm, odd, skip = [], [], 0
     for entry, number in _single(result, totals):
         which = totals.entries.instances_of(number)
@@ -132,7 +165,7 @@ def _steps(result: Result, totals: Totals) -> list[ReportWarning]:
             ReportWarning(
                 "warm_up",
                 f"the first instances take longer than the rest, as warm-up does: {', '.join(dict.fromkeys(warm))}",
-                f"leave them out with --skip {skip}",
+                f"warm up before capturing, or leave them out with --skip {skip}",
             )
         )
     if odd:
@@ -140,7 +173,7 @@ def _steps(result: Result, totals: Totals) -> list[ReportWarning]:
             ReportWarning(
                 "steps_stand_out",
                 f"single instances stand out, and sums hold them: {', '.join(dict.fromkeys(odd))}",
-                "look at them with -r taxbreak_trace; leave them out with --start and --end",
+                "list them with -r taxbreak_trace; leave them out with --start and --end",
             )
         )
     return found
@@ -151,7 +184,7 @@ def _times(some: Ints, of_all: Ints) -> str:
 
 
 def _leading(wall: Ints) -> int:
-    """Return how many of the first instances take more than 1.5 times the median, if they are few enough to tell."""
+    """Return how many of the first instances take more than 1.5 times the median; 0 if that is over a third of them."""
     if len(wall) < _WARM_UP_AT_LEAST:
         return 0
     slow = 2 * wall > 3 * (percentile(wall, 50) or 0)

@@ -1,14 +1,19 @@
-"""Warnings: what limits a result, each with the flags or the step that would answer better."""
+"""Warnings about what the report lacks: which figures are null, a bound, an estimate or an assumption for it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from taxbreak_nsys.attribution.layers import LOWER
 from taxbreak_nsys.diagnostics import misleading, sample_warnings
 from taxbreak_nsys.diagnostics.engine_warnings import engine_warnings
-from taxbreak_nsys.model.launches import T_SYS_MIN_LAUNCHES, T_SYS_PAPER_NS
+from taxbreak_nsys.diagnostics.sample_warnings import SAMPLE_FLAGS
+from taxbreak_nsys.model.launches import T_SYS_MIN_LAUNCHES, T_SYS_PAPER_NS, TSys
 from taxbreak_nsys.model.report_facts import ReportWarning
 from taxbreak_nsys.phases import ALL
 from taxbreak_nsys.read.database import Database
 from taxbreak_nsys.result import Result
+from taxbreak_nsys.totals.lost_rows import LostRows
 from taxbreak_nsys.totals.totals import Totals
 
 _RANGES_FLAGS = (
@@ -16,10 +21,23 @@ _RANGES_FLAGS = (
 )
 
 
-def result_warnings(result: Result, totals: Totals) -> tuple[ReportWarning, ...]:
+_DEVICE_TABLES = ("KERNEL", "MEMCPY", "MEMSET", "GRAPH_TRACE")
+_TABLES = {
+    "cuda": ("CUPTI_ACTIVITY_KIND_RUNTIME", *(f"CUPTI_ACTIVITY_KIND_{kind}" for kind in _DEVICE_TABLES)),
+    "nvtx": ("NVTX_EVENTS",),
+    "osrt": ("OSRT_API",),
+}
+"""The tables that nsys's counts of collected events are about."""
+_OFF_CPU = 20
+"""A phase is off the CPU where its samples leave out more than one part in this many of its wall time."""
+_FEWER = 20
+"""Rows are missing where they are fewer than the events collected by one part in this many."""
+
+
+def result_warnings(result: Result, totals: Totals, lost: LostRows, t_sys: TSys) -> tuple[ReportWarning, ...]:
     """Return the warnings that a result, and the sums that it is made of, call for."""
-    found: list[ReportWarning] = []
-    for check in (_unmeasured, _evidence, _t_sys, _phases, _cut, _outside, _os_runtime):
+    found = [*_lost(lost), *_t_sys(t_sys, totals)]
+    for check in (_unmeasured, _evidence, _bounds, _phases, _cut, _outside, _os_runtime):
         found += check(result, totals)
     found += engine_warnings(result, totals)
     return (*found, *sample_warnings.sample_warnings(result, totals), *misleading.misleading_warnings(result, totals))
@@ -47,16 +65,51 @@ def reading_warnings(database: Database) -> tuple[ReportWarning, ...]:
                 "export with an nsys of 2024 or later, or to SQLite: 'nsys export -t sqlite REPORT.nsys-rep'",
             )
         )
-    lost = [str(row["what"]) for row in database.query("diagnostics").to_pylist()]
+    lost = _events_lost(database.query("diagnostics").to_pylist(), database.layout.rows)
     if lost:
         found.append(
             ReportWarning(
                 "events_lost",
-                f"nsys reports that events were lost ({', '.join(lost)}): counts and times may be too low",
+                f"events were lost ({'; '.join(lost)}): counts and times may be too low",
                 "read the diagnostics in the nsys GUI; capture less, or for a shorter time",
             )
         )
     return tuple(found)
+
+
+def _events_lost(messages: Sequence[Mapping[str, int | str]], rows: Mapping[str, int]) -> list[str]:
+    """Return for each trace that lost events how that is known.
+
+    That not all events "might have been collected" stands in every report of a child process (nsys 2024): it counts
+    only where the report has fewer rows than nsys says it collected.
+    """
+    found = []
+    for row in messages:
+        what, collected = str(row["what"]), int(row["collected"] or 0)
+        held = sum(rows.get(table, 0) for table in _TABLES.get(what, ()))
+        if row["certain"]:
+            found.append(f"{what}: nsys says so")
+        elif row["possible"] and (collected - held) * _FEWER > collected:
+            found.append(f"{what}: nsys collected {collected} events, the report holds {held}")
+    return found
+
+
+def _lost(lost: LostRows) -> list[ReportWarning]:
+    """Return the warning about instances whose CUDA rows the importer lost (method section 5.1)."""
+    if not lost.counts and not lost.ends:
+        return []
+    count = sum(lost.counts.values())
+    causes = list(lost.ends.values())
+    if lost.few:
+        causes.append(f"samples show the CUDA driver at work in {', '.join(lost.few)} where the rows are few")
+    return [
+        ReportWarning(
+            "cuda_rows_lost",
+            f"{'; '.join(causes)}: the importer lost the rest, so {count} instances are not measured and part of no "
+            "figure",
+            "import the .nsys-rep again with a newer nsys, or capture again for a shorter time",
+        )
+    ]
 
 
 def _unmeasured(result: Result, totals: Totals) -> list[ReportWarning]:
@@ -75,52 +128,87 @@ def _unmeasured(result: Result, totals: Totals) -> list[ReportWarning]:
 
 def _evidence(result: Result, totals: Totals) -> list[ReportWarning]:
     found = []
-    weak = sorted({e.phase for e in result.entries if e.taxbreak.evidence == "none"})
+    measured = [e for e in result.entries if e.taxbreak.delta_ft_ns is not None]
+    weak = sorted({e.phase for e in measured if e.taxbreak.evidence == "none"})
     if weak:
         found.append(
             ReportWarning(
                 "no_library_evidence",
-                f"nothing in the report tells library time from framework time in {', '.join(weak)}: delta_ct is "
-                "not measured and delta_ft holds both (HDBI does not need the split)",
+                f"nothing in the report distinguishes library time from framework time in {', '.join(weak)}: delta_ct "
+                "is not measured and delta_ft holds both (HDBI does not need the split)",
                 f"capture with '{_RANGES_FLAGS}'",
             )
         )
     estimated = sorted({e.phase for e in result.entries if e.taxbreak.evidence == "subtractive"})
     if estimated:
-        base = result.t_base_ns
         found.append(
             ReportWarning(
                 "subtractive_estimate",
-                f"library time in {', '.join(estimated)} is an estimate, not measured: dispatch time above that of "
-                f"framework-native launches ({base} ns); operator ranges themselves slow the host",
-                f"capture with '{_RANGES_FLAGS}'",
-            )
-        )
-    libraries = {name.lower() for name in totals.libraries}
-    by_ranges = any(e.taxbreak.evidence == "ranges" for e in result.entries)
-    if by_ranges and not any(name.startswith("cublas") for name in libraries):
-        found.append(
-            ReportWarning(
-                "partial_library_ranges",
-                f"only {', '.join(sorted(totals.libraries))} marked library ranges: cuBLAS time, if "
-                "there is any, is counted as framework time",
+                f"library time in {', '.join(estimated)} is an upper bound, not measured: the dispatch time of library "
+                f"calls above that of framework-native launches ({result.t_base_ns} ns) holds framework time as well",
                 f"capture with '{_RANGES_FLAGS}'",
             )
         )
     return found
 
 
-def _t_sys(result: Result, totals: Totals) -> list[ReportWarning]:
-    if result.t_sys_source != "paper":
+def _bounds(result: Result, totals: Totals) -> list[ReportWarning]:
+    """Return the warning about phases whose libraries did not all mark ranges."""
+    phases = sorted({e.phase for e in result.entries if e.taxbreak.library_bound == LOWER})
+    if not phases:
         return []
+    silent = sorted({name for e in result.entries for name in e.taxbreak.unmarked_libraries})
+    marking = ", ".join(sorted(totals.marking_libraries)) or "another library"
     return [
         ReportWarning(
-            "t_sys_assumed",
-            f"fewer than {T_SYS_MIN_LAUNCHES} kernel launches met an idle stream, so T_sys is the paper's "
-            f"{T_SYS_PAPER_NS} ns for H100 and H200, not measured",
-            "give --null-report with a capture of an empty kernel on the same machine, or --t-sys",
+            "partial_library_ranges",
+            f"{', '.join(silent)} launched kernels in {', '.join(phases)} and marked no range ({marking} did): "
+            "delta_ct is a lower bound, and the rest of the library time counts as framework time",
+            _remedy_for(silent),
         )
     ]
+
+
+def _remedy_for(silent: Sequence[str]) -> str:
+    """Return how to see the time of libraries that marked nothing: cuBLAS can mark, cuDNN 9 cannot."""
+    if "cuBLAS" in silent:
+        return f"capture with '{_RANGES_FLAGS}'"
+    return f"add CPU samples, which see every library: '{SAMPLE_FLAGS}'"
+
+
+def _t_sys(t_sys: TSys, totals: Totals) -> list[ReportWarning]:
+    """Return the warnings about the floor of the launch path: assumed, lowered, or above what launches took."""
+    found = []
+    remedy = "give --null-report with a capture of an empty kernel on the same machine, or --t-sys"
+    if t_sys.source == "paper":
+        found.append(
+            ReportWarning(
+                "t_sys_assumed",
+                f"fewer than {T_SYS_MIN_LAUNCHES} kernel launches met an idle stream, so T_sys is the paper's "
+                f"{T_SYS_PAPER_NS} ns for H100 and H200, not measured",
+                remedy,
+            )
+        )
+    if t_sys.lowered_from is not None:
+        found.append(
+            ReportWarning(
+                "t_sys_lowered",
+                f"launches of this report reached the device in {t_sys.ns} ns, less than the {t_sys.lowered_from} ns "
+                f"of its source ({t_sys.source}): a floor is never above that, so T_sys is {t_sys.ns} ns",
+                remedy,
+            )
+        )
+    measured = totals.latency.percentile(1)
+    if t_sys.source == "given" and measured is not None and t_sys.ns > measured:
+        found.append(
+            ReportWarning(
+                "t_sys_above_measured",
+                f"--t-sys is {t_sys.ns} ns, and launches of this report reached the device in {measured} ns: delta_kt "
+                "is more than launching took, and HDBI too low",
+                "leave --t-sys out, or give one of this machine",
+            )
+        )
+    return found
 
 
 def _phases(result: Result, totals: Totals) -> list[ReportWarning]:
@@ -190,8 +278,27 @@ def _outside(result: Result, totals: Totals) -> list[ReportWarning]:
 
 
 def _os_runtime(result: Result, totals: Totals) -> list[ReportWarning]:
-    if "osrt" in result.report.traced or totals.facts.has_os_calls:
+    if totals.facts.has_os_calls:
         return []
+    if "osrt" in result.report.traced:
+        idle = sorted(
+            {
+                e.phase
+                for e in result.entries
+                if e.samples and e.samples.count and e.samples.off_cpu_ns * _OFF_CPU > e.wall_ns > 0
+            }
+        )
+        # a program may well make no call above the threshold; one that is off the CPU does
+        if not idle:
+            return []
+        return [
+            ReportWarning(
+                "os_runtime_lost",
+                "OS runtime calls were traced and the report holds none, though samples show threads off the CPU in "
+                f"{', '.join(idle)}: time blocked in the operating system counts as framework time",
+                "import the .nsys-rep again, or capture again with a lower --osrt-threshold",
+            )
+        ]
     return [
         ReportWarning(
             "no_os_runtime",

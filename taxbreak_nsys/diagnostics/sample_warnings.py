@@ -1,30 +1,34 @@
-"""Warnings about CPU samples: too few, without chains, in modules that nobody knows, or against the ranges."""
+"""Warnings about what rests on CPU samples or a reference: too few, unknown modules, library time, the profiler."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from taxbreak_nsys.attribution.layers import EVIDENCES
+from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES
 from taxbreak_nsys.model.report_facts import ReportWarning
 from taxbreak_nsys.result import Result
 from taxbreak_nsys.totals.sample_totals import SampleTotals
 from taxbreak_nsys.totals.totals import Totals
 
-_FLAGS = (
+SAMPLE_FLAGS = (
     "nsys profile -t cuda,nvtx,osrt -s process-tree --sampling-period=125000 --samples-per-backtrace=1 --backtrace=fp"
 )
 _BY_SAMPLES = EVIDENCES.index("samples")
 _MANY_UNKNOWN = 0.2
 """The share of samples in no known module from which on a warning names their modules."""
+_NOISE = 0.05
+"""Shares smaller than this are within what two runs of a program differ by."""
 _MUCH_MISSED = 20
 """Library time outside of ranges is worth a warning where it is surely more than one part in this many of theirs."""
 
 
 def sample_warnings(result: Result, totals: Totals) -> tuple[ReportWarning, ...]:
     """Return the warnings that the samples of a result call for."""
+    found = (*_longer_reference(result), *_claims(result))
     if totals.samples.period_ns is None:
-        return ()
-    return (*_too_few(result), *_chains(totals.samples), *_missed(result))
+        return found
+    return (*_too_few(result), *_chains(totals.samples), *_missed(result, totals), *found)
 
 
 def _too_few(result: Result) -> Iterator[ReportWarning]:
@@ -36,8 +40,8 @@ def _too_few(result: Result) -> Iterator[ReportWarning]:
     if few:
         yield ReportWarning(
             "too_few_samples",
-            f"too few CPU samples in {', '.join(sorted(few))} to tell library from framework time (the interval is "
-            "wider than the figure): weaker evidence is used",
+            f"too few CPU samples in {', '.join(sorted(few))} to distinguish library from framework time (the interval "
+            "is wider than the figure): weaker evidence is used",
             "sample more often (a smaller --sampling-period), capture more instances, or force --evidence samples",
         )
 
@@ -48,7 +52,7 @@ def _chains(samples: SampleTotals) -> Iterator[ReportWarning]:
             "samples_without_chains",
             "the CPU samples have no call chains: driver time that a library causes counts as framework time (the "
             "interval's upper end holds it)",
-            f"capture with '{_FLAGS}'",
+            f"capture with '{SAMPLE_FLAGS}'",
         )
     unknown = samples.unknown_share
     if unknown > _MANY_UNKNOWN:
@@ -60,16 +64,63 @@ def _chains(samples: SampleTotals) -> Iterator[ReportWarning]:
         )
 
 
-def _missed(result: Result) -> Iterator[ReportWarning]:
-    missed = set()
+def _missed(result: Result, totals: Totals) -> Iterator[ReportWarning]:
+    """Warn of library time outside library ranges, with the modules that it lies in."""
+    used, unused, modules = set(), set(), set[str]()
+    numbers = {totals.entries.key(k): k for k in range(len(totals.entries))}
     for entry in result.entries:
         interval = entry.samples.library_missed_interval_ns if entry.samples else None
-        if interval and interval[0] * _MUCH_MISSED > (entry.taxbreak.delta_ct_ns or 0):
-            missed.add(entry.phase)
-    if missed:
+        surely = interval is not None and interval[0] * _MUCH_MISSED > (entry.taxbreak.delta_ct_ns or 0)
+        if entry.taxbreak.evidence == "ranges+samples":
+            used.add(entry.phase)
+        elif surely:
+            unused.add(entry.phase)
+        if not entry.combined and (surely or entry.taxbreak.evidence == "ranges+samples"):
+            number = numbers[entry.phase, entry.process or 0, entry.thread or 0]
+            modules |= totals.samples.library_modules(number, FRAMEWORK_STATES)
+    names = f" ({', '.join(sorted(modules))})" if modules else ""
+    if used:
         yield ReportWarning(
             "library_outside_ranges",
-            f"CPU samples find library time outside library ranges in {', '.join(sorted(missed))} (cuDNN 9 marks "
-            "none): it counts as framework time",
-            "see -r taxbreak_sample_sum, or force --evidence samples",
+            f"CPU samples find library time outside library ranges in {', '.join(sorted(used))}{names}: delta_ct holds "
+            "it (evidence ranges+samples), with the interval of the samples",
+            "no action is needed; -r taxbreak_sample_sum lists the modules",
+        )
+    elif unused:
+        yield ReportWarning(
+            "library_outside_ranges",
+            f"CPU samples find library time outside library ranges in {', '.join(sorted(unused))}{names}: it counts as "
+            "framework time, so the target of the verdict is not certain",
+            "leave --evidence out, or give --evidence ranges+samples",
+        )
+
+
+def _longer_reference(result: Result) -> Iterator[ReportWarning]:
+    """Warn of references that are longer than the capture: nsys does not make a program faster."""
+    phases = sorted(
+        {e.phase for e in result.entries if e.corrected and e.corrected.dilation * (1 + _NOISE) < 1}
+    )  # fmt: skip
+    if phases:
+        yield ReportWarning(
+            "reference_longer",
+            f"the reference of {', '.join(phases)} is longer than the captured wall time, so it is of other work: the "
+            "corrected figures leave out the profiler's own rows alone",
+            "measure the reference with the same model, batch and lengths as the capture",
+        )
+
+
+def _claims(result: Result) -> Iterator[ReportWarning]:
+    """Warn where samples claim more for the profiler than the capture is longer than the reference."""
+    phases = []
+    for entry in result.entries:
+        claimed = entry.corrected.profiler_claimed_ns if entry.corrected else None
+        removed = entry.corrected.profiler_removed_ns if entry.corrected else None
+        if claimed and removed is not None and (claimed - removed) > claimed * _NOISE and not entry.combined:
+            phases.append(f"{entry.phase} ({claimed / 1e6:.1f} ms, of which {removed / 1e6:.1f} ms are taken out)")
+    if phases:
+        yield ReportWarning(
+            "profiler_share_scaled",
+            "samples claim more time for the profiler than the capture is longer than the reference in "
+            f"{', '.join(dict.fromkeys(phases))}: their share is scaled down to that",
+            "measure the reference again on the same machine, with as many instances as the capture",
         )

@@ -34,9 +34,23 @@ class _NotJudged(Exception):
     """A side of a rule has no value."""
 
 
-def judge_rules(rules: Sequence[Rule], metrics: Metrics, baseline: Metrics | None) -> list[Judgement]:
-    """Judge rules against a report's metrics and, where they name it, a baseline's."""
-    return [_judge(rule, metrics, baseline) for rule in rules]
+def judge_rules(
+    rules: Sequence[Rule], metrics: Metrics, baseline: Metrics | None, different: Sequence[str] = ()
+) -> list[Judgement]:
+    """Judge rules against a report's metrics and, where they name it, a baseline's.
+
+    `different` says what keeps the two captures from being compared: rules that name the baseline are then not judged.
+    """
+    return [
+        Judgement(rule.text, None, None, NOT_JUDGED, _why_not(different))
+        if different and rule.needs_baseline
+        else _judge(rule, metrics, baseline)
+        for rule in rules
+    ]
+
+
+def _why_not(different: Sequence[str]) -> str:
+    return f"the baseline is not comparable ({'; '.join(different)}); give --allow-different to judge all the same"
 
 
 def exit_code(judgements: Sequence[Judgement]) -> int:

@@ -27,8 +27,18 @@ def phase_metrics(result: Result) -> dict[str, PhaseMetrics]:
     return _by_label(result.to_dict()["phases"])
 
 
+def metrics_of_json(report: Mapping[str, Any]) -> dict[str, PhaseMetrics]:
+    """Return the metrics of each phase label of a report as JSON."""
+    return _by_label(report["phases"])
+
+
 def read_baseline(path: Path) -> dict[str, PhaseMetrics]:
     """Return the metrics of the one report in what `-f json` or `-f jsonl` wrote; raises TaxbreakError otherwise."""
+    return metrics_of_json(baseline_json(path))
+
+
+def baseline_json(path: Path) -> dict[str, Any]:
+    """Return the one report in what `-f json` or `-f jsonl` wrote; raises TaxbreakError where its metrics are not."""
     remedy = f"write one with 'taxbreak-nsys REPORT -f json -o {path.name}'"
     try:
         data = json.loads(read_user_text(path))
@@ -41,10 +51,12 @@ def read_baseline(path: Path) -> dict[str, PhaseMetrics]:
     reports = data.get("reports", [data])
     if not isinstance(reports, list) or len(reports) != 1:
         raise TaxbreakError(f"{path}: the baseline must hold one report; {remedy}")
+    report: dict[str, Any] = reports[0]
     try:
-        return _by_label(reports[0]["phases"])
+        _by_label(report["phases"])
     except (KeyError, TypeError, AttributeError) as error:
         raise TaxbreakError(f"{path}: the baseline lacks metrics of schema {SCHEMA} ({error}); {remedy}") from error
+    return report
 
 
 def is_store(source: str) -> bool:
@@ -53,14 +65,14 @@ def is_store(source: str) -> bool:
     return "://" in place or place.endswith(".db")
 
 
-def read_store_baseline(source: str, own_hash: str) -> dict[str, PhaseMetrics]:
-    """Return the metrics of the newest capture in a results store that has the tags behind `#`.
+def store_baseline(source: str, own_hash: str) -> dict[str, Any]:
+    """Return the newest capture in a results store that has the tags behind `#`, as a report's JSON.
 
     `source` is as in `taxbreak.db#model=llama,gpu=H100`; the report with the hash `own_hash` is left out. Raises
     TaxbreakError where there is no such store or capture.
     """
     from taxbreak_nsys.store.store_opening import open_store
-    from taxbreak_nsys.store.store_queries import check_keys, newest_phases
+    from taxbreak_nsys.store.store_queries import check_keys, newest_capture
 
     place, _, wanted = source.partition("#")
     chosen = dict(pair.partition("=")[::2] for pair in wanted.split(",")) if wanted else {}
@@ -68,7 +80,7 @@ def read_store_baseline(source: str, own_hash: str) -> dict[str, PhaseMetrics]:
         raise TaxbreakError(f"--baseline {source!r}: write STORE#KEY=VALUE[,KEY=VALUE]")
     with open_store(place) as store:
         check_keys(store, list(chosen), "--baseline")
-        return _by_label(newest_phases(store, chosen, own_hash))
+        return newest_capture(store, chosen, own_hash)
 
 
 def _by_label(phases: Sequence[Mapping[str, Any]]) -> dict[str, PhaseMetrics]:

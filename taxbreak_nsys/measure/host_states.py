@@ -21,9 +21,9 @@ STATE = {name: code for code, name in enumerate(name_rules.STATES)}
 class HostIntervals:
     """The host's time inside phase instances, cut by state; sorted by (thread, start); columns of one length.
 
-    `state` is an index into `words.STATES`; `in_os` is the time of the interval spent in OS calls that do not
-    wait (or that lie inside an API call), ns; `exposed` the time in which no device that the instance uses
-    was busy, ns, filled by `exposure`.
+    `state` is an index into `name_rules.STATES`. `in_os` is the time of the interval in OS calls that do not wait, or
+    that lie inside an API call, ns. `exposed` is the time in which no device that the instance uses was busy, ns; it is
+    0 until `device_time.with_exposure` fills it.
     """
 
     start: Ints
@@ -71,16 +71,16 @@ def host_intervals(trace: Trace, launches: Launches, instances: Instances, *, he
 
 
 def _layers(trace: Trace, launches: Launches, thread: int) -> tuple[list[Intervals], Intervals]:
-    """Return one thread's intervals for each state but `python`, in order, and its time in the OS."""
-    api, mine = trace.api, trace.api.thread_slice(thread)
-    start, end, name = api.start[mine], api.end[mine], api.name[mine]
+    """Return one thread's intervals for each state except `python`, in order of precedence, and its time in the OS."""
+    api, calls = trace.api, trace.api.thread_slice(thread)
+    start, end, name = api.start[calls], api.end[calls], api.name[calls]
     names = api.names
     sync = np.array([name_rules.is_synchronisation(n) for n in names], bool)[name]
     load = np.array([name_rules.is_module_load(n) for n in names], bool)[name]
 
-    mine_l = thread_slice(launches.thread, thread)
-    l_start, l_end, kind = launches.start[mine_l], launches.end[mine_l], launches.kind[mine_l]
-    waited = launches.wait_until[mine_l]
+    launched = thread_slice(launches.thread, thread)
+    launch_start, launch_end, kind = launches.start[launched], launches.end[launched], launches.kind[launched]
+    waited = launches.wait_until[launched]
     is_launch = np.isin(kind, (KERNEL_LAUNCH, GRAPH_LAUNCH, UNMEASURED_GRAPH))
     is_memory = kind == MEMORY_LAUNCH
 
@@ -96,15 +96,15 @@ def _layers(trace: Trace, launches: Launches, thread: int) -> tuple[list[Interva
     operator = ranges.is_operator[part]
     layers = [
         union(*_overheads(trace.overheads, thread, profiler=True)),
-        union(np.r_[start[sync], l_start], np.r_[end[sync], waited]),
-        union(l_start[is_launch], l_end[is_launch]),
-        union(l_start[is_memory], l_end[is_memory]),
+        union(np.r_[start[sync], launch_start], np.r_[end[sync], waited]),
         union(
             *map(
                 np.concatenate,
                 zip((start[load], end[load]), _overheads(trace.overheads, thread, profiler=False), strict=True),
             )
         ),
+        union(launch_start[is_launch], launch_end[is_launch]),
+        union(launch_start[is_memory], launch_end[is_memory]),
         union(wait_start[~enclosed], wait_end[~enclosed]),
         union(*in_library),
         union(start, end),
@@ -126,14 +126,14 @@ def library_intervals(trace: Trace, thread: int) -> Intervals:
 
 
 def _overheads(overheads: HostCalls, thread: int, *, profiler: bool) -> Intervals:
-    """Return the overheads of a thread, with those of its whole process (TID part 0)."""
-    mine = (overheads.thread == thread) | (overheads.thread == (thread & PROCESS_MASK))
-    mine &= overheads.flag == profiler
-    return overheads.start[mine], overheads.end[mine]
+    """Return the overheads of a thread, including those recorded for its whole process (TID part 0)."""
+    which = (overheads.thread == thread) | (overheads.thread == (thread & PROCESS_MASK))
+    which &= overheads.flag == profiler
+    return overheads.start[which], overheads.end[which]
 
 
 def _contained(start: Ints, end: Ints, outer_start: Ints, outer_end: Ints) -> Flags:
-    """Tell which intervals lie inside one of the outer ones."""
+    """Return which intervals lie inside a single one of the outer intervals."""
     if not len(outer_start) or not len(start):
         return np.zeros(len(start), bool)
     order = np.argsort(outer_start, kind="stable")

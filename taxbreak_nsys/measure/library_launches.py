@@ -1,4 +1,4 @@
-"""Which kernel launches went through a CUDA library, and what the paper's subtraction says that it cost.
+"""Which kernel launches a CUDA library made, and the dispatch time that the paper's subtraction works on.
 
 Method section 4, evidence `subtractive` (the paper's Eq. 5).
 """
@@ -14,19 +14,19 @@ from taxbreak_nsys.arrays.intervals import Coverage, Flags, Ints, innermost, par
 from taxbreak_nsys.measure.host_states import library_intervals
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.launches import KERNEL_LAUNCH, Launches
-from taxbreak_nsys.model.trace_columns import KERNEL, Trace, runs, thread_slice
+from taxbreak_nsys.model.trace_columns import KERNEL, PROCESS_MASK, Trace, runs, thread_slice
 from taxbreak_nsys.read.call_chains import Chains
 
 REASONS = ("none", "call_chain", "library_range", "driver_api", "kernel_name", "library_map")
-"""Why a launch counts as library-mediated; index 0: it does not."""
+"""Why a launch counts as library-mediated; index 0: it is framework-native."""
 
 
 @dataclass(frozen=True)
 class Signs:
-    """What is known of launches beyond the trace; columns over launches.
+    """What call chains and a learned map say of launches; columns over launches.
 
-    `chain` is 1 where the call chain holds a library, 0 where it does not, -1 where there is none or it breaks
-    off before that can be said; `learned` the same from a map of kernels.
+    `chain` is 1 where the call chain holds a library, 0 where it holds none, -1 where there is no chain or it breaks
+    off before its caller. `learned` is the same from a map of kernels (`--library-map`).
     """
 
     chain: Ints
@@ -45,6 +45,26 @@ def library_signs(trace: Trace, launches: Launches, chains: Chains | None, learn
     by_name = np.array([int(learned.get(name, -1)) for name in trace.ops.names] or [-1], np.int64)
     kernel = launch_kernel_names(trace, launches)
     return Signs(chain, np.where(kernel >= 0, by_name[kernel], -1))
+
+
+def marking_libraries(trace: Trace) -> dict[int, set[str]]:
+    """Return by process the CUDA libraries that marked ranges or have calls of their own in the report.
+
+    A range's text names its library more surely than its domain does: a forked process can give a domain's number to
+    another library. Calls of their own tables (CUDA before 11.4) name none, so they stand for all named in the report.
+    """
+    ranges, marking = trace.ranges, dict[int, set[str]]()
+    named = np.array([name_rules.LIBRARIES.index(library) if library else -1 for library in
+                      map(name_rules.library_of_range, ranges.names)] or [-1], np.int64)  # fmt: skip
+    marked = np.flatnonzero(ranges.is_library)
+    library, process = named[ranges.name[marked]], ranges.thread[marked] & PROCESS_MASK
+    for code in np.unique(library[library >= 0]).tolist():
+        for process_id in np.unique(process[library == code]).tolist():
+            marking.setdefault(process_id, set()).add(name_rules.LIBRARIES[code])
+    known = {name for domain in trace.libraries if (name := name_rules.library_of_range(domain))}
+    for process_id in np.unique(trace.library_calls.thread & PROCESS_MASK).tolist():
+        marking.setdefault(process_id, set()).update(known)
+    return marking
 
 
 @dataclass(frozen=True)
@@ -69,8 +89,8 @@ class Operators:
 class Mediation:
     """For each launch: why it is library-mediated, and its dispatch time; columns over launches.
 
-    `t_dispatch` is the launch's start minus that of the innermost operator around it, less the launches in
-    between (ns; meaningful where `has_dispatch`).
+    `t_dispatch` is the launch's start minus the start of the innermost operator around it, less the launches in
+    between (ns; meaningful where `has_dispatch`): method section 4, Eq. 5 of the paper.
     """
 
     reason: Ints
@@ -88,18 +108,18 @@ def find_operators(trace: Trace, launches: Launches) -> Operators:
     for low, high in runs(thread):
         inside = parents(start[low:high], end[low:high])
         parent[low:high] = np.where(inside >= 0, inside + low, -1)
-        mine = thread_slice(launches.thread, int(thread[low]))
-        found = innermost(start[low:high], end[low:high], inside, launches.start[mine])
-        of_launch[mine] = np.where(found >= 0, found + low, -1)
+        launched = thread_slice(launches.thread, int(thread[low]))
+        around = innermost(start[low:high], end[low:high], inside, launches.start[launched])
+        of_launch[launched] = np.where(around >= 0, around + low, -1)
     return Operators(index, start, end, thread, parent, of_launch)
 
 
 def mediate(trace: Trace, launches: Launches, operators: Operators, signs: Signs) -> Mediation:
     """Decide for each launch whether a library made it, and measure its dispatch time.
 
-    What decides is, in order, the call chain (section 4 names that first), a library range, the learned map, the
-    driver API under an operator that uses a library, the kernel's name. A chain without a library, or a map that
-    says so, rules the guesses after it out.
+    The first sign that is known decides (method section 4): the call chain, a library range, the learned map, the
+    driver API under an operator that uses a library, the kernel's name. A chain without a library, or a map that says
+    "native", rules out the signs after it.
     """
     has_dispatch = operators.of_launch >= 0
     operator_start = operators.start[operators.of_launch] if len(operators) else launches.start
@@ -140,14 +160,14 @@ def _reasons(trace: Trace, launches: Launches, operators: Operators, signs: Sign
 
 
 def _under_library_operator(trace: Trace, operators: Operators) -> Flags:
-    """Tell which launches have an operator that uses a library around them, at any depth."""
+    """Return which launches have an operator that uses a library around them, at any depth."""
     uses = np.array([name_rules.operator_uses_library(n) for n in trace.ranges.names], bool)
     if not len(operators):
         return np.zeros(len(operators.of_launch), bool)
     under = uses[trace.ranges.name[operators.index]]
     around = operators.parent
     while np.any(around >= 0):
-        # twice as far outward a turn: what lies around is already judged as far as it has looked
+        # Pointer doubling: each pass doubles how many enclosing operators have been checked.
         outer = np.maximum(around, 0)
         under = under | ((around >= 0) & under[outer])
         around = np.where(around >= 0, around[outer], -1)
@@ -155,7 +175,7 @@ def _under_library_operator(trace: Trace, operators: Operators) -> Flags:
 
 
 def _in_library(trace: Trace, launches: Launches) -> Flags:
-    """Tell which launches start inside a library range or call."""
+    """Return which launches start inside a library range or call."""
     result = np.zeros(len(launches), bool)
     for low, high in runs(launches.thread):
         start, end = union(*library_intervals(trace, int(launches.thread[low])))

@@ -1,4 +1,4 @@
-"""What the CPU samples of a phase hit: each is given to a state and to a kind (method section 4, `samples`)."""
+"""What the CPU samples of a phase hit: the host state and the kind of code of each (method section 4, `samples`)."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _KIND_OF_CALLER = {"profiler": "profiler", "library": "library", "framework": "n
 class Sampled:
     """The samples in the phases, and the time on the CPU; columns over the samples of `source`.
 
-    `instance` is -1 outside; `state` and `kind` index `words.STATES` and `KINDS`. `undecided` marks samples
-    whose chain does not tell a library from the framework. `frame` is what a sample is shown under. `on_cpu` is
-    (instances, states) in ns and holds where `switched` (an instance each) says that there were context
-    switches.
+    `instance` is -1 outside the phases; `state` and `kind` index `name_rules.STATES` and `KINDS`. `undecided` flags
+    samples whose chain breaks off before its caller, so that library and framework cannot be distinguished. `frame` is
+    the frame that a sample is listed under. `on_cpu` is (instances, states) in ns, valid for the instances that
+    `switched` flags: those of threads with context switches in the report.
     """
 
     source: CpuSamples
@@ -43,7 +43,7 @@ class Sampled:
 
 
 def without_marks(trace: Trace) -> Trace:
-    """Return the trace as if neither libraries nor operators had marked ranges: for `--evidence samples`."""
+    """Return the trace without library and operator ranges: what `--evidence samples` works on."""
     none = np.zeros(len(trace.ranges), bool)
     calls = trace.library_calls
     empty = replace(calls, start=calls.start[:0], end=calls.end[:0], thread=calls.thread[:0], flag=calls.flag[:0])
@@ -77,7 +77,7 @@ def locate(source: CpuSamples, intervals: HostIntervals, instances: Instances) -
 
 
 def _kinds(source: CpuSamples, state: Ints) -> tuple[Ints, Flags]:
-    """Return what each sample hit, and whether its chain leaves open if that was for a library."""
+    """Return the kind of each sample, and whether its chain leaves open that a library called it."""
     first, caller = source.first.code, source.caller.code
     kind = np.full(len(first), KIND["unknown"], np.int64)
     for module, name in _KIND_OF_CALLER.items():
@@ -93,7 +93,7 @@ def _kinds(source: CpuSamples, state: Ints) -> tuple[Ints, Flags]:
 
 
 def _shown(source: CpuSamples, kind: Ints) -> Frames:
-    """Return the frame that each sample is shown under: the one that decided, the leaf where none did."""
+    """Return the frame that each sample is listed under: the frame that decided its kind, else the leaf."""
     by_caller = (source.first.code == CLASS["driver"]) & np.isin(kind, (KIND["library"], KIND["profiler"]))
     unknown = kind == KIND["unknown"]
 

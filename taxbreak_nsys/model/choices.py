@@ -34,6 +34,7 @@ class LibraryEvidence(StrEnum):
     """How the library layer is attributed, best first (method section 4)."""
 
     RANGES = "ranges"
+    RANGES_AND_SAMPLES = "ranges+samples"
     SAMPLES = "samples"
     SUBTRACTIVE = "subtractive"
     NONE = "none"

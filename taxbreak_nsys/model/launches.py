@@ -182,11 +182,15 @@ def blocking_limit(usual: ValueCounts, names: int) -> Ints:
 
 @dataclass(frozen=True)
 class TSys:
-    """The floor of the launch path in ns, and where it comes from (method section 4)."""
+    """The floor of the launch path in ns, and where it comes from (method section 4).
+
+    `lowered_from` is what the source said where launches of the report itself took less: a floor is never above them.
+    """
 
     ns: int
     source: str
     """`given`, `null_report`, `idle_launches` or `paper`."""
+    lowered_from: int | None = None
 
 
 T_SYS_PAPER_NS = 4500
@@ -213,4 +217,12 @@ def estimate_t_sys(latency: ValueCounts) -> TSys:
     floor = latency.percentile(1)
     if stats is not None and stats.count >= T_SYS_MIN_LAUNCHES and floor is not None:
         return TSys(floor, "idle_launches")
-    return TSys(T_SYS_PAPER_NS, "paper")
+    return floor_at_measured(TSys(T_SYS_PAPER_NS, "paper"), latency)
+
+
+def floor_at_measured(t_sys: TSys, latency: ValueCounts) -> TSys:
+    """Return T_sys, lowered to the first percentile of a report's own launch latencies where it is above that."""
+    measured = latency.percentile(1)
+    if measured is None or t_sys.ns <= measured:
+        return t_sys
+    return TSys(measured, t_sys.source, lowered_from=t_sys.ns)

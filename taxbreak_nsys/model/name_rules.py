@@ -11,16 +11,17 @@ import re
 STATES = (
     "profiler",
     "device_wait",
+    "module_load",
     "launch",
     "memop",
-    "module_load",
     "os_wait",
     "library",
     "runtime",
     "dispatch",
     "python",
 )
-"""The host states of method section 3, in their order of precedence."""
+"""The host states of method section 3, in their order of precedence: loading a module inside a launch call (lazy
+loading) is `module_load`, so that it is not mistaken for the cost of launching."""
 
 FRAMEWORK_STATES = ("python", "dispatch", "runtime")
 """What the framework layer, delta_ft, is made of (method section 4)."""
@@ -63,7 +64,27 @@ _OS_WAITS = frozenset(
 LIBRARY_PREFIXES = ("nccl", "cublas", "cudnn", "cufft", "cusparse", "cusolver", "cutensor")
 """Prefixes by which an unnamed NVTX domain's range is known to be a library's (method section 4)."""
 
+LIBRARIES = ("NCCL", "cuBLAS", "cuDNN", "cuFFT", "cuSPARSE", "cuSOLVER", "cuTENSOR")
+"""The libraries of `LIBRARY_PREFIXES`, in that order, as they are written."""
+
 _LIBRARY_DOMAINS = (*LIBRARY_PREFIXES, "cccl", "curand", "cudla", "nvshmem")
+
+_KERNEL_LIBRARIES = (
+    ("cuDNN", re.compile(r"cudnn|xmma_(?:fprop|dgrad|wgrad)|implicit_convolve|winograd|convolve_common_engine")),
+    (
+        "cuBLAS",
+        re.compile(
+            r"nvjet|cublas|xmma_gemm|splitKreduce|gemv2[NT]|gemvN(?:SP|_)|gemmSN|gemmk1"
+            r"|(?:^|_)[sdchz]gemm_\d|cutlass::Kernel2|^Kernel2$|(?:^|[ <:])cutlass_\d+_"
+        ),
+    ),
+    ("NCCL", re.compile(r"^nccl")),
+    ("cuFFT", re.compile(r"cufft|^(?:void )?(?:regular|vector)_fft")),
+    ("cuSPARSE", re.compile(r"cusparse")),
+    ("cuSOLVER", re.compile(r"cusolver")),
+    ("cuTENSOR", re.compile(r"cutensor")),
+)
+"""The library whose host code launches a kernel of such a name; the first that matches."""
 
 _MEDIATED_KERNEL = re.compile(r"cublas|cudnn|cutlass|nvjet|gemm|gemv|xmma|splitk|fmha|flash", re.IGNORECASE)
 _MEDIATED_OPERATOR = re.compile(
@@ -94,6 +115,11 @@ def is_synchronisation(api: str) -> bool:
 def waits_for_whole_device(api: str) -> bool:
     """Tell whether a synchronisation (by `api_name`) waits for every stream, not for one stream or event."""
     return api in ("cudaDeviceSynchronize", "cudaThreadSynchronize", "cuCtxSynchronize")
+
+
+def waits_for_one_stream(api: str) -> bool:
+    """Return whether a synchronisation (by `api_name`) waits for all of one stream's work."""
+    return api in ("cudaStreamSynchronize", "cuStreamSynchronize")
 
 
 def is_graph_launch(api: str) -> bool:
@@ -132,6 +158,12 @@ def library_of_text(text: str) -> str | None:
     return next((prefix for prefix in LIBRARY_PREFIXES if lower.startswith(prefix)), None)
 
 
+def library_of_range(text: str) -> str | None:
+    """Return the library that a range's text or a domain names by its prefix, as it is written: `cuBLAS`."""
+    prefix = library_of_text(text)
+    return LIBRARIES[LIBRARY_PREFIXES.index(prefix)] if prefix else None
+
+
 def phase_label(text: str) -> str:
     """Return a phase's label: the text without a trailing number and the separators before it.
 
@@ -145,6 +177,14 @@ def phase_label(text: str) -> str:
     while end and (text[end - 1] in _SEPARATORS or text[end - 1].isspace()):
         end -= 1
     return text[:end] or text
+
+
+def kernel_library(name: str) -> str | None:
+    """Return the CUDA library that a kernel's name shows it to come from, None for any other kernel.
+
+    A kernel of CUTLASS or Triton that a framework built itself is not a library's: nobody else launches it.
+    """
+    return next((library for library, pattern in _KERNEL_LIBRARIES if pattern.search(name)), None)
 
 
 def kernel_is_mediated(name: str) -> bool:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taxbreak_nsys.attribution.exposed_layers import phase_exposed_layers
-from taxbreak_nsys.output.sample_lines import profiler_outside_layers
 
 if TYPE_CHECKING:
     from taxbreak_nsys.result import Phase
@@ -82,14 +81,16 @@ class Part:
 def stack_parts(entry: Phase) -> tuple[Part, ...]:
     """Return the layers of a phase in the order in which they are stacked; they add up to its wall time.
 
-    The launch path is the whole `launch` state, of which delta_kt is the floor. Where samples decide, the profiler
-    has what they found of it, and time off the CPU is `rest`. Layers without time are left out.
+    The launch path is the whole `launch` state, of which delta_kt is the floor. Where samples decide, time off the CPU
+    is `rest`. Layers without time are left out; a phase whose layers are not measured has none.
     """
     states, taxbreak = entry.states_ns, entry.taxbreak
+    if taxbreak.delta_ft_ns is None:
+        return ()
     framework = "framework_library" if taxbreak.ft_includes_library else "framework"
     times = {framework: taxbreak.delta_ft_ns, "library": taxbreak.delta_ct_ns or 0, "launch_path": states["launch"]}
     times |= {key: states[key] for key in ("memop", "module_load", "device_wait", "os_wait")}
-    times["profiler"] = profiler_outside_layers(entry)
+    times["profiler"] = states["profiler"]
     times["rest"] = entry.wall_ns - sum(times.values())
     exposed = phase_exposed_layers(entry) or {}
     if "off_cpu" in exposed:

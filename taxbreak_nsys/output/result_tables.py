@@ -39,10 +39,15 @@ def _rows(rows: Iterable[dict[str, Any]], titles: dict[str, str]) -> pa.Table:
 _TEXT_KEYS = frozenset(
     {
         *("phase", "name", "operator", "why", "target", "verdict", "evidence", "hdbi_reason", "state"),
-        *("phase_source", "layer", "kind", "module", "file", "symbol"),
+        *("phase_source", "library_bound", "layer", "kind", "module", "file", "symbol"),
     }
 )
-_REAL_KEYS = frozenset({"hdbi", "hdbi_corrected", "dilation", "phase_confidence", "time_percent", "exposed_percent"})
+_REAL_KEYS = frozenset(
+    {
+        *("hdbi", "hdbi_without_profiler", "hdbi_corrected", "dilation"),
+        *("phase_confidence", "time_percent", "exposed_percent"),
+    }
+)
 _TRUTH_KEYS = frozenset({"library_mediated"})
 
 
@@ -87,6 +92,8 @@ def _summary_row(entry: Phase) -> dict[str, Any]:
             "evidence": taxbreak.evidence,
             "delta_ct_low_ns": interval[0],
             "delta_ct_high_ns": interval[1],
+            "library_bound": taxbreak.library_bound,
+            "hdbi_without_profiler": taxbreak.hdbi_without_profiler,
             "profiler_ns": samples.profiler_ns if samples else None,
             "off_cpu_ns": samples.off_cpu_ns if samples else None,
             "dilation": corrected.dilation if corrected else None,
@@ -126,6 +133,8 @@ _SUMMARY_TITLES = (
         "evidence": "Evidence",
         "delta_ct_low_ns": "delta_ct Low (ns)",
         "delta_ct_high_ns": "delta_ct High (ns)",
+        "library_bound": "Library Bound",
+        "hdbi_without_profiler": "HDBI without Profiler",
         "profiler_ns": "Profiler (ns)",
         "off_cpu_ns": "Off CPU (ns)",
         "dilation": "Dilation",

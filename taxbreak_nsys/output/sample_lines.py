@@ -8,14 +8,6 @@ from taxbreak_nsys.result import Phase, SampleFigures
 from taxbreak_nsys.totals.sampled_split import SPLIT_STATES
 
 
-def profiler_outside_layers(entry: Phase) -> int:
-    """Return the profiler's time that is in no layer, ns: its state, and where samples decide what they found."""
-    own = entry.states_ns["profiler"]
-    if entry.taxbreak.evidence == "samples" and entry.samples:
-        own += sum(entry.samples.profiler_by_state_ns[state] for state in SPLIT_STATES)
-    return own
-
-
 def off_cpu_outside_layers(entry: Phase) -> int:
     """Return the time off the CPU that is in no layer, ns."""
     samples = entry.samples
@@ -26,7 +18,7 @@ def lines(entry: Phase, unit: str | None) -> list[str]:
     """Return the lines; none for a phase without samples and reference."""
     samples, taxbreak = entry.samples, entry.taxbreak
     found = []
-    if taxbreak.library_interval_ns and taxbreak.delta_ct_ns is not None:
+    if taxbreak.library_interval_ns and taxbreak.delta_ct_ns is not None and taxbreak.library_bound is None:
         low, high = (show_time(ns, unit) for ns in taxbreak.library_interval_ns)
         found.append(f"library {show_time(taxbreak.delta_ct_ns, unit)}, 95 % interval {low} to {high}")
     if samples and samples.count:
@@ -44,10 +36,13 @@ def _profiler(entry: Phase, samples: SampleFigures, unit: str | None) -> list[st
     by_state = sorted(samples.profiler_by_state_ns.items(), key=lambda item: -item[1])
     largest = ", ".join(f"{show_time(ns, unit)} in {state}" for state, ns in by_state[:3] if ns)
     share = show_share(samples.profiler_ns, entry.wall_ns)
-    return [
+    found = [
         f"nsys itself took {share} % of the wall time ({low} to {high}, {samples.count:,} samples)"
         + (f": {largest}" if largest else "")
     ]
+    if entry.taxbreak.hdbi_without_profiler is not None:
+        found.append(f"HDBI without that time: {entry.taxbreak.hdbi_without_profiler:.3f}")
+    return found
 
 
 def _corrected(entry: Phase, unit: str | None) -> list[str]:

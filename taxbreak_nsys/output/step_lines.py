@@ -19,6 +19,8 @@ def shown_entries(result: Result, *, ranks: bool) -> list[Phase]:
 
 def step_lines(entry: Phase, unit: str | None) -> list[str]:
     """Return lines about the steps of a phase, the most important first."""
+    if entry.kernels is None:
+        return [_time(entry, unit)]
     lines = [_time(entry, unit), _work(entry), _device(entry, unit)]
     lines += _graphs(entry, unit)
     lines += _communication(entry, unit)
@@ -53,6 +55,8 @@ def _time(entry: Phase, unit: str | None) -> str:
         line = f"wall {wall} in 1 {steps}"
     else:
         line = f"wall {wall} in {count} {steps}s: median {show_time(entry.wall_median_ns, unit)} per {steps}"
+    if entry.unmeasured_instances and entry.kernels is not None:
+        line += f" ({entry.unmeasured_instances} more not measured)"
     if entry.wall_p99_ns is not None:
         line += f", 99th percentile {show_time(entry.wall_p99_ns, unit)}"
     if entry.steps is not None and entry.steps.per_token_ns is not None:
@@ -74,7 +78,7 @@ def _work(entry: Phase) -> str:
             drafts = "speculative decoding; rejected drafts count"
             said.append(f"{tokens / requests:,.1f} tokens per request in generation ({drafts})")
     launches = entry.launches.kernel + entry.launches.graph
-    said += [f"{entry.kernels / count:,.0f} kernels", f"{launches / count:,.0f} launches"]
+    said += [f"{(entry.kernels or 0) / count:,.0f} kernels", f"{launches / count:,.0f} launches"]
     if entry.launches.graph:
         said[-1] += f" ({entry.launches.graph / count:,.1f} of CUDA graphs)"
     line = f"{', '.join(said[:-1])} and {said[-1]} per {steps}"

@@ -32,9 +32,10 @@ _T_SYS_SOURCES = {
     "paper": "the paper's value for H100 and H200, not measured",
 }
 _EVIDENCE = {
-    "ranges": "ranges: the library's own ranges, exact",
+    "ranges": "ranges: the library's own ranges",
+    "ranges+samples": "ranges+samples: the library's own ranges, and CPU samples outside them",
     "samples": "samples: CPU samples with call chains",
-    "subtractive": "subtractive: dispatch time above framework-native launches, an estimate",
+    "subtractive": "subtractive: dispatch time above that of framework-native launches",
     "none": "none: framework and library cannot be told apart",
 }
 
@@ -112,9 +113,12 @@ def _phase(console: Console, entry: Phase, unit: str | None) -> None:
     console.rule(printable(f"{entry.phase} ({_where(entry)})"), align="left", characters="-")
     for line in step_lines(entry, unit):
         console.print(printable(line))
+    if entry.kernels is None:
+        console.print(printable(f"Not measured: {entry.taxbreak.hdbi_reason}."), style="bold")
+        return
     _hdbi(console, entry)
     console.print(_layer_table(entry, unit))
-    console.print(f"evidence for the library layer: {_EVIDENCE[entry.taxbreak.evidence]}", style="dim")
+    console.print(f"evidence for the library layer: {_evidence(entry)}", style="dim")
     for line in sample_lines.lines(entry, unit):
         console.print(printable(line))
     verdict = f"Verdict: {entry.verdict.why}" if entry.verdict.target else f"No verdict: {entry.verdict.why}"
@@ -123,6 +127,16 @@ def _phase(console: Console, entry: Phase, unit: str | None) -> None:
         console.print(printable(f"Advice: {entry.verdict.advice}."))
     if entry.verdict.command:
         console.print(printable(f"Try: {entry.verdict.command}"), style="dim")
+
+
+def _evidence(entry: Phase) -> str:
+    """Return the evidence for the library layer in words, with what it leaves open."""
+    taxbreak, known = entry.taxbreak, _EVIDENCE[entry.taxbreak.evidence]
+    if taxbreak.library_bound == "lower":
+        return f"{known}; a lower bound: {', '.join(taxbreak.unmarked_libraries)} launched kernels and marked no range"
+    if taxbreak.library_bound == "upper":
+        return f"{known}; an upper bound"
+    return f"{known}, exact" if taxbreak.evidence == "ranges" else known
 
 
 def _where(entry: Phase) -> str:
@@ -178,7 +192,7 @@ def _layer_table(entry: Phase, unit: str | None) -> Table:
     row("waiting for the device", states["device_wait"], "device_wait")
     row("waiting in the OS", states["os_wait"], "os_wait")
     sampled = entry.samples if taxbreak.evidence == "samples" else None
-    row("profiler", sample_lines.profiler_outside_layers(entry), "profiler")
+    row("profiler", states["profiler"], "profiler")
     row("off the CPU", sample_lines.off_cpu_outside_layers(entry) if sampled else None, "off_cpu")
     return table
 

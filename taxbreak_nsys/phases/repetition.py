@@ -9,6 +9,7 @@ layer) says which of the many repetitions of a model, layer, step or request, is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,15 @@ MIN_LAUNCHES = 8
 
 MIN_ATTENTION = 2
 """With fewer attention kernels, a repeated stretch is a layer, not a step."""
+
+MOST_OF_A_LAYER = 4
+"""A layer has at most so many attention kernels (of its own tokens, of an encoder's, of an image)."""
+
+LAYER_DOUBT = 0.5
+"""What is left of the confidence where a step looks like one layer and nothing larger repeats."""
+
+_STEP_OVER_LAYER = 2
+"""What lies around the ends of a step is at most so many times what lies within a layer."""
 
 MIN_GRAPHS = 3
 """Fewer launches of one CUDA graph are no repetition."""
@@ -70,17 +80,19 @@ class Periods(FoundSteps):
     """Steps that repeat.
 
     `similarity` is the mean over the steps that have others of their kind; `coverage` the share of the launches
-    between the first step and the last that are in steps; `waited` says that a wait ends them.
+    between the first step and the last that are in steps; `waited` says that a wait ends them; `one_layer` that each
+    may be one layer of a model with several attention kernels a layer.
     """
 
     similarity: float
     coverage: float
     waited: bool
+    one_layer: bool = False
 
     @property
     def confidence(self) -> float:
         """How much of what was seen the steps explain, 0 to 1."""
-        return self.similarity * self.coverage
+        return self.similarity * self.coverage * (LAYER_DOUBT if self.one_layer else 1.0)
 
 
 def find_periods(launched: Launched) -> Periods | None:
@@ -115,7 +127,16 @@ def find_periods(launched: Launched) -> Periods | None:
         first, last, kind, alike = first[repeated], last[repeated], kind[repeated], alike[repeated]
     several = np.bincount(kind)[kind] > 1
     inside = last[-1] - first[0] + 1
-    return Periods(first, last, kind, float(alike[several].mean()), float(np.sum(last - first + 1) / inside), waited)
+    return Periods(
+        first=first,
+        last=last,
+        kind=kind,
+        similarity=float(alike[several].mean()),
+        coverage=float(np.sum(last - first + 1) / inside),
+        waited=waited,
+        # the host seldom waits in every layer and never at a step's end: a wait is sign enough
+        one_layer=attends and not waited and _is_one_layer(launched, division),
+    )
 
 
 def _segments(ends: Ints, count: int) -> tuple[Ints, Ints]:
@@ -202,7 +223,12 @@ def _by_attention(launched: Launched, classes: list[Ints]) -> _Division | None:
     if not found:
         return None
     most = max(one.explained for one in found)
-    best = max((one for one in found if one.explained >= MIN_SHARE * most), key=lambda one: len(one.ends))
+    enough = [one for one in found if one.explained >= MIN_SHARE * most]
+    best = max(enough, key=lambda one: len(one.ends))
+    if _is_one_layer(launched, best):
+        # a larger stretch of several such layers is the step
+        larger = [one for one in enough if one.layers > best.layers and one.layers % best.layers == 0]
+        best = max(larger, key=lambda one: len(one.ends), default=best)
     # steps of another kind may end in another way: take in the places that explain more
     for ends in sorted(classes, key=len):
         joined = np.union1d(best.ends, ends)
@@ -212,6 +238,34 @@ def _by_attention(launched: Launched, classes: list[Ints]) -> _Division | None:
         if (one.explained, one.good.sum()) > (best.explained, best.good.sum()):
             best = one
     return best
+
+
+def _is_one_layer(launched: Launched, division: _Division) -> bool:
+    """Return whether the steps of a division look like one layer that has several attention kernels.
+
+    A step repeats its layer: what lies between its attention kernels is alike, and comes once more around its ends,
+    with what begins and ends a step. In a layer of self and cross attention it is not: the feed-forward part follows
+    the last attention kernel alone.
+    """
+    first, last = _segments(division.ends, len(launched))
+    first, last = first[division.good], last[division.good]
+    middle = len(first) // 2
+    low, high = int(first[middle]), int(last[middle])
+    at = low + np.flatnonzero(launched.attention[low : high + 1])
+    if not MIN_ATTENTION <= len(at) <= MOST_OF_A_LAYER:
+        return False
+    token = launched.token
+    _, code = np.unique(token[low : high + 1], return_inverse=True)
+    width = int(code.max()) + 1
+    between = [np.bincount(code[a + 1 - low : b - low], minlength=width) for a, b in pairwise(at.tolist())]
+    around = np.bincount(np.r_[code[at[-1] + 1 - low :], code[: at[0] - low]], minlength=width)
+    layer = between[0]
+    alike = all(
+        np.minimum(layer, other).sum() >= MIN_SIMILARITY * np.maximum(layer, other).sum() for other in between[1:]
+    )
+    again = np.minimum(layer, around).sum() >= MIN_SIMILARITY * layer.sum()
+    # the end of a step adds little to a layer; a feed-forward part adds more than there is between its kernels
+    return not (alike and again and _STEP_OVER_LAYER * layer.sum() >= around.sum())
 
 
 def _by_likeness(launched: Launched) -> _Division | None:

@@ -12,7 +12,7 @@ from taxbreak_nsys.phases.instances import Instances
 
 
 def step_counts(
-    instances: Instances, which: Flags, figures_ns: Mapping[str, int | None], kernels: int, launches: int
+    instances: Instances, which: Flags, figures_ns: Mapping[str, int | None], kernels: int | None, launches: int
 ) -> StepCounts | None:
     """Return the counts of some instances added up, with `figures_ns` divided by them (rounded down).
 
@@ -39,7 +39,7 @@ def step_counts(
         **total,
         per_request_ns=each(total["requests"]),
         per_token_ns=each(tokens),
-        kernels_per_token=kernels / tokens if tokens else None,
+        kernels_per_token=kernels / tokens if tokens and kernels is not None else None,
         launches_per_token=launches / tokens if tokens else None,
     )
 

@@ -12,7 +12,7 @@ from taxbreak_nsys.arrays.intervals import FOREVER, percentile
 from taxbreak_nsys.diagnostics import result_warnings
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.measure.measured import Measured
-from taxbreak_nsys.model.launches import TSys, estimate_t_sys, find_launches, launch_latency
+from taxbreak_nsys.model.launches import TSys, estimate_t_sys, find_launches, floor_at_measured, launch_latency
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import Instances
@@ -30,6 +30,7 @@ from taxbreak_nsys.read.report_reader import api_threads, read_trace
 from taxbreak_nsys.read.sample_reader import has_samples
 from taxbreak_nsys.read.stack_frames import symbol_texts
 from taxbreak_nsys.result import Result
+from taxbreak_nsys.totals.lost_rows import LostRows
 from taxbreak_nsys.totals.totals import Totals
 
 WINDOW_ROWS = 400_000
@@ -83,12 +84,14 @@ def collect_report(
     opening = opening or Opening(path)
     with open_inspected(opening.inspected()) as database:
         facts = read_facts(database, path)
-        sums, collected = Reading(database, path, options, window_rows).sums(collector)
-        result = _finished(database, facts, sums, options, path)
+        sums, lost, collected = Reading(database, path, options, window_rows).sums(collector)
+        result = _finished(database, facts, sums, lost, options, path)
     return replace(result, report=replace(result.report, sha256=opening.sha256())), collected
 
 
-def _finished(database: Database, facts: ReportFacts, sums: Sums, options: Options, path: Path) -> Result:
+def _finished(
+    database: Database, facts: ReportFacts, sums: Sums, lost: LostRows, options: Options, path: Path
+) -> Result:
     """Return the result that the sums of a report give, with its floor of the launch path."""
     totals = sums.totals
     check_launches(totals.facts.launches, path)
@@ -96,21 +99,27 @@ def _finished(database: Database, facts: ReportFacts, sums: Sums, options: Optio
     if has_samples(database):
         totals.samples.stated_period = stated_period(database)
     facts = replace(facts, warnings=result_warnings.reading_warnings(database))
-    t_sys = _t_sys(totals, options)
+    t_sys = _t_sys(totals, options, facts)
     limits.check_t_sys(t_sys, totals.facts.launches, path)
-    return summarise(facts, sums, t_sys, options, read_other_processes(database))
+    return summarise(facts, sums, lost, t_sys, options, read_other_processes(database))
 
 
-def _t_sys(totals: Totals, options: Options) -> TSys:
+def _t_sys(totals: Totals, options: Options, facts: ReportFacts) -> TSys:
     """Return the floor of the launch path by the best source at hand (method section 4)."""
     if options.t_sys_ns is not None:
         return TSys(options.t_sys_ns, "given")
-    if options.null_report is not None:
-        path = options.null_report
-        with open_report(path) as database:
-            launches = find_launches(read_trace(database, api_threads(database), launches_only=True))
-        median = percentile(launch_latency(launches, np.ones(len(launches), bool)), 50)
-        if median is None:
-            raise TaxbreakError(f"{path}: holds no kernel launch, so it cannot say T_sys (--null-report)")
-        return TSys(median, "null_report")
-    return estimate_t_sys(totals.latency)
+    if options.null_report is None:
+        return estimate_t_sys(totals.latency)
+    path = options.null_report
+    with open_report(path) as database:
+        null = read_facts(database, path)
+        launches = find_launches(read_trace(database, api_threads(database), launches_only=True))
+    if null.gpu is not None and facts.gpu is not None and null.gpu != facts.gpu:
+        raise TaxbreakError(
+            f"{path}: was captured on {null.gpu}, the report on {facts.gpu}: another GPU's T_sys says nothing of this "
+            "one's; capture an empty kernel on the same machine, or give --t-sys"
+        )
+    median = percentile(launch_latency(launches, np.ones(len(launches), bool)), 50)
+    if median is None:
+        raise TaxbreakError(f"{path}: holds no kernel launch, so it cannot say T_sys (--null-report)")
+    return floor_at_measured(TSys(median, "null_report"), totals.latency)

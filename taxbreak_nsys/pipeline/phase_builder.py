@@ -8,18 +8,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
-from taxbreak_nsys.attribution.correction import corrected
-from taxbreak_nsys.attribution.layers import PhaseSums, split
+from taxbreak_nsys.attribution.correction import Reference, corrected
+from taxbreak_nsys.attribution.layers import PhaseSums, SampledSums, split
 from taxbreak_nsys.measure.slowest_ranks import slowest_ranks
 from taxbreak_nsys.model.engine_figures import Ranks
 from taxbreak_nsys.model.launches import TSys
-from taxbreak_nsys.model.name_rules import STATES
+from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
 from taxbreak_nsys.model.trace_columns import pid, tid
 from taxbreak_nsys.phases.step_sums import main_source, step_counts
 from taxbreak_nsys.pipeline.rank_figures import communication_time, rank_figures
 from taxbreak_nsys.result import DeviceTime, GraphTime, LaunchCounts, Phase
+from taxbreak_nsys.totals.lost_rows import LostRows
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
-from taxbreak_nsys.totals.sampled_split import Split, library_interval, sample_figures, sampled_layers
+from taxbreak_nsys.totals.sampled_split import (
+    Split,
+    library_interval,
+    library_outside_ranges,
+    profiler_in_layers,
+    sample_figures,
+    sampled_layers,
+)
 from taxbreak_nsys.totals.totals import Totals
 
 P99_FROM = 100
@@ -28,12 +36,13 @@ P99_FROM = 100
 
 @dataclass(frozen=True)
 class _Part:
-    """What an entry stands for: some instances, of some of the tally's phase threads.
+    """The part of a report that an entry is about: some instances, of some of its phase threads (`members`).
 
     `active_ns` is its T_DeviceActive, `over_base_ns` what the subtraction moves to the library.
     """
 
     which: Flags
+    members: Sequence[int]
     thread: int | None
     active_ns: int
     over_base_ns: int
@@ -46,10 +55,10 @@ class PhaseBuilder:
     """Builds the entries of one phase label."""
 
     def __init__(
-        self, totals: Totals, moved: MovedToLibrary, t_sys: TSys, label: str, reference_ns: int | None
+        self, totals: Totals, lost: LostRows, moved: MovedToLibrary, t_sys: TSys, label: str, reference_ns: int | None
     ) -> None:
         """Keep what all entries of the label need; `reference_ns` is its un-profiled median wall time."""
-        self._totals, self._moved, self._t_sys = totals, moved, t_sys
+        self._totals, self._lost, self._moved, self._t_sys = totals, lost, moved, t_sys
         self._label, self._reference_ns = label, reference_ns
 
     def of_thread(self, entry: int, evidence: str, strata: Split | None) -> Phase:
@@ -58,6 +67,7 @@ class PhaseBuilder:
         return self._phase(
             _Part(
                 which=totals.entries.instances_of(entry),
+                members=[entry],
                 thread=int(totals.entries.thread[entry]),
                 active_ns=totals.device.active_ns(entry),
                 over_base_ns=self._moved.by_entry.get(entry, 0),
@@ -72,6 +82,7 @@ class PhaseBuilder:
         return self._phase(
             _Part(
                 which=totals.instances.label == label,
+                members=members,
                 thread=None,
                 active_ns=totals.device.active_of_label_ns(label),
                 over_base_ns=sum(self._moved.by_entry.get(entry, 0) for entry in members),
@@ -100,6 +111,7 @@ class PhaseBuilder:
         return self._phase(
             _Part(
                 which=which,
+                members=members,
                 thread=None,
                 active_ns=int(steps.active[which].sum()),
                 over_base_ns=over_base,
@@ -122,7 +134,10 @@ class PhaseBuilder:
         wall, count, median = int(walls.sum()), len(walls), percentile(walls, 50)
         exposed: dict[str, int] | None = None
         device = DeviceTime(active_ns=None, kernel_sum_ns=None, idle_ns=None, busy_share=None)
-        if not launches.unmeasured_graph:
+        entries = self._totals.entries
+        phases = [(int(entries.label[k]), int(entries.thread[k])) for k in part.members]
+        why = next((self._lost.reasons[phase] for phase in phases if phase in self._lost.reasons), None)
+        if not launches.unmeasured_graph and why is None:
             exposed = _by_state(steps.exposed[which])
             idle = sum(exposed.values())
             device = DeviceTime(
@@ -137,8 +152,9 @@ class PhaseBuilder:
             launches=launches,
             device=device,
             over_base_ns=part.over_base_ns,
-            sampled_ns=sampled_layers(strata) if strata else None,
-            sampled_interval_ns=library_interval(strata) if strata else None,
+            sampled=_sampled_sums(strata) if strata else None,
+            lost=why,
+            unmarked=tuple(sorted({name for k in part.members for name in self._totals.unmarked_libraries(k)})),
         )
         layers = split(sums, part.evidence, self._t_sys.ns)
         figures_ns = {
@@ -149,9 +165,14 @@ class PhaseBuilder:
             "t_orchestration": layers.t_orchestration_ns,
             "t_device_active": layers.t_device_active_ns,
         }
-        kernels = int(steps.kernels[which].sum())
+        kernels = int(steps.kernels[which].sum()) if why is None else None
         samples = sample_figures(strata, part.evidence, wall) if strata else None
-        reference = self._reference_ns
+        correction = None
+        if self._reference_ns and median and why is None:
+            reference = Reference(self._reference_ns, count)
+            # only a T_sys that was given is free of the profiler: a null report is captured under it as well
+            given = self._t_sys.source == "given"
+            correction = corrected(sums, layers, strata, reference, median, scale_t_sys=not given)
         cycles = bool(instances.cycle[which].any())
         return Phase(
             phase=self._label,
@@ -182,10 +203,23 @@ class PhaseBuilder:
             device=device,
             taxbreak=layers,
             samples=samples,
-            corrected=corrected(sums, layers, strata, reference, count, median) if reference and median else None,
+            corrected=correction,
             phase_source=main_source(instances, which),
             steps=step_counts(instances, which, figures_ns, kernels, launches.kernel + launches.graph),
+            unmeasured_instances=sum(self._lost.counts.get(phase, 0) for phase in phases),
         )
+
+
+def _sampled_sums(strata: Split) -> SampledSums:
+    delta_ft, delta_ct = sampled_layers(strata)
+    return SampledSums(
+        delta_ft_ns=delta_ft,
+        delta_ct_ns=delta_ct,
+        interval_ns=library_interval(strata),
+        outside_ns=library_outside_ranges(strata),
+        outside_interval_ns=library_interval(strata, FRAMEWORK_STATES),
+        profiler_ns=profiler_in_layers(strata),
+    )
 
 
 def _by_state(rows: Ints) -> dict[str, int]:

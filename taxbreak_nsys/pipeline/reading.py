@@ -38,6 +38,7 @@ from taxbreak_nsys.read.prescan import CanMark, launching_threads, read_marks
 from taxbreak_nsys.read.report_reader import Reader, read_trace
 from taxbreak_nsys.read.row_order import unsorted_tables
 from taxbreak_nsys.read.sample_reader import SAMPLES, SampleReader, has_samples
+from taxbreak_nsys.totals.lost_rows import LostRows
 from taxbreak_nsys.totals.warning_facts import Piece
 
 
@@ -58,11 +59,12 @@ class Reading:
         large = sum(database.layout.rows.values()) > rows
         self._assumptions = Assumptions(unsorted_tables(database) if large else frozenset())
 
-    def sums(self, collector: Callable[[Instances], C]) -> tuple[Sums, C]:
-        """Return the sums over the report, and the collector that got the same pieces."""
+    def sums(self, collector: Callable[[Instances], C]) -> tuple[Sums, LostRows, C]:
+        """Return the sums over the report, the instances that they leave out, and the collector of the same pieces."""
         database, options = self._database, self._options
         blocking = BlockingLimits()
         instances: Instances | None = None
+        lost: LostRows | None = None
         chains = read_chains(database, self._patterns) if self._patterns else None
         evidence = LayerEvidence(None, chains, options.evidence == "samples", read_map(options.library_map))
         with (
@@ -84,9 +86,16 @@ class Reading:
                     self._assumptions, blocking = self._assumptions.corrected(wrong), blocking.afresh()
                     continue
                 settled = blocking.settle()
-                if settled is None:
-                    return sums, collected
-                blocking = settled
+                if settled is not None:
+                    blocking = settled
+                    continue
+                if lost is not None:
+                    return sums, lost, collected
+                lost = sums.totals.lost_rows()
+                if not lost.dropped.any():
+                    return sums, lost, collected
+                # the sums over the instances that are whole need another reading
+                instances, blocking = instances.keep(~lost.dropped), blocking.afresh()
 
     def _reader(self, database: Database, *, launches_only: bool = False) -> Reader:
         batch = max(min(BATCH_ROWS, self._rows // 8), 16)

@@ -12,6 +12,7 @@ from taxbreak_nsys.attribution.reference import reference_times
 from taxbreak_nsys.diagnostics import result_warnings
 from taxbreak_nsys.model.engine_figures import Idle
 from taxbreak_nsys.model.launches import TSys
+from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid, tid
 from taxbreak_nsys.options import Options
@@ -22,20 +23,23 @@ from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.read.other_processes import OtherProcess
 from taxbreak_nsys.result import Phase, Result, TracedRanges
 from taxbreak_nsys.totals import sample_breakdown
+from taxbreak_nsys.totals.lost_rows import LostRows
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
-from taxbreak_nsys.totals.sampled_split import (
-    Split,
-    merged,
-    precise_enough,
-)
+from taxbreak_nsys.totals.sampled_split import Split, library_interval, merged, precise_enough
 from taxbreak_nsys.totals.totals import Totals
 from taxbreak_nsys.verdict.verdicts import with_verdicts
 
+_MUCH_OUTSIDE = 20
+"""Samples prove library time outside the ranges where it is surely more than one part in this many of the ranges'."""
+
 
 def summarise(
-    facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, processes: Sequence[OtherProcess]
+    facts: ReportFacts, sums: Sums, lost: LostRows, t_sys: TSys, options: Options, processes: Sequence[OtherProcess]
 ) -> Result:
-    """Return the result that the sums of a report give: evidence, layers, verdicts, warnings."""
+    """Return the result that the sums of a report give: evidence, layers, verdicts, warnings.
+
+    `lost` are the instances whose CUDA rows the report lost; those that it drops are in no sum.
+    """
     totals = sums.totals
     of, moved = totals.entries, totals.operators.moved()
     labels = of.instances.labels
@@ -43,9 +47,11 @@ def summarise(
     evidence = [_evidence(totals, moved, k, splits[k], options.evidence) for k in range(len(of))]
     references = reference_times(options.reference, set(labels)) if options.reference else {}
     entries: list[Phase] = []
+    of_threads: dict[int, Phase] = {}
     for label, members in of.by_label:
-        builder = PhaseBuilder(totals, moved, t_sys, labels[label], references.get(labels[label]))
-        entries += [builder.of_thread(k, evidence[k], splits[k]) for k in members]
+        builder = PhaseBuilder(totals, lost, moved, t_sys, labels[label], references.get(labels[label]))
+        of_threads |= {k: builder.of_thread(k, evidence[k], splits[k]) for k in members}
+        entries += [of_threads[k] for k in members]
         if len(members) > 1:
             weakest = max((evidence[k] for k in members), key=EVIDENCES.index)
             group = _common_group(of, label, members)
@@ -54,6 +60,7 @@ def summarise(
                 continue
             strata = [split for k in members if (split := splits[k])]
             entries.append(builder.of_label(label, members, weakest, merged(strata) if strata else None))
+    listed = [of_threads[k] for k in range(len(of))]
     by_module, by_symbol = sample_breakdown.rows(totals.samples, of, splits)
     counted = totals.facts
     result = Result(
@@ -67,8 +74,8 @@ def summarise(
             for time in of.instances.idle
         ),
         processes=process_times(processes, of.instances),
-        kernel_rows=tuple(totals.kernels.rows(totals.names["ops"], evidence, moved.by_kernel)),
-        operator_rows=tuple(totals.operators.rows(totals.names["ranges"], evidence, moved.by_operator)),
+        kernel_rows=tuple(totals.kernels.rows(totals.names["ops"], listed, moved.by_kernel)),
+        operator_rows=tuple(totals.operators.rows(totals.names["ranges"], listed, moved.by_operator)),
         api_rows=tuple(totals.calls.rows(totals.names["api"])),
         instances=of.instances,
         replay_part=sums.stretches.chosen(),
@@ -82,7 +89,8 @@ def summarise(
     )
     result = with_verdicts(result)
     return replace(
-        result, report=replace(facts, warnings=facts.warnings + result_warnings.result_warnings(result, totals))
+        result,
+        report=replace(facts, warnings=facts.warnings + result_warnings.result_warnings(result, totals, lost, t_sys)),
     )
 
 
@@ -99,17 +107,32 @@ def _common_group(of: PhaseThreads, label: int, members: Sequence[int]) -> int |
 def _evidence(totals: Totals, moved: MovedToLibrary, entry: int, strata: Split | None, forced: str | None) -> str:
     """Return the best evidence that an entry has, or the one that was asked for if it has that.
 
-    Samples that are too few count where they are asked for.
+    Samples that are too few count where they are asked for. Ranges decide alone where samples add nothing to them.
     """
+    marked = int(totals.entries.thread[entry]) & PROCESS_MASK in totals.library_processes
     samples = strata is not None and (
         precise_enough(strata) if forced is None else any(s.samples for s in strata.strata)
     )
     available = {
-        "ranges": int(totals.entries.thread[entry]) & PROCESS_MASK in totals.library_processes,
+        "ranges": marked,
+        "ranges+samples": marked and (forced is not None or _samples_add(totals, entry, strata)),
         "samples": samples,
         "subtractive": moved.t_base is not None and entry in totals.operators.with_dispatch,
         "none": True,
     }
     if forced is not None:
         return forced if available.get(forced) else "none"
+    if available["ranges+samples"]:
+        return "ranges+samples"
     return next(name for name in EVIDENCES if available.get(name))
+
+
+def _samples_add(totals: Totals, entry: int, strata: Split | None) -> bool:
+    """Return whether samples say more than the ranges: libraries marked nothing, or samples find them outside."""
+    if strata is None or not strata.samples:
+        return False
+    if totals.unmarked_libraries(entry):
+        return True
+    marked = sum(stratum.time_ns for stratum in strata.strata if stratum.state == "library")
+    low, _ = library_interval(strata, FRAMEWORK_STATES)
+    return low * _MUCH_OUTSIDE > marked

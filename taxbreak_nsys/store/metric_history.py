@@ -1,11 +1,12 @@
-"""How a figure of a phase moved over the captures of a store, and since when it is another."""
+"""A metric of a phase over the captures of a store: where it changed, and where captures cannot be compared."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from importlib import import_module
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,30 +34,39 @@ def _columns() -> dict[str, tuple[Column[Any], bool]]:
 COLUMNS = _columns()
 """The metrics that can be followed, by the names of `metric_names`."""
 
+CONDITIONS = ("GPU", "CPU", "nsys version", "traced", "model")
+"""What must be the same for two captures to be comparable, in the order of `MetricPoint.conditions`."""
+
 _MIN_SIDE = 3
 _PENALTY = 3.0
 
 
 @dataclass(frozen=True)
 class MetricPoint:
-    """A figure of one report: `moment` (UTC), and None where it was not measured."""
+    """The metric of one report: `moment` (UTC), and None where it was not measured.
+
+    `conditions` are what it was captured under (`CONDITIONS`); None for what the report does not say.
+    """
 
     moment: datetime
     report: str
     value: float | int | None
+    conditions: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
 class Series:
     """The points of one phase and one value of each key, in order of time.
 
-    `changes` are indices of points that begin a new level; None where there is no library to find them.
+    `changes` are indices of points that begin a new level; None where there is no library to find them. `breaks` maps
+    the indices of points that cannot be compared with the one before to what differs; no change is looked for there.
     """
 
     phase: str
     by: tuple[str | None, ...]
     points: tuple[MetricPoint, ...]
     changes: tuple[int, ...] | None
+    breaks: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def values(self) -> list[float | int | None]:
@@ -85,6 +95,7 @@ def trends(store: Store, metric: str, phase: str | None, by: Sequence[str]) -> t
     wanted = (
         select(
             phases.c.phase, reports.c.path, reports.c.captured_at, tag_or_fact("date"), phases.c.instances, column,
+            reports.c.gpu, reports.c.cpu, reports.c.nsys_version, reports.c.traced, tag_or_fact("model"),
             *(tag_or_fact(key) for key in by),
         )
         .join(reports, reports.c.id == phases.c.report_id)
@@ -95,19 +106,50 @@ def trends(store: Store, metric: str, phase: str | None, by: Sequence[str]) -> t
     found: dict[tuple[Any, ...], list[MetricPoint]] = {}
     undated = 0
     with store.begin() as connection:
-        for label, path, captured, day, instances, value, *keys in connection.execute(wanted):
+        for label, path, captured, day, instances, value, *rest in connection.execute(wanted):
+            conditions, keys = tuple(rest[: len(CONDITIONS)]), rest[len(CONDITIONS) :]
             moment = captured_moment(day, captured)
             if moment is None:
                 undated += 1
                 continue
             if metric.endswith(PER_STEP) and value is not None:
                 value = value / instances if instances else None
-            found.setdefault((label, tuple(keys)), []).append(MetricPoint(moment, path, value))
+            found.setdefault((label, tuple(keys)), []).append(MetricPoint(moment, path, value, conditions))
     series = []
     for (label, keys), points in sorted(found.items(), key=lambda item: (item[0][0], [k or "" for k in item[0][1]])):
         ordered = tuple(sorted(points, key=lambda point: (point.moment, point.report)))
-        series.append(Series(label, keys, ordered, change_points([point.value for point in ordered])))
+        broken = breaks(ordered)
+        series.append(Series(label, keys, ordered, _changes(ordered, broken), broken))
     return series, undated
+
+
+def breaks(points: Sequence[MetricPoint]) -> dict[int, str]:
+    """Return by index what differs between a point's capture and those before; empty where nothing does.
+
+    What a report does not say is no difference: it stands for what was last known.
+    """
+    found: dict[int, str] = {}
+    known: dict[str, str] = {}
+    for index, point in enumerate(points):
+        said = {name: value for name, value in zip(CONDITIONS, point.conditions, strict=False) if value}
+        differs = [
+            f"{name} {known[name]} against {value}" for name, value in said.items() if known.get(name, value) != value
+        ]
+        if differs:
+            found[index] = "; ".join(differs)
+        known |= said
+    return found
+
+
+def _changes(points: Sequence[MetricPoint], broken: Mapping[int, str]) -> tuple[int, ...] | None:
+    """Return the changes of level within each run of comparable captures."""
+    found: list[int] = []
+    for low, high in pairwise([0, *broken, len(points)]):
+        changes = change_points([point.value for point in points[low:high]])
+        if changes is None:
+            return None
+        found += [low + index for index in changes]
+    return tuple(found)
 
 
 def captured_moment(day: str | None, captured: datetime | None) -> datetime | None:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, RowMapping, and_, func, select
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.output.listing import table_of_rows
-from taxbreak_nsys.store.models import phases, reports, states, tags
+from taxbreak_nsys.store.models import kernels, phases, reports, states, tags
 from taxbreak_nsys.store.store_opening import Store
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ def where_tags(wanted: dict[str, str]) -> ColumnElement[bool]:
     return and_(True, *(tag_or_fact(key) == value for key, value in wanted.items()))
 
 
-def newest_phases(store: Store, chosen: Mapping[str, str], but: str) -> list[dict[str, Any]]:
-    """Return the phases of the newest capture that has some tags or facts, in the shape of a report's JSON.
+def newest_capture(store: Store, chosen: Mapping[str, str], but: str) -> dict[str, Any]:
+    """Return the newest capture that has some tags or facts, in the shape of a report's JSON as far as it is stored.
 
     `chosen` maps keys to values; the report with the hash `but` is left out. Raises TaxbreakError where there is no
     such capture. Newest is by when it was captured, then by when it was analysed.
@@ -114,11 +114,21 @@ def newest_phases(store: Store, chosen: Mapping[str, str], but: str) -> list[dic
                 f"{store.shown}: holds no other report{' with ' + asked if asked else ''} to compare with"
             )
         rows = connection.execute(select(phases).where(phases.c.report_id == report)).mappings().all()
-        found = []
+        found, listed = [], list[dict[str, Any]]()
         for row in rows:
             held = connection.execute(select(states).where(states.c.phase_id == row["id"])).mappings().all()
             found.append(_as_json(row, held))
-    return found
+            names = select(kernels.c.name, kernels.c.device_ns).where(kernels.c.phase_id == row["id"])
+            listed += [
+                {"phase": row["phase"], "name": name, "device_ns": device} for name, device in connection.execute(names)
+            ]
+        facts = connection.execute(select(reports).where(reports.c.id == report)).mappings().one()
+    return {
+        "report": {key: facts[key] for key in ("gpu", "cpu", "nsys_version")}
+        | {"traced": facts["traced"].split(",") if facts["traced"] else []},
+        "phases": found,
+        "kernels": listed,
+    }
 
 
 def _as_json(row: RowMapping, held: Sequence[RowMapping]) -> dict[str, Any]:
@@ -134,6 +144,6 @@ def _as_json(row: RowMapping, held: Sequence[RowMapping]) -> dict[str, Any]:
         "states_ns": {state["state"]: state["total_ns"] for state in held},
         "exposed_ns": {state["state"]: state["exposed_ns"] for state in held} if measured else None,
         "device": {name: row[f"device_{name}"] for name in ("active_ns", "kernel_sum_ns", "idle_ns")},
-        "taxbreak": {name: row[name] for name in (*layers, "t_device_active_ns", "hdbi", "hdbi_reason")},
+        "taxbreak": {name: row[name] for name in (*layers, "t_device_active_ns", "hdbi", "hdbi_reason", "evidence")},
         "verdict": {"exposed_share": row["verdict_exposed_share"]},
     }

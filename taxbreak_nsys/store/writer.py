@@ -166,7 +166,8 @@ def _report_row(done: Analysed, options: str) -> Row:
 
 
 def _put_phases(connection: Connection, report_id: int, result: Mapping[str, Any]) -> None:
-    entries = result["phases"]
+    # a phase whose rows the report lost has nothing to store
+    entries = [entry for entry in result["phases"] if entry["kernels"] is not None]
     threads: dict[str, int] = {}
     for entry in entries:
         threads[entry["phase"]] = threads.get(entry["phase"], 0) + 1
@@ -190,6 +191,7 @@ def _put_phases(connection: Connection, report_id: int, result: Mapping[str, Any
             {"phase_id": phase_id[row["phase"], row["process"], row["thread"]]}
             | {key: value for key, value in row.items() if key in _OF_A_KERNEL}
             for row in result["kernels"]
+            if (row["phase"], row["process"], row["thread"]) in phase_id
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Where in a phase the layers' time lies, by kernel."""
+"""Device time, launch time and the layers of a phase by kernel name."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from taxbreak_nsys.arrays.intervals import Ints
 from taxbreak_nsys.measure.library_launches import REASONS, launch_kernel_names
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model.launches import KERNEL_LAUNCH
+from taxbreak_nsys.model.name_rules import kernel_library
 from taxbreak_nsys.model.trace_columns import KERNEL
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
-from taxbreak_nsys.totals.listing_rows import NO_SPLIT, Row, head, stats_row
+from taxbreak_nsys.result import Phase
+from taxbreak_nsys.totals.listing_rows import NO_KERNEL, HostShare, Row, head, layer_rows, stats_row
 
 
 class KernelTotals:
     """Device, launch and host time by kernel name and entry; groups are name * entries + entry."""
 
     def __init__(self, entries: PhaseThreads) -> None:
-        """Begin with nothing."""
+        """Hold the sums of no piece yet; `entries` are those of the whole report."""
         self._entries = entries
         self._device, self._launch = ValueCounts(), ValueCounts()
         self._host = GroupSums("framework", "library")
@@ -49,11 +51,18 @@ class KernelTotals:
     def _group(self, name: Ints, entry: Ints) -> Ints:
         return name * len(self._entries) + entry
 
-    def rows(self, names: Sequence[str], evidence: Sequence[str], moved: Mapping[int, int]) -> list[Row]:
-        """Return a row a kernel name and phase: device and launch time, the host time that led to it.
+    def libraries(self, names: Sequence[str], entry: int) -> set[str]:
+        """Return the CUDA libraries that launched kernels of an entry, by the kernels' names (graphs left out)."""
+        groups = self._launch.stats()
+        launched = {names[group // len(self._entries)] for group in groups if group % len(self._entries) == entry}
+        return {library for name in launched if (library := kernel_library(name))}
 
-        `evidence` is that of each entry, `moved` what the subtraction takes from the framework, by group, ns. Kernels
-        of a graph have no launch of their own: their launch and host figures are null.
+    def rows(self, names: Sequence[str], phases: Sequence[Phase], moved: Mapping[int, int]) -> list[Row]:
+        """Return a row for each kernel name and phase: device and launch time, the host time that led to it.
+
+        `phases` are the entries in order, `moved` what the subtraction takes from the framework, by group, ns. Kernels
+        of a graph have no launch of their own: their launch and host figures are null. The last row of a phase is its
+        rest (`listing_rows.NO_KERNEL`), so that the rows add up to the phase.
         """
         device, launch, host = self._device.stats(), self._launch.stats(), self._host.table()
         reasons = self._reasons.table()
@@ -62,27 +71,40 @@ class KernelTotals:
         for group in device:
             by_entry.setdefault(group % len(self._entries), []).append(group)
         rows: list[Row] = []
-        for entry in range(len(self._entries)):
+        for entry, phase in enumerate(phases):
             groups = by_entry.get(entry, [])
             total = sum(device[group].total for group in groups)
-            found = []
-            for group in groups:
-                launched = launch.get(group)
-                found.append(
-                    head(self._entries, entry)
-                    | {"name": names[group // len(self._entries)], "instances": device[group].count}
-                    | {"launches": launched.count if launched else 0}
-                    | {"device_share": device[group].total / total if total else None}
-                    | stats_row("device", device[group])
-                    | stats_row("launch", launched)
-                    | _layers(host.get(group), evidence[entry], moved.get(group, 0))
-                    | _mediated(
-                        [reasons.get(group * len(REASONS) + k, {}).get("launches", 0) for k in range(len(REASONS))]
-                    )
-                    | {"operator": operators.get(group)}
-                )
+            launched = [group for group in groups if group in host]
+            shares = [HostShare(host[g]["framework"], host[g]["library"], moved.get(g, 0)) for g in launched]
+            *split, rest = layer_rows(phase, shares)
+            layers = dict(zip(launched, split, strict=True))
+            found = [
+                head(self._entries, entry)
+                | {"name": names[group // len(self._entries)], "instances": device[group].count}
+                | {"launches": launch[group].count if group in launch else 0}
+                | {"device_share": device[group].total / total if total else None}
+                | stats_row("device", device[group])
+                | stats_row("launch", launch.get(group))
+                | layers.get(group, {"delta_ft_ns": None, "delta_ct_ns": None})
+                | _mediated([reasons.get(group * len(REASONS) + k, {}).get("launches", 0) for k in range(len(REASONS))])
+                | {"operator": operators.get(group)}
+                for group in groups
+            ]
             rows += sorted(found, key=lambda row: (-row["device_ns"], row["name"]))
+            if groups:
+                rows.append(self._rest(entry, phase, total) | rest)
         return rows
+
+    def _rest(self, entry: int, phase: Phase, device_ns: int) -> Row:
+        """Return the row of what a phase has besides the kernels listed: graphs traced as a whole, for the device."""
+        return (
+            head(self._entries, entry)
+            | {"name": NO_KERNEL, "instances": 0, "launches": 0, "device_share": None}
+            | stats_row("device", None)
+            | {"device_ns": (phase.device.kernel_sum_ns or device_ns) - device_ns}
+            | stats_row("launch", None)
+            | {"library_mediated": None, "why": "host time that led to no kernel launch", "operator": None}
+        )
 
     def _best_operators(self) -> dict[int, str]:
         """Return for each group the framework operator that most often launched it, by its call chains."""
@@ -93,19 +115,8 @@ class KernelTotals:
         return {group: self._operator_names[-operator] for group, (_, operator) in best.items()}
 
 
-def _layers(host: Mapping[str, int] | None, evidence: str, moved: int) -> Row:
-    """Return delta_ft and delta_ct of some launches under the evidence of their phase."""
-    if host is None:
-        return {"delta_ft_ns": None, "delta_ct_ns": None}
-    framework, library = host["framework"], host["library"]
-    if evidence in NO_SPLIT:
-        return {"delta_ft_ns": framework + library, "delta_ct_ns": None}
-    moved = moved if evidence == "subtractive" else 0
-    return {"delta_ft_ns": framework - moved, "delta_ct_ns": library + moved}
-
-
 def _mediated(counts: Sequence[int]) -> Row:
-    """Say whether launches of one kernel were library-mediated, and by which sign most often."""
+    """Return whether most launches of a kernel were library-mediated, and the sign that said so most often."""
     if not sum(counts):
         return {"library_mediated": None, "why": "launched by a CUDA graph"}
     yes = sum(counts[1:])

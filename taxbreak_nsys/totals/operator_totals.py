@@ -1,4 +1,4 @@
-"""Where in a phase the layers' time lies, by framework operator, and what the paper's subtraction moves."""
+"""The layers of a phase by framework operator, and the time that the paper's subtraction moves."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.measure.self_time import GROUPS, self_times
 from taxbreak_nsys.model.launches import KERNEL_LAUNCH
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
-from taxbreak_nsys.totals.listing_rows import NO_SPLIT, Row, head, stats_row
+from taxbreak_nsys.result import Phase
+from taxbreak_nsys.totals.listing_rows import NO_OPERATOR, HostShare, Row, head, layer_rows, stats_row
 
 
 @dataclass(frozen=True)
 class MovedToLibrary:
-    """What the subtraction (method section 4, Eq. 5) moves from framework to library, ns.
+    """The time that the subtraction (method section 4, Eq. 5) moves from framework to library, ns.
 
-    By entry (before the cap at what `dispatch` holds), by kernel group and by operator group; `t_base` is None where
-    no framework-native launch in a phase has an operator around it: then nothing is moved.
+    By phase entry (before the cap at the time of `dispatch`), by kernel group and by operator group. `t_base` is None
+    if no framework-native launch in a phase has an operator around it; nothing is moved then.
     """
 
     t_base: int | None
@@ -35,14 +36,15 @@ class OperatorTotals:
     """Operators by name and entry (groups: name * entries + entry), and the launches that the subtraction is about."""
 
     def __init__(self, entries: PhaseThreads) -> None:
-        """Begin with nothing."""
+        """Hold the sums of no piece yet; `entries` are those of the whole report."""
         self._entries = entries
         self._total = ValueCounts()
         self._sums = GroupSums(*GROUPS, "launches", "kernels", "device")
         self._native = ValueCounts()
         self._by_entry, self._by_kernel, self._by_operator = ExcessOverFloor(), ExcessOverFloor(), ExcessOverFloor()
         self._several: list[tuple[Ints, ...]] = []
-        """Of operators with several such launches: number, group, framework time, dispatch time; a row a launch."""
+        """Of operators with several library-mediated launches, one row per launch: the operator's number, its group,
+        its framework time, the launch's dispatch time."""
         self._numbered = 0
         self.with_dispatch: set[int] = set()
         """The entries that have a kernel launch with an operator around it."""
@@ -83,7 +85,7 @@ class OperatorTotals:
         dispatch, entry = mediation.t_dispatch[asked], launch_entry[asked]
         kernel = launch_kernel_names(columns.trace, launches)[asked] * len(self._entries) + entry
         self._by_entry.add(entry, dispatch)
-        # a launch cannot give to the library more than led to it, nor an operator more than it has
+        # capped by the framework time before each launch, and by the operator's own framework time
         self._by_kernel.add(kernel, dispatch, framework[asked])
         of, dispatch = around[asked][under[asked]], dispatch[under[asked]]
         name_of = name * len(self._entries) + operator_entry
@@ -97,7 +99,7 @@ class OperatorTotals:
         self._numbered += len(operators)
 
     def moved(self) -> MovedToLibrary:
-        """Return what the subtraction moves, with T_base over all that was added."""
+        """Return the time that the subtraction moves, with T_base over all pieces."""
         t_base = self._native.percentile(50)
         if t_base is None:
             return MovedToLibrary(None)
@@ -105,7 +107,7 @@ class OperatorTotals:
         for group, ns in self._by_operator.total(t_base).items():
             by_operator.add(np.array([group]), ns=np.array([ns]))
         for number, name, own, dispatch in self._several:
-            # the launches of one operator together: what they have above the base, at most what the operator has
+            # the excess over T_base of all launches of one operator, capped by the operator's framework time
             order = np.argsort(number, kind="stable")
             first = begins(number[order][1:] != number[order][:-1]) if len(order) else order
             if len(first):
@@ -114,36 +116,53 @@ class OperatorTotals:
         operators = {group: row["ns"] for group, row in by_operator.table().items()}
         return MovedToLibrary(t_base, self._by_entry.total(t_base), self._by_kernel.total(t_base), operators)
 
-    def rows(self, names: Sequence[str], evidence: Sequence[str], moved: Mapping[int, int]) -> list[Row]:
-        """Return a row an operator name and phase; empty where the report has no operator ranges.
+    def rows(self, names: Sequence[str], phases: Sequence[Phase], moved: Mapping[int, int]) -> list[Row]:
+        """Return a row for each operator name and phase; empty where the report has no operator ranges.
 
-        `total_ns` is the ranges' own duration, operators inside included; `self` figures leave those out. Launches and
-        kernels are those whose innermost operator it is.
+        `phases` are the entries in order. `total_ns` is the ranges' own duration, operators inside included; `self`
+        figures leave those out. Launches and kernels are those whose innermost operator it is. The last row of a phase
+        is its rest (`listing_rows.NO_OPERATOR`), so that the rows add up to the phase.
         """
         totals, sums = self._total.stats(), self._sums.table()
         by_entry: dict[int, list[int]] = {}
         for group in totals:
             by_entry.setdefault(group % len(self._entries), []).append(group)
         rows: list[Row] = []
-        for entry in range(len(self._entries)):
-            found = []
-            for group in by_entry.get(entry, []):
-                of = sums[group]
-                none = evidence[entry] in NO_SPLIT
-                shift = moved.get(group, 0) if evidence[entry] == "subtractive" else 0
-                found.append(
-                    head(self._entries, entry)
-                    | {"operator": names[group // len(self._entries)], "instances": totals[group].count}
-                    | stats_row("total", totals[group])
-                    | {
-                        "self_ns": of["all"],
-                        "delta_ft_ns": of["framework"] + of["library"] if none else of["framework"] - shift,
-                        "delta_ct_ns": None if none else of["library"] + shift,
-                        "launch_ns": of["launch"],
-                        "launches": of["launches"],
-                        "kernels": of["kernels"],
-                        "device_ns": of["device"],
-                    }
-                )
+        for entry, phase in enumerate(phases):
+            groups = by_entry.get(entry, [])
+            if not groups:
+                continue
+            shares = [HostShare(sums[g]["framework"], sums[g]["library"], moved.get(g, 0)) for g in groups]
+            *split, rest = layer_rows(phase, shares)
+            found = [
+                head(self._entries, entry)
+                | {"operator": names[group // len(self._entries)], "instances": totals[group].count}
+                | stats_row("total", totals[group])
+                | {"self_ns": sums[group]["all"]}
+                | layers
+                | {
+                    "launch_ns": sums[group]["launch"],
+                    "launches": sums[group]["launches"],
+                    "kernels": sums[group]["kernels"],
+                    "device_ns": sums[group]["device"],
+                }
+                for group, layers in zip(groups, split, strict=True)
+            ]
             rows += sorted(found, key=lambda row: (-row["self_ns"], row["operator"]))
+            rows.append(self._rest(entry, phase, found, rest))
         return rows
+
+    def _rest(self, entry: int, phase: Phase, found: Sequence[Row], layers: Row) -> Row:
+        """Return the row of what a phase has outside its operators; null where the phase's figure is."""
+        counts = phase.launches
+        launches = counts.kernel + counts.graph + counts.memory
+        whole = {
+            "self_ns": phase.wall_ns,
+            "launch_ns": phase.states_ns["launch"],
+            "launches": launches,
+            "kernels": phase.kernels,
+            "device_ns": phase.device.kernel_sum_ns,
+        }
+        left = {key: None if value is None else value - sum(row[key] for row in found) for key, value in whole.items()}
+        row = head(self._entries, entry) | {"operator": NO_OPERATOR, "instances": 0} | stats_row("total", None)
+        return row | {"self_ns": left["self_ns"]} | layers | left

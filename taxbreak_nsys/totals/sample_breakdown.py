@@ -30,7 +30,7 @@ def rows(
     """Return rows a (phase, thread, layer, kind, module), and rows with the symbol as well; largest time first.
 
     Times add up to the phase's time on the CPU that samples stand for: the time of each state and kind is split among
-    the frames by their samples (`strata.apportion`, in order of file and symbol).
+    the frames by their samples (`sampled_split.apportion`, in order of file and symbol).
     """
     by_module: list[Row] = []
     by_symbol: list[Row] = []

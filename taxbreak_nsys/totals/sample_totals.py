@@ -12,12 +12,16 @@ from taxbreak_nsys.measure.sample_hits import KIND, KINDS, Sampled
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import runs
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
+from taxbreak_nsys.read.module_table import CLASS
 from taxbreak_nsys.read.sample_reader import CpuSamples
 from taxbreak_nsys.read.stack_frames import Modules
 from taxbreak_nsys.totals.sampled_split import Counted, Split, split_counts
 
 _NEAR = 10
 """The period that the report states is in ns where it is within one part in this many of the spacing."""
+
+_OUTSIDE_CALLS = [STATES.index(state) for state in ("library", "dispatch", "python")]
+"""The states in which a thread is in no CUDA API call."""
 
 Hits = Mapping[tuple[int, int], int]
 """Samples by (module id, symbol id) of the frame that they are shown under."""
@@ -39,6 +43,8 @@ class SampleTotals:
         self._gaps = ValueCounts()
         self._last: dict[int, int] = {}
         self._fresh, self._deep = 0, 0
+        self.driver_outside_calls = np.zeros(len(entries.instances), np.int64)
+        """By instance, the samples in the CUDA driver that lie in no API call: calls that the report does not have."""
         self.modules = Modules()
         self.symbols: dict[int, str] = {}
         """The texts of the symbol ids that `symbol_ids` asks for."""
@@ -57,6 +63,8 @@ class SampleTotals:
         entry = entry_of[sampled.instance[held]]
         state, kind = sampled.state[held], sampled.kind[held]
         np.add.at(self._counts, (entry, state, kind), 1)
+        in_driver = held[(source.first.code[held] == CLASS["driver"]) & np.isin(state, _OUTSIDE_CALLS)]
+        self.driver_outside_calls[index] += np.bincount(sampled.instance[in_driver], minlength=len(index))
         lost = sampled.undecided[held]
         np.add.at(self._undecided, (entry[lost], state[lost]), 1)
         pair, sample = np.unique((sampled.frame.module[held] << 32) | sampled.frame.symbol[held], return_inverse=True)
@@ -157,6 +165,15 @@ class SampleTotals:
             frame, state = divmod(rest, len(STATES))
             found.setdefault((STATES[state], KINDS[kind]), {})[frames[frame]] = row["samples"]
         return found
+
+    def library_modules(self, entry: int, states: Sequence[str]) -> set[str]:
+        """Return the names of the library modules that samples of an entry are shown under, in some states."""
+        return {
+            self.modules.name.get(module, "")
+            for (state, kind), hits in self.hits(entry).items()
+            if kind == "library" and state in states
+            for module, _ in hits
+        }
 
     @property
     def unknown_share(self) -> float:

@@ -1,9 +1,9 @@
-"""The strata of a phase: each state's time on the CPU, split by its samples, with 95 % intervals (method section 4).
+"""A phase split by its CPU samples, state by state, with 95 % intervals (method section 4).
 
-A state's time on the CPU is that of the context switches where the report has them, else samples × period, never
-more than the state; the rest is off the CPU. It goes to what the samples hit in proportion to their number, in
-whole ns by the largest remainder (`apportion`), so that all parts add up to the state. A state on the CPU without
-a sample keeps its own meaning, with an interval from nothing to all of it.
+A state's time on the CPU comes from the context switches where the report has them, else from samples × period, at
+most the state's time; the rest is off the CPU. The samples of the state split its time on the CPU in proportion to
+what they hit, in whole ns by the largest remainder (`apportion`), so that all parts add up to the state. A state that
+was on the CPU without a sample keeps its own layer, with an interval from 0 to all of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
 from taxbreak_nsys.result import SampledState, SampleFigures
 
 SPLIT_STATES = (*FRAMEWORK_STATES, "library")
-"""The states whose samples make up delta_ft and delta_ct; all others are no framework or library time."""
+"""The states whose samples make up delta_ft and delta_ct."""
 
 _Z = 1.959964
 _SMALL_SHARE = 20
@@ -29,8 +29,8 @@ this many of framework and library together (a phase that hardly uses a library)
 class Stratum:
     """One state of one thread in a phase, and what its samples say; ns and counts.
 
-    `kinds_ns` add up to `on_cpu_ns`. For intervals, `trials` samples (had the thread been on the CPU all along,
-    where its CPU time is not known otherwise) stand for `trials_ns`; `undecided` of them may be a library's.
+    `kinds_ns` add up to `on_cpu_ns`. For the intervals, `trials` samples stand for `trials_ns`: the samples of the time
+    on the CPU where context switches give that, else those of the whole state. `undecided` of them may be a library's.
     """
 
     state: str
@@ -46,17 +46,17 @@ class Stratum:
 
     @property
     def library_ns(self) -> int:
-        """The library time; a state without samples is what it is."""
+        """The library time; without samples, all of the `library` state and nothing of the others."""
         return self.kinds_ns.get("library", 0) if self.samples or self.state != "library" else self.on_cpu_ns
 
     @property
     def profiler_ns(self) -> int:
-        """The profiler's own time: all of the `profiler` state, of others what the samples say."""
+        """The profiler's own time: all of the `profiler` state, what the samples say of the others."""
         return self.time_ns if self.state == "profiler" else self.kinds_ns.get("profiler", 0)
 
     @property
     def framework_ns(self) -> int:
-        """What is on the CPU and neither the library's nor the profiler's."""
+        """The time on the CPU that is neither the library's nor the profiler's."""
         return self.on_cpu_ns - self.library_ns - self.kinds_ns.get("profiler", 0)
 
 
@@ -77,8 +77,8 @@ class Split:
 def apportion(total: int, weights: Sequence[int]) -> list[int]:
     """Split a whole number in proportion to weights: whole parts that add up to it, by the largest remainder.
 
-    Each part is the floor of its exact share; what is left goes, one by one, to the largest remainders, of equal
-    ones to the first. With no weight at all every part is 0.
+    Each part is the floor of its exact share; the rest goes, 1 each, to the parts with the largest remainders (the
+    first of equal ones). If all weights are 0, all parts are 0.
     """
     whole = sum(weights)
     if not whole:
@@ -92,9 +92,9 @@ def apportion(total: int, weights: Sequence[int]) -> list[int]:
 
 @dataclass(frozen=True)
 class Counted:
-    """What was counted of one thread's phase: columns over `words.STATES`, ns and samples.
+    """What was counted of one thread's phase: columns over `name_rules.STATES`, ns and samples.
 
-    `counts` is (states, kinds); `on_cpu` holds where `switched` says that there were context switches.
+    `counts` is (states, kinds). `on_cpu` is valid if `switched`: the report has context switches of the thread.
     """
 
     counts: Ints
@@ -139,9 +139,23 @@ def merged(splits: Sequence[Split]) -> Split:
 
 
 def sampled_layers(split: Split) -> tuple[int, int]:
-    """Return (delta_ft, delta_ct) in ns: what the samples of `SPLIT_STATES` say, off-CPU and profiler left out."""
+    """Return (delta_ft, delta_ct) in ns: what the samples of `SPLIT_STATES` say, time off the CPU left out.
+
+    The profiler's samples count as framework time, as they do under every other evidence (method section 5);
+    `profiler_in_layers` says how much that is.
+    """
     strata = [stratum for stratum in split.strata if stratum.state in SPLIT_STATES]
-    return sum(s.framework_ns for s in strata), sum(s.library_ns for s in strata)
+    return sum(s.on_cpu_ns - s.library_ns for s in strata), sum(s.library_ns for s in strata)
+
+
+def profiler_in_layers(split: Split) -> int:
+    """Return the profiler's own time in `SPLIT_STATES`, ns."""
+    return sum(stratum.profiler_ns for stratum in split.strata if stratum.state in SPLIT_STATES)
+
+
+def library_outside_ranges(split: Split) -> int:
+    """Return the time of samples in a library in the framework's states, ns: outside every library range."""
+    return sum(stratum.library_ns for stratum in split.strata if stratum.state in FRAMEWORK_STATES)
 
 
 def wilson(hits: float, trials: int) -> tuple[float, float]:
@@ -157,9 +171,9 @@ def wilson(hits: float, trials: int) -> tuple[float, float]:
 def total_interval(figure: int, parts: Iterable[tuple[int, int, int, int]]) -> tuple[int, int]:
     """Return the 95 % interval of a figure that is a sum over strata, in ns.
 
-    `parts` are (time that was sampled, ns; samples that hit; samples that may have; trials). The intervals of
-    the strata (Wilson's) are joined by the variance estimates recovered from them (Zou and Donner 2008): the
-    distances from the estimates, squared, add up.
+    `parts` are (time that was sampled, ns; samples that hit; samples that may have hit; trials). The intervals of the
+    strata (Wilson's) are combined by the variances recovered from them (Zou and Donner 2008): the squared distances of
+    their ends from the estimates add up.
     """
     below, above, most = 0.0, 0.0, 0
     for time, hits, perhaps, trials in parts:
@@ -198,21 +212,22 @@ def profiler_interval(split: Split) -> tuple[int, int]:
 
 
 def precise_enough(split: Split) -> bool:
-    """Tell whether there are samples enough for an interval of the library time that is narrower than that time.
+    """Return whether the samples give the library time an interval that is narrower than that time.
 
-    What chains leave open does not count here: more samples would not close it.
+    Samples whose chains leave a library open do not widen the interval here: more samples would not settle them.
     """
     framework, library = sampled_layers(split)
+    host = framework - profiler_in_layers(split) + library
     low, high = library_interval(split, with_undecided=False)
-    return split.samples > 0 and high - low < max(library, (framework + library) // _SMALL_SHARE)
+    return split.samples > 0 and high - low < max(library, host // _SMALL_SHARE)
 
 
 def sample_figures(split: Split, evidence: str, wall_ns: int) -> SampleFigures:
-    """Return what the result shows of a phase's samples."""
+    """Return the figures of a phase's samples that the result shows."""
     by_state = {name: [s for s in split.strata if s.state == name] for name in STATES}
     missed = None
-    if evidence == "ranges":
-        missed = sum(s.library_ns for s in split.strata if s.state in FRAMEWORK_STATES)
+    if evidence in ("ranges", "ranges+samples"):
+        missed = library_outside_ranges(split)
     own = sum(s.profiler_ns for s in split.strata)
     return SampleFigures(
         count=split.samples,

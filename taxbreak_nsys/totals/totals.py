@@ -1,4 +1,4 @@
-"""All sums over a report: pieces are added, and what a result is made of comes out."""
+"""All sums over a report: pieces of it are added, the result is computed from the sums."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import numpy as np
 
 from taxbreak_nsys.arrays.grouped import ValueCounts
 from taxbreak_nsys.arrays.intervals import Ints
+from taxbreak_nsys.measure.library_launches import marking_libraries
 from taxbreak_nsys.measure.measured import InstanceSums, Measured
 from taxbreak_nsys.measure.self_time import host_time_before
 from taxbreak_nsys.model.assumptions import Assumptions
 from taxbreak_nsys.model.launches import launch_latency
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.totals.call_totals import CallTotals
 from taxbreak_nsys.totals.device_totals import DeviceTotals
 from taxbreak_nsys.totals.kernel_totals import KernelTotals
+from taxbreak_nsys.totals.lost_rows import CudaSpans, InstanceCounts, LostRows, find_lost_rows
 from taxbreak_nsys.totals.operator_totals import OperatorTotals
 from taxbreak_nsys.totals.sample_totals import SampleTotals
 from taxbreak_nsys.totals.step_totals import StepTotals
@@ -47,6 +50,9 @@ class Totals:
         self.names: dict[str, tuple[str, ...]] = {}
         self.libraries: frozenset[str] = frozenset()
         self.library_processes: set[int] = set()
+        self._marking: dict[int, set[str]] = {}
+        self._spans = CudaSpans()
+        self._api_calls = np.zeros(len(instances), np.int64)
 
     def add(self, piece: Piece) -> None:
         """Add a piece of the report; pieces come in the order of time."""
@@ -60,9 +66,12 @@ class Totals:
         framework, library = host_time_before(columns)
         operators = columns.operators
         operator_instance = columns.instances.at(operators.thread, operators.start)
-        call_entry = entry(columns.instances.at(trace.api.thread, trace.api.start))
+        call_instance = columns.instances.at(trace.api.thread, trace.api.start)
+        call_entry = entry(call_instance)
 
         self._steps.add(index, columns.steps)
+        self._spans.add(trace)
+        self._api_calls[index] = np.bincount(call_instance[call_instance >= 0], minlength=len(index))
         self.device.add(trace.ops, columns.communication.wait, op_entry, piece.settled)
         self._add_skew(columns, index)
         self.kernels.add(columns, op_entry, launch_entry, framework, library)
@@ -77,6 +86,34 @@ class Totals:
         self.names = {"api": trace.api.names, "ops": trace.ops.names, "ranges": trace.ranges.names}
         self.libraries = trace.libraries
         self.library_processes |= trace.library_processes
+        for process, libraries in marking_libraries(trace).items():
+            self._marking.setdefault(process, set()).update(libraries)
+
+    @property
+    def marking_libraries(self) -> frozenset[str]:
+        """The libraries that marked ranges in any process, as their domains or texts are spelt."""
+        return self.libraries.union(*self._marking.values())
+
+    def unmarked_libraries(self, entry: int) -> tuple[str, ...]:
+        """Return the libraries that launched kernels of an entry and marked no range in its process, sorted.
+
+        Kernels of a graph do not count: replaying a graph calls no library.
+        """
+        process = int(self.entries.thread[entry]) & PROCESS_MASK
+        marking = self._marking.get(process, set())
+        return tuple(sorted(self.kernels.libraries(self.names["ops"], entry) - marking))
+
+    def lost_rows(self) -> LostRows:
+        """Return which instances the report does not hold as a whole, judged by all that was added."""
+        steps = self.steps
+        launches = steps.kernel_launches + steps.graph_launches + steps.memory_launches
+        counts = InstanceCounts(
+            launches=launches,
+            calls=self._api_calls,
+            lone=self.facts.lone_by_instance,
+            driver_samples=self.samples.driver_outside_calls,
+        )
+        return find_lost_rows(self.instances, counts, self._spans)
 
     def _add_skew(self, columns: Measured, index: Ints) -> None:
         """Add how far apart the ranks arrive at the collectives of a piece."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from taxbreak_nsys.arrays.grouped import GroupSums
 from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.measure.clock_lag import ClockLag
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.launches import (
@@ -55,7 +56,9 @@ class WarningFacts:
         self.launches = 0
         self.operator_ranges, self.library_ranges, self.library_calls = 0, 0, 0
         self.early_kernels = 0
-        self.lone_launches = 0
+        self.clock = ClockLag()
+        self.lone_by_instance = np.zeros(len(entries.instances), np.int64)
+        """By instance, the kernel launch calls that the report has no kernel for."""
         self.has_os_calls = False
         self.begun_inside: set[int] = set()
         """Instances in which kernels ran whose launch the capture does not have."""
@@ -71,12 +74,13 @@ class WarningFacts:
         self.library_ranges += int(np.sum(ranges.is_library & fresh))
         self.library_calls = len(columns.trace.library_calls.start)
         self.early_kernels += int(np.sum(before_launch(launches) & piece.own))
+        self.clock.add(columns.trace, launches, piece.own)
         self.has_os_calls = self.has_os_calls or len(columns.trace.os_calls.start) > 0
         waited = launches.wait_until - launches.start
         full = (launches.kind == KERNEL_LAUNCH) & (waited > 0) & (launch_entry >= 0)
         self._queued.add(launch_entry[full], calls=1, waited=waited[full])
         self._add_outside(piece)
-        self._add_lone(columns)
+        self._add_lone(columns, piece.index)
         self._add_ends(columns.trace.ops, columns.trace.ranges)
 
     def _add_outside(self, piece: Piece) -> None:
@@ -100,8 +104,8 @@ class WarningFacts:
             if np.any((stray >= start) & (stray < end)):
                 self.begun_inside.add(first)
 
-    def _add_lone(self, columns: Measured) -> None:
-        """Count the kernel launch calls that the report has no kernel for."""
+    def _add_lone(self, columns: Measured, numbers: Ints) -> None:
+        """Count the kernel launch calls that the report has no kernel for; `numbers` are those of the instances."""
         api = columns.trace.api
         lone = api.named(name_rules.is_kernel_launch)
         lone[columns.launches.api] = False
@@ -109,7 +113,8 @@ class WarningFacts:
         if not len(index):
             return
         thread, start = api.thread[index], api.start[index]
-        self.lone_launches += int(np.sum(columns.instances.at(thread, start) >= 0))
+        inside = columns.instances.at(thread, start)
+        self.lone_by_instance[numbers] += np.bincount(inside[inside >= 0], minlength=len(numbers))
         for one in np.unique(thread).tolist():
             last = int(start[thread == one].max())
             self._lone_after[one] = max(self._lone_after.get(one, last), last)
@@ -124,6 +129,11 @@ class WarningFacts:
             # Rows that overlap two pieces are counted twice; that is fine, we only need "more than one".
             same = int(np.sum(end == max(known, last)))
             self._last_range[process] = (last, same) if last > known else (known, max(count, same))
+
+    @property
+    def lone_launches(self) -> int:
+        """The kernel launch calls inside phases that the report has no kernel for."""
+        return int(self.lone_by_instance.sum())
 
     @property
     def outside(self) -> Outside:

@@ -14,9 +14,9 @@ from bisect import bisect_left, bisect_right
 STATES = [
     "profiler",
     "device_wait",
+    "module_load",
     "launch",
     "memop",
-    "module_load",
     "os_wait",
     "library",
     "runtime",
@@ -396,7 +396,8 @@ def find_t_sys(launches, given):
     ]
     if len(gaps) >= 100:
         return percentile(gaps, 1), "idle_launches"
-    return PAPER_T_SYS, "paper"
+    # a floor is never above what launches took
+    return min([PAPER_T_SYS, *(percentile(gaps, 1) for _ in gaps[:1])]), "paper"
 
 
 # ------------------------------------------------------------------ states (section 3)

@@ -121,7 +121,10 @@ def analyze(path, period, kinds, *, ignore_ranges=False, with_switches=True):
 
 
 def layers(states):
-    """delta_ft and delta_ct of one phase: only the four states of host work, without profiler and off-CPU."""
+    """delta_ft and delta_ct of one phase: only the four states of host work, without off-CPU.
+
+    Section 5: only the `profiler` state leaves HDBI, so the profiler's samples in these states stay the framework's.
+    """
     framework = library = 0
     for state in SPLIT:
         if state not in states:
@@ -134,5 +137,5 @@ def layers(states):
                 framework += held["on_cpu"]
             continue
         library += held["ns"]["library"]
-        framework += held["on_cpu"] - held["ns"]["library"] - held["ns"]["profiler"]
+        framework += held["on_cpu"] - held["ns"]["library"]
     return framework, library

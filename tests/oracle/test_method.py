@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from taxbreak_nsys import Result, TaxbreakError, analyze
 from taxbreak_nsys.model.name_rules import STATES
+from taxbreak_nsys.result import Phase
 from tests.support.reports import columns_of, measured_once
 
 
@@ -189,28 +191,46 @@ def test_window_process_and_thread_choose_instances(report, analysed) -> None:
         analyze(path, process=pid + 1)
 
 
+def rows_of(rows: tuple[dict[str, Any], ...], entry: Phase) -> list[dict[str, Any]]:
+    key = (entry.phase, entry.process, entry.thread)
+    return [row for row in rows if (row["phase"], row["process"], row["thread"]) == key]
+
+
 def test_kernel_rows_add_up_to_the_phase(any_report: Path) -> None:
     result = analyze(any_report)
     for entry in result.entries:
-        if entry.combined or entry.launches.unmeasured_graph:
+        rows = rows_of(result.kernel_rows, entry)
+        if entry.combined or entry.launches.unmeasured_graph or not rows:
             continue
-        rows = [
-            r
-            for r in result.kernel_rows
-            if (r["phase"], r["thread"]) == (entry.phase, entry.thread) and r["process"] == entry.process
-        ]
         assert sum(row["instances"] for row in rows) == entry.kernels
         assert sum(row["device_ns"] for row in rows) == entry.device.kernel_sum_ns
         assert sum(row["launches"] for row in rows) == entry.launches.kernel
-        assert sum(row["delta_ft_ns"] or 0 for row in rows) <= sum(
-            entry.states_ns[s] for s in ("python", "dispatch", "runtime", "library")
-        )
 
 
-def test_operator_self_times_add_up_to_what_operators_cover(analysed) -> None:
+@pytest.mark.parametrize("evidence", [None, "subtractive", "samples", "none"])
+def test_layers_of_the_tables_add_up_to_the_phase(any_report: Path, evidence: str | None) -> None:
+    result = analyze(any_report, evidence=evidence)
+    for entry in result.entries:
+        for rows in (rows_of(result.kernel_rows, entry), rows_of(result.operator_rows, entry)):
+            if entry.combined or not rows:
+                continue
+            layers = entry.taxbreak
+            delta_ft = sum(row["delta_ft_ns"] or 0 for row in rows)
+            delta_ct = sum(row["delta_ct_ns"] or 0 for row in rows)
+            assert delta_ft + delta_ct == layers.delta_ft_ns + (layers.delta_ct_ns or 0)
+            if any(row["delta_ct_ns"] is not None for row in rows):
+                assert (delta_ft, delta_ct) == (layers.delta_ft_ns, layers.delta_ct_ns)
+            # the last row is the rest of the phase: nothing is counted twice
+            assert all((row["delta_ft_ns"] or 0) >= 0 and (row["delta_ct_ns"] or 0) >= 0 for row in rows)
+
+
+def test_operator_rows_add_up_to_the_phase(analysed) -> None:
     result = analysed("llama-1b-aten")
     for entry in result.entries:
-        rows = [row for row in result.operator_rows if row["phase"] == entry.phase]
+        rows = rows_of(result.operator_rows, entry)
         # every nanosecond of `dispatch` lies inside an operator, and operators hold other states too
-        assert entry.states_ns["dispatch"] <= sum(row["self_ns"] for row in rows) <= entry.wall_ns
-        assert sum(row["kernels"] for row in rows) <= entry.kernels
+        assert entry.states_ns["dispatch"] <= sum(row["self_ns"] for row in rows[:-1]) <= entry.wall_ns
+        assert sum(row["self_ns"] for row in rows) == entry.wall_ns
+        assert sum(row["kernels"] for row in rows) == entry.kernels
+        assert sum(row["launch_ns"] for row in rows) == entry.states_ns["launch"]
+        assert all(row[key] >= 0 for row in rows for key in ("self_ns", "kernels", "launch_ns", "device_ns"))

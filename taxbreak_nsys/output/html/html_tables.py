@@ -33,8 +33,10 @@ _TITLES = {"delta_ft (ns)": "ΔFT", "delta_ct (ns)": "ΔCT"}
 
 EVIDENCE = {
     "ranges": "the libraries' own ranges in the report. Exact for what the libraries mark.",
+    "ranges+samples": "the libraries' own ranges in the report, and CPU samples in a library outside them. "
+    "With a 95 % interval.",
     "samples": "CPU samples with their call chains. An estimate with a 95 % interval.",
-    "subtractive": "an estimate: the dispatch time of library calls above that of the framework's own kernels "
+    "subtractive": "an upper bound: the dispatch time of library calls above that of the framework's own kernels "
     "(the paper's Eq. 5).",
     "none": "none. Framework and library time cannot be told apart and are shown as one layer; HDBI does not need "
     "the split.",
@@ -61,7 +63,9 @@ def card(entry: Phase, result: Result) -> Row:
     steps = f"{entry.instances:,} steps, median {show_time(entry.wall_median_ns)}"
     if entry.instances == 1:
         steps = f"1 step, {show_time(entry.wall_ns)}"
-    kernels = f"{entry.kernels / max(entry.instances, 1):,.0f} kernels per step"
+    kernels = "not measured"
+    if entry.kernels is not None:
+        kernels = f"{entry.kernels / max(entry.instances, 1):,.0f} kernels per step"
     if entry.launches.unmeasured_graph:
         kernels += f", {entry.launches.unmeasured_graph:,} graph launches not measured"
     return {
