@@ -36,3 +36,9 @@ class Options:
     modules: Path | None = None
     reference: str | None = None
     library_map: Path | None = None
+    tables: frozenset[str] = frozenset()
+    """The tables of details to make beside the phases, of `detail_rows.DETAIL_TABLES`."""
+    range_depth: int | None = None
+    """The table of ranges leaves out what lies deeper than this, and counts its time for the range around it."""
+    kernel_classes: Path | None = None
+    """A user's table of kernel classes, tried before the built-in one."""

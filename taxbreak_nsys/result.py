@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.detail_rows import DetailRows
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.step_counts import PhaseSource, StepCounts
 
@@ -199,6 +200,8 @@ class Result:
     symbol_rows: tuple[dict[str, Any], ...] = ()
     t_base_ns: int | None = None
     """T_base of the subtraction (method section 4, Eq. 5); null where no launch has an operator range to tell it."""
+    details: DetailRows = DetailRows()
+    """The tables that `Options.tables` asked for."""
 
     @property
     def columns(self) -> Measured:

@@ -13,6 +13,8 @@ from taxbreak_nsys.attribution.reference import reference_times
 from taxbreak_nsys.attribution.verdict import judge
 from taxbreak_nsys.diagnostics import result_warnings
 from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.kernel_classes import load_kernel_classes
+from taxbreak_nsys.model.detail_rows import DetailRows
 from taxbreak_nsys.model.launches import TSys
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.report_facts import ReportFacts
@@ -23,6 +25,7 @@ from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.replay.savings import with_savings
 from taxbreak_nsys.result import DeviceTime, LaunchCounts, Phase, Result
 from taxbreak_nsys.totals import sample_breakdown
+from taxbreak_nsys.totals.detail_totals import EntryFacts
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
 from taxbreak_nsys.totals.sampled_split import (
     Split,
@@ -58,11 +61,26 @@ def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, col
         tuple(totals.kernels.rows(totals.names["ops"], evidence, moved.by_kernel)),
         tuple(totals.operators.rows(totals.names["ranges"], evidence, moved.by_operator)),
         tuple(totals.calls.rows(totals.names["api"])),
-        of.instances, columns, by_module, by_symbol, moved.t_base,
+        of.instances, columns, by_module, by_symbol, moved.t_base, _details(totals, entries, options),
     )  # fmt: skip
     return replace(
         result, report=replace(facts, warnings=facts.warnings + result_warnings.result_warnings(result, totals))
     )
+
+
+
+def _details(totals: Totals, entries: list[Phase], options: Options) -> DetailRows:
+    """Return the tables of details that were asked for."""
+    by_key = {(entry.phase, entry.process, entry.thread): entry for entry in entries}
+    phases = [by_key[totals.entries.key(k)] for k in range(len(totals.entries))]
+    facts = EntryFacts(
+        wall=np.array([entry.wall_ns for entry in phases], np.int64),
+        steps=np.array([entry.instances for entry in phases], np.int64),
+        tokens=[entry.steps.tokens if entry.steps else None for entry in phases],
+        measured=[entry.exposed_ns is not None for entry in phases],
+    )
+    classes = load_kernel_classes(options.kernel_classes)
+    return totals.details.rows(totals.names.get("ops", ()), facts, classes, options.range_depth)
 
 
 def _evidence(totals: Totals, moved: MovedToLibrary, entry: int, strata: Split | None, forced: str | None) -> str:

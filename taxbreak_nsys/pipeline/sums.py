@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from taxbreak_nsys.phases import Instances
@@ -18,9 +19,9 @@ class Sums:
     stretches: SampleWindows
 
     @classmethod
-    def over(cls, instances: Instances) -> Sums:
-        """Return empty sums over the phase instances of a report."""
-        totals = Totals(instances)
+    def over(cls, instances: Instances, tables: Collection[str] = ()) -> Sums:
+        """Return empty sums over the phase instances of a report; `tables` are the details to add up as well."""
+        totals = Totals(instances, tables)
         return cls(totals, SampleWindows(totals.entries))
 
     def add(self, piece: Piece) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from taxbreak_nsys.arrays.grouped import ValueCounts
@@ -12,6 +14,7 @@ from taxbreak_nsys.model.launches import launch_latency
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.totals.call_totals import CallTotals
+from taxbreak_nsys.totals.detail_totals import DetailTotals
 from taxbreak_nsys.totals.device_totals import DeviceTotals
 from taxbreak_nsys.totals.kernel_totals import KernelTotals
 from taxbreak_nsys.totals.operator_totals import OperatorTotals
@@ -27,8 +30,8 @@ class Totals:
     ranges.
     """
 
-    def __init__(self, instances: Instances) -> None:
-        """Begin with nothing; `instances` are those of the whole report."""
+    def __init__(self, instances: Instances, tables: Collection[str] = ()) -> None:
+        """Begin with nothing; `instances` are those of the whole report, `tables` the details to add up as well."""
         self.instances = instances
         self.entries = PhaseThreads.of(instances)
         self._steps = StepTotals(len(instances))
@@ -38,6 +41,7 @@ class Totals:
         self.calls = CallTotals(self.entries)
         self.samples = SampleTotals(self.entries)
         self.facts = WarningFacts(self.entries)
+        self.details = DetailTotals(self.entries, tables)
         self.latency = ValueCounts()
         self.names: dict[str, tuple[str, ...]] = {}
         self.libraries: frozenset[str] = frozenset()
@@ -65,6 +69,7 @@ class Totals:
         if columns.sampled is not None:
             self.samples.add(columns.sampled, index)
         self.facts.add(piece, launch_entry)
+        self.details.add(piece, launch_entry)
 
         latency = launch_latency(launches, piece.own & launches.idle_stream)
         self.latency.add(np.zeros(len(latency), np.int64), latency)

@@ -1,0 +1,95 @@
+"""The sums behind the tables of details: idle gaps, nested ranges, kernel classes; only those that were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import FOREVER, Ints
+from taxbreak_nsys.model.detail_rows import DETAIL_TABLES, DetailRows
+from taxbreak_nsys.model.kernel_classes import KernelClass
+from taxbreak_nsys.model.name_rules import STATES
+from taxbreak_nsys.phases.phase_threads import PhaseThreads
+from taxbreak_nsys.totals.class_totals import ClassTotals
+from taxbreak_nsys.totals.exposed_piece import ExposedPiece
+from taxbreak_nsys.totals.gap_totals import GapTotals
+from taxbreak_nsys.totals.range_totals import RangeTotals
+from taxbreak_nsys.totals.range_tree import RangeTree
+from taxbreak_nsys.totals.warning_facts import Piece
+
+
+@dataclass(frozen=True)
+class EntryFacts:
+    """What the tables take from the phases; columns over the phase entries.
+
+    `wall` is in ns, `steps` the number of instances, `tokens` None where the marks do not say, `measured` False where
+    device time is unknown.
+    """
+
+    wall: Ints
+    steps: Ints
+    tokens: Sequence[int | None]
+    measured: list[bool]
+
+
+class DetailTotals:
+    """Adds up the tables in `wanted` (of DETAIL_TABLES) piece by piece."""
+
+    def __init__(self, entries: PhaseThreads, wanted: Collection[str] = ()) -> None:
+        unknown = set(wanted) - set(DETAIL_TABLES)
+        if unknown:
+            raise ValueError(f"no table {min(unknown)!r}; the tables are: {', '.join(DETAIL_TABLES)}")
+        self._entries, self._tree = entries, RangeTree()
+        self._ranges = RangeTotals(entries, self._tree) if "ranges" in wanted else None
+        asked = {"gaps", "gap_trace"} & set(wanted)
+        self._gaps = GapTotals(entries, self._tree, keep="gap_trace" in asked) if asked else None
+        self._classes = ClassTotals(entries) if "classes" in wanted else None
+
+    def add(self, piece: Piece, launch_entry: Ints) -> None:
+        """Add a piece, with the entry of each of its launches; pieces come in the order of time."""
+        held = [totals for totals in (self._ranges, self._gaps, self._classes) if totals is not None]
+        if held:
+            part = ExposedPiece.of(piece, self._entries, self._tree, launch_entry)
+            for totals in held:
+                totals.add(part)
+
+    def rows(
+        self,
+        op_names: Sequence[str],
+        facts: EntryFacts,
+        classes: Sequence[KernelClass],
+        range_depth: int | None,
+    ) -> DetailRows:
+        """Return the rows of all tables; `op_names` are the names of device operations by their code."""
+        gaps, ranges, by_class = self._gaps, self._ranges, self._classes
+        if gaps is not None:
+            gaps.finish()
+        return DetailRows(
+            gaps=None if gaps is None else tuple(gaps.rows(facts.measured)),
+            gap_summary=None if gaps is None else tuple(gaps.largest(classes, facts.measured)),
+            gap_trace=None if gaps is None else self._gap_columns(gaps, facts.measured),
+            ranges=None
+            if ranges is None
+            else tuple(ranges.rows(facts.wall, facts.steps, facts.measured, range_depth)),
+            classes=None
+            if by_class is None
+            else tuple(by_class.rows(op_names, classes, facts.steps, facts.tokens, facts.measured)),
+        )
+
+    def _gap_columns(self, gaps: GapTotals, measured: list[bool]) -> Mapping[str, object] | None:
+        if not gaps.keeps:
+            return None
+        single = gaps.single()
+        known = np.array(measured, bool)[self._entries.of_instance[single.instance]]
+        single = single.take(np.flatnonzero(known))
+        return {
+            "start_ns": single.start,
+            "duration_ns": single.end - single.start,
+            "instance": single.instance,
+            "state": (single.state, STATES),
+            "range": (single.node, tuple(self._tree.paths)),
+            "name": (single.op, gaps.op_names),
+            "launch_start_ns": np.where(single.launch_start == FOREVER, -1, single.launch_start),
+        }
