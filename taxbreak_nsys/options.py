@@ -1,23 +1,29 @@
-"""What a user can choose of an analysis."""
+"""The choices that a user can make for an analysis."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from taxbreak_nsys.phases import PhaseRule
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a user can choose of an analysis.
+    """The choices that a user can make for an analysis; the command line and the Python API both build this object.
 
-    `window` is (start, end) in ns of the session; `process` and `thread` are the ids that nsys shows; `t_sys_ns`
-    or `null_report` give the floor of the launch path; `evidence` forces one of `layers.EVIDENCES`. `phases` is
-    one of `phases.SOURCES` (None: the best), `engine` the name of the engine whose marks are meant, `phase_rules`
-    a file of more engines; `by_batch` splits phases by the number of requests. `modules` is a table of modules
-    of the user's, `reference` a file of un-profiled times (`FILE#SET` where it holds several), `library_map` what
-    `library-map` learned from another report.
+    `rules` are the user's own phases and go before everything else. `phases` is one of `phases.SOURCES` (None: the
+    best), `instances` says what one instance spans (method section 2.1; None: a cycle for an engine's marks, the
+    range otherwise), `engine` names the engine whose marks are the phases, `phase_rules` is a file of more engines,
+    `by_batch` splits phases by the number of requests.
+
+    `window` is (start, end) in ns of the session; `process` and `thread` are the ids that nsys shows; `skip` leaves
+    out the first instances of each phase and thread that has more of them.
+
+    `t_sys_ns` or `null_report` give the floor of the launch path; `evidence` forces one of `layers.EVIDENCES`;
+    `modules` is a table of the user's own modules, `reference` a file of un-profiled times (`FILE#SET` where it
+    holds several), `library_map` a file that `library-map` wrote.
     """
 
     rules: tuple[PhaseRule, ...] = ()
@@ -28,8 +34,8 @@ class Options:
     null_report: Path | None = None
     evidence: str | None = None
     skip: int = 0
-    """Leave out the first so many instances of each phase and thread, where it has more."""
     phases: str | None = None
+    instances: Literal["range", "cycle"] | None = None
     engine: str | None = None
     phase_rules: Path | None = None
     by_batch: bool = False

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from taxbreak_nsys.measure.measured import Measured
     from taxbreak_nsys.phases import Instances
 
-SCHEMA = "taxbreak/1"
+SCHEMA = "taxbreak/2"
+"""The version of the JSON output (docs/json.md); fields may be added without a new one."""
 
 METHOD_VERSION = 3
 """Raised when the same report gives other figures than before: stores analyse such reports again."""
@@ -253,15 +254,11 @@ class Result:
         return pa.Table.from_pylist([{key: row.get(key) for key in keys if key not in whole} for row in rows])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object of method section 7 as plain Python data."""
-        from taxbreak_nsys import __version__
-
+        """Return the JSON object of a report (docs/json.md) as plain Python data."""
         report = dataclasses.asdict(self.report)
         report["traced"] = list(self.report.traced)
         report["warnings"] = list(report["warnings"])
-        return {
-            "schema": SCHEMA,
-            "tool_version": __version__,
+        return json_head() | {
             "report": report,
             "t_sys_ns": self.t_sys_ns,
             "t_sys_source": self.t_sys_source,
@@ -287,6 +284,13 @@ class Result:
             known = ", ".join(sorted({entry.phase for entry in self.entries})) or "none"
             raise TaxbreakError(f"{self.report.path}: no phase {label!r}; the phases are: {known}")
         return next((entry for entry in named if entry.combined), named[0])
+
+
+def json_head() -> dict[str, Any]:
+    """Return the first fields of every JSON document and line: its schema and the version of the program."""
+    from taxbreak_nsys import __version__
+
+    return {"schema": SCHEMA, "tool_version": __version__}
 
 
 def phase_dict(entry: Phase, *, states_of_samples: bool = True) -> dict[str, Any]:

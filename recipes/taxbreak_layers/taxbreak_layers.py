@@ -6,14 +6,14 @@ It keeps to what `nsys_recipe` has had since 2023.4.
 
 import sys
 from datetime import datetime
-from pathlib import Path
 
 from nsys_recipe.lib import exceptions, recipe
 from nsys_recipe.lib.args import Option
 from nsys_recipe.log import logger
 
 try:
-    from taxbreak_nsys.cli.shared_options import analysis_options
+    from taxbreak_nsys.cli.option_groups import add_arguments, read_arguments
+    from taxbreak_nsys.cli.shared_options import AnalysisChoices
     from taxbreak_nsys.errors import TaxbreakError
     from taxbreak_nsys.recipe import multi_rank
 except ImportError as error:
@@ -34,10 +34,7 @@ class TaxbreakLayers(recipe.Recipe):
         super().run(context)
         given = self._parsed_args
         try:
-            options = analysis_options(
-                phases=given.phase, start=given.start, end=given.end, process=None, thread=None, t_sys=given.t_sys,
-                null_report=given.null_report, evidence=given.evidence, skip=given.skip,
-            )  # fmt: skip
+            options = read_arguments(AnalysisChoices, given).options()
             found = context.wait(context.map(multi_rank.analyze_rank, given.input, options=options))
             found = multi_rank.in_rank_order(found)
             for rank in found if len(found) > 1 else ():
@@ -68,23 +65,5 @@ class TaxbreakLayers(recipe.Recipe):
         parser.add_recipe_argument(Option.OUTPUT)
         parser.add_recipe_argument(Option.FORCE_OVERWRITE)
         parser.add_recipe_argument(Option.CSV)
-        for name, metavar, text in (
-            ("--start", "TIME", "Phase instances from here on (ns, or 1.5s, 20ms, 300us)"),
-            ("--end", "TIME", "Phase instances that end by here"),
-            ("--t-sys", "TIME", "Floor of a launch, measured elsewhere"),
-            ("--evidence", "NAME", "Use this evidence for the library layer alone"),
-        ):
-            parser.add_recipe_argument(name, metavar=metavar, type=str, help=text)
-        parser.add_recipe_argument(
-            "--phase",
-            metavar="LABEL=REGEX",
-            action="append",
-            help="NVTX ranges that are a phase; repeatable",
-        )
-        parser.add_recipe_argument(
-            "--skip", metavar="N", type=int, default=0, help="Leave out the first N instances of each phase (warm-up)"
-        )
-        parser.add_recipe_argument(
-            "--null-report", metavar="REPORT", type=Path, help="Null-kernel report to take the floor of a launch from"
-        )
+        add_arguments(AnalysisChoices, parser.add_recipe_argument)
         return parser

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.choices import LibraryEvidence
 from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES
 from taxbreak_nsys.result import DeviceTime, LaunchCounts, Layers, Phase
 
-EVIDENCES = ("ranges", "samples", "subtractive", "none")
+EVIDENCES = tuple(evidence.value for evidence in LibraryEvidence)
 """Evidence for the library layer, best first."""
 
 

@@ -19,6 +19,7 @@ from taxbreak_nsys.capture.nsys_command import EVIDENCES, plan
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.nsys.machine import sampling_problem
 from taxbreak_nsys.nsys.nsys_program import Nsys
+from taxbreak_nsys.options import Options
 from taxbreak_nsys.pipeline.analysis import analyze_report
 from taxbreak_nsys.read.database import open_report
 from taxbreak_nsys.result import Result
@@ -43,11 +44,12 @@ class Report:
     """A report as the checks see it; what takes time is done when a check first asks."""
 
     path: Path
+    options: Options
 
     @cached_property
     def result(self) -> Result:
-        """The analysis with default options; raises TaxbreakError."""
-        return analyze_report(self.path, columns=True)
+        """The analysis; raises TaxbreakError."""
+        return analyze_report(self.path, self.options, columns=True)
 
     @cached_property
     def amounts(self) -> dict[str, int]:
@@ -62,9 +64,9 @@ def check_machine() -> list[Check]:
     return [finding for check in MACHINE_CHECKS for finding in check(nsys)]
 
 
-def check_one_report(path: Path) -> list[Check]:
-    """Return what was found of a report; one that cannot be analysed is a finding, too."""
-    report = Report(path)
+def check_one_report(path: Path, options: Options | None = None) -> list[Check]:
+    """Return what the checks say of a report; that it cannot be analysed is a finding, too."""
+    report = Report(path, options or Options())
     try:
         _ = report.result
     except TaxbreakError as error:

@@ -3,52 +3,49 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from taxbreak_nsys.cli import shared_options
+from taxbreak_nsys.cli.shared_options import (
+    OUTPUT,
+    AnalysisChoices,
+    OutputChoices,
+    RankChoices,
+    RowsFormat,
+    SeveralReports,
+)
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.choices import OutputFormat, ReportName
 
 if TYPE_CHECKING:
+    from taxbreak_nsys.output.row_order import RowOrder
     from taxbreak_nsys.result import Result
 
 
 def analyze(
-    reports: Annotated[
-        list[Path], typer.Argument(metavar="REPORT...", help=".sqlite exports or .nsys-rep files.", show_default=False)
-    ],
+    *,
+    reports: SeveralReports,
     report: Annotated[
-        list[str] | None,
-        typer.Option("-r", "--report", metavar="NAME", help="taxbreak_sum (default), taxbreak_kern_sum, "
-                     "taxbreak_op_sum, taxbreak_api_sum, taxbreak_sample_sum, taxbreak_symbol_sum, "
-                     "taxbreak_step_trace or taxbreak_trace; repeatable.", show_default=False),
+        list[ReportName] | None,
+        typer.Option("-r", "--report", metavar="NAME", rich_help_panel=OUTPUT,
+                     help=f"What to show, repeatable: {', '.join(ReportName)}; default: {ReportName.SUM}."),
     ] = None,
-    format: Annotated[str, typer.Option("-f", "--format", help="table, csv, json or parquet.")] = "table",
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")] = None,
-    timeunit: Annotated[
-        str | None, typer.Option("--timeunit", help="nsec, usec, msec or sec, for table and csv.", show_default=False)
+    format: RowsFormat = OutputFormat.TABLE,
+    top: Annotated[
+        int | None,
+        typer.Option("--top", metavar="N", min=1, help="Only the first N rows of a table.", rich_help_panel=OUTPUT),
     ] = None,
-    phase: shared_options.Phases = None,
-    phases: shared_options.PhaseSources = None,
-    ignore_marks: shared_options.IgnoreMarks = False,
-    engine: shared_options.Engine = None,
-    phase_rules: shared_options.PhaseRules = None,
-    by: shared_options.By = None,
-    start: shared_options.Start = None,
-    end: shared_options.End = None,
-    process: shared_options.Process = None,
-    thread: shared_options.Thread = None,
-    t_sys: shared_options.TSys = None,
-    null_report: shared_options.NullReport = None,
-    evidence: shared_options.Evidence = None,
-    skip: shared_options.Skip = 0,
-    modules: shared_options.Modules = None,
-    reference: shared_options.Reference = None,
-    library_map: shared_options.LibraryMap = None,
-    force_overwrite: shared_options.Force = False,
-    quiet: shared_options.Quiet = False,
+    sort: Annotated[
+        str | None,
+        typer.Option("--sort", metavar="COLUMN", rich_help_panel=OUTPUT,
+                     help="Order the rows of a table by a column, as 'Total Time'; numbers largest first."),
+    ] = None,
+    tables: RankChoices,
+    written: OutputChoices,
+    analysis: AnalysisChoices,
 ) -> None:  # fmt: skip
     """Split host time into framework, CUDA library and launch path, with HDBI, for each phase.
 
@@ -57,24 +54,19 @@ def analyze(
     from taxbreak_nsys.read.report_inspection import Opening
 
     first = Opening(reports[0])  # goes on while the modules below load
-    from taxbreak_nsys.output.formats import FORMATS
-    from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, NEED_COLUMNS, check_report_name
-    from taxbreak_nsys.output.units import UNITS
+    from taxbreak_nsys.output.result_tables import NEED_COLUMNS
+    from taxbreak_nsys.output.row_order import RowOrder
     from taxbreak_nsys.pipeline.analysis import analyze_report as analyze_report
 
-    names = [check_report_name(name) for name in report or [DEFAULT_REPORT]]
-    if format not in FORMATS:
-        raise TaxbreakError(f"--format {format!r}: not one of {', '.join(FORMATS)}")
-    if timeunit is not None and timeunit not in UNITS:
-        raise TaxbreakError(f"--timeunit {timeunit!r}: not one of {', '.join(UNITS)}")
-    if format == "parquet" and output is None:
+    names = list(dict.fromkeys(name.value for name in report or [ReportName.SUM]))
+    if format == OutputFormat.PARQUET and written.output is None:
         raise TaxbreakError("-f parquet needs -o FILE")
-    targets = _targets(output, names, force_overwrite)
-    options = shared_options.analysis_options(
-        phase, start, end, process, thread, t_sys, null_report, evidence, skip,
-        phases, ignore_marks, engine, phase_rules, by,
-        modules=modules, reference=reference, library_map=library_map,
-    )  # fmt: skip
+    unordered = (OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL)
+    if (top is not None or sort is not None) and ReportName.SUM in names and format in unordered:
+        raise TaxbreakError("--top and --sort choose rows of a table; name one with -r, as -r taxbreak_kern_sum")
+    view = _View(format, tables.timeunit, RowOrder(top, sort), written)
+    targets = view.targets(names)
+    options = analysis.options()
 
     columns = bool(NEED_COLUMNS & set(names))
     results: list[Result] = []
@@ -89,48 +81,61 @@ def analyze(
             failed = True
             print(f"taxbreak-nsys: {error}", file=sys.stderr)
     if results:
-        for name, target in zip(names, targets, strict=True):
-            _put(results, name, format, timeunit, target, force_overwrite, quiet)
+        for target, shown_names in targets.items():
+            view.put(results, shown_names, target)
     if failed:
         raise typer.Exit(2)
 
 
-def _targets(output: Path | None, names: list[str], force: bool) -> list[Path | None]:
-    """Return a file for each report, as nsys names them: FILE for one, FILE_<report> for several."""
-    from taxbreak_nsys.output.output_files import check_target
+@dataclass(frozen=True)
+class _View:
+    """How the results are shown, and where they go."""
 
-    if output is None:
-        return [None] * len(names)
-    if len(names) == 1:
-        return [check_target(output, force)]
-    return [check_target(output.with_name(f"{output.stem}_{name}{output.suffix}"), force) for name in names]
+    format: OutputFormat
+    unit: str | None
+    order: RowOrder
+    written: OutputChoices
 
+    def targets(self, names: list[str]) -> dict[Path | None, list[str]]:
+        """Return the reports by the file they go to (None: standard output), as nsys names files.
 
-def _put(
-    results: list[Result],
-    name: str,
-    format: str,
-    unit: str | None,
-    target: Path | None,
-    force: bool,
-    quiet: bool,
-) -> None:
-    from taxbreak_nsys.output import formats, text_report
-    from taxbreak_nsys.output.output_files import write_whole
+        FILE holds a single report, FILE_<report> each of several. Raises TaxbreakError where one cannot be written.
+        """
+        from taxbreak_nsys.output.output_files import check_target
 
-    if format == "parquet":
-        assert target is not None
-        write_whole(target, lambda path: formats.write_parquet(results, name, path), force=force)
-    else:
-        if format == "json":
-            shown = formats.results_json(results, name)
-        elif format == "csv":
-            shown = formats.to_csv(results, name, unit)
+        output = self.written.output
+        if output is None:
+            return {None: names}
+        files = {output.with_name(f"{output.stem}_{name}{output.suffix}"): [name] for name in names}
+        if len(names) == 1:
+            files = {output: names}
+        for file in files:
+            check_target(file, self.written.force_overwrite)
+        return dict(files)
+
+    def put(self, results: list[Result], names: list[str], target: Path | None) -> None:
+        """Write reports of the results to a file or to standard output."""
+        from taxbreak_nsys.output import formats
+        from taxbreak_nsys.output.output_files import put_text, write_whole
+
+        force = self.written.force_overwrite
+        if self.format == OutputFormat.PARQUET:
+            assert target is not None
+            write_whole(target, lambda path: formats.write_parquet(results, names[0], path, self.order), force=force)
         else:
-            shown = "\n".join(text_report.render_text(result, name, unit) for result in results)
-        if target is None:
-            sys.stdout.write(shown)
-            return
-        write_whole(target, lambda path: path.write_text(shown, encoding="utf-8"), force=force)
-    if not quiet:
-        print(f"wrote {target}", file=sys.stderr)
+            put_text(self._text(results, names), target, force=force)
+        if target is not None and not self.written.quiet:
+            print(f"wrote {target}", file=sys.stderr)
+
+    def _text(self, results: list[Result], names: list[str]) -> str:
+        from taxbreak_nsys.output import formats, text_report
+
+        if self.format == OutputFormat.JSON:
+            return formats.results_json(results, names, self.order)
+        if self.format == OutputFormat.JSONL:
+            return formats.results_jsonl(results, names, self.order)
+        if self.format == OutputFormat.CSV:
+            return "".join(formats.to_csv(results, name, self.unit, self.order) for name in names)
+        return "\n".join(
+            text_report.render_text(result, name, self.unit, self.order) for name in names for result in results
+        )

@@ -1,20 +1,20 @@
-"""The command line: which command, and how errors are shown."""
+"""The command line: which commands there are, and how errors are shown."""
 
 from __future__ import annotations
 
 import gc
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from taxbreak_nsys import __version__
 from taxbreak_nsys.cli import recipe, store
 from taxbreak_nsys.cli.analyze import analyze
 from taxbreak_nsys.cli.batch import batch
 from taxbreak_nsys.cli.capture import capture
+from taxbreak_nsys.cli.command_group import CallError, DefaultCommandGroup, add_command, call_error_line, new_app
 from taxbreak_nsys.cli.diff import diff
 from taxbreak_nsys.cli.doctor import doctor
 from taxbreak_nsys.cli.gate import gate
@@ -27,47 +27,33 @@ from taxbreak_nsys.cli.trend import trend
 from taxbreak_nsys.cli.whatif import whatif
 from taxbreak_nsys.errors import TaxbreakError
 
-DEFAULT_COMMAND = "analyze"
-_OWN_OPTIONS = ("--help", "-h", "--version", "--install-completion", "--show-completion")
+PROGRAM = "taxbreak-nsys"
+_ONE_REPORT, _VIEWS, _CAPTURING, _MANY_REPORTS = "Analyse", "Pictures", "Capture", "Many reports"
 
-
-class _DefaultGroup(TyperGroup):
-    """Reads `taxbreak-nsys REPORT…` as `taxbreak-nsys analyze REPORT…`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in _OWN_OPTIONS:
-            args = [DEFAULT_COMMAND, *args]
-        return list(super().parse_args(ctx, args))
-
-
-app = typer.Typer(
-    cls=_DefaultGroup,
-    name="taxbreak-nsys",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command()(analyze)
-app.command()(html)
-app.command()(diff)
-app.command()(gate)
-app.command()(whatif)
-app.command(context_settings={"allow_interspersed_args": False})(capture)
-app.command()(doctor)
-app.command()(scrub)
-app.command()(trace)
-app.command()(plot)
-app.command()(library_map)
-app.add_typer(recipe.app, name="recipe")
-app.command()(batch)
-app.add_typer(store.app, name="store")
-app.command()(trend)
+app = new_app(cls=DefaultCommandGroup, name=PROGRAM)
+for command, panel in (
+    (analyze, _ONE_REPORT),
+    (diff, _ONE_REPORT),
+    (gate, _ONE_REPORT),
+    (whatif, _ONE_REPORT),
+    (library_map, _ONE_REPORT),
+    (html, _VIEWS),
+    (plot, _VIEWS),
+    (trace, _VIEWS),
+    (doctor, _CAPTURING),
+    (scrub, _CAPTURING),
+    (batch, _MANY_REPORTS),
+    (trend, _MANY_REPORTS),
+):
+    add_command(app, command, panel)
+add_command(app, capture, _CAPTURING, context_settings={"allow_interspersed_args": False})
+app.add_typer(store.app, name="store", rich_help_panel=_MANY_REPORTS)
+app.add_typer(recipe.app, name="recipe", rich_help_panel=_MANY_REPORTS)
 
 
 def _show_version(value: bool) -> None:
     if value:
-        print(f"taxbreak-nsys {__version__}")
+        print(f"{PROGRAM} {__version__}")
         raise typer.Exit
 
 
@@ -88,10 +74,15 @@ def main() -> None:
     # numpy's linear algebra is not used, and its threads spin for a tenth of a second before they find out
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        app()
+        # an exit code where a command ended with typer.Exit, else what the command returned: None
+        code = app(prog_name=PROGRAM, standalone_mode=False)
     except TaxbreakError as error:
-        print(f"taxbreak-nsys: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
         sys.exit(2)
+    except CallError as error:
+        if error.format_message():
+            print(f"{PROGRAM}: {call_error_line(error)}", file=sys.stderr)
+        sys.exit(error.exit_code)
     except BrokenPipeError:
         # the reader of our output went away; keep the interpreter from complaining about it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -100,3 +91,4 @@ def main() -> None:
         sys.exit(130)
     finally:
         gc.freeze()  # all of it ends with the process; to search it for garbage first takes longer than a small report
+    sys.exit(code or 0)

@@ -8,18 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from taxbreak_nsys.cli.shared_options import OUTPUT, AnalysisChoices
+from taxbreak_nsys.model.choices import ChecksFormat
+
 if TYPE_CHECKING:
     from taxbreak_nsys.capture.environment_checks import Check
 
 
 def doctor(
+    *,
     reports: Annotated[
-        list[Path] | None, typer.Argument(metavar="[REPORT...]", help="Reports to look at.", show_default=False)
+        list[Path] | None, typer.Argument(metavar="[REPORT...]", help="Reports to check.", show_default=False)
     ] = None,
-    format: Annotated[str, typer.Option("-f", "--format", help="table or json.")] = "table",
+    format: Annotated[
+        ChecksFormat, typer.Option("-f", "--format", help="Format of the output.", rich_help_panel=OUTPUT)
+    ] = ChecksFormat.TABLE,
+    analysis: AnalysisChoices,
 ) -> None:
-    """Check nsys and this machine, or, where reports are given, what each of them is fit for; exit code 1 says
-    that something stands in the way.
+    """Check nsys and this machine, or the reports given: what each is fit for; exit code 1 says there is a problem.
 
     Example: taxbreak-nsys doctor run.nsys-rep
     """
@@ -27,17 +33,17 @@ def doctor(
     from dataclasses import asdict
 
     from taxbreak_nsys.capture.environment_checks import PROBLEM, check_machine, check_one_report
-    from taxbreak_nsys.errors import TaxbreakError
 
-    if format not in ("table", "json"):
-        raise TaxbreakError(f"--format {format!r}: not one of table, json")
-    groups = {str(path): check_one_report(path) for path in reports} if reports else {"machine": check_machine()}
-    if format == "json":
-        shown = {name: [asdict(finding) for finding in findings] for name, findings in groups.items()}
+    options = analysis.options()
+    checks = (
+        {str(path): check_one_report(path, options) for path in reports} if reports else {"machine": check_machine()}
+    )
+    if format == ChecksFormat.JSON:
+        shown = {name: [asdict(check) for check in found] for name, found in checks.items()}
         print(json.dumps(shown, indent=2, ensure_ascii=False))
     else:
-        sys.stdout.write("\n".join(_table(name, findings) for name, findings in groups.items()))
-    if any(finding.state == PROBLEM for findings in groups.values() for finding in findings):
+        sys.stdout.write("\n".join(_table(name, found) for name, found in checks.items()))
+    if any(check.state == PROBLEM for found in checks.values() for check in found):
         raise typer.Exit(1)
 
 

@@ -8,28 +8,22 @@ from typing import Annotated
 
 import typer
 
-from taxbreak_nsys.cli import shared_options
+from taxbreak_nsys.cli.shared_options import OUTPUT, AnalysisChoices, SeveralReports, WritingChoices
 from taxbreak_nsys.errors import TaxbreakError
 
 
 def plot(
-    reports: Annotated[
-        list[Path], typer.Argument(metavar="REPORT...", help=".sqlite exports or .nsys-rep files.", show_default=False)
+    *,
+    reports: SeveralReports,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="A .svg, .png or .pdf file.", rich_help_panel=OUTPUT)
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="A .svg, .png or .pdf file.")],
-    per_step: Annotated[bool, typer.Option("--per-step", help="Milliseconds a step, not shares of the wall.")] = False,
-    threads: Annotated[bool, typer.Option("--threads", help="Each thread of a phase, too.")] = False,
-    phase: shared_options.Phases = None,
-    start: shared_options.Start = None,
-    end: shared_options.End = None,
-    process: shared_options.Process = None,
-    thread: shared_options.Thread = None,
-    t_sys: shared_options.TSys = None,
-    null_report: shared_options.NullReport = None,
-    evidence: shared_options.Evidence = None,
-    skip: shared_options.Skip = 0,
-    force_overwrite: shared_options.Force = False,
-    quiet: shared_options.Quiet = False,
+    per_step: Annotated[
+        bool, typer.Option("--per-step", help="Draw milliseconds per step, not shares of the wall time.")
+    ] = False,
+    threads: Annotated[bool, typer.Option("--threads", help="Draw each thread of a phase, too.")] = False,
+    written: WritingChoices,
+    analysis: AnalysisChoices,
 ) -> None:
     """Draw the layers of each phase as stacked bars, for a paper or a slide.
 
@@ -42,13 +36,13 @@ def plot(
     format = output.suffix.removeprefix(".").lower()
     if format not in FORMATS:
         raise TaxbreakError(f"{output}: the name must end in {', '.join('.' + name for name in FORMATS)}")
-    check_target(output, force_overwrite)
-    options = shared_options.analysis_options(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
+    check_target(output, written.force_overwrite)
+    options = analysis.options()
     results = [analyze_report(report, options) for report in reports]
     write_whole(
         output,
         lambda path: write_figure(results, path, format, per_step=per_step, threads=threads),
-        force=force_overwrite,
+        force=written.force_overwrite,
     )
-    if not quiet:
+    if not written.quiet:
         print(f"wrote {output}", file=sys.stderr)

@@ -8,15 +8,15 @@ from typing import Annotated
 
 import typer
 
-from taxbreak_nsys.cli import shared_options
+from taxbreak_nsys.cli.command_group import add_command, new_app
+from taxbreak_nsys.cli.shared_options import WritingChoices
 
 NAME = "taxbreak_layers"
 VARIABLE = "NSYS_RECIPE_PATH"
 
-app = typer.Typer(no_args_is_help=True, help="The nsys recipe taxbreak_layers: where it lies, and installing it.")
+app = new_app(help="Find and install the nsys recipe taxbreak_layers.")
 
 
-@app.command()
 def path() -> None:
     """Print the folder that holds the recipe.
 
@@ -25,18 +25,17 @@ def path() -> None:
     print(_source())
 
 
-@app.command()
 def install(
+    *,
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="[FOLDER]", show_default=False, help="Folder of recipes; the one that NSYS_RECIPE_PATH "
-                       "names if it is set, else one among your own data."),
+        typer.Argument(metavar="[FOLDER]", show_default=False, help="Folder of recipes; default: the one that "
+                       "NSYS_RECIPE_PATH names, else one in your own data folder."),
     ] = None,
-    copy: Annotated[bool, typer.Option("--copy", help="Copy the recipe in place of linking to it.")] = False,
-    force_overwrite: shared_options.Force = False,
-    quiet: shared_options.Quiet = False,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the recipe instead of linking to it.")] = False,
+    written: WritingChoices,
 ) -> None:  # fmt: skip
-    """Put the recipe into a folder of yours and print the NSYS_RECIPE_PATH line for the shell.
+    """Put the recipe into a folder and print the NSYS_RECIPE_PATH line for the shell.
 
     Example: eval "$(taxbreak-nsys recipe install)" && nsys recipe taxbreak_layers --input REPORTS
     """
@@ -45,8 +44,8 @@ def install(
 
     target = folder or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else _own_folder())
     target = target.expanduser().absolute()
-    done = place(_source(), target / NAME, copy=copy, force=force_overwrite)
-    if not quiet:
+    done = place(_source(), target / NAME, copy=copy, force=written.force_overwrite)
+    if not written.quiet:
         print(f"{done} {target / NAME}", file=sys.stderr)
         for note in _notes():
             print(f"note: {note}", file=sys.stderr)
@@ -108,3 +107,7 @@ def _notes() -> list[str]:
     if nsys.commands and "recipe" not in nsys.commands:
         return [f"nsys {nsys.release} has no recipes; install Nsight Systems 2023.4 or newer"]
     return [f"nsys runs recipes with the python3 on PATH: it must be one that has taxbreak-nsys, as {sys.executable}"]
+
+
+for command in (path, install):
+    add_command(app, command)

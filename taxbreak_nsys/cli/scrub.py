@@ -8,36 +8,37 @@ from typing import Annotated
 
 import typer
 
-from taxbreak_nsys.cli import shared_options
+from taxbreak_nsys.cli.shared_options import OUTPUT, OneReport, WritingChoices
 
 
 def scrub(
-    report: Annotated[Path, typer.Argument(metavar="REPORT", help="A .sqlite export or .nsys-rep.")],
+    *,
+    report: OneReport,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="The copy; without it, say what the report gives away."),
+        typer.Option("-o", "--output", metavar="FILE", rich_help_panel=OUTPUT,
+                     help="The copy to write; without it, list what the report gives away."),
     ] = None,
     names: Annotated[
-        bool, typer.Option("--names", help="Also replace what kernels, ranges, threads and symbols are called.")
+        bool, typer.Option("--names", help="Also replace the names of kernels, ranges, threads and symbols.")
     ] = False,
-    force_overwrite: shared_options.Force = False,
-    quiet: shared_options.Quiet = False,
+    written: WritingChoices,
 ) -> None:  # fmt: skip
-    """Write a copy of a report that can be posted: the same figures, without environment, paths and others' names.
+    """Write a shareable copy: same results, with environment, paths and other processes' names removed.
 
     Example: taxbreak-nsys scrub llama.sqlite -o llama-clean.sqlite
     """
     from taxbreak_nsys.scrub import gives_away, write_clean
 
     if output is None:
-        found = gives_away(report)
-        for finding in found:
+        findings = gives_away(report)
+        for finding in findings:
             print(finding)
-        if not found:
+        if not findings:
             print("nothing but names of kernels, ranges and threads (--names)")
         return
-    copied = write_clean(report, output, names=names, force=force_overwrite)
-    if not quiet:
+    copied = write_clean(report, output, names=names, force=written.force_overwrite)
+    if not written.quiet:
         print(
             f"wrote {output}: {copied.tables} tables, {copied.rows} rows, {copied.texts} texts (the report has "
             f"{copied.texts_of_report})",

@@ -1,177 +1,280 @@
-"""What several commands have in common: options of the analysis, and how their texts are read."""
+"""The options that commands share, each declared once.
+
+A group of options is a frozen dataclass: a field is an option, its annotation is what Typer shows and parses. A
+command that is decorated with `option_groups.with_option_groups` takes such an object as a parameter and shows the
+options of its fields. `AnalysisChoices` is the same for every command that analyses reports.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from decimal import Decimal
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from taxbreak_nsys.cli.text_values import parse_time
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.choices import (
+    InstanceSpan,
+    LibraryEvidence,
+    OutputFormat,
+    PhasesFrom,
+    SplitBy,
+    SummaryFormat,
+    TimeUnit,
+)
 
 if TYPE_CHECKING:
     from taxbreak_nsys.options import Options
+    from taxbreak_nsys.phases import PhaseRule
 
-_TIME = re.compile(r"\s*([+-]?\d+(?:\.\d*)?)\s*(ns|nsec|us|usec|ms|msec|s|sec)?\s*")
-_FACTORS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+PHASES, ATTRIBUTION, OUTPUT = "Phases", "Attribution", "Output"
+"""The panels of the help."""
+
 _FOREVER = 2**62
 
-Phases = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--phase", metavar="LABEL=REGEX", help="NVTX ranges that are a phase; repeatable.", show_default=False
-    ),
+OneReport = Annotated[
+    Path, typer.Argument(metavar="REPORT", help="A .sqlite export or a .nsys-rep file.", show_default=False)
 ]
-Start = Annotated[
-    str | None,
-    typer.Option("--start", metavar="TIME", help="Instances from here on (ns, or 1.5s, 20ms, 300us)."),
+SeveralReports = Annotated[
+    list[Path], typer.Argument(metavar="REPORT...", help=".sqlite exports or .nsys-rep files.", show_default=False)
 ]
-End = Annotated[str | None, typer.Option("--end", metavar="TIME", help="Instances that end by here.")]
-Process = Annotated[int | None, typer.Option("--process", metavar="PID", help="This process alone.")]
-Thread = Annotated[int | None, typer.Option("--thread", metavar="TID", help="This thread alone.")]
-TSys = Annotated[str | None, typer.Option("--t-sys", metavar="TIME", help="The floor of a launch, measured elsewhere.")]
-NullReport = Annotated[
-    Path | None,
-    typer.Option("--null-report", metavar="REPORT", help="A null-kernel report to take that floor from."),
+TargetFile = Annotated[
+    Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.", rich_help_panel=OUTPUT)
 ]
-Evidence = Annotated[
-    str | None,
-    typer.Option("--evidence", metavar="NAME", help="Use this evidence alone: ranges, samples, subtractive, none."),
+RowsFormat = Annotated[
+    OutputFormat,
+    typer.Option("-f", "--format", metavar="FORMAT", rich_help_panel=OUTPUT,
+                 help=f"One of {', '.join(OutputFormat)}; parquet needs -o."),
+]  # fmt: skip
+DocumentFormat = Annotated[
+    SummaryFormat,
+    typer.Option("-f", "--format", metavar="FORMAT", rich_help_panel=OUTPUT,
+                 help=f"One of {', '.join(SummaryFormat)}."),
+]  # fmt: skip
+ForceOverwrite = Annotated[
+    bool, typer.Option("--force-overwrite", help="Replace the output file if it exists.", rich_help_panel=OUTPUT)
 ]
-Modules = Annotated[
-    Path | None,
-    typer.Option("--modules", metavar="FILE", help="Your own module table, looked into before the built-in one."),
-]
-Reference = Annotated[
-    str | None,
-    typer.Option("--reference", metavar="FILE[#SET]", help="Un-profiled times of the phases, to correct by."),
-]
-LibraryMap = Annotated[
-    Path | None,
-    typer.Option("--library-map", metavar="FILE", help="Which kernels a library launches (see library-map)."),
-]
-Skip = Annotated[
-    int, typer.Option("--skip", metavar="N", min=0, help="Leave out the first N instances of each phase (warm-up).")
-]
-TimeUnit = Annotated[
-    str | None, typer.Option("--timeunit", help="nsec, usec, msec or sec, for tables.", show_default=False)
-]
-Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No notes on stderr.", rich_help_panel=OUTPUT)]
 StoreUrl = Annotated[
     str,
-    typer.Option("--store", metavar="URL", envvar="TAXBREAK_STORE", help="The results store: an SQLite file, or a "
-                 "database's URL."),
+    typer.Option("--store", metavar="URL", envvar="TAXBREAK_STORE",
+                 help="The results store: an SQLite file, or the URL of a database."),
 ]  # fmt: skip
-PhaseSources = Annotated[
-    str | None,
+PhaseRules = Annotated[
+    list[str] | None,
     typer.Option(
-        "--phases", metavar="SOURCE", show_default=False,
-        help="Where phases come from: marks (NVTX ranges), auto (steps found in the launches), all (none).",
+        "--phase", metavar="LABEL=REGEX", rich_help_panel=PHASES,
+        help="NVTX ranges whose text the regular expression finds are the phase LABEL; repeatable.",
     ),
 ]  # fmt: skip
-IgnoreMarks = Annotated[bool, typer.Option("--ignore-marks", help="Short for --phases auto.")]
-Engine = Annotated[
-    str | None,
-    typer.Option("--engine", metavar="NAME", help="The serving engine whose marks are the phases.", show_default=False),
-]
-PhaseRules = Annotated[
-    Path | None,
-    typer.Option("--phase-rules", metavar="FILE", help="More engines' marks (TOML).", show_default=False),
-]
-By = Annotated[
-    str | None,
-    typer.Option("--by", metavar="WHAT", help="batch: a phase for each number of requests.", show_default=False),
-]
-Force = Annotated[bool, typer.Option("--force-overwrite", help="Replace the output file if it exists.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No notes on stderr.")]
 
 
-def parse_time(text: str, option: str) -> int:
-    """Return a time in ns from `123`, `1.5s`, `20 ms`; raises TaxbreakError naming the option."""
-    match = _TIME.fullmatch(text)
-    if not match:
-        raise TaxbreakError(f"{option} {text!r}: not a time; write nanoseconds, or 1.5s, 20ms, 300us")
-    return int(Decimal(match[1]) * _FACTORS[(match[2] or "ns").removesuffix("ec")])
+def parse_phase_rules(texts: list[str] | None) -> tuple[PhaseRule, ...]:
+    """Return the rules of `--phase`; raises TaxbreakError where one cannot be read."""
+    from taxbreak_nsys.phases import PhaseRule
+
+    return tuple(PhaseRule.parse(text) for text in texts or ())
 
 
-def parse_number(text: str, option: str) -> float:
-    """Return a number; raises TaxbreakError naming the option where the text is none."""
-    try:
-        return float(text)
-    except ValueError as error:
-        raise TaxbreakError(f"{option} {text!r}: not a number") from error
+def engine_names() -> list[str]:
+    """Return the names of the known serving engines, for the shell's completion."""
+    from taxbreak_nsys.phases.engine_marks import load_engines
+
+    return [engine.name for engine in load_engines()]
 
 
-def check_choice(option: str, value: str, choices: Sequence[str]) -> None:
-    """Raise TaxbreakError where an option's value is not one of its choices."""
-    if value not in choices:
-        raise TaxbreakError(f"{option} {value!r}: not one of {', '.join(choices)}")
+@dataclass(frozen=True)
+class AnalysisChoices:
+    """The options of an analysis as they are written; `options()` reads them."""
 
+    # the order here is the order in the help
+    phase: PhaseRules = None
+    phases: Annotated[
+        PhasesFrom | None,
+        typer.Option("--phases", rich_help_panel=PHASES,
+                     help="Where phases come from: marks (NVTX ranges), auto (steps found in the launches), all (one "
+                     "phase per thread), best (the first of these that the report allows; the default)."),
+    ] = None  # fmt: skip
+    ignore_marks: Annotated[
+        bool, typer.Option("--ignore-marks", help="Short for --phases auto.", rich_help_panel=PHASES)
+    ] = False
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", metavar="NAME", rich_help_panel=PHASES, autocompletion=engine_names,
+                     help="The serving engine whose marks are the phases, as vllm; default: recognised."),
+    ] = None  # fmt: skip
+    phase_rules: Annotated[
+        Path | None,
+        typer.Option("--phase-rules", metavar="FILE", help="Marks of more engines (TOML).", rich_help_panel=PHASES),
+    ] = None
+    instances: Annotated[
+        InstanceSpan | None,
+        typer.Option("--instances", rich_help_panel=PHASES,
+                     help="range: a phase instance is the marked range; cycle: from the start of an engine's mark to "
+                     "the next mark. Default: cycle for an engine's marks, range otherwise."),
+    ] = None  # fmt: skip
+    by: Annotated[
+        SplitBy | None,
+        typer.Option("--by", rich_help_panel=PHASES,
+                     help="Split phases; batch: one phase per number of requests, as decode[batch=64]."),
+    ] = None  # fmt: skip
+    start: Annotated[
+        str | None,
+        typer.Option("--start", metavar="TIME", rich_help_panel=PHASES,
+                     help="Only phase instances that start at or after TIME (ns, or 1.5s, 20ms, 300us)."),
+    ] = None  # fmt: skip
+    end: Annotated[
+        str | None,
+        typer.Option("--end", metavar="TIME", rich_help_panel=PHASES,
+                     help="Only phase instances that end at or before TIME."),
+    ] = None  # fmt: skip
+    skip: Annotated[
+        int,
+        typer.Option("--skip", metavar="N", min=0, rich_help_panel=PHASES, show_default=False,
+                     help="Leave out the first N instances of each phase and thread (warm-up)."),
+    ] = 0  # fmt: skip
+    process: Annotated[
+        int | None, typer.Option("--process", metavar="PID", help="Only this process.", rich_help_panel=PHASES)
+    ] = None
+    thread: Annotated[
+        int | None, typer.Option("--thread", metavar="TID", help="Only this thread.", rich_help_panel=PHASES)
+    ] = None
+    evidence: Annotated[
+        LibraryEvidence | None,
+        typer.Option("--evidence", metavar="NAME", rich_help_panel=ATTRIBUTION,
+                     help=f"How to attribute the library layer: {', '.join(LibraryEvidence)}; default: the best that "
+                     "the report allows."),
+    ] = None  # fmt: skip
+    t_sys: Annotated[
+        str | None,
+        typer.Option("--t-sys", metavar="TIME", rich_help_panel=ATTRIBUTION,
+                     help="T_sys, the floor of the launch path per launch, where it was measured elsewhere."),
+    ] = None  # fmt: skip
+    null_report: Annotated[
+        Path | None,
+        typer.Option("--null-report", metavar="REPORT", rich_help_panel=ATTRIBUTION,
+                     help="Take T_sys from this report of an empty kernel."),
+    ] = None  # fmt: skip
+    modules: Annotated[
+        Path | None,
+        typer.Option("--modules", metavar="FILE", rich_help_panel=ATTRIBUTION,
+                     help="Your own table of shared libraries, searched before the built-in one."),
+    ] = None  # fmt: skip
+    reference: Annotated[
+        str | None,
+        typer.Option("--reference", metavar="FILE[#SET]", rich_help_panel=ATTRIBUTION,
+                     help="Un-profiled times of the phases, to correct the profiler's slowdown."),
+    ] = None  # fmt: skip
+    library_map: Annotated[
+        Path | None,
+        typer.Option("--library-map", metavar="FILE", rich_help_panel=ATTRIBUTION,
+                     help="Which kernels a library launches, as the command library-map learned it."),
+    ] = None  # fmt: skip
 
-def check_unit(unit: str | None) -> None:
-    """Raise TaxbreakError where `--timeunit` is not one of nsys's."""
-    from taxbreak_nsys.output.units import UNITS
+    def options(self) -> Options:
+        """Return the options of the analysis; raises TaxbreakError where a text cannot be read or choices conflict."""
+        from taxbreak_nsys.options import Options
 
-    if unit is not None:
-        check_choice("--timeunit", unit, tuple(UNITS))
-
-
-def analysis_options(
-    phases: list[str] | None,
-    start: str | None,
-    end: str | None,
-    process: int | None,
-    thread: int | None,
-    t_sys: str | None,
-    null_report: Path | None,
-    evidence: str | None,
-    skip: int = 0,
-    source: str | None = None,
-    ignore_marks: bool = False,
-    engine: str | None = None,
-    phase_rules: Path | None = None,
-    by: str | None = None,
-    modules: Path | None = None,
-    reference: str | None = None,
-    library_map: Path | None = None,
-) -> Options:
-    """Return the options of the analysis; raises TaxbreakError where a text cannot be read."""
-    from taxbreak_nsys.attribution.layers import EVIDENCES
-    from taxbreak_nsys.options import Options
-    from taxbreak_nsys.phases import SOURCES, PhaseRule
-
-    window = None
-    if start is not None or end is not None:
-        window = (
-            parse_time(start, "--start") if start is not None else -_FOREVER,
-            parse_time(end, "--end") if end is not None else _FOREVER,
+        return Options(
+            rules=parse_phase_rules(self.phase),
+            window=self._window(),
+            process=self.process,
+            thread=self.thread,
+            t_sys_ns=self._t_sys_ns(),
+            null_report=self.null_report,
+            evidence=_plain(self.evidence),
+            skip=self.skip,
+            phases=self._phase_source(),
+            instances=_plain(self.instances),
+            engine=self.engine,
+            phase_rules=self.phase_rules,
+            by_batch=self.by is not None,
+            modules=self.modules,
+            reference=self.reference,
+            library_map=self.library_map,
         )
-        if window[0] >= window[1]:
-            raise TaxbreakError(f"--start {start} is not before --end {end}")
-    floor = parse_time(t_sys, "--t-sys") if t_sys is not None else None
-    if floor is not None and floor <= 0:
-        raise TaxbreakError(f"--t-sys {t_sys}: must be more than 0")
-    if floor is not None and null_report is not None:
-        raise TaxbreakError("--t-sys and --null-report exclude each other; give one")
-    if evidence is not None and evidence not in EVIDENCES:
-        raise TaxbreakError(f"--evidence {evidence!r}: not one of {', '.join(EVIDENCES)}")
-    rules = tuple(PhaseRule.parse(text) for text in phases or ())
-    if source is not None and source not in SOURCES:
-        raise TaxbreakError(f"--phases {source!r}: not one of {', '.join(SOURCES)}")
-    if ignore_marks and (source or "auto") != "auto":
-        raise TaxbreakError(f"--ignore-marks means --phases auto; leave out --phases {source}")
-    source = "auto" if ignore_marks else source or "best"
-    if rules and (source != "best" or engine):
-        raise TaxbreakError("--phase says which ranges are the phases; leave out --phases, --ignore-marks, --engine")
-    if engine is not None and source in ("auto", "all"):
-        raise TaxbreakError(f"--engine {engine} needs the marks that --phases {source} leaves out")
-    if by not in (None, "batch"):
-        raise TaxbreakError(f"--by {by!r}: the one choice is batch")
-    return Options(
-        rules, window, process, thread, floor, null_report, evidence, skip,
-        phases=None if source == "best" else source, engine=engine, phase_rules=phase_rules, by_batch=by == "batch",
-        modules=modules, reference=reference, library_map=library_map,
-    )  # fmt: skip
+
+    def _window(self) -> tuple[int, int] | None:
+        if self.start is None and self.end is None:
+            return None
+        start = -_FOREVER if self.start is None else parse_time(self.start, "--start")
+        end = _FOREVER if self.end is None else parse_time(self.end, "--end")
+        if start >= end:
+            raise TaxbreakError(f"--start {self.start} is not before --end {self.end}")
+        return start, end
+
+    def _t_sys_ns(self) -> int | None:
+        if self.t_sys is None:
+            return None
+        if self.null_report is not None:
+            raise TaxbreakError("--t-sys and --null-report exclude each other; give one")
+        floor = parse_time(self.t_sys, "--t-sys")
+        if floor <= 0:
+            raise TaxbreakError(f"--t-sys {self.t_sys}: must be more than 0")
+        return floor
+
+    def _phase_source(self) -> str | None:
+        """Return where phases come from, None for the best source; raises TaxbreakError where choices conflict."""
+        if self.ignore_marks and self.phases not in (None, PhasesFrom.AUTO):
+            raise TaxbreakError(f"--ignore-marks means --phases auto; leave out --phases {self.phases}")
+        source = PhasesFrom.AUTO if self.ignore_marks else self.phases or PhasesFrom.BEST
+        if self.phase and (source != PhasesFrom.BEST or self.engine):
+            raise TaxbreakError(
+                "--phase says which ranges are the phases; leave out --phases, --ignore-marks, --engine"
+            )
+        if self.engine is not None and source in (PhasesFrom.AUTO, PhasesFrom.ALL):
+            raise TaxbreakError(f"--engine {self.engine} needs the marks that --phases {source} leaves out")
+        return None if source == PhasesFrom.BEST else source.value
+
+
+def _plain(choice: Any) -> Any:
+    """Return the text of a choice: what the analysis keeps is plain data."""
+    return None if choice is None else str(choice.value)
+
+
+@dataclass(frozen=True)
+class WritingChoices:
+    """How files are written, and what is said meanwhile."""
+
+    force_overwrite: ForceOverwrite = False
+    quiet: Quiet = False
+
+
+@dataclass(frozen=True)
+class OutputChoices:
+    """Where the output goes: standard output, or a file that replaces no other unasked."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write to a file.", rich_help_panel=OUTPUT),
+    ] = None
+    force_overwrite: ForceOverwrite = False
+    quiet: Quiet = False
+
+    def check(self) -> None:
+        """Raise TaxbreakError where the file cannot be written; called before the work, not after it."""
+        from taxbreak_nsys.output.output_files import check_target
+
+        if self.output is not None:
+            check_target(self.output, self.force_overwrite)
+
+
+@dataclass(frozen=True)
+class TableChoices:
+    """How tables show times."""
+
+    timeunit: Annotated[
+        TimeUnit | None,
+        typer.Option("--timeunit", help="Unit of times in tables; default: what reads best.", rich_help_panel=OUTPUT),
+    ] = None
+
+
+@dataclass(frozen=True)
+class RankChoices(TableChoices):
+    """How tables show times and groups of ranks."""
+
+    ranks: Annotated[
+        bool, typer.Option("--ranks", help="Show every rank of a group in tables.", rich_help_panel=OUTPUT)
+    ] = False

@@ -1,4 +1,4 @@
-"""`taxbreak-nsys store …`: ask, export and thin out a results store."""
+"""`taxbreak-nsys store …`: query, export and prune a results store."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Annotated
 
 import typer
 
-from taxbreak_nsys.cli import shared_options
+from taxbreak_nsys.cli.command_group import add_command, new_app
+from taxbreak_nsys.cli.shared_options import OutputChoices, Quiet, RowsFormat, StoreUrl, WritingChoices
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.choices import OutputFormat
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Ask, export and thin out a results store.")
+app = new_app(help="Query, export and prune a results store.")
 
 
-@app.command()
 def query(
+    *,
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT statement.", show_default=False)],
-    store: shared_options.StoreUrl = "taxbreak.db",
-    format: Annotated[str, typer.Option("-f", "--format", help="table, csv, json or parquet.")] = "table",
-    output: shared_options.Output = None,
-    force_overwrite: shared_options.Force = False,
-    quiet: shared_options.Quiet = False,
+    store: StoreUrl = "taxbreak.db",
+    format: RowsFormat = OutputFormat.TABLE,
+    written: OutputChoices,
 ) -> None:
-    """Show what a SELECT over reports, tags, warnings, phases, states, kernels and failures finds.
+    """Show the rows of a SELECT over reports, tags, warnings, phases, states, kernels and failures.
 
     Example: taxbreak-nsys store query "SELECT path, phase, hdbi FROM phases JOIN reports ON reports.id = report_id"
     """
@@ -31,26 +31,26 @@ def query(
     from taxbreak_nsys.store.store_opening import open_store
     from taxbreak_nsys.store.store_queries import ask
 
-    check_format(format, output, force_overwrite)
+    check_format(format, written.output, written.force_overwrite)
     with open_store(store) as opened:
         rows = ask(opened, sql)
-    put_rows(rows, format, output, force=force_overwrite, quiet=quiet)
+    put_rows(rows, format, written.output, force=written.force_overwrite, quiet=written.quiet)
 
 
-@app.command()
 def export(
+    *,
     parquet: Annotated[
         Path, typer.Option("--parquet", metavar="FOLDER", help="The folder to write.", show_default=False)
     ],
-    store: shared_options.StoreUrl = "taxbreak.db",
+    store: StoreUrl = "taxbreak.db",
     partition_by: Annotated[
-        list[str] | None, typer.Option("--partition-by", metavar="KEY", help="A tag, or gpu, cpu, driver, host, "
-                                       "nsys_version, to split the files by; repeatable.", show_default=False)
+        list[str] | None,
+        typer.Option("--partition-by", metavar="KEY", help="A tag, or gpu, cpu, driver, host, nsys_version, to split "
+                     "the files by; repeatable."),
     ] = None,
-    force_overwrite: shared_options.Force = False,
-    quiet: shared_options.Quiet = False,
+    written: WritingChoices,
 ) -> None:  # fmt: skip
-    """Write the store as a dataset of Parquet files, a folder a table.
+    """Write the store as a dataset of Parquet files, a folder per table.
 
     Example: taxbreak-nsys store export --parquet team/ --partition-by model
     """
@@ -60,34 +60,33 @@ def export(
 
     with open_store(store) as opened:
         check_keys(opened, partition_by or [], "--partition-by")
-        counts = export_parquet(opened, parquet.absolute(), partition_by or [], force=force_overwrite)
-    if not quiet:
+        counts = export_parquet(opened, parquet.absolute(), partition_by or [], force=written.force_overwrite)
+    if not written.quiet:
         print(f"wrote {parquet}: {', '.join(f'{n} {name}' for name, n in counts.items())}", file=sys.stderr)
 
 
-@app.command()
 def prune(
-    store: shared_options.StoreUrl = "taxbreak.db",
+    *,
+    store: StoreUrl = "taxbreak.db",
     older_than: Annotated[
-        int | None, typer.Option("--older-than", metavar="DAYS", min=0, help="Captured longer ago.", show_default=False)
+        int | None, typer.Option("--older-than", metavar="DAYS", min=0, help="Captured more than DAYS ago.")
     ] = None,
     tag: Annotated[
         list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="With this tag; repeatable.")
     ] = None,
-    gone: Annotated[bool, typer.Option("--gone", help="Whose file is no longer there.")] = False,
+    gone: Annotated[bool, typer.Option("--gone", help="Whose file no longer exists.")] = False,
     failures: Annotated[bool, typer.Option("--failures", help="Forget the failures as well.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many, delete nothing.")] = False,
-    quiet: shared_options.Quiet = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Delete reports from the store: those for which all that is given holds.
+    """Delete the reports from the store that meet all conditions given.
 
     Example: taxbreak-nsys store prune --older-than 365 --tag model=llama --dry-run
     """
     from datetime import timedelta
 
     from taxbreak_nsys.batch.tags import parse_tag
-    from taxbreak_nsys.store.prune import Selection
-    from taxbreak_nsys.store.prune import prune_store as prune_store
+    from taxbreak_nsys.store.prune import Selection, prune_store
     from taxbreak_nsys.store.store_opening import open_store
     from taxbreak_nsys.store.store_queries import check_keys
 
@@ -95,7 +94,7 @@ def prune(
     selection = Selection(timedelta(days=older_than) if older_than is not None else None, tags, gone, failures)
     if not selection.reports and not failures:
         raise TaxbreakError("nothing is chosen; give --older-than, --tag, --gone or --failures")
-    with open_store(store) as reader:  # before a writer would make one
+    with open_store(store) as reader:  # read first: opening to write would create a missing store
         check_keys(reader, list(tags), "--tag")
     with open_store(store, write=True) as opened:
         reports, failed = prune_store(opened, selection, dry=dry_run)
@@ -103,8 +102,7 @@ def prune(
         print(f"{'would delete' if dry_run else 'deleted'} {reports} reports, {failed} failures", file=sys.stderr)
 
 
-@app.command()
-def upgrade(store: shared_options.StoreUrl = "taxbreak.db") -> None:
+def upgrade(*, store: StoreUrl = "taxbreak.db") -> None:
     """Bring an older store to the schema of this program; a batch does so by itself."""
     from taxbreak_nsys.store.store_opening import exists, open_store
 
@@ -112,3 +110,7 @@ def upgrade(store: shared_options.StoreUrl = "taxbreak.db") -> None:
         raise TaxbreakError(f"{store}: no such store")
     with open_store(store, write=True):
         pass
+
+
+for command in (query, export, prune, upgrade):
+    add_command(app, command)

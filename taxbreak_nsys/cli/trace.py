@@ -3,50 +3,38 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from taxbreak_nsys.cli import shared_options
+from taxbreak_nsys.cli.shared_options import AnalysisChoices, OneReport, TargetFile, WritingChoices
+from taxbreak_nsys.cli.text_values import parse_time
 from taxbreak_nsys.errors import TaxbreakError
 
 
 def trace(
-    report: Annotated[Path, typer.Argument(metavar="REPORT", help="A .sqlite export or a .nsys-rep file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.")],
-    format: Annotated[str, typer.Option("-f", "--format", help="perfetto or chrome (JSON).")] = "perfetto",
-    window: Annotated[str, typer.Option("--window", metavar="TIME", help="What the counters look back on.")] = "10ms",
-    phase: shared_options.Phases = None,
-    start: shared_options.Start = None,
-    end: shared_options.End = None,
-    process: shared_options.Process = None,
-    thread: shared_options.Thread = None,
-    t_sys: shared_options.TSys = None,
-    null_report: shared_options.NullReport = None,
-    evidence: shared_options.Evidence = None,
-    skip: shared_options.Skip = 0,
-    force_overwrite: shared_options.Force = False,
-    quiet: shared_options.Quiet = False,
-) -> None:
+    *,
+    report: OneReport,
+    output: TargetFile,
+    window: Annotated[
+        str, typer.Option("--window", metavar="TIME", help="Averaging window of the counters.")
+    ] = "10ms",
+    written: WritingChoices,
+    analysis: AnalysisChoices,
+) -> None:  # fmt: skip
     """Write a trace for the Perfetto viewer: phases, layers, host states, device streams, launches as arrows.
 
     Example: taxbreak-nsys trace llama.sqlite -o llama.pftrace; open it at ui.perfetto.dev
     """
-    from taxbreak_nsys.output.chrome_trace import write_chrome
     from taxbreak_nsys.output.output_files import check_target, write_whole
     from taxbreak_nsys.output.perfetto import write_perfetto
     from taxbreak_nsys.pipeline.analysis import analyze_report
 
-    writers = {"perfetto": write_perfetto, "chrome": write_chrome}
-    if format not in writers:
-        raise TaxbreakError(f"--format {format!r}: not one of {', '.join(writers)}")
-    span = shared_options.parse_time(window, "--window")
+    span = parse_time(window, "--window")
     if span <= 0:
         raise TaxbreakError(f"--window {window}: must be more than 0")
-    check_target(output, force_overwrite)
-    options = shared_options.analysis_options(phase, start, end, process, thread, t_sys, null_report, evidence, skip)
-    result = analyze_report(report, options, columns=True)
-    write_whole(output, lambda path: writers[format](result, path, span), force=force_overwrite)
-    if not quiet:
+    check_target(output, written.force_overwrite)
+    result = analyze_report(report, analysis.options(), columns=True)
+    write_whole(output, lambda path: write_perfetto(result, path, span), force=written.force_overwrite)
+    if not written.quiet:
         print(f"wrote {output}", file=sys.stderr)

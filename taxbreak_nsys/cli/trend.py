@@ -1,4 +1,4 @@
-"""`taxbreak-nsys trend`: how a figure moved over the reports of a store."""
+"""`taxbreak-nsys trend`: a metric over the reports of a store."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from taxbreak_nsys.cli import shared_options
+from taxbreak_nsys.cli.shared_options import OutputChoices, RowsFormat, StoreUrl
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.choices import OutputFormat
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,23 +21,21 @@ if TYPE_CHECKING:
 
 
 def trend(
-    store: shared_options.StoreUrl = "taxbreak.db",
-    phase: Annotated[
-        str | None, typer.Option("--phase", metavar="LABEL", help="This phase alone.", show_default=False)
-    ] = None,
+    *,
+    store: StoreUrl = "taxbreak.db",
+    phase: Annotated[str | None, typer.Option("--phase", metavar="LABEL", help="Only this phase.")] = None,
     metric: Annotated[
-        str, typer.Option("--metric", metavar="NAME", help="A number of a phase; of a step with _per_instance.")
+        str, typer.Option("--metric", metavar="NAME", help="A metric of a phase, as hdbi or delta_ft_ns; with "
+                          "_per_step behind it, per step.")
     ] = "hdbi",
     by: Annotated[
-        list[str] | None, typer.Option("--by", metavar="KEY", help="A series for each value of a tag, or of gpu, cpu, "
-                                       "driver, host, nsys_version; repeatable.", show_default=False)
+        list[str] | None, typer.Option("--by", metavar="KEY", help="One series per value of a tag, or of gpu, cpu, "
+                                       "driver, host, nsys_version; repeatable.")
     ] = None,
-    format: Annotated[str, typer.Option("-f", "--format", help="table, csv, json or parquet.")] = "table",
-    output: shared_options.Output = None,
-    force_overwrite: shared_options.Force = False,
-    quiet: shared_options.Quiet = False,
+    format: RowsFormat = OutputFormat.TABLE,
+    written: OutputChoices,
 ) -> None:  # fmt: skip
-    """Show how a figure moved from capture to capture, and since when it is another.
+    """Plot a metric over time and mark when it changed.
 
     Example: taxbreak-nsys trend --store team.db --phase decode --by model
     """
@@ -45,21 +44,22 @@ def trend(
     from taxbreak_nsys.store.store_opening import open_store
     from taxbreak_nsys.store.store_queries import check_keys
 
-    check_format(format, output, force_overwrite)
+    check_format(format, written.output, written.force_overwrite)
     keys = by or []
     with open_store(store) as opened:
         check_keys(opened, keys, "--by")
         series, undated = trends(opened, metric, phase, keys)
     if not series:
         raise TaxbreakError(f"{opened.shown}: holds no {phase or 'phase'} with a date")
-    if not quiet and undated:
-        print(f"{undated} left out: their report says no date; give the tag 'date'", file=sys.stderr)
-    if not quiet and series[0].changes is None:
+    if not written.quiet and undated:
+        print(f"{undated} left out: their report has no date; give the tag 'date'", file=sys.stderr)
+    if not written.quiet and series[0].changes is None:
         print("change points need the extra: python -m pip install 'taxbreak-nsys[trend]'", file=sys.stderr)
-    if format == "table" and output is None:
+    if format == OutputFormat.TABLE and written.output is None:
         sys.stdout.write(_drawn(series, metric, keys))
     else:
-        put_rows(_rows(series, metric, keys), format, output, force=force_overwrite, quiet=quiet)
+        rows = _rows(series, metric, keys)
+        put_rows(rows, format, written.output, force=written.force_overwrite, quiet=written.quiet)
 
 
 def _rows(series: list[Series], metric: str, keys: list[str]) -> pa.Table:

@@ -1,57 +1,81 @@
-"""The machine's formats: CSV, JSON and Parquet of one or several results."""
+"""The formats for programs: CSV, JSON, JSON lines and Parquet of one or several results."""
 
 from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
+from taxbreak_nsys.output.row_order import RowOrder
 from taxbreak_nsys.output.units import UNITS
+from taxbreak_nsys.result import json_head
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from taxbreak_nsys.result import Result
 
-FORMATS = ("table", "csv", "json", "parquet")
+_HEAD_KEYS = frozenset(json_head())
+_KEYS = {"PID": "process", "TID": "thread"}
 
 
-def results_json(results: Sequence[Result], report: str) -> str:
-    """Return JSON: for the default report the object of method section 7, indented for one result and one a
-    line for several; for the others the rows as nsys's column names have them.
-    """
-    if report == DEFAULT_REPORT:
-        if len(results) == 1:
-            return results[0].to_json() + "\n"
-        return "".join(result.to_json(indent=None) + "\n" for result in results)
-    rows = joined(results, report).to_pylist()
-    return json.dumps(rows, ensure_ascii=False, indent=1) + "\n"
+def results_json(results: Sequence[Result], names: Sequence[str], order: RowOrder | None = None) -> str:
+    """Return one JSON document: its schema, and under `reports` an object per result (docs/json.md)."""
+    objects = [report_object(result, names, order) for result in results]
+    reports = [{key: value for key, value in data.items() if key not in _HEAD_KEYS} for data in objects]
+    return json.dumps(json_head() | {"reports": reports}, ensure_ascii=False, indent=2) + "\n"
 
 
-def to_csv(results: Sequence[Result], report: str, unit: str | None) -> str:
+def results_jsonl(results: Sequence[Result], names: Sequence[str], order: RowOrder | None = None) -> str:
+    """Return JSON lines: an object per result, each with its schema (docs/json.md)."""
+    lines = (json.dumps(report_object(result, names, order), ensure_ascii=False) for result in results)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def report_object(result: Result, names: Sequence[str], order: RowOrder | None = None) -> dict[str, Any]:
+    """Return a result as a JSON object: `Result.to_dict` for the default report, rows under the name of each other."""
+    data = result.to_dict()
+    if DEFAULT_REPORT not in names:
+        data = {key: value for key, value in data.items() if key in _HEAD_KEYS or key == "report"}
+    for name in names:
+        if name != DEFAULT_REPORT:
+            table = _table(result, name, order)
+            data[str(name)] = table.rename_columns([row_key(field) for field in table.schema]).to_pylist()
+    return data
+
+
+def row_key(column: pa.Field) -> str:
+    """Return the JSON key of a column: the one it was made from, else its title in snake_case (`start_ns`)."""
+    if column.metadata and b"key" in column.metadata:
+        return str(column.metadata[b"key"].decode())
+    return _KEYS.get(column.name) or re.sub(r"\W+", "_", column.name.lower()).strip("_")
+
+
+def to_csv(results: Sequence[Result], name: str, unit: str | None, order: RowOrder | None = None) -> str:
     """Return CSV with nsys's column names; times in ns, or in the unit given (then as decimal fractions)."""
     import pyarrow.csv
 
     buffer = io.BytesIO()
-    pyarrow.csv.write_csv(in_unit(joined(results, report), unit), buffer)
+    pyarrow.csv.write_csv(in_unit(joined(results, name, order), unit), buffer)
     return buffer.getvalue().decode()
 
 
-def write_parquet(results: Sequence[Result], report: str, path: Path) -> None:
+def write_parquet(results: Sequence[Result], name: str, path: Path, order: RowOrder | None = None) -> None:
     """Write Parquet; times stay integer ns."""
     import pyarrow.parquet
 
-    pyarrow.parquet.write_table(joined(results, report), path)
+    pyarrow.parquet.write_table(joined(results, name, order), path)
 
 
-def joined(results: Sequence[Result], report: str) -> pa.Table:
-    """Return one table of several results; where there is more than one, `Report` says which row is whose."""
+def joined(results: Sequence[Result], name: str, order: RowOrder | None = None) -> pa.Table:
+    """Return one table of several results; where there is more than one, the column `Report` holds the path."""
     import pyarrow as pa
 
-    tables = [result_table(result, report) for result in results]
+    tables = [_table(result, name, order) for result in results]
     if len(tables) == 1:
         return tables[0]
     named = [
@@ -61,8 +85,13 @@ def joined(results: Sequence[Result], report: str) -> pa.Table:
     return pa.concat_tables(named)
 
 
+def _table(result: Result, name: str, order: RowOrder | None) -> pa.Table:
+    table = result_table(result, name)
+    return table if order is None else order.apply(table)
+
+
 def in_unit(table: pa.Table, unit: str | None) -> pa.Table:
-    """Return the table with its times in an nsys unit, and their titles with it."""
+    """Return the table with its times in one of nsys's units, which then stands in their titles."""
     if unit in (None, "nsec"):
         return table
     import pyarrow as pa

@@ -1,4 +1,4 @@
-"""Any table of rows in the formats that nsys users know: for the terminal, CSV, JSON, Parquet."""
+"""Any table of rows in the formats that nsys users know: for the terminal, CSV, JSON, JSON lines, Parquet."""
 
 from __future__ import annotations
 
@@ -14,16 +14,13 @@ from taxbreak_nsys.errors import TaxbreakError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMATS = ("table", "csv", "json", "parquet")
 MOST_ROWS = 50
 
 
 def check_format(format: str, output: Path | None, force: bool) -> None:
-    """Raise TaxbreakError where a format is none, or has no place to go; before the work, not after it."""
+    """Raise TaxbreakError where the output cannot be written; called before the work, not after it."""
     from taxbreak_nsys.output.output_files import check_target
 
-    if format not in FORMATS:
-        raise TaxbreakError(f"--format {format!r}: not one of {', '.join(FORMATS)}")
     if format == "parquet" and output is None:
         raise TaxbreakError("-f parquet needs -o FILE")
     if output is not None:
@@ -47,7 +44,7 @@ def put_rows(
     else:
         if format == "table" and brief is not None:
             table = table.select([name for name in table.column_names if name in brief])
-        shown = {"csv": _csv, "json": _json, "table": _text}[format](table)
+        shown = {"csv": _csv, "json": _json, "jsonl": _jsonl, "table": _text}[format](table)
         if output is None:
             sys.stdout.write(shown)
             return
@@ -86,6 +83,10 @@ def _csv(table: pa.Table) -> str:
 
 def _json(table: pa.Table) -> str:
     return json.dumps(table.to_pylist(), ensure_ascii=False, indent=1, default=str) + "\n"
+
+
+def _jsonl(table: pa.Table) -> str:
+    return "".join(f"{json.dumps(row, ensure_ascii=False, default=str)}\n" for row in table.to_pylist())
 
 
 def _plain(cell: Any) -> str:

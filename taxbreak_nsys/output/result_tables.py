@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.choices import ReportName
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.step_counts import COUNTS, UNKNOWN
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from taxbreak_nsys.result import Phase, Result
 
-DEFAULT_REPORT = "taxbreak_sum"
+DEFAULT_REPORT = ReportName.SUM.value
 
 _COUNTS = {name: name.replace("_", " ").title() for name in COUNTS}
 _HEAD = {"phase": "Phase", "process": "PID", "thread": "TID"}
@@ -25,18 +25,12 @@ def result_table(result: Result, report: str) -> pa.Table:
     return REPORTS[report](result)
 
 
-def check_report_name(name: str) -> str:
-    """Return the name if there is such a report; raises TaxbreakError."""
-    if name not in REPORTS:
-        raise TaxbreakError(f"no report {name!r}; the reports are: {', '.join(REPORTS)}")
-    return name
-
-
 def _rows(rows: Iterable[dict[str, Any]], titles: dict[str, str]) -> pa.Table:
     import pyarrow as pa
 
     held = list(rows)
-    schema = pa.schema([(title, _type(key)) for key, title in titles.items()])
+    # the key stands beside the title: JSON rows have it
+    schema = pa.schema([pa.field(title, _type(key), metadata={"key": key}) for key, title in titles.items()])
     columns = [pa.array([_cell(row[key]) for row in held], schema.field(title).type) for key, title in titles.items()]
     return pa.Table.from_arrays(columns, schema=schema)
 

@@ -11,6 +11,7 @@ from taxbreak_nsys.attribution.layers import hdbi_word
 from taxbreak_nsys.attribution.verdict import phase_exposed_layers
 from taxbreak_nsys.output import sample_lines
 from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
+from taxbreak_nsys.output.row_order import RowOrder
 from taxbreak_nsys.output.units import show_share, show_time
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ _EVIDENCE = {
 }
 
 
-def render_text(result: Result, report: str, unit: str | None) -> str:
+def render_text(result: Result, report: str, unit: str | None, order: RowOrder | None = None) -> str:
     """Return a named report as text; `unit` is one of nsys's time units, or None for what reads best.
+
+    `order` chooses rows of a listing; without it the first 50 are shown.
 
     Colour is used where standard output is a terminal and NO_COLOR is not set.
     """
@@ -46,7 +49,7 @@ def render_text(result: Result, report: str, unit: str | None) -> str:
     if report == DEFAULT_REPORT:
         _summary(console, result, unit)
     else:
-        _listing(console, result, report, unit)
+        _listing(console, result, report, unit, order or RowOrder())
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
@@ -238,10 +241,10 @@ _WHY_EMPTY = {
 """Why a listing can be empty, and what would fill it."""
 
 
-def _listing(console: Console, result: Result, report: str, unit: str | None) -> None:
+def _listing(console: Console, result: Result, report: str, unit: str | None, order: RowOrder) -> None:
     from rich.table import Table
 
-    rows = result_table(result, report)
+    rows = order.apply(result_table(result, report))
     titles = [title for title in _LISTED[report] if title in rows.column_names]
     threads = rows.column("TID").unique()
     if len(threads) > 1 and "TID" not in titles:
@@ -250,12 +253,16 @@ def _listing(console: Console, result: Result, report: str, unit: str | None) ->
     if not len(rows):
         console.print(f"no rows: {_WHY_EMPTY.get(report, 'nothing of the kind lies in a phase')}")
         return
-    shown = rows.select(titles).slice(0, MOST_ROWS).to_pylist()
+    most = order.top or MOST_ROWS
+    shown = rows.select(titles).slice(0, most).to_pylist()
     cells = [[_cell(title, row[title], unit) for title in titles] for row in shown]
     heads = [title.replace(" (ns)", "") for title in titles]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
-    if titles[-1] in _NAMES:
-        # names give way, figures do not
+    if not sys.stdout.isatty():
+        # a file or a pipe has no width: names stay whole
+        console.width = max(console.width, sum(widths) + len(widths))
+    elif titles[-1] in _NAMES:
+        # names are cut, numbers are not
         widths[-1] = min(widths[-1], max(20, console.width - sum(widths[:-1]) - len(widths) + 1))
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for title, head, width in zip(titles, heads, widths, strict=True):
@@ -264,8 +271,8 @@ def _listing(console: Console, result: Result, report: str, unit: str | None) ->
     for row in cells:
         table.add_row(*row)
     console.print(table)
-    if len(rows) > MOST_ROWS:
-        console.print(f"{len(rows) - MOST_ROWS} more rows; -f csv or -f parquet has them all")
+    if len(rows) > most:
+        console.print(f"{len(rows) - most} more rows; --top N shows more, -f csv has them all")
 
 
 def _is_text(rows: pa.Table, title: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.choices import PhasesFrom
 from taxbreak_nsys.model.launches import Launches
 from taxbreak_nsys.model.step_counts import COUNTS, UNKNOWN, PhaseSource
 from taxbreak_nsys.model.trace_columns import Ranges, Trace, runs, thread_slice
@@ -16,7 +17,7 @@ from taxbreak_nsys.phases.instances import ALL, Instances, ThreadPhases, assembl
 from taxbreak_nsys.phases.nvtx_ranges import PhaseRule
 from taxbreak_nsys.read.op_shapes import OpShapes
 
-SOURCES = ("best", "marks", "auto", "all")
+SOURCES = tuple(source.value for source in PhasesFrom)
 """Where phases may come from: the best that there is; NVTX ranges, or else `all`; the launches, or else `all`;
 `all` alone."""
 

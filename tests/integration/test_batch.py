@@ -26,7 +26,7 @@ from taxbreak_nsys import TaxbreakError, analyze
 from taxbreak_nsys.batch.report_discovery import find
 from taxbreak_nsys.batch.tags import TagRules
 from taxbreak_nsys.cli.app import app
-from taxbreak_nsys.cli.batch import told_apart
+from taxbreak_nsys.cli.batch import distinct_ends
 from taxbreak_nsys.store import models
 from taxbreak_nsys.store.store_opening import Store, open_store
 from tests.support.reports import find_report
@@ -474,10 +474,10 @@ def test_tags() -> None:
 
 def test_names_in_a_table_are_as_short_as_they_can_be() -> None:
     paths = ["/a/b/x", "/a/c/x", "/x", "b/x", "s3://q/x", "/c/y", "/a/b/x"]
-    assert told_apart(paths) == {
+    assert distinct_ends(paths) == {
         "/a/b/x": "a/b/x", "/a/c/x": "c/x", "/x": "/x", "b/x": "b/x", "s3://q/x": "q/x", "/c/y": "y",
     }  # fmt: skip
-    assert told_apart([]) == {}
+    assert distinct_ends([]) == {}
 
 
 def test_wrong_calls_are_one_line(archive: Path, tmp_path: Path) -> None:

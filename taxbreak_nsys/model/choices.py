@@ -1,0 +1,96 @@
+"""The names that a user chooses from: one list each for the command line, the API and the code that acts on them.
+
+This module imports nothing heavy: `--help` and shell completion load it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class PhasesFrom(StrEnum):
+    """Where phases may come from (method section 2)."""
+
+    BEST = "best"
+    MARKS = "marks"
+    AUTO = "auto"
+    ALL = "all"
+
+
+class InstanceSpan(StrEnum):
+    """What one instance of a phase spans (method section 2.1)."""
+
+    RANGE = "range"
+    CYCLE = "cycle"
+
+
+class SplitBy(StrEnum):
+    """What phases can be split by."""
+
+    BATCH = "batch"
+
+
+class LibraryEvidence(StrEnum):
+    """How the library layer is attributed, best first (method section 4)."""
+
+    RANGES = "ranges"
+    SAMPLES = "samples"
+    SUBTRACTIVE = "subtractive"
+    NONE = "none"
+
+
+class CaptureFor(StrEnum):
+    """What `capture` sets nsys up to record."""
+
+    RANGES = "ranges"
+    SAMPLES = "samples"
+    OPERATORS = "operators"
+    LAUNCH_CHAINS = "launch-chains"
+    LIGHT = "light"
+
+
+class ReportName(StrEnum):
+    """The named reports of an analysis."""
+
+    SUM = "taxbreak_sum"
+    KERN_SUM = "taxbreak_kern_sum"
+    OP_SUM = "taxbreak_op_sum"
+    API_SUM = "taxbreak_api_sum"
+    SAMPLE_SUM = "taxbreak_sample_sum"
+    SYMBOL_SUM = "taxbreak_symbol_sum"
+    STEP_TRACE = "taxbreak_step_trace"
+    TRACE = "taxbreak_trace"
+
+
+class OutputFormat(StrEnum):
+    """The formats of a list of rows or of results."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+class SummaryFormat(StrEnum):
+    """The formats of commands whose output is one document of their own."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+class ChecksFormat(StrEnum):
+    """The formats of `doctor`."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class TimeUnit(StrEnum):
+    """The units of nsys's `--timeunit`."""
+
+    NSEC = "nsec"
+    USEC = "usec"
+    MSEC = "msec"
+    SEC = "sec"
