@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +38,11 @@ def analyze(
         int | None,
         typer.Option("--top", metavar="N", min=1, help="Only the first N rows of a table.", rich_help_panel=OUTPUT),
     ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option("--depth", metavar="N", min=1, rich_help_panel=OUTPUT,
+                     help="taxbreak_nvtx_sum, taxbreak_call_sum: only N levels; what lies deeper counts there."),
+    ] = None,
     sort: Annotated[
         str | None,
         typer.Option("--sort", metavar="COLUMN", rich_help_panel=OUTPUT,
@@ -54,6 +59,7 @@ def analyze(
     from taxbreak_nsys.read.report_inspection import Opening
 
     first = Opening(reports[0])  # goes on while the modules below load
+    from taxbreak_nsys.output.detail_tables import tables_for
     from taxbreak_nsys.output.result_tables import NEED_COLUMNS
     from taxbreak_nsys.output.row_order import RowOrder
     from taxbreak_nsys.pipeline.analysis import analyze_report as analyze_report
@@ -66,7 +72,7 @@ def analyze(
         raise TaxbreakError("--top and --sort choose rows of a table; name one with -r, as -r taxbreak_kern_sum")
     view = _View(format, tables.timeunit, RowOrder(top, sort), written)
     targets = view.targets(names)
-    options = analysis.options()
+    options = replace(analysis.options(), tables=tables_for(names), range_depth=depth)
 
     columns = bool(NEED_COLUMNS & set(names))
     results: list[Result] = []

@@ -58,6 +58,10 @@ class ReportName(StrEnum):
     API_SUM = "taxbreak_api_sum"
     SAMPLE_SUM = "taxbreak_sample_sum"
     SYMBOL_SUM = "taxbreak_symbol_sum"
+    GAP_SUM = "taxbreak_gap_sum"
+    GAP_TRACE = "taxbreak_gap_trace"
+    NVTX_SUM = "taxbreak_nvtx_sum"
+    CLASS_SUM = "taxbreak_class_sum"
     STEP_TRACE = "taxbreak_step_trace"
     TRACE = "taxbreak_trace"
 

@@ -111,6 +111,18 @@ DETAIL_REPORTS: dict[str, Callable[[Result], pa.Table]] = {
 """The named reports of details, beside `result_tables.REPORTS`."""
 
 
+def table_notes(result: Result, report: str, unit: str | None = None) -> list[str]:
+    """Return the sentences that stand above a listing: what the table says in one line, and what it cannot say."""
+    if report not in ("taxbreak_gap_sum", "taxbreak_gap_trace"):
+        return []
+    unknown = [
+        f"{entry.phase}: the idle gaps are not measured: {entry.taxbreak.hdbi_reason}"
+        for entry in result.entries
+        if not entry.combined and entry.exposed_ns is None
+    ]
+    return [*(f"{sentence}." for sentence in gap_sentences(result, unit)), *dict.fromkeys(unknown)]
+
+
 def gap_sentences(result: Result, unit: str | None = None) -> list[str]:
     """Return a sentence for each phase and thread on what makes most of the device's idle time."""
     rows = result.details.gap_summary or ()

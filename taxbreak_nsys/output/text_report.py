@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from taxbreak_nsys.attribution.layers import hdbi_word
 from taxbreak_nsys.attribution.verdict import phase_exposed_layers
 from taxbreak_nsys.output import sample_lines
+from taxbreak_nsys.output.detail_tables import table_notes
 from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
 from taxbreak_nsys.output.row_order import RowOrder
 from taxbreak_nsys.output.units import show_share, show_time
@@ -220,13 +221,21 @@ _LISTED = {
     "taxbreak_api_sum": ("Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "Blocked (ns)", "Name"),
     "taxbreak_sample_sum": ("Phase", "Layer", "Kind", "Time (%)", "Total Time (ns)", "Samples", "Module"),
     "taxbreak_symbol_sum": ("Phase", "Layer", "Time (%)", "Total Time (ns)", "Module", "Symbol"),
+    "taxbreak_gap_sum": ("Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "State", "Before"),
+    "taxbreak_gap_trace": ("Start (ns)", "Duration (ns)", "Phase", "Instance", "State", "Before"),
+    "taxbreak_nvtx_sum": (
+        "Phase", "Time (%)", "Total Time (ns)", "Self Time (ns)", "Exposed (ns)", "Instances", "Kernels", "Range",
+    ),
+    "taxbreak_class_sum": (
+        "Phase", "Class", "Time (%)", "Total Time (ns)", "Instances", "Launches", "Exposed Launch (ns)",
+    ),
     "taxbreak_step_trace": (
         "Start (ns)", "Wall (ns)", "Phase", "Requests", "Tokens", "Kernels", "Device Active (ns)",
     ),
     "taxbreak_trace": ("Start (ns)", "Duration (ns)", "State", "Phase", "Instance", "TID", "Exposed (ns)"),
 }  # fmt: skip
 
-_NAMES = ("Name", "Operator", "Symbol")
+_NAMES = ("Name", "Operator", "Symbol", "Before", "Range")
 
 _NO_SAMPLES = (
     "the report has no CPU samples with call chains; capture with 'nsys profile -s process-tree "
@@ -250,12 +259,17 @@ def _listing(console: Console, result: Result, report: str, unit: str | None, or
     if len(threads) > 1 and "TID" not in titles:
         titles.insert(1, "TID")
     console.print(f"{printable(result.report.path)}: {report}", style="bold")
+    for sentence in table_notes(result, report, unit):
+        console.print(printable(sentence))
     if not len(rows):
         console.print(f"no rows: {_WHY_EMPTY.get(report, 'nothing of the kind lies in a phase')}")
         return
     most = order.top or MOST_ROWS
     shown = rows.select(titles).slice(0, most).to_pylist()
     cells = [[_cell(title, row[title], unit) for title in titles] for row in shown]
+    if "Depth" in rows.column_names and order.sort is None:
+        depths = rows.column("Depth").slice(0, most).to_pylist()
+        cells = [[*row[:-1], "  " * max(depth - 1, 0) + row[-1]] for row, depth in zip(cells, depths, strict=True)]
     heads = [title.replace(" (ns)", "") for title in titles]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     if not sys.stdout.isatty():
