@@ -10,6 +10,7 @@ import numpy as np
 from taxbreak_nsys.arrays.arrow_codes import distinct_values
 from taxbreak_nsys.arrays.grouped import ValueCounts, group_sums
 from taxbreak_nsys.arrays.intervals import FOREVER, Ints, begins
+from taxbreak_nsys.model.launches import Launches
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.kernel_classes import KernelClass
 from taxbreak_nsys.model.kernel_names import short_name
@@ -74,16 +75,12 @@ class GapTotals:
         self._causes: dict[int, int] = {}
         self._open: list[tuple[frozenset[int], Gaps]] = []
         self._single: list[Gaps] = []
+        self._running: dict[tuple[int, int, int], int] = {}
 
     def add(self, part: ExposedPiece) -> None:
         """Add a piece; what ended a gap at the end of the last piece is looked up in this one."""
         ops, settled = part.piece.columns.trace.ops, part.piece.settled
-        launches = part.piece.columns.launches
-        launch_start = (
-            np.where(launches.of_op >= 0, launches.start[launches.of_op], FOREVER)
-            if len(launches)
-            else np.full(len(ops), FOREVER, np.int64)
-        )
+        launch_start = self._launch_starts(ops, part.piece.columns.launches, settled)
         waiting, self._open = self._open, []
         for devices, gaps in waiting:
             self._put(devices, gaps, ops, launch_start, settled)
@@ -91,6 +88,24 @@ class GapTotals:
         for code in np.unique(gaps.devices).tolist():
             mine = np.flatnonzero(gaps.devices == code)
             self._put(part.exposed.sets[code], gaps.take(mine), ops, launch_start, settled)
+
+    def _launch_starts(self, ops: DeviceOps, launches: Launches, settled: int | None) -> Ints:
+        """Return the start of each operation's launch (FOREVER: none).
+
+        An operation that runs on after its piece comes again in the next one, its launch may not: it is remembered.
+        """
+        found = np.full(len(ops), FOREVER, np.int64)
+        joined = np.flatnonzero(launches.of_op >= 0)
+        found[joined] = launches.start[launches.of_op[joined]]
+        if self._running:
+            for op in np.flatnonzero(found == FOREVER).tolist():
+                key = (int(ops.stream[op]), int(ops.start[op]), int(ops.end[op]))
+                found[op] = self._running.get(key, FOREVER)
+        over = np.flatnonzero((ops.end > settled) & (found != FOREVER)) if settled is not None else joined[:0]
+        columns = (ops.stream[over], ops.start[over], ops.end[over])
+        keys = zip(*(column.tolist() for column in columns), strict=True)
+        self._running = dict(zip(keys, found[over].tolist(), strict=True))
+        return found
 
     def _put(
         self, devices: frozenset[int], gaps: Gaps, ops: DeviceOps, launch_start: Ints, settled: int | None
