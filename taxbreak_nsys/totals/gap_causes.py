@@ -23,8 +23,8 @@ def largest_groups(
 
     `lengths` are the gap lengths (ns) by cause, `causes` describes each: entry, state, and the kernel that ended the
     gap. Groups are tried from narrow to wide: by kernel, by class of kernel, by host state, all gaps. A row has the
-    group's `share` of the idle time, its `instances`, the 10th and 90th percentile of their lengths, and the state that
-    the host was in for most of them.
+    group's `share` of the idle time, its `instances`, the 10th and 90th percentile of their lengths, and the host state
+    and the kernel that most of the group's time is counted under.
     """
     titles = class_titles(classes)
     names = sorted({cause["name"] for cause in causes if cause["name"] is not None})
@@ -40,6 +40,8 @@ def largest_groups(
         "state": lambda cause: cause["state"],
         _ANY: lambda cause: _ANY,
     }
+    by_cause = lengths.stats()
+    times_of = [by_cause[number].total for number in range(len(causes))]
     found: dict[int, Row] = {}
     for kind, name_of in groupings.items():
         keys: dict[tuple[int, str | None], int] = {}
@@ -54,7 +56,8 @@ def largest_groups(
             if entry in found or name is None or (share < _ENOUGH and kind != _ANY):
                 continue
             members = [k for k, group in enumerate(group_of.tolist()) if group == number]
-            state, state_share = _main_state(lengths, causes, members)
+            state, state_share = _largest(times_of, causes, members, "state")
+            kernel, kernel_share = _largest(times_of, causes, members, "name")
             found[entry] = {
                 "entry": entry,
                 "kind": kind,
@@ -67,19 +70,20 @@ def largest_groups(
                 "high_ns": high[number],
                 "state": state,
                 "state_share": state_share,
+                "kernel": kernel,
+                "kernel_share": kernel_share,
             }
     return [found[entry] for entry in sorted(found)]
 
 
-def _main_state(
-    lengths: ValueCounts, causes: Sequence[Mapping[str, Any]], members: Sequence[int]
-) -> tuple[str, float]:
-    """Return the host state that most of some gaps' time is counted under, and its share of that time."""
-    stats = lengths.stats()
-    times: dict[str, int] = {}
+def _largest(
+    times_of: Sequence[int], causes: Sequence[Mapping[str, Any]], members: Sequence[int], key: str
+) -> tuple[str | None, float]:
+    """Return the value of a key that most of some gaps' time is counted under, and its share of that time."""
+    times: dict[str | None, int] = {}
     for number in members:
-        state = causes[number]["state"]
-        times[state] = times.get(state, 0) + stats[number].total
-    state = max(times, key=lambda name: (times[name], name))
+        value = causes[number][key]
+        times[value] = times.get(value, 0) + times_of[number]
+    largest = max(times, key=lambda name: (times[name], name or ""))
     total = sum(times.values())
-    return state, times[state] / total if total else 0.0
+    return largest, times[largest] / total if total else 0.0

@@ -243,21 +243,29 @@ def _found(part: ExposedPiece) -> Gaps:
         end=exposed.end[last],
         instance=part.piece.index[instance[first]],
         state=np.argmax(by_state, axis=1).astype(np.int64),
-        node=_most(gap, part.cell_node[exposed.cell], exposed.duration, count),
+        node=_most(gap, part.cell_node[exposed.cell], exposed.duration),
         op=np.full(count, NO_OP, np.int64),
         launch_start=np.full(count, FOREVER, np.int64),
         devices=exposed.devices[first],
     )
 
 
-def _most(group: Ints, value: Ints, weight: Ints, groups: int) -> Ints:
-    """Return for each group the value with the largest sum of weights, of equal ones the smallest."""
-    key, distinct = distinct_values(group * (int(value.max()) + 1) + value)
-    width = int(value.max()) + 1
-    sums = group_sums(key, weight, len(distinct))
-    of_group, of_value = distinct // width, distinct % width
-    order = np.lexsort((of_value, -sums, of_group))
-    result = np.zeros(groups, np.int64)
-    first = begins(of_group[order][1:] != of_group[order][:-1])
-    result[of_group[order][first]] = of_value[order][first]
+def _most(group: Ints, value: Ints, weight: Ints) -> Ints:
+    """Return for each group (0, 1 … in order) the value with the largest sum of weights, of equal ones the least.
+
+    The values are less than 1 << _NODE_BITS; every group has at least one.
+    """
+    key = (group << _NODE_BITS) | value
+    # neighbours of one value are one: what is left to be sorted is little, and nearly in order
+    first = begins(key[1:] != key[:-1])
+    key, weight = key[first], np.add.reduceat(weight, first)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    first = begins(key[1:] != key[:-1])
+    key, sums = key[first], np.add.reduceat(weight[order], first)
+    begin = begins((key[1:] >> _NODE_BITS) != (key[:-1] >> _NODE_BITS))
+    largest = np.repeat(np.maximum.reduceat(sums, begin), np.diff(np.r_[begin, len(key)]))
+    held = np.flatnonzero(sums == largest)
+    of_group = key[held] >> _NODE_BITS
+    result: Ints = key[held[begins(of_group[1:] != of_group[:-1])]] & ((1 << _NODE_BITS) - 1)
     return result
