@@ -44,7 +44,7 @@ class Options:
     library_map: Path | None = None
     tables: frozenset[str] = frozenset()
     """The tables of details to make beside the phases, of `detail_rows.DETAIL_TABLES`."""
-    range_depth: int | None = None
-    """The table of ranges leaves out what lies deeper than this, and counts its time for the range around it."""
+    tree_depth: int | None = None
+    """The tables of ranges and of calls leave out deeper rows than this, and count their time for the row above."""
     kernel_classes: Path | None = None
     """A user's table of kernel classes, tried before the built-in one."""

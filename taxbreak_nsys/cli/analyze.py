@@ -14,11 +14,10 @@ from taxbreak_nsys.cli.shared_options import (
     AnalysisChoices,
     OutputChoices,
     RankChoices,
-    RowsFormat,
     SeveralReports,
 )
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.model.choices import OutputFormat, ReportName
+from taxbreak_nsys.model.choices import OutputFormat, ReportFormat, ReportName
 
 if TYPE_CHECKING:
     from taxbreak_nsys.output.row_order import RowOrder
@@ -33,7 +32,12 @@ def analyze(
         typer.Option("-r", "--report", metavar="NAME", rich_help_panel=OUTPUT,
                      help=f"What to show, repeatable: {', '.join(ReportName)}; default: {ReportName.SUM}."),
     ] = None,
-    format: RowsFormat = OutputFormat.TABLE,
+    format: Annotated[
+        ReportFormat,
+        typer.Option("-f", "--format", rich_help_panel=OUTPUT,
+                     help="Format of the output; parquet needs -o; speedscope and collapsed are flame graphs of "
+                     "taxbreak_call_sum."),
+    ] = ReportFormat.TABLE,
     top: Annotated[
         int | None,
         typer.Option("--top", metavar="N", min=1, help="Only the first N rows of a table.", rich_help_panel=OUTPUT),
@@ -67,12 +71,15 @@ def analyze(
     names = list(dict.fromkeys(name.value for name in report or [ReportName.SUM]))
     if format == OutputFormat.PARQUET and written.output is None:
         raise TaxbreakError("-f parquet needs -o FILE")
+    graphs = (ReportFormat.SPEEDSCOPE, ReportFormat.COLLAPSED)
+    if format in graphs and names != [ReportName.CALL_SUM]:
+        raise TaxbreakError(f"-f {format.value} is the flame graph of one report: add -r taxbreak_call_sum")
     unordered = (OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL)
     if (top is not None or sort is not None) and ReportName.SUM in names and format in unordered:
         raise TaxbreakError("--top and --sort choose rows of a table; name one with -r, as -r taxbreak_kern_sum")
     view = _View(format, tables.timeunit, RowOrder(top, sort), written)
     targets = view.targets(names)
-    options = replace(analysis.options(), tables=tables_for(names), range_depth=depth)
+    options = replace(analysis.options(), tables=tables_for(names), tree_depth=depth)
 
     columns = bool(NEED_COLUMNS & set(names))
     results: list[Result] = []
@@ -97,7 +104,7 @@ def analyze(
 class _View:
     """How the results are shown, and where they go."""
 
-    format: OutputFormat
+    format: ReportFormat
     unit: str | None
     order: RowOrder
     written: OutputChoices
@@ -134,8 +141,12 @@ class _View:
             print(f"wrote {target}", file=sys.stderr)
 
     def _text(self, results: list[Result], names: list[str]) -> str:
-        from taxbreak_nsys.output import formats, text_report
+        from taxbreak_nsys.output import flame_graph, formats, text_report
 
+        if self.format == ReportFormat.SPEEDSCOPE:
+            return flame_graph.speedscope(results)
+        if self.format == ReportFormat.COLLAPSED:
+            return flame_graph.collapsed_stacks(results)
         if self.format == OutputFormat.JSON:
             return formats.results_json(results, names, self.order)
         if self.format == OutputFormat.JSONL:

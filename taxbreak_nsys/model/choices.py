@@ -62,6 +62,7 @@ class ReportName(StrEnum):
     GAP_TRACE = "taxbreak_gap_trace"
     NVTX_SUM = "taxbreak_nvtx_sum"
     CLASS_SUM = "taxbreak_class_sum"
+    CALL_SUM = "taxbreak_call_sum"
     STEP_TRACE = "taxbreak_step_trace"
     TRACE = "taxbreak_trace"
 
@@ -74,6 +75,18 @@ class OutputFormat(StrEnum):
     JSON = "json"
     JSONL = "jsonl"
     PARQUET = "parquet"
+
+
+class ReportFormat(StrEnum):
+    """The formats of the named reports: those of `OutputFormat`, and flame graphs of a call tree."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    SPEEDSCOPE = "speedscope"
+    COLLAPSED = "collapsed"
 
 
 class SummaryFormat(StrEnum):

@@ -20,6 +20,7 @@ TABLES: dict[str, frozenset[str]] = {
     "taxbreak_gap_trace": frozenset({"gap_trace"}),
     "taxbreak_nvtx_sum": frozenset({"ranges"}),
     "taxbreak_class_sum": frozenset({"classes"}),
+    "taxbreak_call_sum": frozenset({"call_tree"}),
 }
 """What each of these reports needs of `detail_rows.DETAIL_TABLES`."""
 
@@ -102,11 +103,25 @@ def _class_sum(result: Result) -> pa.Table:
     return rows_table((row | {"time_percent": percent_share(row["share"])} for row in rows), titles)
 
 
+def _call_sum(result: Result) -> pa.Table:
+    titles = (
+        HEAD_TITLES
+        | {"layer": "Layer", "time_percent": "Time (%)", "total_ns": "Total Time (ns)", "self_ns": "Self Time (ns)"}
+        | {"exposed_ns": "Exposed (ns)", "self_exposed_ns": "Self Exposed (ns)"}
+        | {"samples": "Samples", "self_samples": "Self Samples"}
+        | {"exposed_samples": "Exposed Samples", "self_exposed_samples": "Self Exposed Samples"}
+        | {"depth": "Depth", "module": "Module", "file": "File", "symbol": "Symbol"}
+    )
+    rows = _asked(result, "calls")
+    return rows_table((row | {"time_percent": percent_share(row["share"])} for row in rows), titles)
+
+
 DETAIL_REPORTS: dict[str, Callable[[Result], pa.Table]] = {
     "taxbreak_gap_sum": _gap_sum,
     "taxbreak_gap_trace": _gap_trace,
     "taxbreak_nvtx_sum": _nvtx_sum,
     "taxbreak_class_sum": _class_sum,
+    "taxbreak_call_sum": _call_sum,
 }
 """The named reports of details, beside `result_tables.REPORTS`."""
 

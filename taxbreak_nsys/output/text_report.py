@@ -229,6 +229,9 @@ _LISTED = {
     "taxbreak_class_sum": (
         "Phase", "Class", "Time (%)", "Total Time (ns)", "Instances", "Launches", "Exposed Launch (ns)",
     ),
+    "taxbreak_call_sum": (
+        "Phase", "Layer", "Time (%)", "Total Time (ns)", "Self Time (ns)", "Exposed (ns)", "Module", "Symbol",
+    ),
     "taxbreak_step_trace": (
         "Start (ns)", "Wall (ns)", "Phase", "Requests", "Tokens", "Kernels", "Device Active (ns)",
     ),
@@ -245,6 +248,7 @@ _WHY_EMPTY = {
     "taxbreak_op_sum": "the report has no operator ranges; capture with -t cuda,nvtx and run the model inside "
     "torch.autograd.profiler.emit_nvtx()",
     "taxbreak_sample_sum": _NO_SAMPLES,
+    "taxbreak_call_sum": _NO_SAMPLES,
     "taxbreak_symbol_sum": _NO_SAMPLES,
 }
 """Why a listing can be empty, and what would fill it."""

@@ -29,6 +29,7 @@ from taxbreak_nsys.pipeline.summary import summarise
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.pipeline.windows import Windows
 from taxbreak_nsys.read.call_chains import read_chains
+from taxbreak_nsys.read.call_tree import CallTree
 from taxbreak_nsys.read.conversion import Domains
 from taxbreak_nsys.read.database import BATCH_ROWS, Database, open_report
 from taxbreak_nsys.read.metadata import read_facts, stated_period
@@ -80,7 +81,7 @@ def _whole(database: Database, facts: ReportFacts, path: Path, options: Options)
     threads = api_threads(database)
     trace = read_trace(database, threads)
     patterns = _patterns(database, options)
-    samples = read_samples(database, threads, patterns) if patterns else None
+    samples = read_samples(database, threads, patterns, _call_tree(options)) if patterns else None
     chains = read_chains(database, patterns, trace.api.callchain_id) if patterns else None
     launches = find_launches(trace)
     check_launches(len(launches), path)
@@ -144,7 +145,7 @@ def _summed(
     evidence = LayerEvidence(None, None, options.evidence == "samples", read_map(options.library_map))
     sums = Sums.over(instances, options.tables)
     with ExitStack() as stack:
-        read = SampleReader(database, reader.threads, patterns, reader.batch) if patterns else None
+        read = SampleReader(database, reader.threads, patterns, reader.batch, _call_tree(options)) if patterns else None
         samples = stack.enter_context(read) if read else None
         windows = Windows(reader, samples, instances, threads, evidence, rows)
         for piece in stack.enter_context(closing(Prefetcher(windows.pieces(decided), 1))):
@@ -156,6 +157,11 @@ def _patterns(database: Database, options: Options) -> Sequence[Pattern] | None:
     """Return what tells modules apart, where the report has call chains or the user has a table of modules."""
     asked = {"SAMPLING_CALLCHAINS", "CUDA_CALLCHAINS"} & set(database.schema) or options.modules is not None
     return read_patterns(options.modules) if asked else None
+
+
+def _call_tree(options: Options) -> CallTree | None:
+    """Return a tree for the stacks of CPU samples, where one was asked for."""
+    return CallTree() if "call_tree" in options.tables else None
 
 
 def _may_mark(options: Options, choice: Choice) -> CanMark | None:
@@ -222,6 +228,7 @@ def _finished(
     """Return what the sums of a report mean, by its floor of the launch path."""
     totals = sums.totals
     totals.samples.symbols = symbol_texts(database, totals.samples.symbol_ids)
+    totals.details.symbols = symbol_texts(database, totals.details.symbol_ids)
     if has_samples(database):
         totals.samples.stated_period = stated_period(database)
     facts = replace(facts, warnings=result_warnings.reading_warnings(database))

@@ -61,7 +61,7 @@ def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, col
         tuple(totals.kernels.rows(totals.names["ops"], evidence, moved.by_kernel)),
         tuple(totals.operators.rows(totals.names["ranges"], evidence, moved.by_operator)),
         tuple(totals.calls.rows(totals.names["api"])),
-        of.instances, columns, by_module, by_symbol, moved.t_base, _details(totals, entries, options),
+        of.instances, columns, by_module, by_symbol, moved.t_base, _details(totals, entries, options, splits),
     )  # fmt: skip
     return replace(
         result, report=replace(facts, warnings=facts.warnings + result_warnings.result_warnings(result, totals))
@@ -69,7 +69,9 @@ def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, col
 
 
 
-def _details(totals: Totals, entries: list[Phase], options: Options) -> DetailRows:
+def _details(
+    totals: Totals, entries: list[Phase], options: Options, splits: list[Split | None]
+) -> DetailRows:
     """Return the tables of details that were asked for."""
     by_key = {(entry.phase, entry.process, entry.thread): entry for entry in entries}
     phases = [by_key[totals.entries.key(k)] for k in range(len(totals.entries))]
@@ -80,7 +82,9 @@ def _details(totals: Totals, entries: list[Phase], options: Options) -> DetailRo
         measured=[entry.exposed_ns is not None for entry in phases],
     )
     classes = load_kernel_classes(options.kernel_classes)
-    return totals.details.rows(totals.names.get("ops", ()), facts, classes, options.range_depth)
+    return totals.details.rows(
+        totals.names.get("ops", ()), facts, classes, options.tree_depth, totals.samples, splits
+    )  # fmt: skip
 
 
 def _evidence(totals: Totals, moved: MovedToLibrary, entry: int, strata: Split | None, forced: str | None) -> str:

@@ -14,6 +14,7 @@ from taxbreak_nsys.arrays.arrow_codes import numbers
 from taxbreak_nsys.arrays.intervals import FOREVER, NEVER, Flags, Intervals, Ints
 from taxbreak_nsys.errors import UnorderedError
 from taxbreak_nsys.model.trace_columns import thread_slice
+from taxbreak_nsys.read.call_tree import CallTree
 from taxbreak_nsys.read.database import BATCH_ROWS, Database
 from taxbreak_nsys.read.module_table import Pattern
 from taxbreak_nsys.read.stack_frames import DEPTH_BITS, KNOWN, OWN, Frames, Modules, Stacks
@@ -45,6 +46,9 @@ class CpuSamples:
     switch_thread: Ints
     switch_in: Flags
     """Context switches of the whole report, sorted by (thread, start)."""
+    node: Ints | None = None
+    """The node of each sample's stack in `tree`; None where no tree was asked for."""
+    tree: CallTree | None = None
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -69,14 +73,17 @@ def has_samples(database: Database) -> bool:
     return {"COMPOSITE_EVENTS", "SAMPLING_CALLCHAINS"} <= set(database.schema)
 
 
-def read_samples(database: Database, threads: Sequence[int], patterns: Sequence[Pattern]) -> CpuSamples | None:
+def read_samples(
+    database: Database, threads: Sequence[int], patterns: Sequence[Pattern], tree: CallTree | None = None
+) -> CpuSamples | None:
     """Read the CPU samples of some threads; None where the report has none with a call chain.
 
+    With `tree` their stacks are put into it.
     Raises TaxbreakError where the file is damaged.
     """
     if not has_samples(database):
         return None
-    with SampleReader(database, threads, patterns, None) as reader:
+    with SampleReader(database, threads, patterns, None, tree) as reader:
         samples = reader.until(FOREVER)
     return samples if len(samples) else None
 
@@ -89,10 +96,15 @@ class SampleReader:
     """
 
     def __init__(
-        self, database: Database, threads: Sequence[int], patterns: Sequence[Pattern], batch: int | None
+        self,
+        database: Database,
+        threads: Sequence[int],
+        patterns: Sequence[Pattern],
+        batch: int | None,
+        tree: CallTree | None = None,
     ) -> None:
         """Begin to read."""
-        self._stack, self._patterns = ExitStack(), patterns
+        self._stack, self._patterns, self._tree = ExitStack(), patterns, tree
         self.modules = Modules()
         listed = json.dumps(list(threads))
         try:
@@ -152,6 +164,8 @@ class SampleReader:
         columns: dict[str, Column] = {
             f"{name}_{part}": getattr(of, part) for name, of in found.items() for part in _PARTS
         }
+        if self._tree is not None:
+            columns["node"] = self._tree.numbered(stacks)
         return TableRows(columns | {"start": stacks.chain, "end": stacks.chain, "deep": stacks.depth > 1})
 
     def until(self, moment: int) -> CpuSamples:
@@ -164,7 +178,8 @@ class SampleReader:
         fresh = held["start"] >= self._seen_until
         first, caller, leaf = (Frames(*(held[f"{name}_{part}"] for part in _PARTS)) for name in _FRAMES)
         return CpuSamples(
-            held["start"], held["thread"], first, caller, leaf, held.flag("deep"), fresh, self.modules, *self._switches
+            held["start"], held["thread"], first, caller, leaf, held.flag("deep"), fresh, self.modules, *self._switches,
+            node=held["node"] if self._tree is not None else None, tree=self._tree,
         )  # fmt: skip
 
     def _join(self, moment: int) -> None:

@@ -12,11 +12,15 @@ from taxbreak_nsys.model.detail_rows import DETAIL_TABLES, DetailRows
 from taxbreak_nsys.model.kernel_classes import KernelClass
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
+from taxbreak_nsys.totals.call_tree_totals import CallTreeTotals
 from taxbreak_nsys.totals.class_totals import ClassTotals
 from taxbreak_nsys.totals.exposed_piece import ExposedPiece
+from taxbreak_nsys.totals.folded_calls import folded_calls
 from taxbreak_nsys.totals.gap_totals import GapTotals
 from taxbreak_nsys.totals.range_totals import RangeTotals
 from taxbreak_nsys.totals.range_tree import RangeTree
+from taxbreak_nsys.totals.sample_totals import SampleTotals
+from taxbreak_nsys.totals.sampled_split import Split
 from taxbreak_nsys.totals.warning_facts import Piece
 
 
@@ -46,33 +50,53 @@ class DetailTotals:
         asked = {"gaps", "gap_trace"} & set(wanted)
         self._gaps = GapTotals(entries, self._tree, keep="gap_trace" in asked) if asked else None
         self._classes = ClassTotals(entries) if "classes" in wanted else None
+        self._calls = CallTreeTotals(entries) if "call_tree" in wanted else None
+        self.symbols: dict[int, str] = {}
+        """The texts of the symbol ids that `symbol_ids` asks for."""
 
     def add(self, piece: Piece, launch_entry: Ints) -> None:
         """Add a piece, with the entry of each of its launches; pieces come in the order of time."""
-        held = [totals for totals in (self._ranges, self._gaps, self._classes) if totals is not None]
+        held = [totals for totals in (self._ranges, self._gaps, self._classes, self._calls) if totals is not None]
         if held:
             part = ExposedPiece.of(piece, self._entries, self._tree, launch_entry)
             for totals in held:
                 totals.add(part)
+
+    @property
+    def symbol_ids(self) -> Ints:
+        """The StringIds of the symbols in the call tree."""
+        return self._calls.symbol_ids if self._calls is not None else np.empty(0, np.int64)
 
     def rows(
         self,
         op_names: Sequence[str],
         facts: EntryFacts,
         classes: Sequence[KernelClass],
-        range_depth: int | None,
+        depth: int | None,
+        samples: SampleTotals,
+        splits: list[Split | None],
     ) -> DetailRows:
-        """Return the rows of all tables; `op_names` are the names of device operations by their code."""
+        """Return the rows of all tables; `op_names` are the names of device operations by their code.
+
+        `samples` and `splits` (the strata of each entry) are what the call tree shares with the sample tables.
+        """
         gaps, ranges, by_class = self._gaps, self._ranges, self._classes
         if gaps is not None:
             gaps.finish()
+        calls = (
+            None
+            if self._calls is None
+            else tuple(self._calls.rows(samples, splits, self.symbols, facts.measured))
+        )
         return DetailRows(
             gaps=None if gaps is None else tuple(gaps.rows(facts.measured)),
             gap_summary=None if gaps is None else tuple(gaps.largest(classes, facts.measured)),
             gap_trace=None if gaps is None else self._gap_columns(gaps, facts.measured),
             ranges=None
             if ranges is None
-            else tuple(ranges.rows(facts.wall, facts.steps, facts.measured, range_depth)),
+            else tuple(ranges.rows(facts.wall, facts.steps, facts.measured, depth)),
+            call_tree=calls,
+            calls=None if calls is None else tuple(folded_calls(calls, depth)),
             classes=None
             if by_class is None
             else tuple(by_class.rows(op_names, classes, facts.steps, facts.tokens, facts.measured)),

@@ -103,7 +103,7 @@ def test_classes_add_up_to_the_phase(any_report: Path) -> None:
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_depth_keeps_the_sum(report, depth: int) -> None:
-    result = analyze_report(report("llama-1b-aten"), Options(tables=frozenset({"ranges"}), range_depth=depth))
+    result = analyze_report(report("llama-1b-aten"), Options(tables=frozenset({"ranges"}), tree_depth=depth))
     for entry in lone(result):
         rows = rows_of(result.details.ranges, entry)
         assert max(row["depth"] for row in rows) == depth
