@@ -201,7 +201,7 @@ class Result:
     symbol_rows: tuple[dict[str, Any], ...] = ()
     t_base_ns: int | None = None
     """T_base of the subtraction (method section 4, Eq. 5); null where no launch has an operator range to tell it."""
-    details: DetailRows = DetailRows()
+    details: DetailRows = field(default_factory=DetailRows, repr=False)
     """The tables that `Options.tables` asked for."""
 
     @property

@@ -152,7 +152,7 @@ class ValueCounts:
         return group, value, counts
 
     def regrouped(self, group_of: Ints) -> ValueCounts:
-        """Return the same values in other groups: those of group g are in group `group_of[g]`, several may be in one."""
+        """Return the same values in other groups: those of group g in group `group_of[g]`; several may be in one."""
         found = ValueCounts()
         for keys, counts in zip(self._keys, self._counts, strict=True):
             other = (group_of[keys >> _VALUE_BITS] << _VALUE_BITS) | (keys & ((1 << _VALUE_BITS) - 1))

@@ -17,7 +17,7 @@ from taxbreak_nsys.cli.shared_options import (
     SeveralReports,
 )
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.model.choices import OutputFormat, ReportFormat, ReportName
+from taxbreak_nsys.model.choices import ReportFormat, ReportName
 
 if TYPE_CHECKING:
     from taxbreak_nsys.output.row_order import RowOrder
@@ -69,12 +69,12 @@ def analyze(
     from taxbreak_nsys.pipeline.analysis import analyze_report as analyze_report
 
     names = list(dict.fromkeys(name.value for name in report or [ReportName.SUM]))
-    if format == OutputFormat.PARQUET and written.output is None:
+    if format == ReportFormat.PARQUET and written.output is None:
         raise TaxbreakError("-f parquet needs -o FILE")
     graphs = (ReportFormat.SPEEDSCOPE, ReportFormat.COLLAPSED)
     if format in graphs and names != [ReportName.CALL_SUM]:
         raise TaxbreakError(f"-f {format.value} is the flame graph of one report: add -r taxbreak_call_sum")
-    unordered = (OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL)
+    unordered = (ReportFormat.TABLE, ReportFormat.JSON, ReportFormat.JSONL)
     if (top is not None or sort is not None) and ReportName.SUM in names and format in unordered:
         raise TaxbreakError("--top and --sort choose rows of a table; name one with -r, as -r taxbreak_kern_sum")
     view = _View(format, tables.timeunit, RowOrder(top, sort), written)
@@ -132,7 +132,7 @@ class _View:
         from taxbreak_nsys.output.output_files import put_text, write_whole
 
         force = self.written.force_overwrite
-        if self.format == OutputFormat.PARQUET:
+        if self.format == ReportFormat.PARQUET:
             assert target is not None
             write_whole(target, lambda path: formats.write_parquet(results, names[0], path, self.order), force=force)
         else:
@@ -147,11 +147,11 @@ class _View:
             return flame_graph.speedscope(results)
         if self.format == ReportFormat.COLLAPSED:
             return flame_graph.collapsed_stacks(results)
-        if self.format == OutputFormat.JSON:
+        if self.format == ReportFormat.JSON:
             return formats.results_json(results, names, self.order)
-        if self.format == OutputFormat.JSONL:
+        if self.format == ReportFormat.JSONL:
             return formats.results_jsonl(results, names, self.order)
-        if self.format == OutputFormat.CSV:
+        if self.format == ReportFormat.CSV:
             return "".join(formats.to_csv(results, name, self.unit, self.order) for name in names)
         return "\n".join(
             text_report.render_text(result, name, self.unit, self.order) for name in names for result in results

@@ -1,4 +1,4 @@
-"""The host's time cut finer than by state: also where NVTX ranges and launches begin and end, and where it was exposed."""
+"""The host's time cut by state, NVTX range and launch, and the stretches of it that were exposed."""
 
 from __future__ import annotations
 
@@ -95,9 +95,19 @@ class HostCells:
             parts.append((start, end, at + low, nesting.innermost_at(ranges, thread, start), launch))
         if not parts:
             empty = np.empty(0, np.int64)
-            return cls(empty, empty, empty, empty, empty, empty, empty)
+            return cls(
+                start=empty, end=empty, thread=empty, instance=empty, state=empty, range=empty, launch=empty
+            )  # fmt: skip
         start, end, at, inner, launch = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return cls(start, end, intervals.thread[at], intervals.instance[at], intervals.state[at], inner, launch)
+        return cls(
+            start=start,
+            end=end,
+            thread=intervals.thread[at],
+            instance=intervals.instance[at],
+            state=intervals.state[at],
+            range=inner,
+            launch=launch,
+        )
 
 
 def cut_intervals(start: Ints, end: Ints, edges: Ints) -> tuple[Ints, Ints, Ints]:
@@ -145,7 +155,7 @@ class ExposedParts:
 
     @classmethod
     def of(cls, columns: Measured, cells: HostCells) -> ExposedParts:
-        """Find the stretches of the cells in which no device that the instance's launches use is at work (section 5)."""
+        """Find the stretches in which no device that the instance's launches use is at work (method section 5)."""
         ops = columns.trace.ops
         of_instance = device_sets(ops, columns.launches, len(columns.instances), columns.launch_instance)
         sets = tuple(sorted(set(of_instance), key=sorted))
@@ -161,12 +171,15 @@ class ExposedParts:
             parts.append((start, end, cell, idle[1][gap], np.full(len(start), code, np.int64)))
         if not parts:
             empty = np.empty(0, np.int64)
-            return cls(empty, empty, empty, empty, empty, ())
-        columns_of = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        if len(parts) > 1:
-            order = np.lexsort((columns_of[0], columns_of[2]))
-            columns_of = [column[order] for column in columns_of]
-        return cls(*columns_of, sets)
+            return cls(start=empty, end=empty, cell=empty, gap_end=empty, devices=empty, sets=())
+        start, end, cell, gap_end, code_of = (np.concatenate(column) for column in zip(*parts, strict=True))
+        found = cls(start=start, end=end, cell=cell, gap_end=gap_end, devices=code_of, sets=sets)
+        return found if len(parts) == 1 else found._sorted()
+
+    def _sorted(self) -> ExposedParts:
+        order = np.lexsort((self.start, self.cell))
+        columns = {name: getattr(self, name)[order] for name in ("start", "end", "cell", "gap_end", "devices")}
+        return ExposedParts(**columns, sets=self.sets)
 
 
 def complement(intervals: Intervals) -> Intervals:

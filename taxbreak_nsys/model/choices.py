@@ -62,6 +62,7 @@ class ReportName(StrEnum):
     GAP_TRACE = "taxbreak_gap_trace"
     NVTX_SUM = "taxbreak_nvtx_sum"
     CLASS_SUM = "taxbreak_class_sum"
+    FUSION_SUM = "taxbreak_fusion_sum"
     CALL_SUM = "taxbreak_call_sum"
     STEP_TRACE = "taxbreak_step_trace"
     TRACE = "taxbreak_trace"

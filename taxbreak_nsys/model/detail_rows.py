@@ -16,7 +16,9 @@ Rows = tuple[dict[str, Any], ...]
 class DetailRows:
     """The rows of the tables that were asked for; None for a table that was not.
 
-    `calls` comes with `call_tree`: the tree without callers that only pass a call on. `gap_summary` comes with `gaps`: what makes most of each phase's idle time. `gap_trace` holds columns by name (arrays of one length) instead of rows: there may be millions of gaps.
+    `calls` comes with `call_tree`: the tree without callers that only pass a call on. `gap_summary` comes with `gaps`:
+    what makes most of each phase's idle time. `gap_trace` holds columns by name (arrays of one length, or pairs of
+    codes and names) instead of rows: there may be millions of gaps.
     """
 
     gaps: Rows | None = None

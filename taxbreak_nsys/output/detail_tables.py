@@ -20,6 +20,7 @@ TABLES: dict[str, frozenset[str]] = {
     "taxbreak_gap_trace": frozenset({"gap_trace"}),
     "taxbreak_nvtx_sum": frozenset({"ranges"}),
     "taxbreak_class_sum": frozenset({"classes"}),
+    "taxbreak_fusion_sum": frozenset({"fusion"}),
     "taxbreak_call_sum": frozenset({"call_tree"}),
 }
 """What each of these reports needs of `detail_rows.DETAIL_TABLES`."""
@@ -103,6 +104,17 @@ def _class_sum(result: Result) -> pa.Table:
     return rows_table((row | {"time_percent": percent_share(row["share"])} for row in rows), titles)
 
 
+def _fusion_sum(result: Result) -> pa.Table:
+    titles = (
+        HEAD_TITLES
+        | {"time_percent": "Time (%)", "saved_ns": "Saved (ns)", "saved_per_step_ns": "Saved Per Step (ns)"}
+        | {"path_ns": "Saved at Most (ns)", "instances": "Instances", "kernels": "Kernels"}
+        | {"device_ns": "Device Time (ns)", "pattern": "Pattern"}
+    )
+    rows = _asked(result, "fusion")
+    return rows_table((row | {"time_percent": percent_share(row["share"])} for row in rows), titles)
+
+
 def _call_sum(result: Result) -> pa.Table:
     titles = (
         HEAD_TITLES
@@ -121,6 +133,7 @@ DETAIL_REPORTS: dict[str, Callable[[Result], pa.Table]] = {
     "taxbreak_gap_trace": _gap_trace,
     "taxbreak_nvtx_sum": _nvtx_sum,
     "taxbreak_class_sum": _class_sum,
+    "taxbreak_fusion_sum": _fusion_sum,
     "taxbreak_call_sum": _call_sum,
 }
 """The named reports of details, beside `result_tables.REPORTS`."""
@@ -128,6 +141,11 @@ DETAIL_REPORTS: dict[str, Callable[[Result], pa.Table]] = {
 
 def table_notes(result: Result, report: str, unit: str | None = None) -> list[str]:
     """Return the sentences that stand above a listing: what the table says in one line, and what it cannot say."""
+    if report == "taxbreak_fusion_sum":
+        return [
+            "Saved: the exposed time of the launch calls that fusing the kernels of a run would leave out; no replay. "
+            "Saved at Most: all exposed time between the first and the last of them."
+        ]
     if report not in ("taxbreak_gap_sum", "taxbreak_gap_trace"):
         return []
     unknown = [

@@ -129,7 +129,8 @@ def _kern_sum(result: Result) -> pa.Table:
             "name": "Name",
         }
     )
-    return rows_table((row | {"time_percent": percent_share(row["device_share"])} for row in result.kernel_rows), titles)
+    rows = (row | {"time_percent": percent_share(row["device_share"])} for row in result.kernel_rows)
+    return rows_table(rows, titles)
 
 
 def _op_sum(result: Result) -> pa.Table:

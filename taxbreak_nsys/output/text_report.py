@@ -229,6 +229,9 @@ _LISTED = {
     "taxbreak_class_sum": (
         "Phase", "Class", "Time (%)", "Total Time (ns)", "Instances", "Launches", "Exposed Launch (ns)",
     ),
+    "taxbreak_fusion_sum": (
+        "Phase", "Time (%)", "Saved (ns)", "Saved at Most (ns)", "Instances", "Kernels", "Pattern",
+    ),
     "taxbreak_call_sum": (
         "Phase", "Layer", "Time (%)", "Total Time (ns)", "Self Time (ns)", "Exposed (ns)", "Module", "Symbol",
     ),
@@ -238,7 +241,7 @@ _LISTED = {
     "taxbreak_trace": ("Start (ns)", "Duration (ns)", "State", "Phase", "Instance", "TID", "Exposed (ns)"),
 }  # fmt: skip
 
-_NAMES = ("Name", "Operator", "Symbol", "Before", "Range")
+_NAMES = ("Name", "Operator", "Symbol", "Before", "Range", "Pattern")
 
 _NO_SAMPLES = (
     "the report has no CPU samples with call chains; capture with 'nsys profile -s process-tree "
@@ -247,6 +250,7 @@ _NO_SAMPLES = (
 _WHY_EMPTY = {
     "taxbreak_op_sum": "the report has no operator ranges; capture with -t cuda,nvtx and run the model inside "
     "torch.autograd.profiler.emit_nvtx()",
+    "taxbreak_fusion_sum": "no short kernels follow each other with exposed launches between them",
     "taxbreak_sample_sum": _NO_SAMPLES,
     "taxbreak_call_sum": _NO_SAMPLES,
     "taxbreak_symbol_sum": _NO_SAMPLES,

@@ -90,7 +90,7 @@ def _whole(database: Database, facts: ReportFacts, path: Path, options: Options)
     instances = selected(found, options, path)
     evidence = LayerEvidence(samples, chains, options.evidence == "samples", read_map(options.library_map))
     held = measure(trace, launches, instances, evidence)
-    sums = Sums.over(instances, options.tables)
+    sums = Sums.over(instances, options)
     sums.add(Piece.whole(held))
     return _finished(database, facts, sums, options, path, held)
 
@@ -143,7 +143,7 @@ def _summed(
     """Return the sums over a report, from windows of about so many rows; they are measured ahead of the summing."""
     patterns = _patterns(database, options) if has_samples(database) else None
     evidence = LayerEvidence(None, None, options.evidence == "samples", read_map(options.library_map))
-    sums = Sums.over(instances, options.tables)
+    sums = Sums.over(instances, options)
     with ExitStack() as stack:
         read = SampleReader(database, reader.threads, patterns, reader.batch, _call_tree(options)) if patterns else None
         samples = stack.enter_context(read) if read else None

@@ -13,7 +13,6 @@ from taxbreak_nsys.attribution.reference import reference_times
 from taxbreak_nsys.attribution.verdict import judge
 from taxbreak_nsys.diagnostics import result_warnings
 from taxbreak_nsys.measure.measured import Measured
-from taxbreak_nsys.model.kernel_classes import load_kernel_classes
 from taxbreak_nsys.model.detail_rows import DetailRows
 from taxbreak_nsys.model.launches import TSys
 from taxbreak_nsys.model.name_rules import STATES
@@ -61,7 +60,7 @@ def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, col
         tuple(totals.kernels.rows(totals.names["ops"], evidence, moved.by_kernel)),
         tuple(totals.operators.rows(totals.names["ranges"], evidence, moved.by_operator)),
         tuple(totals.calls.rows(totals.names["api"])),
-        of.instances, columns, by_module, by_symbol, moved.t_base, _details(totals, entries, options, splits),
+        of.instances, columns, by_module, by_symbol, moved.t_base, _details(totals, entries, splits),
     )  # fmt: skip
     return replace(
         result, report=replace(facts, warnings=facts.warnings + result_warnings.result_warnings(result, totals))
@@ -69,9 +68,7 @@ def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, col
 
 
 
-def _details(
-    totals: Totals, entries: list[Phase], options: Options, splits: list[Split | None]
-) -> DetailRows:
+def _details(totals: Totals, entries: list[Phase], splits: list[Split | None]) -> DetailRows:
     """Return the tables of details that were asked for."""
     by_key = {(entry.phase, entry.process, entry.thread): entry for entry in entries}
     phases = [by_key[totals.entries.key(k)] for k in range(len(totals.entries))]
@@ -81,10 +78,7 @@ def _details(
         tokens=[entry.steps.tokens if entry.steps else None for entry in phases],
         measured=[entry.exposed_ns is not None for entry in phases],
     )
-    classes = load_kernel_classes(options.kernel_classes)
-    return totals.details.rows(
-        totals.names.get("ops", ()), facts, classes, options.tree_depth, totals.samples, splits
-    )  # fmt: skip
+    return totals.details.rows(totals.names.get("ops", ()), facts, totals.samples, splits)
 
 
 def _evidence(totals: Totals, moved: MovedToLibrary, entry: int, strata: Split | None, forced: str | None) -> str:

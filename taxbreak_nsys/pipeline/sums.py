@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
+from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.replay.savings import SampleWindows
 from taxbreak_nsys.totals.totals import Totals
@@ -19,9 +19,9 @@ class Sums:
     stretches: SampleWindows
 
     @classmethod
-    def over(cls, instances: Instances, tables: Collection[str] = ()) -> Sums:
-        """Return empty sums over the phase instances of a report; `tables` are the details to add up as well."""
-        totals = Totals(instances, tables)
+    def over(cls, instances: Instances, options: Options) -> Sums:
+        """Return empty sums over the phase instances of a report; `options` say which details are added up as well."""
+        totals = Totals(instances, options)
         return cls(totals, SampleWindows(totals.entries))
 
     def add(self, piece: Piece) -> None:

@@ -19,6 +19,7 @@ class CallTree:
     """
 
     def __init__(self) -> None:
+        """Start with the root alone."""
         self.parent, self.frame = [-1], [0]
         self._known: dict[tuple[int, int], int] = {}
 

@@ -30,6 +30,7 @@ class CallTreeTotals:
     """Samples by entry, node of the call tree, state, kind, and whether the device was idle at that moment."""
 
     def __init__(self, entries: PhaseThreads) -> None:
+        """Start at zero for the phase entries of a report."""
         self._entries = entries
         self._tree: CallTree | None = None
         self._by_entry: dict[int, GroupSums] = {}

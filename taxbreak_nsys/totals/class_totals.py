@@ -29,6 +29,7 @@ class ClassTotals:
     """Operations and launches by kernel name and entry (groups: name * entries + entry), classified at the end."""
 
     def __init__(self, entries: PhaseThreads) -> None:
+        """Start at zero for the phase entries of a report."""
         self._entries = entries
         self._sums = GroupSums(*_FIGURES)
 
@@ -98,9 +99,7 @@ class ClassTotals:
             for key, sums in sorted(of_class.items(), key=lambda item: (-item[1]["device_ns"], item[0]))
         ]
 
-    def _row(
-        self, entry: int, key: str, title: str, sums: dict[str, int], kernels: dict[str, int], total: int
-    ) -> Row:
+    def _row(self, entry: int, key: str, title: str, sums: dict[str, int], kernels: dict[str, int], total: int) -> Row:
         largest = sorted(kernels, key=lambda name: (-kernels[name], name))
         more = f" and {len(largest) - _MOST_NAMES} more" if len(largest) > _MOST_NAMES else ""
         share = sums["device_ns"] / total if total and key != MEMORY else None
@@ -126,5 +125,3 @@ def _per(sums: dict[str, int], steps: int, tokens: int | None, measured: bool) -
         "device_per_token_ns": sums["device_ns"] // tokens if tokens else None,
         "exposed_launch_per_token_ns": exposed // tokens if tokens and exposed is not None else None,
     }
-
-

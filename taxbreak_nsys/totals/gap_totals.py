@@ -69,6 +69,7 @@ class GapTotals:
     """
 
     def __init__(self, entries: PhaseThreads, tree: RangeTree, *, keep: bool) -> None:
+        """Start at zero for the phase entries of a report; `tree` numbers the paths of ranges."""
         self._entries, self._tree, self.keeps = entries, tree, keep
         self._lengths = ValueCounts()
         self._kernels = LabelCodes(short_name)

@@ -13,6 +13,7 @@ class LabelCodes:
     """Numbers the labels of names in the order in which they turn up."""
 
     def __init__(self, label: Callable[[str], str]) -> None:
+        """Start without a name; `label` returns the label of a name."""
         self._label = label
         self._codes: dict[str, int] = {}
         self._of_name = np.empty(0, np.int64)

@@ -23,6 +23,7 @@ class RangeTotals:
     """Host states, exposed time, launches, kernels and device time by path and entry (groups: node * entries + entry)."""
 
     def __init__(self, entries: PhaseThreads, tree: RangeTree) -> None:
+        """Start at zero for the phase entries of a report; `tree` numbers the paths."""
         self._entries, self._tree = entries, tree
         self._time = GroupSums("ns")
         self._exposed = GroupSums("ns")

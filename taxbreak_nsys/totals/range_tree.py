@@ -36,6 +36,7 @@ class RangeTree:
     """The paths of ranges, numbered in the order in which they turn up; a parent has a lower number than its children."""
 
     def __init__(self) -> None:
+        """Start with the node for time in no range."""
         self.nodes = [RangeNode(parent=-1, name=NO_RANGE, depth=0)]
         self._known: dict[int, int] = {}
         self._labels = LabelCodes(range_label)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
 
 from taxbreak_nsys.arrays.grouped import ValueCounts
@@ -11,6 +9,7 @@ from taxbreak_nsys.arrays.intervals import Ints
 from taxbreak_nsys.measure.measured import InstanceSums
 from taxbreak_nsys.measure.self_time import host_time_before
 from taxbreak_nsys.model.launches import launch_latency
+from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.totals.call_totals import CallTotals
@@ -30,8 +29,8 @@ class Totals:
     ranges.
     """
 
-    def __init__(self, instances: Instances, tables: Collection[str] = ()) -> None:
-        """Begin with nothing; `instances` are those of the whole report, `tables` the details to add up as well."""
+    def __init__(self, instances: Instances, options: Options) -> None:
+        """Start at zero; `instances` are those of the whole report, `options` choose details."""
         self.instances = instances
         self.entries = PhaseThreads.of(instances)
         self._steps = StepTotals(len(instances))
@@ -41,7 +40,7 @@ class Totals:
         self.calls = CallTotals(self.entries)
         self.samples = SampleTotals(self.entries)
         self.facts = WarningFacts(self.entries)
-        self.details = DetailTotals(self.entries, tables)
+        self.details = DetailTotals(self.entries, options)
         self.latency = ValueCounts()
         self.names: dict[str, tuple[str, ...]] = {}
         self.libraries: frozenset[str] = frozenset()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
+from itertools import pairwise
 from typing import Any
 
 from taxbreak_nsys.model.kernel_classes import classify, load_kernel_classes
@@ -111,7 +112,7 @@ class BruteTables:
             cells = []
             for start, end, _ in spans:
                 cuts = [start, *edges[bisect_right(edges, start) : bisect_left(edges, end)], end]
-                cells += list(zip(cuts, cuts[1:], strict=False))
+                cells += list(pairwise(cuts))
             launches = self.launches_in(key)
             path_at = self.paths(thread, [low for low, _ in cells] + [launch["start"] for launch in launches])
             for low, high in cells:
@@ -154,6 +155,51 @@ class BruteTables:
                         )
         return {key: dict(row) for key, row in found.items()}
 
+    def fusion(self) -> dict[tuple[Any, ...], list[int]]:
+        """(runs, saved, saved at most) by (phase, process, thread, kernels of a run)."""
+        found: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
+        for key, spans in self.instances.items():
+            idle = self.idle(key)
+            run: list[tuple[str, int, int]] = []
+            last: dict[str, Any] | None = None
+            for launch in [*self.launches_in(key), None]:
+                candidate = self.candidate(launch, spans, idle) if launch else None
+                if last and launch:
+                    between = clipped(spans, last["start"] + 1, launch["start"] + 1)
+                    if any(state == "device_wait" and start > last["start"] for start, _, state in between):
+                        self.close(found, key, run)
+                        run = []
+                if candidate is None:
+                    self.close(found, key, run)
+                    run = []
+                else:
+                    path = exposed_between(idle, spans, last["end"], launch["end"]) if last and launch else 0
+                    run.append((*candidate, path))
+                last = launch
+        return dict(found)
+
+    def candidate(
+        self, launch: dict[str, Any], spans: list[tuple[int, int, str]], idle: list[tuple[int, int]]
+    ) -> tuple[str, int] | None:
+        ops = launch["ops"]
+        if launch["kind"] != "kernel" or len(ops) != 1 or ops[0]["end"] - ops[0]["start"] > 10_000:
+            return None
+        called = [s for s in clipped(spans, launch["start"], launch["end"]) if s[2] in ("launch", "memop")]
+        exposed = sum(exposed_between(idle, [span], span[0], span[1]) for span in called)
+        if not exposed or self.op_class(ops[0]) in ("gemm", "attention", "moe", "communication"):
+            return None
+        return self.op_name(ops[0]), exposed
+
+    @staticmethod
+    def close(
+        found: dict[tuple[Any, ...], list[int]], key: tuple[str, int, int, int], run: list[tuple[str, int, int]]
+    ) -> None:
+        if len(run) > 1:
+            sums = found[(*key[:3], tuple(name for name, _, _ in run))]
+            sums[0] += 1
+            sums[1] += sum(exposed for _, exposed, _ in run[1:])
+            sums[2] += sum(path for _, _, path in run[1:])
+
     def op_class(self, op: dict[str, Any]) -> str:
         if op["kind"] == "kernel":
             return classify([brute_force.kernel_name(self.report, op)], self.classes)[0]
@@ -189,3 +235,12 @@ def contiguous(spans: list[tuple[int, int, str]]) -> list[list[tuple[int, int, s
         else:
             parts.append([span])
     return parts
+
+
+def exposed_between(idle: list[tuple[int, int]], spans: list[tuple[int, int, str]], low: int, high: int) -> int:
+    return sum(
+        max(0, min(stop, end) - max(begin, start))
+        for start, end, _ in clipped(spans, low, high)
+        for begin, stop in idle[bisect_right(idle, start, key=lambda gap: gap[1]) :]
+        if begin < end
+    )

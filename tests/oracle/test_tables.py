@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def test_depth_keeps_the_sum(report, depth: int) -> None:
 def test_windows_make_the_same_tables(report, name: str) -> None:
     whole = with_tables(report(name))
     in_windows = analyze_report(report(name), ALL_TABLES, window_rows=2000)
-    for table in ("gaps", "gap_summary", "ranges", "classes"):
+    for table in ("gaps", "gap_summary", "ranges", "classes", "fusion"):
         assert getattr(in_windows.details, table) == getattr(whole.details, table)
     assert result_table(in_windows, "taxbreak_gap_trace") == result_table(whole, "taxbreak_gap_trace")
 
@@ -160,6 +161,28 @@ def test_classes_are_those_of_the_twin(report, name: str) -> None:
         for key, row in twin(report(name)).class_rows().items()
     }
     assert ours == expected
+
+
+@pytest.mark.parametrize("name", ["llama-1b-aten", "vllm-eager"])
+def test_fusion_candidates_are_those_of_the_twin(report, name: str) -> None:
+    result = analyze_report(report(name), Options(tables=frozenset({"fusion"}), evidence="none"))
+    ours = {
+        (row["phase"], row["process"], row["thread"], row["kernels"], row["pattern"]): [
+            row["instances"], row["saved_ns"], row["path_ns"],
+        ]
+        for row in result.details.fusion or ()
+    }  # fmt: skip
+    expected = {
+        (*key[:3], len(key[3]), " + ".join(folded_names(key[3]))): sums
+        for key, sums in twin(report(name)).fusion().items()
+    }
+    assert ours
+    assert ours == expected
+
+
+def folded_names(names: tuple[str, ...]) -> list[str]:
+    counts = [(name, len(list(same))) for name, same in groupby(names)]
+    return [f"{count} x {name}" if count > 1 else name for name, count in counts]
 
 
 def test_gap_sentence_names_the_kernels(report) -> None:
