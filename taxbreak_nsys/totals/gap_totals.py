@@ -10,10 +10,10 @@ import numpy as np
 from taxbreak_nsys.arrays.arrow_codes import distinct_values
 from taxbreak_nsys.arrays.grouped import ValueCounts, group_sums
 from taxbreak_nsys.arrays.intervals import FOREVER, Ints, begins
-from taxbreak_nsys.model.launches import Launches
-from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.kernel_classes import KernelClass
 from taxbreak_nsys.model.kernel_names import short_name
+from taxbreak_nsys.model.launches import Launches
+from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import COPY, GRAPH, SET, DeviceOps
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.totals.exposed_piece import ExposedPiece
@@ -33,8 +33,8 @@ class Gaps:
     """Idle gaps of the devices that a phase instance uses, cut at the instance's ends; columns of one length.
 
     `instance` numbers the instances of the whole report; `state` is the host state and `node` the path of NVTX ranges
-    that filled most of the gap. `op` says which operation began at the gap's end (`GapTotals.op_name`), `launch_start` the
-    start of the call that launched it (FOREVER: no call in the report). `devices` is a code into the piece's sets.
+    that filled most of the gap. `op` says which operation began at the gap's end (`GapTotals.op_name`), `launch_start`
+    is the start of the call that launched it (FOREVER: no call in the report). `devices` is a code into the piece's sets.
     """
 
     start: Ints

@@ -20,7 +20,7 @@ _FIGURES = ("exposed", "instances", *_WORK, *STATES)
 
 
 class RangeTotals:
-    """Host states, exposed time, launches, kernels and device time by path and entry (groups: node * entries + entry)."""
+    """Host states, exposed time, launches and device time by path and entry (groups: node * entries + entry)."""
 
     def __init__(self, entries: PhaseThreads, tree: RangeTree) -> None:
         """Start at zero for the phase entries of a report; `tree` numbers the paths."""
