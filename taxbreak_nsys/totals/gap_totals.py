@@ -34,7 +34,7 @@ class Gaps:
 
     `instance` numbers the instances of the whole report; `state` is the host state and `node` the path of NVTX ranges
     that filled most of the gap. `op` says which operation began at the gap's end (`GapTotals.op_name`), `launch_start`
-    is the start of the call that launched it (FOREVER: no call in the report). `devices` is a code into the piece's sets.
+    is the start of its call (FOREVER: no call in the report). `devices` is a code into the sets of the piece.
     """
 
     start: Ints
