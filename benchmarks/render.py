@@ -16,19 +16,19 @@ from speed import BARS
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 WHAT = {
     "analysis_over_scan": "`-f json`, over the scan",
-    "analysis_over_nsys_stats": "the same, over `nsys stats --report cuda_kern_exec_sum`",
-    "analysis_s": "the same, s",
+    "analysis_over_nsys_stats": "`-f json`, over `nsys stats --report cuda_kern_exec_sum`",
+    "analysis_s": "`-f json`, s",
     "scan_s": "the scan, s",
-    "reading_over_scan": "the driver handing over the columns, all tables side by side and nothing else, over the scan",
+    "reading_over_scan": "the driver handing over all columns, all tables side by side, nothing else, over the scan",
     "nsys_stats_s": "`nsys stats`, s",
     "analysis_peak_mb": "peak memory, MB",
-    "big_over_once": "wall at 10 times the report, over wall at once",
-    "big_peak_mb": "peak memory at 10 times, MB",
-    "big_peak_over_once": "the same, over that at once",
+    "big_over_once": "wall time for 10 times the report, over wall time for the report",
+    "big_peak_mb": "peak memory for 10 times the report, MB",
+    "big_peak_over_once": "peak memory for 10 times the report, over peak memory for the report",
     "sampled_rows": "rows of the sampled report",
     "sampled_analysis_over_scan": "sampled report, over its scan",
     "sampled_analysis_peak_mb": "sampled report, peak memory, MB",
-    "small_report_s": "a 1 MB report, start to finish, s",
+    "small_report_s": "a 1 MB report, from start to end, s",
     "imports_s": "of which imports, s",
     "help_s": "`--help`, s",
 }
@@ -41,7 +41,7 @@ def number(value: float) -> str:
 
 def figures(found: dict[str, float]) -> str:
     """Return the table of what was measured against its bars."""
-    lines = ["| what | measured | bar |", "| --- | --- | --- |"]
+    lines = ["| what | measured | goal |", "| --- | --- | --- |"]
     for name, words in WHAT.items():
         if name in found:
             bar = f"at most {BARS[name]:,}" if name in BARS else ""

@@ -30,7 +30,7 @@ _WINDOW_ROWS = 40
 def judge(path: Path, options: str, *, outputs: bool) -> tuple[str, str]:
     """Run one report; return (`figures` or `refused` or `finding`, what came of it)."""
     try:
-        result = analyze_report(path, OPTIONS[options])
+        result = analyze_report(path, OPTIONS[options], intervals=True)
         problem = wrong_figures(result) or wrong_in_windows(path, OPTIONS[options], result)
         problem = problem or (broken_output(result) if outputs else None)
     except TaxbreakError as error:

@@ -34,7 +34,7 @@ def analyze(
     modules: str | PathLike[str] | None = None,
     reference: str | PathLike[str] | None = None,
     library_map: str | PathLike[str] | None = None,
-    columns: bool = False,
+    intervals: bool = False,
 ) -> Result:
     """Analyse an Nsight Systems report.
 
@@ -53,8 +53,8 @@ def analyze(
     `subtractive` or `none`. `modules` is a table of your own shared libraries for CPU samples, `reference` a file of
     un-profiled times to correct by, `library_map` a file that says which kernels a library launches.
 
-    A report of more than some 400,000 rows is read in windows of time, so that memory does not grow with it;
-    `columns` reads it as a whole all the same and keeps the single intervals, `result.columns`.
+    The report is read in windows of time, so that memory does not grow with it; `result.steps` has the sums of each
+    instance in `result.instances`, and with `intervals` `result.intervals` has every host interval as an Arrow table.
 
     Returns a `Result`: `.phases` is a pandas frame, `.to_arrow()`, `.to_json()`, `.to_dict()` give the same
     elsewhere; all times are integers in ns. Raises `TaxbreakError` with a message of one line where the
@@ -82,7 +82,7 @@ def analyze(
         reference=str(reference) if reference else None,
         library_map=_path(library_map),
     )
-    return _analyze(Path(report), options, columns=columns)
+    return _analyze(Path(report), options, intervals=intervals)
 
 
 def _path(given: str | PathLike[str] | None) -> Path | None:

@@ -1,4 +1,4 @@
-"""The error that users see, and one that has a report read in another way."""
+"""The error that users see."""
 
 from __future__ import annotations
 
@@ -12,7 +12,3 @@ class TaxbreakError(Exception):
     def __init__(self, message: str) -> None:
         """Keep `message`, with line breaks and control characters folded into spaces."""
         super().__init__(" ".join("".join(c if c.isprintable() else " " for c in message).split()))
-
-
-class UnorderedError(Exception):
-    """The rows of a table do not come in the order of time: the report cannot be read in windows."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from taxbreak_nsys.measure.measured import Measured
+    from taxbreak_nsys.measure.measured import InstanceSums
     from taxbreak_nsys.phases import Instances
 
 SCHEMA = "taxbreak/2"
@@ -43,6 +43,8 @@ class DeviceTime:
     active_ns: int | None
     kernel_sum_ns: int | None
     idle_ns: int | None
+    busy_share: float | None
+    """The share of the wall time in which a device that the phase uses is busy; waiting for slower ranks is not."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,48 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class CommunicationTime:
+    """Time of a phase in collectives, ns (method section 2.3).
+
+    `comm_wait_ns` is the part that waits for a slower rank, null with `reason` where it is not known. Where some steps
+    have no pair on the other ranks, it is the sum over the other steps, and `reason` says so.
+    """
+
+    comm_ns: int
+    comm_wait_ns: int | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class RankTime:
+    """One rank of a group in a phase, ns; in `slowest_steps` of its paired steps the others wait for it."""
+
+    process: int
+    thread: int
+    steps: int
+    slowest_steps: int
+    wall_ns: int
+    comm_ns: int
+    comm_wait_ns: int | None
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The ranks behind an entry that stands for a group: step by step the figures of the slowest rank.
+
+    `kind` says what pairs them: `tensor parallel`, `pipeline parallel`, or `data parallel` where no collective does.
+    `skew_median_ns` and `skew_largest_ns` are how much later than the first rank the last one arrives at a collective.
+    """
+
+    kind: str
+    paired_steps: int
+    collectives: int
+    skew_median_ns: int | None
+    skew_largest_ns: int | None
+    ranks: tuple[RankTime, ...]
+
+
+@dataclass(frozen=True)
 class Phase:
     """One entry: a phase label on one thread, or (process and thread null) on all threads that share it."""
 
@@ -147,6 +191,18 @@ class Phase:
     instances: int
     wall_ns: int
     wall_median_ns: int | None
+    wall_p99_ns: int | None
+    """The 99th percentile of the instances' wall time; null with fewer than 100 instances."""
+    cycles: bool
+    """Whether an instance is a cycle: from its mark to the next one (method section 2.1)."""
+    range_ns: int
+    """The length of the marks themselves, added up."""
+    between_ns: dict[str, int] | None
+    """The part of `states_ns` after the mark's end; null where instances are no cycles."""
+    helpers_ns: dict[str, int] | None
+    """States of the threads that help the host thread; in no layer and no wall. Null without helpers."""
+    communication: CommunicationTime | None
+    ranks: Ranks | None
     launches: LaunchCounts
     kernels: int
     states_ns: dict[str, int]
@@ -167,6 +223,16 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Idle:
+    """Steps that an engine marked as having no requests: from each to the next mark, ns."""
+
+    process: int
+    thread: int
+    instances: int
+    total_ns: int
+
+
+@dataclass(frozen=True)
 class Outside:
     """What lies in no phase and in no other figure; `share` is of all kernels' device time, null without any."""
 
@@ -177,6 +243,15 @@ class Outside:
     kernels_without_launch: int
     kernel_sum_ns: int
     share: float | None
+
+
+@dataclass(frozen=True)
+class TracedRanges:
+    """How many NVTX ranges of operators, and ranges and calls of CUDA libraries, the report has, and whose they are."""
+
+    operator: int
+    library: int
+    libraries: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -192,30 +267,22 @@ class Result:
     t_sys_source: str
     entries: tuple[Phase, ...]
     outside: Outside
+    idle: tuple[Idle, ...]
     kernel_rows: tuple[dict[str, Any], ...]
     operator_rows: tuple[dict[str, Any], ...]
     api_rows: tuple[dict[str, Any], ...]
     instances: Instances = field(repr=False)
-    held_columns: Measured | None = field(repr=False)
+    steps: InstanceSums = field(repr=False)
+    """The sums of each of `instances`: states, exposed time, device time, launches."""
+    ranges: TracedRanges
     sample_rows: tuple[dict[str, Any], ...] = ()
     symbol_rows: tuple[dict[str, Any], ...] = ()
+    intervals: pa.Table | None = field(default=None, repr=False)
+    """Every host interval, in a temporary file that is mapped into memory; None unless it was asked for."""
     t_base_ns: int | None = None
     """T_base of the subtraction (method section 4, Eq. 5); null where no launch has an operator range to tell it."""
     details: DetailRows = field(default_factory=DetailRows, repr=False)
     """The tables that `Options.tables` asked for."""
-
-    @property
-    def columns(self) -> Measured:
-        """The instances, launches and host intervals behind the figures.
-
-        Raises TaxbreakError where the report was too large to keep them and nobody asked for it.
-        """
-        if self.held_columns is None:
-            raise TaxbreakError(
-                f"{self.report.path}: was read in windows, so its single intervals are not at hand; analyze it with "
-                "columns=True"
-            )
-        return self.held_columns
 
     @property
     def phases(self) -> pd.DataFrame:
@@ -264,6 +331,7 @@ class Result:
             "t_sys_source": self.t_sys_source,
             "phases": [phase_dict(entry) for entry in self.entries],
             "outside": dataclasses.asdict(self.outside),
+            "idle": [dataclasses.asdict(idle) for idle in self.idle],
             "kernels": list(self.kernel_rows),
             "operators": list(self.operator_rows),
         }

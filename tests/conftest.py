@@ -7,10 +7,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from taxbreak_nsys import Result
 from tests.support.browser import browser  # noqa: F401
 from tests.support.reports import KNOWN, analysed_once, find_report
+
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
+
+
+INTEGRATION = Path(__file__).parent / "integration"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the quick tier: all tests but those of `integration/` and those marked `slow`."""
+    for item in items:
+        if INTEGRATION not in item.path.parents and item.get_closest_marker("slow") is None:
+            item.add_marker("quick")
 
 
 @pytest.fixture(params=KNOWN)

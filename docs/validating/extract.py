@@ -64,8 +64,7 @@ def record_of(report: Path, times: Path | None) -> Record:
     # inject.py is there for one evidence a capture; the shim's own ranges would decide otherwise
     injected = report.stem.startswith("inject")
     wanted = {"inject-samples": "samples", "inject-operators": "subtractive"}.get(report.stem)
-    # a large report's single steps are at hand only where they are asked for
-    best = analyze(report, reference=times, evidence=wanted, columns=True)
+    best = analyze(report, reference=times, evidence=wanted)
     record: Record = {
         "report": {key: value for key, value in best.to_dict()["report"].items() if key not in ("path", "warnings")},
         "t_sys_ns": best.t_sys_ns,
@@ -84,7 +83,7 @@ def record_of(report: Path, times: Path | None) -> Record:
     elif not injected:
         record["evidence"] |= _other_evidence(report, times, record["evidence"]["best"])
     if report.stem.startswith("graph-node"):
-        record["whatif_graphs"] = graphs_of(best)
+        record["whatif_graphs"] = graphs_of(best, report)
     return record
 
 
@@ -118,13 +117,15 @@ def _other_evidence(report: Path, times: Path | None, best: Record) -> Record:
     return found
 
 
-def graphs_of(result: Any) -> list[Record]:
+def graphs_of(result: Any, report: Path) -> list[Record]:
     """Return what `whatif --graphs` predicts for each phase that launches kernels one by one."""
+    from taxbreak_nsys.pipeline.analysis import measure_report
     from taxbreak_nsys.replay.prediction import Replay
     from taxbreak_nsys.replay.scenarios import Scenario
 
     eager = {entry.phase for entry in result.entries if entry.launches.kernel and not entry.launches.graph}
-    return [found.to_dict() for found in Replay(result).predict(Scenario(graphs=True)) if found.phase in eager]
+    predictions = Replay(*measure_report(report)).predict(Scenario(graphs=True))
+    return [prediction.to_dict() for prediction in predictions if prediction.phase in eager]
 
 
 # ----------------------------------------------------------------------------------------------- injection
@@ -136,7 +137,7 @@ def in_order(result: Any) -> tuple[list[str], dict[str, Ints]]:
 
     from taxbreak_nsys.model.name_rules import STATES
 
-    instances, states = result.columns.instances, result.columns.steps.states
+    instances, states = result.instances, result.steps.states
     order = np.argsort(instances.start, kind="stable")
     at = {name: number for number, name in enumerate(STATES)}
     figures = {

@@ -1,43 +1,52 @@
-"""A set of correlation ids by process, a bit an id: they are numbered one by one."""
+"""A set of correlation ids by process: one bit per id, as they are numbered one by one."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from taxbreak_nsys.arrays.intervals import Ints
-from taxbreak_nsys.errors import UnorderedError
+from taxbreak_nsys.arrays.intervals import Flags, Ints
 
 Bits = NDArray[np.uint8]
 _LARGEST = 1 << 31
+"""Ids from here on, which no sound report has, are kept as sorted numbers."""
 
 
 class IdSet:
-    """Ids that were added, of each process; ids below 0 stand for none and are never held."""
+    """The ids that were added, per process; ids below 0 mean "no id" and are never in the set."""
 
     def __init__(self) -> None:
-        """Begin empty."""
-        self._held: dict[int, Bits] = {}
+        self._bits: dict[int, Bits] = {}
+        self._large: dict[int, Ints] = {}
 
     def add(self, process: Ints, number: Ints) -> None:
-        """Add ids; UnorderedError where they are no small numbers."""
-        for one in np.unique(process).tolist():
-            mine = number[(process == one) & (number >= 0)]
-            if not len(mine):
+        """Add ids; `process` and `number` are columns of one length."""
+        for key in np.unique(process).tolist():
+            ids = number[(process == key) & (number >= 0)]
+            large = ids >= _LARGEST
+            if large.any():
+                self._large[key] = np.union1d(self._large.get(key, ids[:0]), ids[large])
+                ids = ids[~large]
+            if not len(ids):
                 continue
-            largest = int(mine.max())
-            if largest >= _LARGEST:
-                raise UnorderedError
-            held = self._held.get(one, np.zeros(0, np.uint8))
-            if largest // 8 >= len(held):
-                held = np.r_[held, np.zeros(max(largest // 8 + 1, 2 * len(held)) - len(held), np.uint8)]
-                self._held[one] = held
-            np.bitwise_or.at(held, mine >> 3, (1 << (mine & 7)).astype(np.uint8))
+            bits = self._bits.get(key, np.zeros(0, np.uint8))
+            largest = int(ids.max())
+            if largest // 8 >= len(bits):
+                bits = np.r_[bits, np.zeros(max(largest // 8 + 1, 2 * len(bits)) - len(bits), np.uint8)]
+                self._bits[key] = bits
+            np.bitwise_or.at(bits, ids >> 3, (1 << (ids & 7)).astype(np.uint8))
+
+    def flags(self, process: Ints, number: Ints) -> Flags:
+        """Return which of some ids are in the set."""
+        result = np.zeros(len(number), bool)
+        for key, bits in self._bits.items():
+            rows = np.flatnonzero((process == key) & (number >= 0) & (number < 8 * len(bits)))
+            ids = number[rows]
+            result[rows] = (bits[ids >> 3] >> (ids & 7) & 1) != 0
+        for key, large in self._large.items():
+            result |= (process == key) & np.isin(number, large)
+        return result
 
     def holds(self, process: Ints, number: Ints) -> bool:
-        """Tell whether any of some ids was added."""
-        for one, held in self._held.items():
-            mine = number[(process == one) & (number >= 0) & (number < 8 * len(held))]
-            if np.any(held[mine >> 3] >> (mine & 7) & 1):
-                return True
-        return False
+        """Return whether any of some ids is in the set."""
+        return bool(self.flags(process, number).any())

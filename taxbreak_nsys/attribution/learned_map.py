@@ -9,39 +9,56 @@ from typing import Any
 
 import numpy as np
 
+from taxbreak_nsys.arrays.grouped import GroupSums
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.measure.library_launches import REASONS, launch_kernel_names, library_signs
-from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.totals.warning_facts import Piece
 
 SCHEMA = "taxbreak-library-map/1"
 
 
-def learn(columns: Measured) -> dict[str, Any]:
-    """Return the map that a report teaches: kernel name to whether a library launched it.
+class MapLearner:
+    """Counts by kernel name, over the pieces of a report, how many launches a library made.
 
-    What decides is a launch's call chain, else a library range around it; launches that have neither, or whose
-    chain breaks off before that can be said, teach nothing. A kernel that both launched counts as what it mostly
-    was. Empty where the report has neither.
+    What decides is a launch's call chain, else a library range around it; launches that have neither, or whose chain
+    breaks off before that can be said, teach nothing.
     """
-    trace, launches = columns.trace, columns.launches
-    chain = library_signs(trace, launches, columns.chains, {}).chain
-    chain = np.where((chain < 0) & (columns.mediation.reason == REASONS.index("library_range")), 1, chain)
-    name = launch_kernel_names(trace, launches)
-    kernels = {}
-    known = (chain >= 0) & (name >= 0)
-    for code in np.unique(name[known]).tolist():
-        mine = known & (name == code)
-        mediated, count = int(chain[mine].sum()), int(mine.sum())
-        kernels[trace.ops.names[code]] = {
-            "library_mediated": mediated * 2 > count,
-            "launches": count,
-            "library_mediated_launches": mediated,
+
+    def __init__(self, instances: Instances) -> None:
+        """Start without kernels; launches outside the phase instances count as well."""
+        self._counts = GroupSums("launches", "mediated")
+        self._names: tuple[str, ...] = ()
+
+    def add(self, piece: Piece) -> None:
+        """Count the launches of a piece."""
+        columns = piece.columns
+        trace, launches = columns.trace, columns.launches
+        chain = library_signs(trace, launches, columns.chains, {}).chain
+        chain = np.where((chain < 0) & (columns.mediation.reason == REASONS.index("library_range")), 1, chain)
+        name = launch_kernel_names(trace, launches)
+        known = np.flatnonzero((chain >= 0) & (name >= 0) & piece.own)
+        self._counts.add(name[known], launches=1, mediated=chain[known])
+        self._names = trace.ops.names
+
+    def learned(self) -> dict[str, Any]:
+        """Return the map: kernel name to whether a library launched it, without kernels where nothing was learned.
+
+        A kernel that both launched counts as the library's if that made more than half of its launches.
+        """
+        kernels = {
+            self._names[code]: {
+                "library_mediated": row["mediated"] * 2 > row["launches"],
+                "launches": row["launches"],
+                "library_mediated_launches": row["mediated"],
+            }
+            for code, row in self._counts.table().items()
         }
-    return {"schema": SCHEMA, "kernels": dict(sorted(kernels.items()))}
+        return {"schema": SCHEMA, "kernels": dict(sorted(kernels.items()))}
 
 
 def read_map(path: Path | None) -> Mapping[str, bool]:
-    """Return a map that `learn` made, kernel name to mediated; raises TaxbreakError where the file is no map."""
+    """Return a map that `MapLearner` made, kernel name to mediated; raises TaxbreakError where the file is no map."""
     if path is None:
         return {}
     try:

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from taxbreak_nsys.capture.nsys_command import EVIDENCES, plan
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.nsys.machine import sampling_problem
@@ -49,7 +47,7 @@ class Report:
     @cached_property
     def result(self) -> Result:
         """The analysis; raises TaxbreakError."""
-        return analyze_report(self.path, self.options, columns=True)
+        return analyze_report(self.path, self.options)
 
     @cached_property
     def amounts(self) -> dict[str, int]:
@@ -164,12 +162,11 @@ def _used(report: Report) -> list[Check]:
 
 
 def _ranges(report: Report) -> list[Check]:
-    trace = report.result.columns.trace
-    amount = int(np.sum(trace.ranges.is_library)) + len(trace.library_calls.start)
-    if not amount:
+    ranges = report.result.ranges
+    if not ranges.library:
         return [Check(MISSING, "evidence ranges", "no library ranges in the report", _remedy("ranges"))]
-    libraries = ", ".join(sorted(trace.libraries))
-    return [Check(OK, "evidence ranges", f"{amount} library ranges ({libraries})")]
+    libraries = ", ".join(ranges.libraries)
+    return [Check(OK, "evidence ranges", f"{ranges.library} library ranges ({libraries})")]
 
 
 def _samples(report: Report) -> list[Check]:
@@ -188,8 +185,7 @@ def _samples(report: Report) -> list[Check]:
 
 
 def _subtractive(report: Report) -> list[Check]:
-    columns = report.result.columns
-    operators = len(columns.operators)
+    operators = report.result.ranges.operator
     if not operators:
         return [Check(MISSING, "evidence subtractive", "no operator ranges in the report", _remedy("operators"))]
     if report.result.t_base_ns is None:

@@ -64,7 +64,7 @@ def analyze(
 
     first = Opening(reports[0])  # goes on while the modules below load
     from taxbreak_nsys.output.detail_tables import tables_for
-    from taxbreak_nsys.output.result_tables import NEED_COLUMNS
+    from taxbreak_nsys.output.result_tables import INTERVALS
     from taxbreak_nsys.output.row_order import RowOrder
     from taxbreak_nsys.pipeline.analysis import analyze_report as analyze_report
 
@@ -81,13 +81,12 @@ def analyze(
     targets = view.targets(names)
     options = replace(analysis.options(), tables=tables_for(names), tree_depth=depth)
 
-    columns = bool(NEED_COLUMNS & set(names))
     results: list[Result] = []
     failed = False
     for number, path in enumerate(reports):
         try:
             opening = None if number else first
-            results.append(analyze_report(path, options, columns=columns, opening=opening))
+            results.append(analyze_report(path, options, intervals=INTERVALS in names, opening=opening))
         except TaxbreakError as error:
             if len(reports) == 1:
                 raise

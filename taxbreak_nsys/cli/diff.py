@@ -39,7 +39,7 @@ def diff(
 
     written.check()
     options = analysis.options()
-    old, new = ([analyze_report(path, options, columns=True) for path in _reports(side)] for side in (before, after))
+    old, new = ([analyze_report(path, options) for path in _reports(side)] for side in (before, after))
     text = render_diff(compare(old, new, map or ()), format, tables.timeunit)
     put_text(text, written.output, force=written.force_overwrite)
     if written.output is not None and not written.quiet:

@@ -26,12 +26,15 @@ def html(
     Example: taxbreak-nsys html before.sqlite after.sqlite -o report.html
     """
     from taxbreak_nsys.output.html.html_page import render_page
+    from taxbreak_nsys.output.html.timelines import TimelineCollector
     from taxbreak_nsys.output.output_files import check_target, write_whole
-    from taxbreak_nsys.pipeline.analysis import analyze_report
+    from taxbreak_nsys.pipeline.analysis import collect_report
 
     check_target(output, written.force_overwrite)
     options = analysis.options()
-    page = render_page([analyze_report(report, options, columns=True) for report in reports], events)
+    each = events // len(reports)
+    collected = [collect_report(report, options, lambda steps: TimelineCollector(steps, each)) for report in reports]
+    page = render_page([result for result, _ in collected], [timelines for _, timelines in collected])
     write_whole(output, lambda path: path.write_text(page, encoding="utf-8"), force=written.force_overwrite)
     if not written.quiet:
         print(f"wrote {output} ({len(page.encode()) / 1e6:.1f} MB)", file=sys.stderr)

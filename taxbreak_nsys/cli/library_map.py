@@ -16,12 +16,13 @@ def library_map(*, report: OneReport, written: OutputChoices, analysis: Analysis
     """
     import json
 
-    from taxbreak_nsys.attribution.learned_map import learn
+    from taxbreak_nsys.attribution.learned_map import MapLearner
     from taxbreak_nsys.output.output_files import put_text
-    from taxbreak_nsys.pipeline.analysis import analyze_report
+    from taxbreak_nsys.pipeline.analysis import collect_report
 
     written.check()
-    learned = learn(analyze_report(report, analysis.options(), columns=True).columns)
+    _, learner = collect_report(report, analysis.options(), MapLearner)
+    learned = learner.learned()
     if not learned["kernels"]:
         raise TaxbreakError(
             f"{report}: has neither call chains of kernel launches nor library ranges; capture with "

@@ -28,13 +28,14 @@ def trace(
     """
     from taxbreak_nsys.output.output_files import check_target, write_whole
     from taxbreak_nsys.output.perfetto import write_perfetto
-    from taxbreak_nsys.pipeline.analysis import analyze_report
+    from taxbreak_nsys.output.trace_spool import TraceSpool
+    from taxbreak_nsys.pipeline.analysis import collect_report
 
     span = parse_time(window, "--window")
     if span <= 0:
         raise TaxbreakError(f"--window {window}: must be more than 0")
     check_target(output, written.force_overwrite)
-    result = analyze_report(report, analysis.options(), columns=True)
-    write_whole(output, lambda path: write_perfetto(result, path, span), force=written.force_overwrite)
+    result, spool = collect_report(report, analysis.options(), TraceSpool)
+    write_whole(output, lambda path: write_perfetto(result, spool, path, span), force=written.force_overwrite)
     if not written.quiet:
         print(f"wrote {output}", file=sys.stderr)

@@ -99,7 +99,7 @@ def whatif(
     """
     from taxbreak_nsys.output import whatif_report
     from taxbreak_nsys.output.output_files import put_text
-    from taxbreak_nsys.pipeline.analysis import analyze_report
+    from taxbreak_nsys.pipeline.analysis import measure_report
     from taxbreak_nsys.replay.prediction import Replay
     from taxbreak_nsys.replay.sweep import rank_levers, speeds_to_bound, sweep_levers
 
@@ -107,7 +107,7 @@ def whatif(
     scenario = changes.scenario()
     if sweep and not scenario.unchanged:
         raise TaxbreakError("--sweep draws every lever by itself; leave the others out")
-    replay = Replay(analyze_report(report, analysis.options(), columns=True))
+    replay = Replay(*measure_report(report, analysis.options()))
     unit = tables.timeunit
     if sweep:
         text = whatif_report.sweep_report(replay, sweep_levers(replay), speeds_to_bound(replay), format, unit)

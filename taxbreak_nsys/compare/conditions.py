@@ -53,12 +53,11 @@ def _traced(result: Result) -> str:
 
 
 def _operator_ranges(result: Result) -> str:
-    return "traced" if result.columns.trace.ranges.is_operator.any() else "none"
+    return "traced" if result.ranges.operator else "none"
 
 
 def _library_ranges(result: Result) -> str:
-    trace = result.columns.trace
-    return "traced" if trace.ranges.is_library.any() or len(trace.library_calls.start) else "none"
+    return "traced" if result.ranges.library else "none"
 
 
 _CONDITIONS: tuple[tuple[str, Callable[[Result], str], str, bool], ...] = (

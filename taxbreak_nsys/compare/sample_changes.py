@@ -89,7 +89,7 @@ def _of_entry(result: Result, entry: Phase) -> PhaseSamples:
     Where an estimate says what part of a state is the library's, it is the phase's part in every instance.
     """
     which = _instances(result, entry)
-    steps = result.columns.steps
+    steps = result.steps
     states = steps.states[which].astype(np.float64)
     parts = layer_parts(entry)
     held = states[:, [STATE[state] for state in parts]]
@@ -104,7 +104,7 @@ def _of_entry(result: Result, entry: Phase) -> PhaseSamples:
         values[f"{state}_ns"] = states[:, STATE[state]]
     values["kernels"] = steps.kernels[which].astype(np.float64)
     if not entry.launches.unmeasured_graph:
-        active = result.columns.active[which].astype(np.float64)
+        active = steps.active[which].astype(np.float64)
         values["exposed_ns"] = steps.exposed[which].sum(axis=1).astype(np.float64)
         values["device_active_ns"] = active
         launched = steps.kernel_launches[which] + steps.graph_launches[which]
@@ -115,7 +115,7 @@ def _of_entry(result: Result, entry: Phase) -> PhaseSamples:
 
 
 def _instances(result: Result, entry: Phase) -> Ints:
-    instances = result.columns.instances
+    instances = result.instances
     threads = {t for t in set(instances.thread.tolist()) if (pid(t), tid(t)) == (entry.process, entry.thread)}
     same = np.isin(instances.thread, list(threads)) & (instances.label == instances.labels.index(entry.phase))
     return np.flatnonzero(same)

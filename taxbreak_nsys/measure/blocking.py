@@ -11,14 +11,14 @@ from taxbreak_nsys.model.trace_columns import Trace
 
 
 class BlockingLimits:
-    """From which duration on calls of each name count as blocked: judged by what was seen so far, then checked.
+    """The duration from which calls of each name count as blocked: estimated from earlier windows, then checked.
 
-    The method asks for the median over the whole report. Where what was decided on the way proves wrong by it,
-    `settle` says so, and a second reading takes the right limits from the start.
+    The method takes the median over the whole report. Where a decision on the way proves wrong by that median,
+    `settle` returns the right limits for a second reading.
     """
 
     def __init__(self, known: Ints | None = None) -> None:
-        """Begin with the limits of a first reading, or with none."""
+        """Start without limits, or with those of a first reading (`known`)."""
         self._limit = known
         self._final = known is not None
         self._used: dict[tuple[int, int], int] = {}
@@ -26,7 +26,7 @@ class BlockingLimits:
         self._names = 0
 
     def of(self, names: int) -> Ints | None:
-        """Return the limit of each API name code, ns; None where the piece itself must tell."""
+        """Return the limit of each API name code, ns; None where only the piece itself can give it."""
         if self._limit is None:
             return None
         return np.r_[self._limit, np.full(max(names - len(self._limit), 0), BLOCKING_DEFAULT_NS)][:names]
@@ -52,6 +52,10 @@ class BlockingLimits:
             group[code] = self._used.setdefault((code, int(limit[code])), len(self._used))
         self._judged.add(group[names[busy]], duration[busy])
         self._limit = blocking_limit(self._usual, self._names)
+
+    def afresh(self) -> BlockingLimits:
+        """Return the limits that this reading started with, for another one."""
+        return BlockingLimits(self._limit if self._final else None)
 
     def settle(self) -> BlockingLimits | None:
         """Return None where every decision stands by the whole report, else the limits for another reading."""

@@ -15,10 +15,16 @@ from taxbreak_nsys.phases import Instances
 
 
 def with_exposure(
-    intervals: HostIntervals, trace: Trace, launches: Launches, instances: Instances, launch_instance: Ints
+    intervals: HostIntervals,
+    trace: Trace,
+    launches: Launches,
+    instances: Instances,
+    launch_instance: Ints,
+    comm_wait: Ints,
 ) -> HostIntervals:
     """Return the intervals with their exposed time.
 
+    `comm_wait` is by device operation the time at its start that waits for a slower rank: the device is not busy then.
     Exposed is what lies outside the device operations, of any process, on the devices that the instance's
     launches use; an instance whose launches use no device is exposed throughout.
     """
@@ -27,7 +33,7 @@ def with_exposure(
     for devices in set(sets):
         of_set = among(np.array([s == devices for s in sets], bool)[intervals.instance])
         on = np.isin(trace.ops.device_global, sorted(devices))
-        busy = Coverage.of(union(trace.ops.start[on], trace.ops.end[on]))
+        busy = Coverage.of(union(trace.ops.start[on] + comm_wait[on], trace.ops.end[on]))
         start, end = intervals.start[of_set], intervals.end[of_set]
         exposed[of_set] = (end - start) - busy.within(start, end)
     return replace(intervals, exposed=exposed)
@@ -51,16 +57,15 @@ def ops_instance(launches: Launches, launch_instance: Ints) -> Ints:
     return np.where(of_op >= 0, launch_instance[np.maximum(of_op, 0)], -1) if len(launch_instance) else of_op
 
 
-def active_ns(ops: DeviceOps, which: Flags, group: Ints | None = None, groups: int = 1) -> Ints:
-    """Return T_DeviceActive of some operations in ns: an array with one figure for each group.
+def active_ns(ops: DeviceOps, comm_wait: Ints, group: Ints, groups: int) -> Ints:
+    """Return T_DeviceActive of each group of operations, ns.
 
-    It is the union of kernels and graphs per (process, device), added up. `group` numbers the group of each
-    operation (default: one group); operations of a negative group are left out.
+    It is the union of kernels and graphs per (process, device), added up, without the waiting for slower ranks
+    (`comm_wait`). `group` numbers the group of each operation; operations of a negative group are left out.
     """
-    group = np.zeros(len(ops), np.int64) if group is None else group
-    chosen = which & ops.computes & (group >= 0)
+    chosen = ops.computes & (group >= 0)
     code, sample = row_codes(group[chosen], ops.process[chosen], ops.device[chosen])
-    by_key = covered_by_group(code, ops.start[chosen], ops.end[chosen], len(sample))
+    by_key = covered_by_group(code, (ops.start + comm_wait)[chosen], ops.end[chosen], len(sample))
     result = np.zeros(groups, np.int64)
     np.add.at(result, group[chosen][sample], by_key)
     return result

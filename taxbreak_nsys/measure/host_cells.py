@@ -164,7 +164,7 @@ class ExposedParts:
             of_set = np.array([one == devices for one in of_instance], bool)
             chosen = among(of_set[cells.instance])
             on = np.isin(ops.device_global, sorted(devices))
-            idle = complement(union(ops.start[on], ops.end[on]))
+            idle = complement(union(ops.start[on] + columns.communication.wait[on], ops.end[on]))
             start, end, cell, gap = intersect(cells.start[chosen], cells.end[chosen], idle)
             if not isinstance(chosen, slice):
                 cell = chosen[cell]

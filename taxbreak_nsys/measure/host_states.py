@@ -49,12 +49,14 @@ class HostIntervals:
         return self.instance * len(name_rules.STATES) + self.state
 
 
-def host_intervals(trace: Trace, launches: Launches, instances: Instances) -> HostIntervals:
-    """Partition the pieces of every instance by state; `exposed` is still 0."""
+def host_intervals(trace: Trace, launches: Launches, instances: Instances, *, helping: bool = False) -> HostIntervals:
+    """Partition the time of every instance's host thread (`helping`: of its helpers) by state; `exposed` is still 0."""
     columns: list[tuple[Ints, ...]] = []
     for low, _ in runs(instances.piece_thread):
         thread = int(instances.piece_thread[low])
-        pieces, owner = instances.pieces_of(thread)
+        pieces, owner = instances.thread_pieces(thread, helping=helping)
+        if not len(owner):
+            continue
         layers, os_busy = _layers(trace, launches, thread)
         start, end, piece, state = partition(pieces, layers)
         in_os = Coverage.of(os_busy).within(start, end)

@@ -7,7 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
+from taxbreak_nsys.arrays.grouped import group_sums
 from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.measure.communication import Communication
 from taxbreak_nsys.measure.device_time import active_ns, ops_instance, unmeasured
 from taxbreak_nsys.measure.host_states import HostIntervals
 from taxbreak_nsys.measure.library_launches import Mediation, Operators
@@ -26,6 +28,9 @@ class Measured:
     launches: Launches
     instances: Instances
     intervals: HostIntervals
+    communication: Communication
+    helpers: Ints
+    """The states of the threads that help each instance's host thread, (instances, states) in ns."""
     operators: Operators
     mediation: Mediation
     sampled: Sampled | None = None
@@ -39,6 +44,13 @@ class Measured:
         return self.instances.at(self.launches.thread, self.launches.start)
 
     @cached_property
+    def launched_by_host(self) -> Flags:
+        """Which launches lie in an instance and are made by its host thread."""
+        if not len(self.instances):
+            return np.zeros(len(self.launches), bool)
+        return (self.launch_instance >= 0) & (self.launches.thread == self.instances.thread[self.launch_instance])
+
+    @cached_property
     def op_instance(self) -> Ints:
         """The instance of each device operation, that of its launch; -1 for none."""
         return ops_instance(self.launches, self.launch_instance)
@@ -46,7 +58,7 @@ class Measured:
     @cached_property
     def active(self) -> Ints:
         """T_DeviceActive of each instance, ns."""
-        return active_ns(self.trace.ops, self.op_instance >= 0, self.op_instance, len(self.instances))
+        return active_ns(self.trace.ops, self.communication.wait, self.op_instance, len(self.instances))
 
     @cached_property
     def steps(self) -> InstanceSums:
@@ -58,23 +70,36 @@ class Measured:
 class InstanceSums:
     """Figures of each phase instance; rows as in `Instances`.
 
-    `states`, `exposed` and `in_os` are (instances, states) in ns; the counts of launches are by kind.
+    `wall` and `active` (T_DeviceActive) are in ns; `states`, `exposed` and `in_os` are (instances, states) in ns; the
+    launches are counted by kind. `marked` is the part of `states` inside the marks, `helpers` the states of the helper
+    threads, `mark` the length of the marks. `comm` is the time of collectives, `comm_wait` the part that waits for a
+    slower rank, `comm_unpaired` flags the instances where that is not known. `kernel_sum` is the plain sum of kernels
+    and graphs. `unmeasured` flags instances with a graph launch whose device time is unknown.
     """
 
     wall: Ints
+    mark: Ints
     states: Ints
+    marked: Ints
     exposed: Ints
     in_os: Ints
+    helpers: Ints
+    comm: Ints
+    comm_wait: Ints
+    comm_unpaired: Flags
+    comm_alone: Flags
+    kernel_sum: Ints
     kernel_launches: Ints
     graph_launches: Ints
     memory_launches: Ints
     unmeasured_graphs: Ints
     kernels: Ints
+    active: Ints
     unmeasured: Flags
 
     @classmethod
     def of(cls, columns: Measured) -> InstanceSums:
-        """Sum up the columns by instance."""
+        """Return the sums over the columns by instance."""
         instances, intervals, launches = columns.instances, columns.intervals, columns.launches
         count = len(instances)
         held = columns.launch_instance >= 0
@@ -85,15 +110,28 @@ class InstanceSums:
 
         ops = columns.trace.ops
         kernel = (ops.kind == KERNEL) & (columns.op_instance >= 0)
+        runs_there = ops.computes & (columns.op_instance >= 0)
+        talks = columns.communication.communicates & (columns.op_instance >= 0)
+        mark_end = instances.mark_end[intervals.instance]
+        inside = np.maximum(np.minimum(intervals.end, mark_end) - intervals.start, 0)
         return cls(
-            instances.wall,
-            intervals.by_instance(intervals.duration, count),
-            intervals.by_instance(intervals.exposed, count),
-            intervals.by_instance(intervals.in_os, count),
-            launched(KERNEL_LAUNCH),
-            launched(GRAPH_LAUNCH, UNMEASURED_GRAPH),
-            launched(MEMORY_LAUNCH),
-            launched(UNMEASURED_GRAPH),
-            np.bincount(columns.op_instance[kernel], minlength=count).astype(np.int64),
-            unmeasured(launches, columns.launch_instance, count),
+            wall=instances.wall,
+            mark=instances.mark_end - instances.start,
+            states=intervals.by_instance(intervals.duration, count),
+            marked=intervals.by_instance(inside, count),
+            exposed=intervals.by_instance(intervals.exposed, count),
+            in_os=intervals.by_instance(intervals.in_os, count),
+            helpers=columns.helpers,
+            comm=group_sums(columns.op_instance[talks], (ops.end - ops.start)[talks], count),
+            comm_wait=group_sums(columns.op_instance[talks], columns.communication.wait[talks], count),
+            comm_unpaired=columns.communication.unpaired,
+            comm_alone=columns.communication.alone,
+            kernel_sum=group_sums(columns.op_instance[runs_there], (ops.end - ops.start)[runs_there], count),
+            kernel_launches=launched(KERNEL_LAUNCH),
+            graph_launches=launched(GRAPH_LAUNCH, UNMEASURED_GRAPH),
+            memory_launches=launched(MEMORY_LAUNCH),
+            unmeasured_graphs=launched(UNMEASURED_GRAPH),
+            kernels=np.bincount(columns.op_instance[kernel], minlength=count).astype(np.int64),
+            active=columns.active,
+            unmeasured=unmeasured(launches, columns.launch_instance, count),
         )

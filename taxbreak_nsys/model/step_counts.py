@@ -38,7 +38,8 @@ class StepCounts:
     """Requests and tokens of a phase's steps, added up over its instances; null where the marks do not say.
 
     A request counts once in each step that works on it. `per_request_ns` and `per_token_ns` hold the wall
-    time, the layers and the device time of the phase divided by them, rounded down.
+    time, the layers and the device time of the phase divided by them, rounded down. `kernels_per_token` and
+    `launches_per_token` (kernel and graph launches) are what the paper compares mixtures of experts by.
     """
 
     requests: int | None
@@ -49,3 +50,5 @@ class StepCounts:
     generation_tokens: int | None
     per_request_ns: dict[str, int | None] | None
     per_token_ns: dict[str, int | None] | None
+    kernels_per_token: float | None = None
+    launches_per_token: float | None = None

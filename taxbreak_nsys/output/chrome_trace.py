@@ -12,16 +12,17 @@ import numpy as np
 from taxbreak_nsys.output.trace_events import WINDOW_NS, Slices, TraceSamples, Track, walk
 
 if TYPE_CHECKING:
+    from taxbreak_nsys.output.trace_spool import TraceSpool
     from taxbreak_nsys.result import Result
 
 
-def write_chrome(result: Result, path: Path, window: int = WINDOW_NS) -> None:
-    """Write the trace; `window` (ns) is what the counters look back on. Times are us with three decimals."""
+def write_chrome(result: Result, spool: TraceSpool, path: Path, window: int = WINDOW_NS) -> None:
+    """Write the trace; counters are averages over the `window` (ns) before. Times are us with three decimals."""
     tracks: dict[int, Track] = {}
     with path.open("w", encoding="utf-8", errors="replace") as file:
         file.write('{"displayTimeUnit":"ns","traceEvents":[\n')
         comma = ""
-        for event in walk(result, window):
+        for event in walk(result, spool, window):
             for line in _lines(event, tracks):
                 file.write(comma + line)
                 comma = ",\n"
@@ -33,8 +34,7 @@ def _lines(event: Track | Slices | TraceSamples, tracks: dict[int, Track]) -> It
         tracks[event.key] = event
         yield from _track(event, tracks)
     elif isinstance(event, Slices):
-        for part in event.parts():
-            yield from _slices(part, tracks[event.track])
+        yield from _slices(event, tracks[event.track])
     else:
         track = tracks[event.track]
         head = f'{{"ph":"C","pid":{track.pid},"name":{json.dumps(track.name)},"ts":'

@@ -54,7 +54,7 @@ def _gap_sum(result: Result) -> pa.Table:
 def _gap_trace(result: Result) -> pa.Table:
     import pyarrow as pa
 
-    from taxbreak_nsys.output.timeline import step_numbers
+    from taxbreak_nsys.measure.step_numbers import step_numbers
 
     columns: Mapping[str, Any] = _asked(result, "gap_trace")
     instances, instance = result.instances, columns["instance"]

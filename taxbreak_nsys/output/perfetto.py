@@ -13,6 +13,7 @@ from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.output.trace_events import WINDOW_NS, Slices, TraceSamples, Track, walk
 
 if TYPE_CHECKING:
+    from taxbreak_nsys.output.trace_spool import TraceSpool
     from taxbreak_nsys.result import Result
 
 _SEQUENCE = 1
@@ -23,8 +24,8 @@ _EXPLICIT_ORDER = 3
 _STATE_CLEARED, _NEEDS_STATE = 1, 2
 
 
-def write_perfetto(result: Result, path: Path, window: int = WINDOW_NS) -> None:
-    """Write the trace; `window` (ns) is what the counters look back on.
+def write_perfetto(result: Result, spool: TraceSpool, path: Path, window: int = WINDOW_NS) -> None:
+    """Write the trace; the counters are averages over the `window` (ns) before each moment.
 
     Times are those of the report, moved only where the report has times before 0, which a trace cannot hold.
     Raises TaxbreakError where the package `perfetto` is not installed.
@@ -36,21 +37,19 @@ def write_perfetto(result: Result, path: Path, window: int = WINDOW_NS) -> None:
             f"a Perfetto trace needs {error.name}; install it with: pip install 'taxbreak-nsys[trace]'"
         ) from error
     with path.open("wb") as file:
-        writer = _Writer(file, proto, _shift(result))
-        for event in walk(result, window):
+        writer = _Writer(file, proto, _shift(result, spool))
+        for event in walk(result, spool, window):
             if isinstance(event, Track):
                 writer.track(event)
             elif isinstance(event, Slices):
-                for part in event.parts():
-                    writer.slices(part)
+                writer.slices(event)
             else:
                 writer.samples(event)
         writer.flush()
 
 
-def _shift(result: Result) -> int:
-    starts = [column for column in (result.columns.instances.start, result.columns.trace.ops.start) if len(column)]
-    return max(-min(int(column.min()) for column in starts), 0)
+def _shift(result: Result, spool: TraceSpool) -> int:
+    return max(-int(result.instances.start.min()), -spool.low if spool.low is not None else 0, 0)
 
 
 class _Writer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import ReportName
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.step_counts import COUNTS, UNKNOWN
@@ -190,36 +191,18 @@ def _symbol_sum(result: Result) -> pa.Table:
 
 
 def _trace(result: Result) -> pa.Table:
-    import pyarrow as pa
-
-    from taxbreak_nsys.output.timeline import step_numbers
-
-    intervals, instances = result.columns.intervals, result.columns.instances
-    instance = intervals.instance
-    number = step_numbers(instances)
-    label = instances.label[instance] if len(instance) else instance
-    return pa.table(
-        {
-            "Start (ns)": intervals.start,
-            "Duration (ns)": intervals.duration,
-            "State": dictionary_column(intervals.state, STATES),
-            "Phase": dictionary_column(label, instances.labels),
-            "Instance": number[instance] if len(instance) else instance,
-            "PID": (intervals.thread >> 24) & 0xFFFFFF,
-            "TID": intervals.thread & 0xFFFFFF,
-            "Exposed (ns)": _exposure(result),
-            "In OS (ns)": intervals.in_os,
-        }
-    )
+    if result.intervals is None:
+        raise TaxbreakError(f"{result.report.path}: its intervals were not kept; analyze it with intervals=True")
+    return result.intervals
 
 
 def _steps(result: Result) -> pa.Table:
-    """Return a row an instance: what its mark says of it, and what it took."""
+    """Return a row per instance: the counts that its mark states, its times and launches."""
     import pyarrow as pa
 
-    from taxbreak_nsys.output.timeline import step_numbers
+    from taxbreak_nsys.measure.step_numbers import step_numbers
 
-    instances, steps = result.columns.instances, result.columns.steps
+    instances, steps = result.instances, result.steps
     unknown = steps.unmeasured
     counts = {
         title: pa.array(instances.counts[:, k], mask=instances.counts[:, k] == UNKNOWN)
@@ -239,20 +222,11 @@ def _steps(result: Result) -> pa.Table:
             "Kernels": steps.kernels,
             "Kernel Launches": steps.kernel_launches,
             "Graph Launches": steps.graph_launches,
-            "Device Active (ns)": pa.array(result.columns.active, mask=unknown),
+            "Device Active (ns)": pa.array(steps.active, mask=unknown),
             "Device Idle (ns)": pa.array(steps.exposed.sum(axis=1), mask=unknown),
         }
         | {f"{name} (ns)": steps.states[:, k] for k, name in enumerate(STATES)}
     )
-
-
-def _exposure(result: Result) -> pa.Array:
-    """Return each interval's exposure; null in instances whose device time was not measured."""
-    import pyarrow as pa
-
-    intervals = result.columns.intervals
-    unknown = result.columns.steps.unmeasured[intervals.instance] if len(intervals.instance) else None
-    return pa.array(intervals.exposed, mask=unknown)
 
 
 REPORTS: dict[str, Callable[[Result], pa.Table]] = {
@@ -268,5 +242,5 @@ REPORTS: dict[str, Callable[[Result], pa.Table]] = {
 }
 """The named reports; the first is the default."""
 
-NEED_COLUMNS = frozenset({"taxbreak_step_trace", "taxbreak_trace"})
-"""The reports that list single intervals or steps: the analysis must keep them."""
+INTERVALS = "taxbreak_trace"
+"""The report that lists single intervals: the analysis must keep them (`intervals=True`)."""

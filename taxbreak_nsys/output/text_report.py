@@ -13,6 +13,7 @@ from taxbreak_nsys.output import sample_lines
 from taxbreak_nsys.output.detail_tables import table_notes
 from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
 from taxbreak_nsys.output.row_order import RowOrder
+from taxbreak_nsys.output.step_lines import between_ns, shown_entries, step_lines
 from taxbreak_nsys.output.units import show_share, show_time
 
 if TYPE_CHECKING:
@@ -39,16 +40,19 @@ _EVIDENCE = {
 }
 
 
-def render_text(result: Result, report: str, unit: str | None, order: RowOrder | None = None) -> str:
+def render_text(
+    result: Result, report: str, unit: str | None, order: RowOrder | None = None, *, ranks: bool = False
+) -> str:
     """Return a named report as text; `unit` is one of nsys's time units, or None for what reads best.
 
-    `order` chooses rows of a listing; without it the first 50 are shown.
+    `order` chooses rows of a listing; without it the first 50 are shown. Of ranks, the group alone is shown, or with
+    `ranks` each rank as well.
 
     Colour is used where standard output is a terminal and NO_COLOR is not set.
     """
     console = text_console()
     if report == DEFAULT_REPORT:
-        _summary(console, result, unit)
+        _summary(console, result, unit, ranks=ranks)
     else:
         _listing(console, result, report, unit, order or RowOrder())
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
@@ -74,17 +78,18 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def _summary(console: Console, result: Result, unit: str | None) -> None:
+def _summary(console: Console, result: Result, unit: str | None, *, ranks: bool) -> None:
     report = result.report
     known = (report.gpu, f"nsys {report.nsys_version}" if report.nsys_version else None)
     console.print(printable(" | ".join([report.path, *filter(None, known)])), style="bold")
     traced = ", ".join(report.traced) or "unknown"
     source = _T_SYS_SOURCES[result.t_sys_source]
     console.print(printable(f"traced: {traced}"))
-    console.print(f"T_sys {show_time(result.t_sys_ns, unit)} a launch ({source})")
+    console.print(f"T_sys {show_time(result.t_sys_ns, unit)} per launch ({source})")
     _sources(console, result)
-    for entry in result.entries:
+    for entry in shown_entries(result, ranks=ranks):
         _phase(console, entry, unit)
+    _idle(console, result, unit)
     _outside(console, result, unit)
     _warnings(console, result)
 
@@ -104,21 +109,9 @@ def _sources(console: Console, result: Result) -> None:
 
 def _phase(console: Console, entry: Phase, unit: str | None) -> None:
     console.print()
-    where = "all its threads" if entry.combined else f"process {entry.process}, thread {entry.thread}"
-    console.rule(printable(f"{entry.phase} ({where})"), align="left", characters="-")
-    instances = f"{entry.instances} instance" + ("s" if entry.instances != 1 else "")
-    kernels = f"{entry.kernels / max(entry.instances, 1):,.0f} kernels a step"
-    if entry.launches.unmeasured_graph:
-        kernels += f" and {entry.launches.unmeasured_graph / entry.instances:,.0f} graph launches not measured"
-    wall, median = show_time(entry.wall_ns, unit), show_time(entry.wall_median_ns, unit)
-    console.print(f"wall {wall} in {instances}, median {median}; {kernels}")
-    _counts(console, entry, unit)
-    active = entry.device.active_ns
-    if active is None:
-        console.print("device active: not measured")
-    else:
-        share = show_share(entry.wall_ns - (entry.device.idle_ns or 0), entry.wall_ns)
-        console.print(f"device active {show_time(active, unit)}; a device it uses is busy {share} % of the wall time")
+    console.rule(printable(f"{entry.phase} ({_where(entry)})"), align="left", characters="-")
+    for line in step_lines(entry, unit):
+        console.print(printable(line))
     _hdbi(console, entry)
     console.print(_layer_table(entry, unit))
     console.print(f"evidence for the library layer: {_EVIDENCE[entry.taxbreak.evidence]}", style="dim")
@@ -128,20 +121,10 @@ def _phase(console: Console, entry: Phase, unit: str | None) -> None:
     console.print(printable(f"{verdict}."), style="bold")
 
 
-def _counts(console: Console, entry: Phase, unit: str | None) -> None:
-    """Say how many requests and tokens the steps worked on, where the marks tell."""
-    if entry.steps is None:
-        return
-    said = []
-    for name, total, each in (
-        ("request", entry.steps.requests, entry.steps.per_request_ns),
-        ("token", entry.steps.tokens, entry.steps.per_token_ns),
-    ):
-        if total is not None:
-            of_each = f", {show_time(each['wall'], unit)} each" if each else ""
-            said.append(f"{total / max(entry.instances, 1):,.1f} {name}s a step{of_each}")
-    if said:
-        console.print("; ".join(said))
+def _where(entry: Phase) -> str:
+    if entry.ranks is not None:
+        return f"{len(entry.ranks.ranks)} ranks, {entry.ranks.kind}"
+    return "all its threads" if entry.combined else f"process {entry.process}, thread {entry.thread}"
 
 
 def _hdbi(console: Console, entry: Phase) -> None:
@@ -159,7 +142,8 @@ def _layer_table(entry: Phase, unit: str | None) -> Table:
 
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="")
     table.add_column("Layer", no_wrap=True)
-    for title in ("Time", "Time (%)", "Exposed (%)", "in HDBI"):
+    between = entry.between_ns
+    for title in ("Time", "Time (%)", "Exposed (%)", "in HDBI", *(["Between marks"] if between else [])):
         table.add_column(title, justify="right", no_wrap=True)
     states, taxbreak = entry.states_ns, entry.taxbreak
     exposed = phase_exposed_layers(entry)
@@ -167,10 +151,11 @@ def _layer_table(entry: Phase, unit: str | None) -> Table:
     def row(name: str, ns: int | None, key: str, counted: int | None = None, *, always: bool = False) -> None:
         if ns or always:
             shown = show_share(exposed[key], entry.wall_ns) if exposed and key in exposed else "-"
-            table.add_row(
-                name, show_time(ns, unit), show_share(ns, entry.wall_ns), shown,
-                show_time(counted, unit) if counted is not None else "",
-            )  # fmt: skip
+            cells = [name, show_time(ns, unit), show_share(ns, entry.wall_ns), shown]
+            cells.append(show_time(counted, unit) if counted is not None else "")
+            if between:
+                cells.append(show_time(between_ns(entry, key), unit))
+            table.add_row(*cells)
 
     ft, ct = taxbreak.delta_ft_ns, taxbreak.delta_ct_ns
     if taxbreak.ft_includes_library:
@@ -187,6 +172,16 @@ def _layer_table(entry: Phase, unit: str | None) -> Table:
     row("profiler", sample_lines.profiler_outside_layers(entry), "profiler")
     row("off the CPU", sample_lines.off_cpu_outside_layers(entry) if sampled else None, "off_cpu")
     return table
+
+
+def _idle(console: Console, result: Result, unit: str | None) -> None:
+    for idle in result.idle:
+        console.print()
+        steps = f"{idle.instances} step" + ("s" if idle.instances != 1 else "")
+        console.print(
+            f"(idle) {steps} without requests on thread {idle.thread} of process {idle.process}: "
+            f"{show_time(idle.total_ns, unit)} until the next mark"
+        )
 
 
 def _outside(console: Console, result: Result, unit: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Single intervals for pictures: what each host interval was inside of, and device operations in lanes."""
+"""Single intervals for pictures: the call or range around each host interval, and device operations in lanes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import Flags, Ints, innermost, parents, percentile
+from taxbreak_nsys.arrays.intervals import NEVER, Flags, Ints, innermost, parents, percentile
 from taxbreak_nsys.measure.host_states import STATE
 from taxbreak_nsys.measure.library_launches import launch_kernel_names
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model.trace_columns import runs, thread_slice
-from taxbreak_nsys.phases import Instances
 
 _IN_API = tuple(STATE[name] for name in ("device_wait", "launch", "memop", "module_load", "runtime"))
 
 
 @dataclass(frozen=True)
 class Details:
-    """What is known of each host interval beyond its state; columns over `columns.intervals`.
+    """The call, range, kernel and launch of each host interval; columns over `columns.intervals`.
 
     `name` and `kernel` are codes into `names`, -1 for none: the API call, library range or operator that the
     interval lies in, and the first kernel of its launch. `launch` is the index of that launch, -1 for none.
@@ -77,22 +76,38 @@ def lanes(group: Ints, start: Ints, end: Ints) -> Ints:
 
     Each takes the lowest free lane in order of start; where nothing overlaps all are in lane 0.
     """
-    result = np.zeros(len(start), np.int64)
-    order = np.lexsort((end, start, group))
-    for low, high in runs(group[order]):
-        mine = order[low:high]
-        reach = np.maximum.accumulate(end[mine])
-        if not np.any(start[mine][1:] < reach[:-1]):
-            continue
-        busy: list[tuple[int, int]] = []
-        free: list[int] = []
-        for index, begin, stop in zip(mine.tolist(), start[mine].tolist(), end[mine].tolist(), strict=True):
-            while busy and busy[0][0] <= begin:
-                heapq.heappush(free, heapq.heappop(busy)[1])
-            lane = heapq.heappop(free) if free else len(busy)
-            result[index] = lane
-            heapq.heappush(busy, (stop, lane))
-    return result
+    return LaneAllocator().lanes(group, start, end)
+
+
+class LaneAllocator:
+    """Gives lanes to intervals as `lanes` does, over several calls: later intervals start later."""
+
+    def __init__(self) -> None:
+        self._busy: dict[int, list[tuple[int, int]]] = {}
+        self._free: dict[int, list[int]] = {}
+
+    def lanes(self, group: Ints, start: Ints, end: Ints) -> Ints:
+        """Return the lanes of some more intervals."""
+        result = np.zeros(len(start), np.int64)
+        order = np.lexsort((end, start, group))
+        for low, high in runs(group[order]):
+            of_group = order[low:high]
+            key = int(group[of_group[0]])
+            busy, free = self._busy.setdefault(key, []), self._free.setdefault(key, [])
+            reach = np.maximum.accumulate(end[of_group])
+            occupied = max((until for until, _ in busy), default=NEVER) > start[of_group[0]]
+            if not occupied and not np.any(start[of_group][1:] < reach[:-1]):
+                free[:] = range(1, max(len(busy) + len(free), 1))
+                busy[:] = [(int(reach[-1]), 0)]
+                continue
+            times = zip(of_group.tolist(), start[of_group].tolist(), end[of_group].tolist(), strict=True)
+            for index, begin, stop in times:
+                while busy and busy[0][0] <= begin:
+                    heapq.heappush(free, heapq.heappop(busy)[1])
+                lane = heapq.heappop(free) if free else len(busy)
+                result[index] = lane
+                heapq.heappush(busy, (stop, lane))
+        return result
 
 
 @dataclass(frozen=True)
@@ -112,32 +127,38 @@ class TimelineRows:
 
     def title(self, row: int) -> str:
         """Return a row's name for people."""
-        more = f" (overlap {self.lane[row]})" if self.lane[row] else ""
-        return f"GPU {self.device[row]}, stream {self.number[row]}{more}"
+        return row_title(int(self.device[row]), int(self.number[row]), int(self.lane[row]))
 
 
-def device_rows(columns: Measured) -> TimelineRows:
-    """Arrange the device operations in rows."""
+def row_title(device: int, number: int, lane: int) -> str:
+    """Return the name of a row of device operations for people."""
+    return f"GPU {device}, stream {number}" + (f" (overlap {lane})" if lane else "")
+
+
+class StreamNumbers:
+    """Numbers the streams of each (process, device) from 1, as they turn up over the pieces of a report."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[int, int], dict[int, int]] = {}
+
+    def number(self, process: int, device: int, stream: int) -> int:
+        """Return the number of a stream; its code rises in the order in which streams turn up."""
+        known = self._numbers.setdefault((process, device), {})
+        return known.setdefault(stream, len(known) + 1)
+
+
+def device_rows(columns: Measured, streams: StreamNumbers) -> TimelineRows:
+    """Arrange the device operations of a piece in rows; `streams` keeps the numbers of streams over the pieces."""
     ops = columns.trace.ops
     lane = lanes(ops.stream, ops.start, ops.end)
-    keys, first, row = np.unique(
-        np.stack([ops.process, ops.device, ops.stream, lane]), axis=1, return_index=True, return_inverse=True
-    )
+    keys, row = np.unique(np.stack([ops.process, ops.device, ops.stream, lane]), axis=1, return_inverse=True)
     process, device, stream = keys[0], keys[1], keys[2]
-    number = np.zeros(len(first), np.int64)
-    for low, high in runs(process * 64 + device):
-        number[low:high] = np.unique(stream[low:high], return_inverse=True)[1] + 1
-    return TimelineRows(np.asarray(row, np.int64).reshape(-1), stream, keys[3], process, device, number)
-
-
-def step_numbers(instances: Instances) -> Ints:
-    """Return the number of each instance among those of its label on its thread, from 0 in order of start."""
-    number = np.zeros(len(instances), np.int64)
-    order = np.lexsort((instances.start, instances.label, instances.thread))
-    _, of = np.unique(np.stack([instances.thread[order], instances.label[order]]), axis=1, return_inverse=True)
-    for low, high in runs(np.asarray(of, np.int64).reshape(-1)):
-        number[order[low:high]] = np.arange(high - low)
-    return number
+    places = zip(process.tolist(), device.tolist(), stream.tolist(), strict=True)
+    number = np.array([streams.number(*place) for place in places], np.int64)
+    return TimelineRows(
+        row=np.asarray(row, np.int64).reshape(-1), stream=stream, lane=keys[3],
+        process=process, device=device, number=number,
+    )  # fmt: skip
 
 
 def stands_out(wall: Ints) -> Flags:

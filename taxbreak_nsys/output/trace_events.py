@@ -7,24 +7,22 @@ streams, its counters. Times are integer ns of the session.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import Coverage, Flags, Ints, begins, union
-from taxbreak_nsys.measure.device_time import unmeasured
-from taxbreak_nsys.measure.measured import Measured
-from taxbreak_nsys.model.launches import GRAPH_LAUNCH, KERNEL_LAUNCH
+from taxbreak_nsys.arrays.intervals import Coverage, Ints, begins, union
+from taxbreak_nsys.measure.step_numbers import step_numbers
 from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
-from taxbreak_nsys.model.trace_columns import KERNEL, PROCESS_MASK, pid, runs, tid
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid, tid
 from taxbreak_nsys.output.layer_stack import LAYER_OF_STATE, TITLES
-from taxbreak_nsys.output.timeline import Details, TimelineRows, device_rows, lanes, step_numbers, timeline_details
+from taxbreak_nsys.output.timeline import lanes, row_title
+from taxbreak_nsys.output.trace_spool import PART, TraceSpool, busy_key, device_key
 from taxbreak_nsys.result import Result
 
 WINDOW_NS = 10_000_000
 MOST_SAMPLES = 20_000
 """Values of one counter; longer captures are sampled at larger distances."""
-_PART = 100_000
 _KINDS = ("kernel", "copy", "set", "graph")
 _LAYERS = tuple(dict.fromkeys(LAYER_OF_STATE[state] for state in STATES))
 
@@ -61,15 +59,18 @@ class Slices:
 
     def parts(self) -> Iterator[Slices]:
         """Yield the slices in parts of bounded length: a writer turns them into Python objects."""
-        for low in range(0, len(self.start), _PART):
-            part = slice(low, low + _PART)
-            yield Slices(
-                self.track, self.category, self.start[part], self.end[part], self.name[part], self.names,
-                {key: (codes[part], strings) for key, (codes, strings) in self.texts.items()},
-                {key: column[part] for key, column in self.numbers.items()},
-                None if self.leaves is None else self.leaves[part],
-                None if self.arrives is None else self.arrives[part],
-            )  # fmt: skip
+        for low in range(0, len(self.start), PART):
+            part = slice(low, low + PART)
+            yield replace(
+                self,
+                start=self.start[part],
+                end=self.end[part],
+                name=self.name[part],
+                texts={key: (codes[part], strings) for key, (codes, strings) in self.texts.items()},
+                numbers={key: column[part] for key, column in self.numbers.items()},
+                leaves=None if self.leaves is None else self.leaves[part],
+                arrives=None if self.arrives is None else self.arrives[part],
+            )
 
 
 @dataclass(frozen=True)
@@ -84,69 +85,67 @@ class TraceSamples:
 Event = Track | Slices | TraceSamples
 
 
-def walk(result: Result, window: int = WINDOW_NS) -> Iterator[Event]:
-    """Yield the tracks and events of a result; `window` (ns) is what a counter's value looks back on."""
-    columns = result.columns
-    details = timeline_details(columns)
-    arrow = _arrows(details, len(columns.launches))
+def walk(result: Result, spool: TraceSpool, window: int = WINDOW_NS) -> Iterator[Event]:
+    """Yield the tracks and events of a result; a counter's value is that of the `window` (ns) before its moment."""
+    instances = result.instances
     keys = iter(range(1, 2**40))
-    rows = device_rows(columns)
-    processes = np.unique(np.r_[columns.instances.thread & PROCESS_MASK, columns.trace.ops.process]).tolist()
-    for process in processes:
+    for process in sorted({*(instances.thread & PROCESS_MASK).tolist(), *spool.processes}):
         number = pid(process)
         top = Track(next(keys), f"process {number}", None, number)
         yield top
-        threads = np.unique(columns.instances.thread[(columns.instances.thread & PROCESS_MASK) == process])
-        for thread in threads.tolist():
-            yield from _thread(result, details, arrow, thread, top, keys)
-        yield from _device(columns, rows, process, top, keys, arrow)
-        yield from _counters(result, process, top, keys, window)
+        for thread in np.unique(instances.thread[(instances.thread & PROCESS_MASK) == process]).tolist():
+            yield from _thread(result, spool, thread, top, keys)
+        yield from _device(result, spool, process, top, keys)
+        yield from _counters(result, spool, process, top, keys, window)
 
 
-def _arrows(details: Details, launches: int) -> Ints:
-    """Return for each launch the host interval that its arrow leaves from, the first inside it; -1 for none."""
-    source = np.full(launches, -1, np.int64)
-    inside = np.flatnonzero(details.launch >= 0)
-    launch, first = np.unique(details.launch[inside], return_index=True)
-    source[launch] = inside[first]
-    return source
-
-
-def _thread(
-    result: Result, details: Details, source: Ints, thread: int, top: Track, keys: Iterator[int]
-) -> Iterator[Event]:
-    columns = result.columns
-    instances, intervals = columns.instances, columns.intervals
+def _thread(result: Result, spool: TraceSpool, thread: int, top: Track, keys: Iterator[int]) -> Iterator[Event]:
+    instances = result.instances
     group = Track(next(keys), f"thread {tid(thread)}", top.key, top.pid)
     yield group
-    mine = np.flatnonzero(instances.thread == thread)
-    lane = lanes(np.zeros(len(mine), np.int64), instances.start[mine], instances.end[mine])
-    missing = columns.steps.unmeasured[mine]
+    chosen = np.flatnonzero(instances.thread == thread)
+    lane = lanes(np.zeros(len(chosen), np.int64), instances.start[chosen], instances.end[chosen])
     for number in range(int(lane.max()) + 1):
-        held = lane == number
         track = Track(next(keys), "phases" if not number else f"phases (inner {number})", group.key, top.pid)
         yield track
-        chosen = mine[held]
-        yield Slices(
-            track.key, "phase", instances.start[chosen], instances.end[chosen],
-            instances.label[chosen], instances.labels,
-            texts={"device time": (np.where(missing[held], 0, -1), (_reason(result),))},
-            numbers={"step": step_numbers(instances)[chosen], "wall_ns": instances.wall[chosen]},
-        )  # fmt: skip
-    low, high = np.searchsorted(intervals.thread, [thread, thread + 1])
-    part = slice(int(low), int(high))
-    yield from _layers(result, part, thread, group, keys)
+        yield from _phases(result, chosen[lane == number], track).parts()
+    track = Track(next(keys), "layers", group.key, top.pid)
+    yield track
+    yield from _layers(result, spool, thread, track)
     track = Track(next(keys), "states", group.key, top.pid)
     yield track
-    leaves = np.zeros(len(intervals.start), np.int64)
-    leaves[source[source >= 0]] = np.flatnonzero(source >= 0) + 1
-    unknown = columns.steps.unmeasured[intervals.instance[part]]
-    yield Slices(
-        track.key, "state", intervals.start[part], intervals.end[part], intervals.state[part], STATES,
-        texts={"in": (details.name[part], details.names), "kernel": (details.kernel[part], details.names)},
-        numbers={"exposed_ns": np.where(unknown, -1, intervals.exposed[part])},
-        leaves=leaves[part],
-    )  # fmt: skip
+    for part in spool.files.parts(f"states-{thread}"):
+        unknown = result.steps.unmeasured[part["instance"]]
+        yield Slices(
+            track=track.key,
+            category="state",
+            start=part["start"],
+            end=part["end"],
+            name=part["state"],
+            names=STATES,
+            texts={
+                "in": (spool.final_names(part["name"]), spool.detail_names),
+                "kernel": (part["kernel"], spool.detail_names),
+            },
+            numbers={"exposed_ns": np.where(unknown, -1, part["exposed"])},
+            leaves=part["leaves"],
+        )
+
+
+def _phases(result: Result, chosen: Ints, track: Track) -> Slices:
+    """Return the slices of some phase instances."""
+    instances = result.instances
+    missing = result.steps.unmeasured[chosen]
+    return Slices(
+        track=track.key,
+        category="phase",
+        start=instances.start[chosen],
+        end=instances.end[chosen],
+        name=instances.label[chosen],
+        names=instances.labels,
+        texts={"device time": (np.where(missing, 0, -1), (_reason(result),))},
+        numbers={"step": step_numbers(instances)[chosen], "wall_ns": instances.wall[chosen]},
+    )
 
 
 def _reason(result: Result) -> str:
@@ -154,110 +153,115 @@ def _reason(result: Result) -> str:
     return f"not measured: {reasons[0]}" if reasons else ""
 
 
-def _layers(result: Result, part: slice, thread: int, group: Track, keys: Iterator[int]) -> Iterator[Event]:
+def _layers(result: Result, spool: TraceSpool, thread: int, track: Track) -> Iterator[Slices]:
     """Yield the host's layers: neighbouring states of one layer as one slice."""
-    intervals, instances = result.columns.intervals, result.columns.instances
-    start, end, instance = intervals.start[part], intervals.end[part], intervals.instance[part]
-    if not len(start):
-        return
+    instances = result.instances
     of_state = np.array([_LAYERS.index(LAYER_OF_STATE[state]) for state in STATES])
-    layer = of_state[intervals.state[part]]
     both = {
         instances.labels.index(entry.phase)
         for entry in result.entries
         if entry.taxbreak.ft_includes_library and (entry.process, entry.thread) == (pid(thread), tid(thread))
     }
-    not_told = np.isin(instances.label[instance], sorted(both))
-    merged = np.isin(layer, (_LAYERS.index("framework"), _LAYERS.index("library")))
-    layer = np.where(not_told & merged, len(_LAYERS), layer)
-    new = (layer[1:] != layer[:-1]) | (instance[1:] != instance[:-1]) | (start[1:] != end[:-1])
-    first = begins(new)
-    last = np.r_[first[1:] - 1, len(start) - 1]
-    track = Track(next(keys), "layers", group.key, group.pid)
-    yield track
     names = tuple(TITLES[key] for key in (*_LAYERS, "framework_library"))
-    yield Slices(track.key, "layer", start[first], end[last], layer[first], names)
+    open_slice: tuple[Ints, Ints, Ints, Ints] | None = None
+    for part in spool.files.parts(f"states-{thread}"):
+        start, end, instance, layer = part["start"], part["end"], part["instance"], of_state[part["state"]]
+        inseparable = np.isin(instances.label[instance], sorted(both))
+        merged = np.isin(layer, (_LAYERS.index("framework"), _LAYERS.index("library")))
+        layer = np.where(inseparable & merged, len(_LAYERS), layer)
+        if open_slice is not None:
+            start, end, instance, layer = (
+                np.r_[before, column] for before, column in zip(open_slice, (start, end, instance, layer), strict=True)
+            )
+        first = begins((layer[1:] != layer[:-1]) | (instance[1:] != instance[:-1]) | (start[1:] != end[:-1]))
+        last = np.r_[first[1:] - 1, len(start) - 1]
+        # the last slice may go on in the next part
+        open_slice = start[first[-1:]], end[last[-1:]], instance[first[-1:]], layer[first[-1:]]
+        if len(first) > 1:
+            yield Slices(track.key, "layer", start[first[:-1]], end[last[:-1]], layer[first[:-1]], names)
+    if open_slice is not None:
+        yield Slices(track.key, "layer", open_slice[0], open_slice[1], open_slice[3], names)
 
 
-def _device(
-    columns: Measured, rows: TimelineRows, process: int, top: Track, keys: Iterator[int], source: Ints
-) -> Iterator[Event]:
-    """Yield the device's streams of a process; an arrow comes to the first operation of each launch."""
-    ops, launches = columns.trace.ops, columns.launches
-    if not len(ops):
-        return
-    name = np.where(ops.kind == KERNEL, ops.name, len(ops.names) + ops.kind)
-    names = (*ops.names, *_KINDS)
-    arrives = np.zeros(len(ops), np.int64)
-    order = np.argsort(ops.start, kind="stable")
-    order = order[launches.of_op[order] >= 0]
-    launch, first = np.unique(launches.of_op[order], return_index=True)
-    arrives[order[first]] = np.where(source[launch] >= 0, launch + 1, 0)
-    for row in np.flatnonzero(rows.process == process).tolist():
-        mine = np.flatnonzero(rows.row == row)
-        mine = mine[np.argsort(ops.start[mine], kind="stable")]
-        track = Track(next(keys), rows.title(row), top.key, top.pid)
+def _device(result: Result, spool: TraceSpool, process: int, top: Track, keys: Iterator[int]) -> Iterator[Event]:
+    """Yield the device's streams of a process, a track each, or several where operations overlap."""
+    names = (*spool.op_names, *_KINDS)
+    for row, number in sorted(spool.rows.items()):
+        of_process, device, _, lane = row
+        if of_process != process:
+            continue
+        track = Track(next(keys), row_title(device, number, lane), top.key, top.pid)
         yield track
-        of = columns.op_instance[mine]
-        label = np.where(of >= 0, columns.instances.label[np.maximum(of, 0)], -1)
-        begun = launches.start[np.maximum(launches.of_op[mine], 0)]
-        waited = np.where(launches.of_op[mine] >= 0, ops.start[mine] - begun, -1)
-        yield Slices(
-            track.key, "device", ops.start[mine], ops.end[mine], name[mine], names,
-            texts={"phase": (label, columns.instances.labels)},
-            numbers={"after_launch_ns": waited, "bytes": np.where(ops.kind[mine] == KERNEL, -1, ops.bytes[mine])},
-            arrives=arrives[mine],
-        )  # fmt: skip
+        for part in spool.files.parts(device_key(row)):
+            code = part["name"]
+            yield Slices(
+                track=track.key,
+                category="device",
+                start=part["start"],
+                end=part["end"],
+                name=np.where(code < 0, len(spool.op_names) - 1 - code, code),
+                names=names,
+                texts={"phase": (part["label"], result.instances.labels)},
+                numbers={"after_launch_ns": part["after_launch"], "bytes": part["bytes"]},
+                arrives=part["arrives"],
+            )
 
 
-def _counters(result: Result, process: int, top: Track, keys: Iterator[int], window: int) -> Iterator[Event]:
+def _counters(
+    result: Result, spool: TraceSpool, process: int, top: Track, keys: Iterator[int], window: int
+) -> Iterator[Event]:
     """Yield how active each device is and HDBI, over the window before each moment.
 
     A window that touches a step whose device time was not measured has no value, nor has one without host
     and device time.
     """
-    columns = result.columns
-    ops = columns.trace.ops
-    mine = (ops.process == process) & ops.computes
-    threads = (columns.instances.thread & PROCESS_MASK) == process
-    if not mine.any() or not threads.any():
+    instances = result.instances
+    threads = (instances.thread & PROCESS_MASK) == process
+    if process not in spool.bounds or not threads.any():
         return
-    low = min(int(ops.start[mine].min()), int(columns.instances.start[threads].min()))
-    high = max(int(ops.end[mine].max()), int(columns.instances.end[threads].max()))
+    low = min(spool.bounds[process][0], int(instances.start[threads].min()))
+    high = max(spool.bounds[process][1], int(instances.end[threads].max()))
     distance = max(window // 4, (high - low) // MOST_SAMPLES, 1)
     time = np.arange(low + window, high + distance, distance, dtype=np.int64)
-    unknown = threads & unmeasured(columns.launches, columns.launch_instance, len(columns.instances))
-    missing = Coverage.of(union(columns.instances.start[unknown], columns.instances.end[unknown]))
+    unknown = threads & result.steps.unmeasured
+    missing = Coverage.of(union(instances.start[unknown], instances.end[unknown]))
     time = time[missing.within(time - window, time) == 0]
     if not len(time):
         return
     span = f"over {window / 1e6:g} ms"
     in_phase = np.zeros(len(time), np.int64)
-    for device in np.unique(ops.device[mine]).tolist():
-        of = mine & (ops.device == device)
-        active = Coverage.of(union(ops.start[of], ops.end[of])).within(time - window, time)
+    for device in sorted(device for of_process, device in spool.devices if of_process == process):
+        active = _covered(spool, busy_key(process, device), time, window)
         track = Track(next(keys), f"GPU {device} active {span}", top.key, top.pid, "%")
         yield track
         yield TraceSamples(track.key, time, 100 * active / window)
-        of &= columns.op_instance >= 0
-        in_phase += Coverage.of(union(ops.start[of], ops.end[of])).within(time - window, time)
-    host = _orchestration(columns, process, time, window, result.t_sys_ns)
+        in_phase += _covered(spool, busy_key(process, device, in_phase=True), time, window)
+    host = _orchestration(result, spool, process, time, window)
     known = in_phase + host > 0
     track = Track(next(keys), f"HDBI {span}", top.key, top.pid, "")
     yield track
     yield TraceSamples(track.key, time[known], in_phase[known] / (in_phase + host)[known])
 
 
-def _orchestration(columns: Measured, process: int, time: Ints, window: int, t_sys_ns: int) -> Ints:
-    """Return T_Orchestration of a process in the window before each moment, ns."""
-    intervals, launches = columns.intervals, columns.launches
-    states = [STATES.index(state) for state in (*FRAMEWORK_STATES, "library")]
-    chosen = np.isin(intervals.state, states) & ((intervals.thread & PROCESS_MASK) == process)
+def _covered(spool: TraceSpool, key: str, time: Ints, window: int) -> Ints:
+    """Return how much of the window before each moment some intervals cover, ns; they do not overlap."""
     total = np.zeros(len(time), np.int64)
-    for low, high in runs(intervals.thread):
-        part: Flags = chosen[low:high]
-        busy = union(intervals.start[low:high][part], intervals.end[low:high][part])
-        total += Coverage.of(busy).within(time - window, time)
-    counted = np.isin(launches.kind, (KERNEL_LAUNCH, GRAPH_LAUNCH)) & (columns.launch_instance >= 0)
-    begun = np.sort(launches.start[counted & ((launches.thread & PROCESS_MASK) == process)])
-    return total + t_sys_ns * (np.searchsorted(begun, time) - np.searchsorted(begun, time - window))
+    for part in spool.files.parts(key):
+        total += Coverage.of((part["start"], part["end"])).within(time - window, time)
+    return total
+
+
+def _orchestration(result: Result, spool: TraceSpool, process: int, time: Ints, window: int) -> Ints:
+    """Return T_Orchestration of a process in the window before each moment, ns."""
+    threads = result.instances.thread
+    counted = np.isin(np.arange(len(STATES)), [STATES.index(state) for state in (*FRAMEWORK_STATES, "library")])
+    total = np.zeros(len(time), np.int64)
+    for thread in np.unique(threads[(threads & PROCESS_MASK) == process]).tolist():
+        for part in spool.files.parts(f"states-{thread}"):
+            chosen = counted[part["state"]]
+            busy = union(part["start"][chosen], part["end"][chosen])
+            total += Coverage.of(busy).within(time - window, time)
+    for part in spool.files.parts(f"launches-{process}"):
+        begun = np.sort(part["start"])
+        total += result.t_sys_ns * (np.searchsorted(begun, time) - np.searchsorted(begun, time - window))
+    return total

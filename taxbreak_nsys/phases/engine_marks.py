@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,14 @@ import numpy as np
 from taxbreak_nsys.arrays.intervals import Flags, Ints
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.step_counts import COUNTS, UNKNOWN, PhaseSource
-from taxbreak_nsys.model.trace_columns import PROCESS_MASK, Ranges, thread_slice
-from taxbreak_nsys.phases.instances import ThreadPhases
-from taxbreak_nsys.phases.nvtx_ranges import marking_ranges, outermost
+from taxbreak_nsys.model.trace_columns import Ranges, thread_slice
+from taxbreak_nsys.phases.process_phases import ProcessPhases, marked_ranges, phases_from_marks
 
 STEP = "step"
 """The label of a step of which neither its mark nor its kernels say what it is."""
 
 _RULES = Path(__file__).resolve().parent.parent / "data" / "engines.toml"
-_KEYS = frozenset({"text", "phase", "phases", "tail", "tokens_a_generation_request", "source"})
+_KEYS = frozenset({"text", "phase", "phases", "tail", "tokens_a_generation_request", "named_by_kernels", "source"})
 _GROUPS = frozenset({*COUNTS, "mode", "label"})
 
 
@@ -36,6 +35,7 @@ class Mark:
     phases: Mapping[str, str]
     tail: re.Pattern[str] | None
     tokens_a_generation_request: int | Mapping[str, int] | None
+    named_by_kernels: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,14 @@ def _mark(path: Path, engine: str, entry: Any) -> Mark:
     each = entry.get("tokens_a_generation_request")
     if not isinstance(each, int | dict | None):
         raise TaxbreakError(f"{where}: tokens_a_generation_request is a number, or a table of them by mode")
-    return Mark(text, phase, {str(k): str(v) for k, v in phases.items()}, tail, each)
+    return Mark(
+        text=text,
+        phase=phase,
+        phases={str(k): str(v) for k, v in phases.items()},
+        tail=tail,
+        tokens_a_generation_request=each,
+        named_by_kernels=entry.get("named_by_kernels") is True,
+    )
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,8 @@ class Marked:
     labels: tuple[str, ...]
     counts_of_name: Ints
     tail_of_name: Flags
+    unnamed: frozenset[str]
+    """Labels that do not say whether a step is prefill or decode."""
 
 
 def recognise(ranges: Ranges, engines: Sequence[Engine], forced: str | None) -> Marked | None:
@@ -153,7 +162,14 @@ def _marked(ranges: Ranges, engine: Engine, mark: Mark, found: Sequence[re.Match
     tail = np.zeros(len(found), bool)
     if mark.tail is not None:
         tail = np.array([label[k] < 0 and bool(mark.tail.search(name)) for k, name in enumerate(ranges.names)], bool)
-    return Marked(engine, label, tuple(labels), counts, tail)
+    return Marked(
+        engine=engine,
+        label_of_name=label,
+        labels=tuple(labels),
+        counts_of_name=counts,
+        tail_of_name=tail,
+        unnamed=frozenset(labels) if mark.named_by_kernels else frozenset({STEP}),
+    )
 
 
 def read_mark(mark: Mark, match: re.Match[str]) -> tuple[str, dict[str, int]]:
@@ -190,31 +206,22 @@ def read_mark(mark: Mark, match: re.Match[str]) -> tuple[str, dict[str, int]]:
     return phase or (mode.lower() if mode else STEP), said
 
 
-def by_engine(ranges: Ranges, threads: Sequence[int], marked: Marked) -> list[ThreadPhases]:
-    """Return the steps that an engine marked, on each launching thread that its marks can be told for.
+def by_engine(
+    ranges: Ranges, threads: Sequence[int], marked: Marked, computing: Set[int] | None = None
+) -> list[ProcessPhases]:
+    """Return the steps that an engine marked, for each process with launching threads that its marks are about.
 
-    A thread has its own marks, or else those of its process's other threads, or else those of the one process
-    that marks and does not launch (an engine process that marks for its workers).
+    A process without marks takes those of the one process that marks and does not launch (an engine process that
+    marks for its workers). Where `computing` names the threads that launch kernels or graphs, a thread that only copies
+    helps them, whether it marks or not.
     """
     chosen = (marked.label_of_name[ranges.name] >= 0) & (ranges.end > ranges.start)
     source = PhaseSource("engine", marked.engine.name, evidence=f"marks of {marked.engine.title}")
-    processes = set((ranges.thread[chosen] & PROCESS_MASK).tolist())
-    apart = processes - {thread & PROCESS_MASK for thread in threads}
     found = []
-    for thread in threads:
-        picked = marking_ranges(ranges, chosen, thread)
-        if not len(picked) and len(apart) == 1:
-            other = np.flatnonzero(chosen & ((ranges.thread & PROCESS_MASK) == min(apart)))
-            picked = other[outermost(ranges.start[other], ranges.end[other])]
-        if len(picked):
-            name = ranges.name[picked]
-            end = _with_tail(ranges, picked, marked.tail_of_name)
-            found.append(
-                ThreadPhases(
-                    ranges.start[picked], end, thread, marked.label_of_name[name], marked.labels, source,
-                    marked.counts_of_name[name],
-                )
-            )  # fmt: skip
+    for picked in marked_ranges(ranges, chosen, threads, apart=True, owners=computing):
+        phases = phases_from_marks(ranges, picked, marked.label_of_name, marked.labels, source, marked.counts_of_name)
+        end = _with_tail(ranges, picked.index, marked.tail_of_name)
+        found.append(replace(phases, end=end, unnamed=marked.unnamed))
     return found
 
 

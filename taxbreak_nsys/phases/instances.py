@@ -3,47 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Flags, Intervals, Ints, among, count_at_or_before
-from taxbreak_nsys.model.step_counts import COUNTS, UNKNOWN, PhaseSource
+from taxbreak_nsys.model.launch_outline import LaunchOutline
+from taxbreak_nsys.model.step_counts import COUNTS, PhaseSource
 from taxbreak_nsys.model.trace_columns import runs, thread_slice
+from taxbreak_nsys.phases.cycles import IdleTime
+from taxbreak_nsys.phases.process_phases import ProcessPhases
 
 ALL = "all"
 """The label of the one phase of a thread that nothing marks."""
 
 
 @dataclass(frozen=True)
-class ThreadPhases:
-    """The instances of one thread as one way of looking found them, before they are put together.
+class RankGroup:
+    """Marking threads that are ranks of each other, and how many of their steps pair up.
 
-    `label` are codes into `labels`; `counts` has the columns `COUNTS` (None: nothing is known).
+    `steps` has by rank the number of its steps; `paired` is the number of steps that all ranks have.
     """
 
-    start: Ints
-    end: Ints
-    thread: int
-    label: Ints
-    labels: tuple[str, ...]
-    source: PhaseSource
-    counts: Ints | None = None
+    threads: tuple[int, ...]
+    steps: tuple[int, ...]
+    paired: int
 
 
 @dataclass(frozen=True)
 class Instances:
-    """Phase instances, sorted by (thread, start), and the pieces of time that are theirs alone.
+    """Phase instances, sorted by (host thread, start), and the pieces of time that are theirs alone.
 
-    Where instances overlap on a thread (rules of any depth), a moment belongs to the innermost: the one that
-    started last. The pieces are disjoint; an instance's wall time is the sum of its pieces.
+    `thread` is the host thread of an instance: its states are the instance's (method section 2.2). `marked_by` is the
+    thread that marked it. `mark_end` is the
+    end of the mark itself, `end` where it is no cycle. Where instances overlap on a thread (rules of any depth), a
+    moment belongs to the innermost: the one that started last. The pieces of a thread are disjoint; an instance's
+    wall time is the sum of the pieces of its host thread. Threads that help have pieces too: their launches belong to
+    the instance, their time does not.
     """
 
     start: Ints
     end: Ints
+    mark_end: Ints
     thread: Ints
+    marked_by: Ints
     label: Ints
     labels: tuple[str, ...]
+    piece_thread: Ints
     piece_start: Ints
     piece_end: Ints
     piece_instance: Ints
@@ -52,18 +59,28 @@ class Instances:
     source: Ints
     sources: tuple[PhaseSource, ...]
     """Where each instance comes from, as a code into `sources`."""
+    cycle: Flags
+    """Whether an instance is a cycle (method section 2.1), not a marked range."""
+    group: Ints
+    """The rank group of each instance, an index into `groups`; -1 for none (method section 2.3)."""
+    step: Ints
+    """The same number for an instance and those of other ranks that are the same step; -1 where it has no pair."""
+    groups: tuple[RankGroup, ...] = ()
+    idle: tuple[IdleTime, ...] = ()
+    """Steps that engines marked as having no requests."""
     cut: int = 0
     """Instances left out because a time filter cuts them."""
-    piece_thread: Ints = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Derive the thread of each piece."""
-        threads = self.thread[self.piece_instance] if len(self.piece_instance) else np.empty(0, np.int64)
-        object.__setattr__(self, "piece_thread", threads)
 
     def __len__(self) -> int:
         """Return the number of instances."""
         return len(self.start)
+
+    @cached_property
+    def host_piece(self) -> Flags:
+        """Flags the pieces of host threads; the others are those of threads that help."""
+        if not len(self.piece_instance):
+            return np.zeros(0, bool)
+        return self.piece_thread == self.thread[self.piece_instance]
 
     @property
     def marked(self) -> bool:
@@ -77,26 +94,40 @@ class Instances:
         position = np.cumsum(which) - 1
         held = which[self.piece_instance]
         return replace(
-            self, start=self.start[which], end=self.end[which], thread=self.thread[which], label=self.label[which],
-            counts=self.counts[which], source=self.source[which],
-            piece_start=self.piece_start[held], piece_end=self.piece_end[held],
+            self,
+            start=self.start[which],
+            end=self.end[which],
+            mark_end=self.mark_end[which],
+            thread=self.thread[which],
+            marked_by=self.marked_by[which],
+            label=self.label[which],
+            counts=self.counts[which],
+            source=self.source[which],
+            cycle=self.cycle[which],
+            group=self.group[which],
+            step=self.step[which],
+            piece_thread=self.piece_thread[held],
+            piece_start=self.piece_start[held],
+            piece_end=self.piece_end[held],
             piece_instance=position[self.piece_instance[held]],
-        )  # fmt: skip
+        )
 
     @property
     def wall(self) -> Ints:
         """Wall time of each instance in ns, without the instances inside it."""
         wall = np.zeros(len(self), np.int64)
-        np.add.at(wall, self.piece_instance, self.piece_end - self.piece_start)
+        host = self.host_piece
+        np.add.at(wall, self.piece_instance[host], (self.piece_end - self.piece_start)[host])
         return wall
 
-    def pieces_of(self, thread: int) -> tuple[Intervals, Ints]:
-        """Return the pieces of one thread, sorted, and the instance of each."""
+    def thread_pieces(self, thread: int, *, helping: bool = False) -> tuple[Intervals, Ints]:
+        """Return the pieces of one thread as a host (`helping`: as a helper), sorted, and the instance of each."""
         part = thread_slice(self.piece_thread, thread)
-        return (self.piece_start[part], self.piece_end[part]), self.piece_instance[part]
+        which = np.flatnonzero(self.host_piece[part] != helping) + part.start
+        return (self.piece_start[which], self.piece_end[which]), self.piece_instance[which]
 
     def at(self, thread: Ints, moment: Ints) -> Ints:
-        """Return the instance that holds each (thread, moment), -1 for none."""
+        """Return the instance that holds each (thread, moment), -1 for none; threads that help count as well."""
         result = np.full(len(moment), -1, np.int64)
         for low, high in runs(self.piece_thread):
             mine = among(thread == self.piece_thread[low])
@@ -107,37 +138,129 @@ class Instances:
         return result
 
 
-def assemble(found: Sequence[ThreadPhases], window: tuple[int, int] | None) -> Instances:
-    """Put the instances of all threads together; `window` (ns) keeps those that lie wholly inside it."""
+def assemble(
+    found: Sequence[ProcessPhases],
+    outline: LaunchOutline | None,
+    window: tuple[int, int] | None,
+    idle: Sequence[IdleTime] = (),
+) -> Instances | None:
+    """Put the instances of all processes together; `window` (ns) keeps those that lie wholly inside it.
+
+    None where it takes the launches (`outline`) to decide whose host thread an instance has, and they are not given.
+    """
     labels: dict[str, int] = {}
     sources: dict[PhaseSource, int] = {}
-    empty = np.empty(0, np.int64)
-    columns: list[tuple[Ints, ...]] = [(empty, empty, empty, empty, empty)]
-    counts = [np.empty((0, len(COUNTS)), np.int64)]
-    for one in found:
-        number = len(one.start)
-        code = np.array([labels.setdefault(name, len(labels)) for name in one.labels], np.int64)
-        source = sources.setdefault(one.source, len(sources))
-        columns.append(
-            (one.start, one.end, np.full(number, one.thread, np.int64), code[one.label], np.full(number, source))
-        )
-        counts.append(np.full((number, len(COUNTS)), UNKNOWN) if one.counts is None else one.counts)
-    start, end, thread, label, source_of = (np.concatenate(column) for column in zip(*columns, strict=True))
-    count = np.concatenate(counts)
     cut = 0
-    inside = np.ones(len(start), bool)
-    if window:
-        inside = (start >= window[0]) & (end <= window[1])
-        cut = int(np.sum(~inside & (end > window[0]) & (start < window[1])))
+    columns: list[tuple[Ints, ...]] = []
+    pieces: list[tuple[Ints, Ints, Ints, Ints]] = []
+    counts = [np.empty((0, len(COUNTS)), np.int64)]
+    total = 0
+    for given in found:
+        phases, outside = _inside(given, window)
+        cut += outside
+        own = _process_pieces(phases)
+        host = _host_threads(phases, own, outline)
+        if host is None:
+            return None
+        code = np.array([labels.setdefault(name, len(labels)) for name in phases.labels], np.int64)
+        source = np.full(len(phases), sources.setdefault(phases.source, len(sources)))
+        cycle = np.full(len(phases), int(phases.cycles))
+        times = (phases.start, phases.end, phases.mark_end)
+        columns.append((*times, host, phases.marked_by, code[phases.label], source, cycle))
+        counts.append(phases.counts)
+        pieces += [(thread, start, end, row + total) for thread, start, end, row in own]
+        total += len(phases)
+    empty = np.empty(0, np.int64)
+    joined = [np.concatenate(parts) for parts in zip(*[(empty,) * 8, *columns], strict=True)]
+    start, end, mark_end, thread, marked_by, label, source_of, cycle = joined
+    piece = [np.concatenate(parts) for parts in zip(*[(empty,) * 4, *pieces], strict=True)]
     order = np.lexsort((-end, start, thread))
-    order = order[inside[order]]
-    start, end, thread, label = start[order], end[order], thread[order], label[order]
-    pieces = [_pieces(start[low:high], end[low:high], low) for low, high in runs(thread)]
-    joined = [np.concatenate(column) for column in zip(*pieces, strict=True)] if pieces else [start] * 3
+    position = np.empty(len(order), np.int64)
+    position[order] = np.arange(len(order))
+    by_time = np.lexsort((piece[1], piece[0]))
     return Instances(
-        start, end, thread, label, tuple(labels), joined[0], joined[1], joined[2],
-        count[order], source_of[order], tuple(sources), cut,
-    )  # fmt: skip
+        start=start[order],
+        end=end[order],
+        mark_end=mark_end[order],
+        thread=thread[order],
+        marked_by=marked_by[order],
+        label=label[order],
+        labels=tuple(labels),
+        piece_thread=piece[0][by_time],
+        piece_start=piece[1][by_time],
+        piece_end=piece[2][by_time],
+        piece_instance=position[piece[3][by_time]],
+        counts=np.concatenate(counts)[order],
+        source=source_of[order],
+        sources=tuple(sources),
+        cycle=cycle[order] == 1,
+        group=np.full(len(order), -1, np.int64),
+        step=np.full(len(order), -1, np.int64),
+        idle=tuple(idle),
+        cut=cut,
+    )
+
+
+def _inside(phases: ProcessPhases, window: tuple[int, int] | None) -> tuple[ProcessPhases, int]:
+    """Return the instances that lie wholly in a window of time, and how many its edges cut."""
+    if window is None:
+        return phases, 0
+    low, high = window
+    inside = (phases.start >= low) & (phases.end <= high)
+    return phases.keep(inside), int(np.sum(~inside & (phases.end > low) & (phases.start < high)))
+
+
+def _process_pieces(phases: ProcessPhases) -> list[tuple[Ints, Ints, Ints, Ints]]:
+    """Return the pieces of each launching thread: columns of thread, start, end, instance."""
+    found = []
+    for thread in phases.threads:
+        rows = phases.rows_for(thread)
+        rows = rows[np.lexsort((-phases.end[rows], phases.start[rows]))]
+        if len(rows):
+            start, end, at = _pieces(phases.start[rows], phases.end[rows], 0)
+            found.append((np.full(len(start), thread, np.int64), start, end, rows[at]))
+    return found
+
+
+def _host_threads(
+    phases: ProcessPhases, pieces: Sequence[tuple[Ints, Ints, Ints, Ints]], outline: LaunchOutline | None
+) -> Ints | None:
+    """Return the host thread of each instance (method section 2.2).
+
+    It is the thread that marked the instance if it makes at least half of its kernel and graph launches, else the
+    thread that makes most of them. None where several threads may be and `outline` is not given.
+    """
+    host = np.full(len(phases), -1, np.int64)
+    members = np.zeros(len(phases), np.int64)
+    for thread, _, _, row in pieces:
+        rows = np.unique(row)
+        members[rows] += 1
+        host[rows] = thread[0]
+    if (members <= 1).all():
+        return host
+    if outline is None:
+        return None
+    made = np.zeros((len(pieces), len(phases)), np.int64)
+    for number, (thread, start, end, row) in enumerate(pieces):
+        part = thread_slice(outline.thread, int(thread[0]))
+        begun = outline.start[part]
+        before = np.r_[0, np.cumsum(outline.computes[part])]
+        launched = before[np.searchsorted(begun, end)] - before[np.searchsorted(begun, start)]
+        np.add.at(made[number], row, launched)
+    names = np.array([int(thread[0]) for thread, *_ in pieces], np.int64)
+    used = np.stack([np.isin(np.arange(len(phases)), row) for *_, row in pieces])
+    busiest = np.argmax(np.where(used, made, -1), axis=0)
+    host = names[busiest]
+    total = made.sum(axis=0)
+    for number, thread in enumerate(names.tolist()):
+        marks = used[number] & (phases.marked_by == thread) & (2 * made[number] >= total)
+        host[marks] = thread
+    # an instance without such launches has the host thread of most instances of its process
+    idle = (total == 0) & (host != phases.marked_by)
+    if idle.any():
+        usual = names[int(np.argmax(made.sum(axis=1)))]
+        host[idle & used[int(np.flatnonzero(names == usual)[0])]] = usual
+    return host
 
 
 def _pieces(start: Ints, end: Ints, offset: int) -> tuple[Ints, Ints, Ints]:
@@ -170,3 +293,10 @@ def _pieces(start: Ints, end: Ints, offset: int) -> tuple[Ints, Ints, Ints]:
     advance(max(ends))
     cut = np.array(pieces, np.int64).reshape(-1, 3)
     return cut[:, 0], cut[:, 1], cut[:, 2] + offset
+
+
+def no_instances() -> Instances:
+    """Return no instances: for reading a report's launches before its phases are known."""
+    instances = assemble([], None, None)
+    assert instances is not None
+    return instances

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.arrays.intervals import Ints
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.step_counts import PhaseSource
-from taxbreak_nsys.model.trace_columns import PROCESS_MASK, Ranges, thread_slice
-from taxbreak_nsys.phases.instances import ThreadPhases
+from taxbreak_nsys.model.trace_columns import Ranges
+from taxbreak_nsys.phases.process_phases import ProcessPhases, marked_ranges, phases_from_marks
 
 
 @dataclass(frozen=True)
@@ -35,37 +35,7 @@ class PhaseRule:
             raise TaxbreakError(f"--phase {text!r}: not a regular expression ({error})") from error
 
 
-def outermost(start: Ints, end: Ints) -> Ints:
-    """Return the indices of the outermost ranges: each starts at or after the end of the one taken before.
-
-    The order is by start, longest first (method section 2). Empty ranges are no instances.
-    """
-    taken: list[int] = []
-    order = np.lexsort((-end, start))
-    order = order[end[order] > start[order]]
-    starts = start[order]
-    at = 0
-    while at < len(order):
-        taken.append(int(order[at]))
-        at = int(np.searchsorted(starts, end[order[at]], side="left"))
-    return np.array(taken, np.int64)
-
-
-def marking_ranges(ranges: Ranges, chosen: Flags, thread: int, *, any_depth: bool = False) -> Ints:
-    """Return the ranges that mark `thread`: its own, or else the outermost of its process's other threads.
-
-    `chosen` flags the ranges that may be a phase; of a thread's own the outermost are taken, or all of them
-    (`any_depth`).
-    """
-    part = thread_slice(ranges.thread, thread)
-    own = np.flatnonzero(chosen[part]) + part.start
-    if len(own):
-        return own if any_depth else own[outermost(ranges.start[own], ranges.end[own])]
-    others = np.flatnonzero(chosen & ((ranges.thread & PROCESS_MASK) == (thread & PROCESS_MASK)))
-    return others[outermost(ranges.start[others], ranges.end[others])]
-
-
-def by_rules(ranges: Ranges, threads: Sequence[int], rules: Sequence[PhaseRule]) -> list[ThreadPhases]:
+def by_rules(ranges: Ranges, threads: Sequence[int], rules: Sequence[PhaseRule]) -> list[ProcessPhases]:
     """Return the instances that the user's rules choose: a range of any depth has the label of the first rule
     that finds its text. Raises TaxbreakError where they choose nothing.
     """
@@ -81,7 +51,7 @@ def by_rules(ranges: Ranges, threads: Sequence[int], rules: Sequence[PhaseRule])
     return found
 
 
-def by_outermost(ranges: Ranges, threads: Sequence[int]) -> list[ThreadPhases]:
+def by_outermost(ranges: Ranges, threads: Sequence[int]) -> list[ProcessPhases]:
     """Return the outermost ranges that are neither a library's nor an operator's, labelled by their text."""
     labels: dict[str, int] = {}
     code = [labels.setdefault(name_rules.phase_label(name), len(labels)) for name in ranges.names]
@@ -96,19 +66,16 @@ def _found(
     labels: tuple[str, ...],
     source: PhaseSource,
     any_depth: bool,
-) -> list[ThreadPhases]:
+) -> list[ProcessPhases]:
     if not len(ranges):
         return []
     chosen = (label_of_name[ranges.name] >= 0) & (ranges.end > ranges.start)
     if not any_depth:
         chosen &= ~ranges.is_operator & ~ranges.is_library
-    found = []
-    for thread in threads:
-        picked = marking_ranges(ranges, chosen, thread, any_depth=any_depth)
-        if len(picked):
-            label = label_of_name[ranges.name[picked]]
-            found.append(ThreadPhases(ranges.start[picked], ranges.end[picked], thread, label, labels, source))
-    return found
+    return [
+        phases_from_marks(ranges, marked, label_of_name, labels, source)
+        for marked in marked_ranges(ranges, chosen, threads, any_depth=any_depth)
+    ]
 
 
 def examples(ranges: Ranges, most: int = 5) -> str:

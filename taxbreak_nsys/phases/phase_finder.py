@@ -9,12 +9,16 @@ import numpy as np
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import PhasesFrom
+from taxbreak_nsys.model.launch_outline import LaunchOutline
 from taxbreak_nsys.model.launches import Launches
-from taxbreak_nsys.model.step_counts import COUNTS, UNKNOWN, PhaseSource
-from taxbreak_nsys.model.trace_columns import Ranges, Trace, runs, thread_slice
+from taxbreak_nsys.model.step_counts import UNKNOWN, PhaseSource
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK, Ranges, Trace, runs, thread_slice
 from taxbreak_nsys.phases import engine_marks, nvtx_ranges
-from taxbreak_nsys.phases.instances import ALL, Instances, ThreadPhases, assemble
+from taxbreak_nsys.phases.cycles import IdleTime, to_cycles, without_idle
+from taxbreak_nsys.phases.instances import ALL, Instances, assemble
 from taxbreak_nsys.phases.nvtx_ranges import PhaseRule
+from taxbreak_nsys.phases.process_phases import ProcessPhases, thread_phases
+from taxbreak_nsys.phases.rank_groups import with_ranks
 from taxbreak_nsys.read.op_shapes import OpShapes
 
 SOURCES = tuple(source.value for source in PhasesFrom)
@@ -37,6 +41,8 @@ class Choice:
     engine: str | None = None
     engines: tuple[engine_marks.Engine, ...] | None = None
     by_batch: bool = False
+    instances: str | None = None
+    """`range` or `cycle`; None: cycles for an engine's marks, ranges otherwise (method section 2.1)."""
 
 
 def find_instances(
@@ -46,83 +52,135 @@ def find_instances(
 
     With rules, ranges of any depth whose text a rule finds; else the marks of a known engine; else the outermost
     ranges that are neither a library's nor an operator's; else steps found in the launches (where `shapes` can
-    be read); else the thread is one phase, `all`. Raises TaxbreakError where what was asked for is not in the
-    report.
+    be read); else the thread is one phase, `all`. A process has its phases by one of these ways. Raises TaxbreakError
+    where what was asked for is not in the report.
     """
     choice = choice or Choice()
     threads = launches.thread[[low for low, _ in runs(launches.thread)]].tolist()
-    if choice.rules:
-        return assemble(_by_batch(nvtx_ranges.by_rules(trace.ranges, threads, choice.rules), choice), choice.window)
-    found: list[ThreadPhases] = []
-    ways: list[Callable[[Sequence[int]], list[ThreadPhases]]] = []
-    if choice.source in ("best", "marks"):
-        known = engine_marks.load_engines() if choice.engines is None else choice.engines
-        marked = engine_marks.recognise(trace.ranges, known, choice.engine)
-        if marked is not None:
-            ways.append(lambda left: _by_engine(trace, launches, left, marked, shapes))
-        ways.append(lambda left: nvtx_ranges.by_outermost(trace.ranges, left))
+    outline = LaunchOutline.over(trace, launches)
+    found, idle = _marked_phases(trace.ranges, threads, choice, outline)
+    if shapes is not None:
+        found = [_named_by_kernels(trace, launches, phases, shapes) for phases in found]
+    left = _left(threads, found)
     why: dict[int, str] = {}
-    if choice.source in ("best", "auto") and shapes is not None:
-        read = shapes
+    if left and choice.source in ("best", "auto") and shapes is not None and not choice.rules:
+        from taxbreak_nsys.phases.step_detection import by_launches
 
-        def auto(left: Sequence[int]) -> list[ThreadPhases]:
-            from taxbreak_nsys.phases.step_detection import by_launches
-
-            steps, reasons = by_launches(trace, launches, left, read)
-            why.update(reasons)
-            return steps
-
-        ways.append(auto)
-    ways.append(lambda left: _whole_threads(trace, launches, left, choice.window, why))
-    for way in ways:
-        found += way([thread for thread in threads if all(thread != one.thread for one in found)])
-    return assemble(_by_batch(found, choice), choice.window)
+        steps, why = by_launches(trace, launches, left, shapes)
+        found += _with_helpers(steps, left)
+    if not choice.rules:
+        found += _whole_threads(trace, launches, _left(threads, found), choice.window, why)
+    instances = assemble(_by_batch(found, choice), outline, choice.window, idle)
+    assert instances is not None
+    return with_ranks(instances, outline)
 
 
-def find_in_marks(ranges: Ranges, threads: Sequence[int], choice: Choice) -> Instances | None:
-    """Find the phase instances as `find_instances` does where the marks alone tell them for every thread.
+def find_in_marks(
+    ranges: Ranges, threads: Sequence[int], choice: Choice, outline: LaunchOutline | None = None
+) -> Instances | None:
+    """Find the phase instances as `find_instances` does where the marks alone decide them for every thread.
 
-    `ranges` are at least those that may be marks, `threads` the launching threads. None where it takes a look at the
-    launches: a thread that nobody marked, steps that do not say what they are.
+    `ranges` are at least those that may be marks, `threads` the launching threads. None where the launches decide: a
+    thread that nobody marked, steps that do not say what they are, and, without an `outline`, cycles and several
+    threads that may be the host.
     """
-    if choice.rules:
-        return assemble(_by_batch(nvtx_ranges.by_rules(ranges, threads, choice.rules), choice), choice.window)
-    if choice.source not in ("best", "marks"):
+    if choice.source not in ("best", "marks") and not choice.rules:
         return None
-    found: list[ThreadPhases] = []
+    try:
+        found, idle = _marked_phases(ranges, threads, choice, outline)
+    except _NeedsLaunchesError:
+        return None
+    if not choice.rules and _left(threads, found):
+        return None
+    if any(_unnamed(phases) for phases in found):
+        return None
+    instances = assemble(_by_batch(found, choice), outline, choice.window, idle)
+    return None if instances is None else with_ranks(instances, outline)
+
+
+class _NeedsLaunchesError(Exception):
+    """The marks alone do not decide where instances end."""
+
+
+def _left(threads: Sequence[int], found: Sequence[ProcessPhases]) -> list[int]:
+    """Return the launching threads of processes that have no phases yet."""
+    done = {thread for phases in found for thread in phases.threads}
+    return [thread for thread in threads if thread not in done]
+
+
+def _marked_phases(
+    ranges: Ranges, threads: Sequence[int], choice: Choice, outline: LaunchOutline | None
+) -> tuple[list[ProcessPhases], list[IdleTime]]:
+    """Return the phases that NVTX ranges mark, and the time that engines marked as idle."""
+    idle: list[IdleTime] = []
+    found: list[ProcessPhases] = []
+    if choice.rules:
+        marked_by_rules = nvtx_ranges.by_rules(ranges, threads, choice.rules)
+        return [_as_instances(p, choice, "range", outline, idle) for p in marked_by_rules], idle
+    if choice.source not in ("best", "marks"):
+        return found, idle
     known = engine_marks.load_engines() if choice.engines is None else choice.engines
     marked = engine_marks.recognise(ranges, known, choice.engine)
     if marked is not None:
-        found = engine_marks.by_engine(ranges, threads, marked)
-        if any(engine_marks.STEP in one.labels for one in found):
-            return None
-    found += nvtx_ranges.by_outermost(
-        ranges, [thread for thread in threads if all(thread != one.thread for one in found)]
-    )
-    if {one.thread for one in found} != set(threads):
-        return None
-    return assemble(_by_batch(found, choice), choice.window)
+        cycles = choice.instances != "range" and outline is not None
+        computing = outline.computing_threads() if cycles and outline is not None else None
+        by_engine = engine_marks.by_engine(ranges, threads, marked, computing)
+        found = [_as_instances(p, choice, "cycle", outline, idle) for p in by_engine]
+    outermost = nvtx_ranges.by_outermost(ranges, _left(threads, found))
+    return found + [_as_instances(p, choice, "range", outline, idle) for p in outermost], idle
 
 
-def _by_engine(
-    trace: Trace,
-    launches: Launches,
-    threads: Sequence[int],
-    marked: engine_marks.Marked,
-    shapes: Callable[[], OpShapes] | None,
-) -> list[ThreadPhases]:
-    found = engine_marks.by_engine(trace.ranges, threads, marked)
-    if shapes is None or not any(engine_marks.STEP in one.labels for one in found):
-        return found
+def _as_instances(
+    phases: ProcessPhases, choice: Choice, default: str, outline: LaunchOutline | None, idle: list[IdleTime]
+) -> ProcessPhases:
+    """Return marked phases as ranges or as cycles, as was asked for, and note the time of marks without requests."""
+    engine = phases.source.kind == "engine"
+    if (choice.instances or default) == "range":
+        kept, times = without_idle(phases) if engine else (phases, [])
+    elif outline is None:
+        raise _NeedsLaunchesError
+    else:
+        kept, times = to_cycles(phases, outline)
+    idle += times
+    return kept
+
+
+def _unnamed(phases: ProcessPhases) -> bool:
+    """Return whether the kernels have to say what some steps are, because their marks do not."""
+    return phases.source.kind == "engine" and any(label in phases.unnamed for label in phases.labels)
+
+
+def _named_by_kernels(
+    trace: Trace, launches: Launches, phases: ProcessPhases, shapes: Callable[[], OpShapes]
+) -> ProcessPhases:
+    """Return the phases with steps whose marks do not say what they are named by their kernels."""
+    if not _unnamed(phases):
+        return phases
     from taxbreak_nsys.phases.step_detection import name_steps
 
     read = shapes()
-    return [name_steps(trace, launches, one, read) for one in found]
+    for thread in phases.threads:
+        phases = name_steps(trace, launches, phases, thread, read)
+    return phases
+
+
+def _with_helpers(steps: Sequence[ProcessPhases], threads: Sequence[int]) -> list[ProcessPhases]:
+    """Return steps found in launches, with the process's threads that repeat none as helpers of the busiest thread."""
+    alone = [thread for thread in threads if all(thread not in phases.threads for phases in steps)]
+    found = []
+    for phases in steps:
+        same = [other for other in steps if other.process == phases.process]
+        helpers = tuple(thread for thread in alone if thread & PROCESS_MASK == phases.process)
+        if helpers and phases is max(same, key=len):
+            found.append(replace(phases, threads=(*phases.threads, *helpers), shared=np.ones(len(phases), bool)))
+        else:
+            found.append(phases)
+    return found
 
 
 def _whole_threads(
     trace: Trace, launches: Launches, threads: Sequence[int], window: tuple[int, int] | None, why: dict[int, str]
-) -> list[ThreadPhases]:
+) -> list[ProcessPhases]:
     """Return each thread as one phase; of a thread that a time filter cuts, the part inside."""
     found = []
     for thread in threads:
@@ -131,7 +189,8 @@ def _whole_threads(
             low, high = max(low, window[0]), min(high, window[1])
         source = PhaseSource(ALL, evidence=why.get(thread, "no usable NVTX range"))
         if high > low:
-            found.append(ThreadPhases(np.array([low]), np.array([high]), thread, np.array([0]), (ALL,), source))
+            code = np.zeros(1, np.int64)
+            found.append(thread_phases(thread, np.array([low]), np.array([high]), code, (ALL,), source))
     return found
 
 
@@ -145,22 +204,21 @@ def _whole(trace: Trace, launches: Launches, thread: int) -> tuple[int, int]:
     return int(launches.start[mine].min()), last
 
 
-def _by_batch(found: Sequence[ThreadPhases], choice: Choice) -> Sequence[ThreadPhases]:
+def _by_batch(found: Sequence[ProcessPhases], choice: Choice) -> Sequence[ProcessPhases]:
     """Split each label by the number of requests, where that was asked for and the marks say it."""
     if not choice.by_batch:
         return found
-    if not any(one.counts is not None and np.any(one.counts[:, 0] != UNKNOWN) for one in found):
+    if not any(np.any(phases.counts[:, 0] != UNKNOWN) for phases in found):
         raise TaxbreakError(
             "--by batch: no phase of the report says how many requests it works on; serving engines' marks do "
             f"({', '.join(engine.name for engine in choice.engines or engine_marks.load_engines())})"
         )
     split = []
-    for one in found:
-        counts = np.full((len(one.start), len(COUNTS)), UNKNOWN) if one.counts is None else one.counts
+    for phases in found:
         labels: dict[str, int] = {}
         code = []
-        for label, requests in zip(one.label.tolist(), counts[:, 0].tolist(), strict=True):
-            name = one.labels[label] if requests == UNKNOWN else f"{one.labels[label]}[batch={requests}]"
+        for label, requests in zip(phases.label.tolist(), phases.counts[:, 0].tolist(), strict=True):
+            name = phases.labels[label] if requests == UNKNOWN else f"{phases.labels[label]}[batch={requests}]"
             code.append(labels.setdefault(name, len(labels)))
-        split.append(replace(one, label=np.array(code, np.int64), labels=tuple(labels)))
+        split.append(replace(phases, label=np.array(code, np.int64), labels=tuple(labels)))
     return split

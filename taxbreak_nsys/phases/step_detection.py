@@ -13,7 +13,7 @@ from taxbreak_nsys.model.launches import GRAPH_LAUNCH, MEMORY_LAUNCH, UNMEASURED
 from taxbreak_nsys.model.step_counts import PhaseSource
 from taxbreak_nsys.model.trace_columns import KERNEL, Trace, thread_slice
 from taxbreak_nsys.phases.engine_marks import STEP
-from taxbreak_nsys.phases.instances import ThreadPhases
+from taxbreak_nsys.phases.process_phases import ProcessPhases, thread_phases
 from taxbreak_nsys.phases.repetition import FoundSteps, Launched, Periods, find_periods, step_kinds
 from taxbreak_nsys.phases.step_kind import Kind, is_attention, name_kinds
 from taxbreak_nsys.read.op_shapes import OpShapes
@@ -27,9 +27,9 @@ MOST_IDLE = 0.5
 
 def by_launches(
     trace: Trace, launches: Launches, threads: Sequence[int], shapes: Callable[[], OpShapes]
-) -> tuple[list[ThreadPhases], dict[int, str]]:
+) -> tuple[list[ProcessPhases], dict[int, str]]:
     """Return the steps of each thread that repeats some, and for each other thread why it has none."""
-    found: list[ThreadPhases] = []
+    found: list[ProcessPhases] = []
     why: dict[int, str] = {}
     if not threads:
         return found, why
@@ -95,49 +95,69 @@ def _synchronised(trace: Trace, thread: int, start: Ints) -> Flags:
 
 def _found(
     trace: Trace, launches: Launches, mine: slice, thread: int, launched: Launched, periods: Periods, shapes: OpShapes
-) -> ThreadPhases:
+) -> ProcessPhases:
     labels, label, evidence = _named(trace, launches, mine, launched, periods, shapes)
     start, end = _times(trace, launches, mine, thread, periods)
     how = "a wait for the device ends each" if periods.waited else "no wait ends them: told by a kernel each has once"
     text = f"{len(start)} steps that repeat in the launches, {how}; {evidence}"
-    return ThreadPhases(
-        start, end, thread, label, labels, PhaseSource("auto", None, round(periods.confidence, 3), text)
-    )
+    source = PhaseSource("auto", None, round(periods.confidence, 3), text)
+    return thread_phases(thread, start, end, label, labels, source)
 
 
 def _named(
-    trace: Trace, launches: Launches, mine: slice, launched: Launched, steps: FoundSteps, shapes: OpShapes
+    trace: Trace,
+    launches: Launches,
+    mine: slice,
+    launched: Launched,
+    steps: FoundSteps,
+    shapes: OpShapes,
+    *,
+    one_function: bool = False,
 ) -> tuple[tuple[str, ...], Ints, str]:
-    """Return labels, the label of each step as a code into them, and the evidence."""
+    """Return labels, the label of each step as a code into them, and the evidence.
+
+    `one_function` says that the marks show the steps to be calls of one function.
+    """
     codes, position = np.unique(steps.kind, return_inverse=True)
     kinds = [_kind(trace, launches, mine, launched, steps, code, shapes) for code in codes.tolist()]
-    names, evidence = name_kinds(kinds, trace.ops.names, attends=bool(launched.attention.any()))
+    names, evidence = name_kinds(
+        kinds, trace.ops.names, attends=bool(launched.attention.any()), one_function=one_function
+    )
     labels = tuple(dict.fromkeys(names))
     return labels, np.array([labels.index(name) for name in names], np.int64)[position], evidence
 
 
-def name_steps(trace: Trace, launches: Launches, marked: ThreadPhases, shapes: OpShapes) -> ThreadPhases:
-    """Return steps that were marked without saying what they are (`step`) with the names their kernels give."""
-    unnamed = np.array([name == STEP for name in marked.labels], bool)[marked.label]
-    mine = thread_slice(launches.thread, marked.thread)
+def name_steps(trace: Trace, launches: Launches, phases: ProcessPhases, thread: int, shapes: OpShapes) -> ProcessPhases:
+    """Return phases with the steps that a thread launches, and whose marks do not say what they are, named by
+    their kernels.
+    """
+    rows = phases.rows_for(thread)
+    mine = thread_slice(launches.thread, thread)
     begun = launches.start[mine]
-    first = np.searchsorted(begun, marked.start, side="left")
-    last = np.searchsorted(begun, marked.end, side="left") - 1
-    which = np.flatnonzero(unnamed & (first <= last))
-    if not len(which):
-        return marked
-    launched = _launched(trace, launches, mine, _first_op(launches)[mine], shapes)
-    kind, _ = step_kinds(launched.shape, first[which], last[which])
-    which, kind = which[kind >= 0], kind[kind >= 0]
-    if not len(which):
-        return marked
-    steps = FoundSteps(first[which], last[which], kind)
-    names, label, evidence = _named(trace, launches, mine, launched, steps, shapes)
-    labels = tuple(dict.fromkeys((*marked.labels, *names)))
-    code = marked.label.copy()
-    code[which] = np.array([labels.index(name) for name in names], np.int64)[label]
-    source = replace(marked.source, evidence=f"{marked.source.evidence}; the kernels say what they are: {evidence}")
-    return replace(marked, label=code, labels=labels, source=source)
+    first = np.searchsorted(begun, phases.start[rows], side="left")
+    last = np.searchsorted(begun, phases.end[rows], side="left") - 1
+    launched: Launched | None = None
+    for name in sorted(phases.unnamed & set(phases.labels)):
+        which = np.flatnonzero((phases.label[rows] == phases.labels.index(name)) & (first <= last))
+        if not len(which):
+            continue
+        launched = launched or _launched(trace, launches, mine, _first_op(launches)[mine], shapes)
+        kind, _ = step_kinds(launched.shape, first[which], last[which])
+        which, kind = which[kind >= 0], kind[kind >= 0]
+        if not len(which):
+            continue
+        steps = FoundSteps(first[which], last[which], kind)
+        names, label, evidence = _named(trace, launches, mine, launched, steps, shapes, one_function=name != STEP)
+        if set(names) <= {STEP}:
+            continue
+        # a step that its kernels do not name keeps the name that its mark gives it
+        named = [name if names[code] == STEP else names[code] for code in label.tolist()]
+        labels = tuple(dict.fromkeys((*phases.labels, *named)))
+        code = phases.label.copy()
+        code[rows[which]] = np.array([labels.index(text) for text in named], np.int64)
+        source = replace(phases.source, evidence=f"{phases.source.evidence}; by the kernels: {evidence}")
+        phases = replace(phases, label=code, labels=labels, source=source)
+    return phases
 
 
 def _times(trace: Trace, launches: Launches, mine: slice, thread: int, periods: Periods) -> tuple[Ints, Ints]:

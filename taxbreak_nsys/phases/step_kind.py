@@ -21,6 +21,9 @@ from taxbreak_nsys.phases.engine_marks import STEP
 MIN_GROWTH = 2.0
 """Thread blocks of a prefill step over those of a decode step, in the kernels that both have."""
 
+MIN_CALL_GROWTH = 1.2
+"""The same for calls of one compiled function, where the order of the calls says the rest."""
+
 SMALL_TILE = 16
 """Tokens of a matrix product whose tile is made for decode."""
 
@@ -69,8 +72,19 @@ class Kind:
     read: int
 
 
-def name_kinds(kinds: list[Kind], names: tuple[str, ...], *, attends: bool) -> tuple[list[str], str]:
-    """Return a label for each kind of step, and the evidence in words."""
+def name_kinds(
+    kinds: list[Kind], names: tuple[str, ...], *, attends: bool, one_function: bool = False
+) -> tuple[list[str], str]:
+    """Return a label for each kind of step, and the evidence in words.
+
+    `one_function` says that the steps are marked as calls of one function.
+    """
+    labels, evidence = _name_by_names(kinds, names, attends=attends)
+    return _name_calls(kinds) if one_function and set(labels) == {STEP} else (labels, evidence)
+
+
+def _name_by_names(kinds: list[Kind], names: tuple[str, ...], *, attends: bool) -> tuple[list[str], str]:
+    """Return labels by what the kernels' names and grids say, and the evidence."""
     if any(_TRAINING.search(names[code]) for kind in kinds for code in kind.name):
         return ["training_step"] * len(kinds), "backward or optimizer kernels"
     if not attends:
@@ -99,6 +113,33 @@ def name_kinds(kinds: list[Kind], names: tuple[str, ...], *, attends: bool) -> t
     if any(kind.hidden for kind in kinds):
         evidence += "; some graph launches' kernels are not in the report, so their steps have no better name"
     return _tell_graphs_apart(labels, kinds), evidence
+
+
+def _name_calls(kinds: list[Kind]) -> tuple[list[str], str]:
+    """Return labels for calls of one function whose kernels' names do not say what they do (compiled by XLA).
+
+    Decode is the kind that is called most often. A kind that is called before it, less often, and whose grids are
+    MIN_CALL_GROWTH times those of decode in the kernels that both have, is prefill.
+    """
+    unknown = [STEP] * len(kinds), "nothing says which calls of the function are prefill or decode"
+    shown = [k for k, kind in enumerate(kinds) if len(kind.name) and not kind.hidden]
+    if not shown:
+        return unknown
+    decode = max(shown, key=lambda k: kinds[k].steps)
+    base = kinds[decode]
+    growth = {
+        k: times
+        for k in shown
+        if kinds[k].steps < base.steps and kinds[k].first < base.first
+        if (times := _growth(kinds[k], base)) is not None and times >= MIN_CALL_GROWTH
+    }
+    if base.steps < 2 or not growth:
+        return unknown
+    labels = ["prefill" if k in growth else "decode" if k == decode else STEP for k in range(len(kinds))]
+    return labels, (
+        f"decode: the {base.steps} calls that repeat; prefill: called before them, grids {min(growth.values()):.1f} "
+        "times theirs in the kernels that both have"
+    )
 
 
 def _tell_graphs_apart(labels: list[str], kinds: list[Kind]) -> list[str]:

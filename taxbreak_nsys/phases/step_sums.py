@@ -11,8 +11,12 @@ from taxbreak_nsys.model.step_counts import COUNTS, UNKNOWN, PhaseSource, StepCo
 from taxbreak_nsys.phases.instances import Instances
 
 
-def step_counts(instances: Instances, which: Flags, figures_ns: Mapping[str, int | None]) -> StepCounts | None:
+def step_counts(
+    instances: Instances, which: Flags, figures_ns: Mapping[str, int | None], kernels: int, launches: int
+) -> StepCounts | None:
     """Return the counts of some instances added up, with `figures_ns` divided by them (rounded down).
+
+    `kernels` and `launches` (kernel and graph launches) are those of the same instances.
 
     A count is null where a mark of one of the instances does not say it; None where none says anything.
     """
@@ -30,7 +34,14 @@ def step_counts(instances: Instances, which: Flags, figures_ns: Mapping[str, int
             return None
         return {name: None if ns is None else ns // count for name, ns in figures_ns.items()}
 
-    return StepCounts(**total, per_request_ns=each(total["requests"]), per_token_ns=each(total["tokens"]))
+    tokens = total["tokens"]
+    return StepCounts(
+        **total,
+        per_request_ns=each(total["requests"]),
+        per_token_ns=each(tokens),
+        kernels_per_token=kernels / tokens if tokens else None,
+        launches_per_token=launches / tokens if tokens else None,
+    )
 
 
 def main_source(instances: Instances, which: Flags) -> PhaseSource:

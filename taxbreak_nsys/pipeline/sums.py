@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from taxbreak_nsys.model.assumptions import Assumptions
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.replay.savings import SampleWindows
@@ -19,12 +20,12 @@ class Sums:
     stretches: SampleWindows
 
     @classmethod
-    def over(cls, instances: Instances, options: Options) -> Sums:
+    def over(cls, instances: Instances, assumptions: Assumptions, options: Options) -> Sums:
         """Return empty sums over the phase instances of a report; `options` say which details are added up as well."""
-        totals = Totals(instances, options)
-        return cls(totals, SampleWindows(totals.entries))
+        totals = Totals(instances, assumptions, options)
+        return cls(totals, SampleWindows(totals.entries, assumptions))
 
     def add(self, piece: Piece) -> None:
         """Add a piece of the report; pieces come in the order of time."""
         self.totals.add(piece)
-        self.stretches.add(piece.columns, piece.index, piece.own_ops)
+        self.stretches.add(piece)

@@ -1,8 +1,8 @@
-"""A large report in windows of time: each is measured by itself, and what comes out is what the whole would give.
+"""A report in windows of time: each is measured by itself, and the sums are those of the report as a whole.
 
-A window ends, on each launching thread, where no phase instance is open. What reaches over its end is kept for the
-next window, where it stands beside that window's own. What cannot be told from windows exactly (rows out of order, work
-that shows up long after its launch) raises UnorderedError: the report is then read as a whole.
+A window ends, on each launching thread, where no phase instance is open. Rows that reach over its end are kept for the
+next window. A small report is one window. Where the report is not as `model.assumptions` has it (rows out of order,
+device work long after its launch), WrongAssumption is raised, and the report is read again.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ from dataclasses import replace
 import numpy as np
 
 from taxbreak_nsys.arrays.id_set import IdSet
-from taxbreak_nsys.arrays.intervals import FOREVER, NEVER, Flags, Ints, union
-from taxbreak_nsys.errors import UnorderedError
+from taxbreak_nsys.arrays.intervals import FOREVER, NEVER, Flags, Ints
 from taxbreak_nsys.measure.blocking import BlockingLimits
 from taxbreak_nsys.measure.measure import LayerEvidence, measure
+from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model import name_rules
-from taxbreak_nsys.model.launches import Before, Launches, find_launches
+from taxbreak_nsys.model.assumptions import Assumptions, WrongAssumption
+from taxbreak_nsys.model.launches import Before, find_launches
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, Trace, runs
 from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.pipeline.window_cuts import cut_plans
 from taxbreak_nsys.read.report_reader import Assembled, Reader
 from taxbreak_nsys.read.sample_reader import SampleReader
 from taxbreak_nsys.read.table_stream import overlapping
 from taxbreak_nsys.totals.warning_facts import Piece
 
-_AHEAD_NS = (20_000_000, 200_000_000, 2_000_000_000)
-"""How far beyond a window's end device work is looked for while calls that launch have none."""
-_ORPHAN_NS = 100_000_000
-"""Device work whose launch has not shown up so long after it has none in the report."""
+_STEPS_AHEAD = (100, 10, 1)
+"""Device work is looked for beyond a window's end by these parts of `look_ahead_ns`, until every launch has some."""
+_LARGER = 10
+"""An assumed time that proved too short, by an amount that is not known, is assumed so many times as long."""
 
 
 class Windows:
@@ -43,24 +45,21 @@ class Windows:
         threads: Sequence[int],
         evidence: LayerEvidence,
         rows: int,
+        assumptions: Assumptions,
     ) -> None:
-        """Read from `reader` and `samples` windows of about so many rows; `threads` are the launching ones."""
+        """Read windows of about `rows` rows from `reader` and `samples`; `threads` are the launching threads."""
         self._reader, self._samples, self._rows = reader, samples, rows
-        self._instances, self._evidence = instances, evidence
+        self._instances, self._evidence, self._assumptions = instances, evidence, assumptions
         self._low = dict.fromkeys(threads, NEVER)
-        self._busy = {
-            thread: union(instances.start[mine], instances.end[mine])
-            for thread in threads
-            for mine in [instances.thread == thread]
-        }
+        self._plans = cut_plans(instances, threads)
         self._used_until = NEVER
         self._queued = np.empty(0, np.int64)
         self._gone_calls, self._given_up = IdSet(), IdSet()
         self._seen = dict.fromkeys(reader.ops, 0)
-        self._looks = len(_AHEAD_NS)
+        self._looks = len(_STEPS_AHEAD)
 
     def pieces(self, limits: BlockingLimits) -> Generator[Piece]:
-        """Yield the pieces in the order of time; `limits` says from which duration on a call counts as blocked."""
+        """Yield the pieces in the order of time; calls longer than `limits` count as blocked."""
         while True:
             cut = self._cut(self._read())
             until = max(cut.values(), default=FOREVER)
@@ -75,6 +74,8 @@ class Windows:
     def _read(self) -> int:
         """Read on, and return the moment up to which all tables have been read."""
         streams, reached = self._reader.streams, max(self._low.values(), default=NEVER)
+        if self._assumptions.one_window:
+            return FOREVER
         while True:
             behind = min(streams, key=lambda stream: stream.horizon)
             enough = sum(stream.held for stream in streams) >= self._rows and behind.horizon > reached
@@ -84,47 +85,48 @@ class Windows:
 
     def _cut(self, moment: int) -> dict[int, int]:
         """Return where each thread's window ends: at the moment, or where the instances open then have ended."""
-        cut = {}
-        for thread, (start, end) in self._busy.items():
-            at = int(np.searchsorted(start, moment, side="left")) - 1
-            inside = at >= 0 and end[at] > moment
-            cut[thread] = max(int(end[at]) if inside else moment, self._low[thread])
-        return cut
+        cut: dict[int, int] = {}
+        for plan in self._plans:
+            cut |= plan.cuts(moment)
+        return {thread: max(end, self._low[thread]) for thread, end in cut.items()}
 
     def _assembled(self, until: int) -> Assembled:
-        """Return what is held as a trace, with the device work of all calls before `until` as far as there is any."""
-        for ahead in _AHEAD_NS[: self._looks]:
+        """Return what is held as a trace, with the device work of all calls before `until` if it is not too far."""
+        for part in _STEPS_AHEAD[: self._looks]:
+            ahead = self._assumptions.look_ahead_ns // part
             for stream in self._reader.ops.values():
                 stream.until(min(until, FOREVER - ahead) + ahead)
             held = self._reader.assemble(until)
             lone = self._lone(held.trace, until)
             if not lone or until == FOREVER:
                 break
-        # what was looked for in vain is not looked for as far again
-        self._looks = 2 if lone else len(_AHEAD_NS)
+        # Searching this far found nothing; search less far for the next window.
+        self._looks = 2 if lone and not self._assumptions.patient else len(_STEPS_AHEAD)
         self._check_late(held)
         return held
 
     @staticmethod
     def _lone(trace: Trace, until: int) -> bool:
-        """Tell whether a call before a moment should have device work and has none."""
+        """Return whether a kernel launch call before a moment has no device work."""
         api = trace.api
         launches = api.named(name_rules.is_kernel_launch)
         launches[trace.ops.api[trace.ops.api >= 0]] = False
         return bool(np.any(launches & (api.start < until)))
 
     def _check_late(self, held: Assembled) -> None:
-        """Raise UnorderedError where work shows up whose launch was counted without it, or a launch whose work was."""
-        api, ops = held.trace.api, held.trace.ops
+        """Raise WrongAssumption if work is read after its launch was counted, or a launch after its work was."""
+        api, ops, assumed = held.trace.api, held.trace.ops, self._assumptions
         fresh = np.concatenate([np.arange(len(s.rows)) >= self._seen[kind] for kind, s in self._reader.ops.items()])
-        if np.any(api.start[ops.api[fresh & (ops.api >= 0)]] < self._used_until):
-            raise UnorderedError
+        new = np.flatnonzero(fresh & (ops.api >= 0))
+        late = new[api.start[ops.api[new]] < self._used_until]
+        if len(late):
+            raise WrongAssumption(look_ahead_ns=2 * int((ops.start[late] - api.start[ops.api[late]]).max()))
         alone = held.op_rows.take(fresh & (ops.api < 0))
+        if self._gone_calls.holds(alone["process"], alone["correlation_id"]):
+            raise WrongAssumption(look_ahead_ns=_LARGER * assumed.look_ahead_ns)
         calls = self._reader.api.rows
-        late_work = self._gone_calls.holds(alone["process"], alone["correlation_id"])
-        late_call = self._given_up.holds(calls["thread"] & PROCESS_MASK, calls["correlation_id"])
-        if late_work or late_call:
-            raise UnorderedError
+        if self._given_up.holds(calls["thread"] & PROCESS_MASK, calls["correlation_id"]):
+            raise WrongAssumption(orphan_ns=_LARGER * assumed.orphan_ns)
 
     def _piece(self, held: Assembled, cut: dict[int, int], until: int, limits: BlockingLimits) -> Piece:
         trace = held.trace
@@ -136,19 +138,21 @@ class Windows:
         mine = (instances.start >= first) & (instances.start < _by_thread(instances.thread, cut))
         sampled = self._samples.until(until) if self._samples else None
         evidence = replace(self._evidence, samples=sampled)
-        columns = measure(trace, launches, instances.keep(mine), evidence)
+        columns = measure(trace, launches, instances.keep(mine), evidence, held.op_rows["wait"])
         moment = self._moment(trace, cut)
         alone = (launches.of_op < 0) & ~held.op_rows.flag("done")
         if until != FOREVER:
-            alone &= trace.ops.end <= moment - _ORPHAN_NS
+            alone &= trace.ops.end <= moment - self._assumptions.orphan_ns
         own_ops = (launches.of_op >= 0) & own[launches.of_op] if len(launches) else np.zeros(len(trace.ops), bool)
-        settled = None if until == FOREVER else moment
+        since, settled = self._used_until, None if until == FOREVER else moment
         if settled is not None:
-            self._drop(held, launches, own_ops, alone, moment, until)
-        return Piece(columns, np.flatnonzero(mine), own, own_ops | alone, settled)
+            self._drop(held, columns, own_ops, alone, moment, until)
+        return Piece(
+            columns=columns, index=np.flatnonzero(mine), own=own, own_ops=own_ops | alone, since=since, settled=settled
+        )
 
     def _moment(self, trace: Trace, cut: dict[int, int]) -> int:
-        """Return the moment before which the next window needs nothing but what reaches over it."""
+        """Return the moment from which the next window needs rows: those that end after it."""
         moment = min(cut.values(), default=FOREVER)
         for thread, end in cut.items():
             part = trace.api.thread_slice(thread)
@@ -158,10 +162,10 @@ class Windows:
         return moment
 
     def _drop(
-        self, held: Assembled, launches: Launches, own_ops: Flags, orphans: Flags, moment: int, until: int
+        self, held: Assembled, columns: Measured, own_ops: Flags, orphans: Flags, moment: int, until: int
     ) -> None:
         """Drop the rows that no later window needs, and remember what later windows must know of them."""
-        reader, trace = self._reader, held.trace
+        reader, trace, launches = self._reader, held.trace, columns.launches
         api, ops = trace.api, trace.ops
         call_stays = (api.end > moment) | (api.start >= moment)
         row_stays = np.ones(len(reader.api.rows), bool)
@@ -193,6 +197,7 @@ class Windows:
             part = slice(at, at + len(rows))
             at += len(rows)
             rows.columns["done"] = rows.flag("done") | own_ops[part] | orphans[part]
+            rows.columns["wait"] = columns.communication.wait[part]
             stream.drop(until, stays[part])
             self._seen[kind] = len(stream.rows)
         self._used_until = until

@@ -37,14 +37,17 @@ def _of_thread(table: pa.Table, thread: int | None) -> Ints:
 
 
 def api_rows(database: Database, names: StringNames, thread: int | None) -> Convert:
-    """Return what turns `api_calls` into rows: times, thread, `correlation_id`, and `name` without its version.
+    """Return what turns `api_calls` into rows: times, thread, ids, `name` without its version.
 
-    With a thread, it turns `api_calls_of_thread` into those.
+    With a thread, it turns `api_calls_of_thread` into rows. There is a column `callchain_id` (-1: no stack) where the
+    query has it (`api_calls_with_chains`).
     """
     ids = NameIds(database, names, name_rules.api_name)
 
     def convert(table: pa.Table) -> TableRows:
         rows = _numbers(table, start="start_ns", end="end_ns", correlation_id="correlation_id")
+        if "callchain_id" in table.column_names:
+            rows["callchain_id"] = arrow_codes.numbers(table["callchain_id"])
         return TableRows(
             rows | {"thread": _of_thread(table, thread), "name": ids.codes(arrow_codes.numbers(table["name_id"]))}
         )
@@ -69,6 +72,8 @@ def op_rows(database: Database, names: StringNames, kind: int) -> Convert:
         sized = "bytes" in table.column_names
         rows["bytes"] = arrow_codes.numbers(table["bytes"]) if sized else np.zeros(len(table), np.int64)
         state = {"kind": np.full(len(table), kind, np.int64), "done": np.zeros(len(table), bool)}
+        # what of an operation waits for a slower rank, once its step has been measured
+        state["wait"] = np.zeros(len(table), np.int64)
         return TableRows(state | rows)
 
     return convert

@@ -15,7 +15,7 @@ from taxbreak_nsys.read.column_checks import Cleaning
 from taxbreak_nsys.read.file_hash import stamp
 from taxbreak_nsys.read.report_inspection import Inspected, inspect
 from taxbreak_nsys.read.schema import Schema, stand_ins
-from taxbreak_nsys.read.sql_files import query_text
+from taxbreak_nsys.read.sql_files import query_text, sorted_query
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,9 +36,9 @@ class Database:
     `schema` holds the tables of interest that the report has. Errors of the file become TaxbreakError.
     """
 
-    def __init__(self, report: Inspected, cleaning: Cleaning | None = None) -> None:
-        """Open an inspected report; `cleaning` is that of other connections to it."""
-        self._report = report
+    def __init__(self, report: Inspected, cleaning: Cleaning | None = None, *, sorts: bool = False) -> None:
+        """Open an inspected report; `cleaning` is shared with other connections to it, `sorts` is for `sibling`."""
+        self._report, self._sorts = report, sorts
         self.path, self.shown, self.layout = report.path, report.shown, report.layout
         self.cleaning = cleaning or Cleaning(report.shown)
         self._connect()
@@ -48,12 +48,13 @@ class Database:
         """The tables of interest that the report has, with their columns."""
         return self.layout.schema
 
-    def sibling(self, *, counted: bool = True) -> Database:
+    def sibling(self, *, counted: bool = True, sorts: bool = False) -> Database:
         """Return a second connection to the same report, for another thread.
 
-        What is left out of its rows counts with the rest, unless not `counted`: for rows that are read twice.
+        Rows that it leaves out as damaged are counted with the others, unless not `counted`: for rows that are read
+        twice. With `sorts`, SQLite sorts long tables in temporary files instead of in memory.
         """
-        return Database(self._report, self.cleaning if counted else None)
+        return Database(self._report, self.cleaning if counted else None, sorts=sorts)
 
     def _connect(self) -> None:
         import adbc_driver_manager
@@ -62,7 +63,8 @@ class Database:
         try:
             self._database = adbc_driver_sqlite.connect(file_safety.uri(self.path))
             self._connection = adbc_driver_manager.AdbcConnection(self._database)
-            for statement in (*file_safety.SETTINGS, *stand_ins(self.layout), "PRAGMA query_only=ON"):
+            settings = (*file_safety.SETTINGS, *(file_safety.SORTING if self._sorts else ()))
+            for statement in (*settings, *stand_ins(self.layout), "PRAGMA query_only=ON"):
                 self._execute(statement)
         except adbc_driver_manager.Error as error:
             raise self._broken(error) from error
@@ -120,16 +122,20 @@ class Database:
                     [pa.nulls(0, kind) for kind in reader.schema.types], reader.schema.names
                 )
 
-    def stream(self, subject: str, batch: int = BATCH_ROWS, **parameters: str) -> Generator[pa.Table]:
+    def stream(
+        self, subject: str, batch: int = BATCH_ROWS, *, in_order: bool = False, **parameters: str
+    ) -> Generator[pa.Table]:
         """Yield what `sql/<subject>.sql` selects, `batch` rows at a time, each part as `query` returns the whole.
 
-        Other queries may run on the same connection in between.
+        `in_order` sorts the rows by their start (on a connection that `sorts`, in bounded memory). Other queries may
+        run on the same connection in between.
         """
         import adbc_driver_manager
         import pyarrow as pa
 
         try:
-            with closing(self._batches(query_text(subject), parameters, batch)) as parts:
+            text = sorted_query(subject) if in_order else query_text(subject)
+            with closing(self._batches(text, parameters, batch)) as parts:
                 for part in parts:
                     yield self.cleaning.table(pa.Table.from_batches([part]), subject)
         except (adbc_driver_manager.Error, pa.ArrowException) as error:
@@ -150,6 +156,18 @@ class Database:
             return self.cleaning.table(pa.Table.from_batches(batches), subject)
         except (adbc_driver_manager.Error, pa.ArrowException) as error:
             raise self._broken(error) from error
+
+    def starts(self, table: str, samples: int) -> pa.Table:
+        """Return the starts of some rows of one of the known tables (`sql/start_samples.sql`), in the file's order."""
+        text = query_text("start_samples").replace(":table", table)
+        import adbc_driver_manager
+        import pyarrow as pa
+
+        try:
+            batches = list(self._batches(text, {"samples": str(samples)}))
+        except (adbc_driver_manager.Error, pa.ArrowException) as error:
+            raise self._broken(error) from error
+        return self.cleaning.table(pa.Table.from_batches(batches), "start_samples")
 
     def close(self) -> None:
         """Close the connection; further queries fail."""

@@ -27,6 +27,8 @@ _LONGEST_SCHEMA_TEXT = 1 << 24
 
 SETTINGS = ("PRAGMA trusted_schema=OFF", "PRAGMA cell_size_check=ON", "PRAGMA temp_store=MEMORY")
 """What every connection to a report begins with."""
+SORTING = ("PRAGMA temp_store=FILE",)
+"""What a connection that sorts long tables has beside: the sorter spills to temporary files."""
 
 
 def uri(path: Path) -> str:

@@ -9,12 +9,13 @@ from contextlib import closing
 import numpy as np
 
 from taxbreak_nsys.arrays import arrow_codes
+from taxbreak_nsys.arrays.id_set import IdSet
 from taxbreak_nsys.arrays.intervals import Flags
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, Ranges
 from taxbreak_nsys.read import conversion
 from taxbreak_nsys.read.database import BATCH_ROWS, Database
-from taxbreak_nsys.read.report_reader import api_threads, first_rows
+from taxbreak_nsys.read.report_reader import api_threads
 from taxbreak_nsys.read.string_ids import NameIds, StringNames
 from taxbreak_nsys.read.table_rows import TableRows
 from taxbreak_nsys.read.table_stream import converted
@@ -28,15 +29,15 @@ CanMark = Callable[[str], bool]
 def launching_threads(database: Database) -> tuple[list[int], list[int]]:
     """Return the threads that call CUDA, and those of them with at least one launch (method section 1), in order.
 
-    With one thread that calls CUDA it is taken to be the one; whether it launches shows as its calls are read.
+    Where only one thread calls CUDA, it is taken to launch; whether it does is seen when its calls are read.
     """
     threads = api_threads(database)
     if len(threads) < 2:
         return threads, threads
-    table = database.query("op_correlations")
-    process, number = arrow_codes.numbers(table["process"]), arrow_codes.numbers(table["correlation_id"])
-    order = np.argsort(number, kind="stable")
-    process, number = process[order], number[order]
+    with_work = IdSet()
+    with closing(database.stream("op_correlations")) as batches:
+        for batch in batches:
+            with_work.add(arrow_codes.numbers(batch["process"]), arrow_codes.numbers(batch["correlation_id"]))
     names, found = StringNames(), set[int]()
     ids = NameIds(database, names, name_rules.api_name)
     with closing(database.stream("api_calls")) as batches:
@@ -49,13 +50,9 @@ def launching_threads(database: Database) -> tuple[list[int], list[int]]:
                 else name == -1
             )
             open_still = ~np.isin(thread, list(found)) & ~graph
-            joined = first_rows(
-                thread[open_still] & PROCESS_MASK,
-                arrow_codes.numbers(batch["correlation_id"])[open_still],
-                process,
-                number,
-            )
-            found |= {*np.unique(thread[graph]).tolist(), *np.unique(thread[open_still][joined >= 0]).tolist()}
+            number = arrow_codes.numbers(batch["correlation_id"])[open_still]
+            joined = with_work.flags(thread[open_still] & PROCESS_MASK, number)
+            found |= {*np.unique(thread[graph]).tolist(), *np.unique(thread[open_still][joined]).tolist()}
             if len(found) == len(threads):
                 break
     return threads, sorted(found)
@@ -90,9 +87,9 @@ def _marks(
     left_out = domains.of_libraries()
     # before any range of a domain has turned up, a few rows at a time: it should show early
     batch = _FEW_ROWS if can_mark is None and not domains.asked else BATCH_ROWS
-    which = {"all": "0" if can_mark is None else "1", "domains": json.dumps(left_out)}
+    every = "0" if can_mark is None else "1"
     parts = []
-    with closing(converted(database, "nvtx_ranges", turned, batch, **which)) as batches:
+    with closing(converted(database, "nvtx_ranges", turned, batch, all=every, domains=json.dumps(left_out))) as batches:
         for rows in batches:
             if can_mark is None and domains.of_libraries() != left_out:
                 return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -33,11 +33,17 @@ from taxbreak_nsys.read.string_ids import UNKNOWN, StringNames
 from taxbreak_nsys.read.table_rows import TableRows
 from taxbreak_nsys.read.table_stream import AHEAD_FROM, Stream, converted
 
+TABLES = (
+    "CUPTI_ACTIVITY_KIND_RUNTIME", "CUPTI_ACTIVITY_KIND_KERNEL", "CUPTI_ACTIVITY_KIND_MEMCPY",
+    "CUPTI_ACTIVITY_KIND_MEMSET", "CUPTI_ACTIVITY_KIND_GRAPH_TRACE", "NVTX_EVENTS", "OSRT_API",
+)  # fmt: skip
+"""The tables that are read as streams, in the order of time."""
 _OPS = {KERNEL: "kernels", COPY: "memory_copies", SET: "memory_sets", GRAPH: "graph_runs"}
 _CALLS_OF_AN_ID = 4
 _FEW_IDS = 16
 _TABLE = {
     "api_calls": "CUPTI_ACTIVITY_KIND_RUNTIME", "api_calls_of_thread": "CUPTI_ACTIVITY_KIND_RUNTIME",
+    "api_calls_with_chains": "CUPTI_ACTIVITY_KIND_RUNTIME",
     "kernels": "CUPTI_ACTIVITY_KIND_KERNEL",
     "memory_copies": "CUPTI_ACTIVITY_KIND_MEMCPY", "memory_sets": "CUPTI_ACTIVITY_KIND_MEMSET",
     "graph_runs": "CUPTI_ACTIVITY_KIND_GRAPH_TRACE", "nvtx_ranges": "NVTX_EVENTS", "os_calls": "OSRT_API",
@@ -45,29 +51,15 @@ _TABLE = {
 }  # fmt: skip
 
 
-def read_trace(database: Database, threads: Sequence[int]) -> Trace:
-    """Read the columns of a report as a whole, OS calls of `threads` (`api_threads`) alone.
+def read_trace(database: Database, threads: Sequence[int], *, launches_only: bool = False) -> Trace:
+    """Read the columns of a report as a whole; of the OS calls, those of `threads` (`api_threads`).
 
-    Raises TaxbreakError where the file is damaged.
+    With `launches_only` there are no ranges and no OS calls in it. Raises TaxbreakError where the file is damaged.
     """
-    with Reader(database, threads) as reader:
+    with Reader(database, threads, launches_only=launches_only) as reader:
         for stream in reader.streams:
             stream.until(FOREVER)
-        held = reader.assemble()
-        if "CUDA_CALLCHAINS" not in database.schema:
-            return held.trace
-        return replace(held.trace, api=_with_chains(database, reader.api.rows, held))
-
-
-def _with_chains(database: Database, rows: TableRows, held: Assembled) -> ApiCalls:
-    """Return the calls with the ids of the stacks that nsys took of them; a call has that of its first row."""
-    table = database.query("api_chains")
-    thread, number, chain = (arrow_codes.numbers(table[name]) for name in ("thread", "correlation_id", "callchain_id"))
-    found = first_rows(rows["thread"] & PROCESS_MASK, rows["correlation_id"], thread & PROCESS_MASK, number)
-    chain_of_call = np.full(len(held.trace.api), -1, np.int64)
-    known = np.flatnonzero(found >= 0)[::-1]
-    chain_of_call[held.call_of_row[known]] = chain[found[known]]
-    return replace(held.trace.api, callchain_id=chain_of_call)
+        return reader.assemble().trace
 
 
 def api_threads(database: Database) -> list[int]:
@@ -90,8 +82,8 @@ class Assembled:
 class Reader:
     """The tables of one report as streams, with names whose codes hold for all that is read; a context manager.
 
-    `api`, `ranges`, `os_calls` and `ops` (by kind of operation) are streams; library calls and overheads are read at
-    once: they are few. OS calls are read of `threads` alone.
+    `api`, `ranges`, `os_calls` and `ops` (by kind of operation) are streams; library calls and overheads are few and
+    are read at once. Of the OS calls, only those of `threads` are read.
     """
 
     def __init__(
@@ -100,9 +92,15 @@ class Reader:
         threads: Sequence[int],
         domains: conversion.Domains | None = None,
         batch: int = BATCH_ROWS,
+        sorted_tables: frozenset[str] = frozenset(),
+        *,
+        launches_only: bool = False,
     ) -> None:
-        """Begin to read, `batch` rows of a table at a time; `domains` where they were read before."""
-        self._database, self._stack = database, ExitStack()
+        """Start reading, `batch` rows of a table at a time; `sorted_tables` are sorted by time first.
+
+        `domains` are given where they were read before. With `launches_only` no range and no OS call is read.
+        """
+        self._database, self._stack, self._sorted_tables = database, ExitStack(), sorted_tables
         self.threads, self.batch = threads, batch
         self.api_names, self.op_names, self.range_names = StringNames(), StringNames(), StringNames()
         self.op_names.code(UNKNOWN)
@@ -115,7 +113,10 @@ class Reader:
         one = threads[0] if len(threads) == 1 else None
         try:
             calls = partial(conversion.api_rows, names=self.api_names, thread=one)
-            if one is None:
+            if "CUDA_CALLCHAINS" in database.schema:
+                with_thread = partial(conversion.api_rows, names=self.api_names, thread=None)
+                self.api = self._open("api_calls_with_chains", with_thread)
+            elif one is None:
                 self.api = self._open("api_calls", calls)
             else:
                 self.api = self._open("api_calls_of_thread", calls, thread=str(one))
@@ -123,6 +124,12 @@ class Reader:
                 kind: self._open(subject, partial(conversion.op_rows, names=self.op_names, kind=kind))
                 for kind, subject in _OPS.items()
             }
+            if launches_only:
+                no_ranges = TableRows.empty(conversion.RANGE_COLUMNS, conversion.RANGE_FLAGS)
+                self.ranges = Stream("NVTX_EVENTS", (rows for rows in (no_ranges,)), ahead=False)
+                no_calls = TableRows.empty(("start", "end", "thread"), ("flag",))
+                self.os_calls = Stream("OSRT_API", (rows for rows in (no_calls,)), ahead=False)
+                return
             ranges = partial(conversion.range_rows, names=self.range_names, domains=self.domains)
             self.ranges = self._open("nvtx_ranges", ranges, all="1", domains="[]")
             rows = partial(conversion.os_rows, thread=one)
@@ -140,10 +147,13 @@ class Reader:
         return [self.api, *self.ops.values(), self.ranges, self.os_calls]
 
     def _open(self, subject: str, converter: Callable[[Database], conversion.Convert], **parameters: str) -> Stream:
-        rows = self._database.layout.rows.get(_TABLE[subject], 0)
-        ahead = rows >= AHEAD_FROM
-        base = self._stack.enter_context(self._database.sibling()) if ahead else self._database
-        stream = Stream(converted(base, subject, converter(base), self.batch, **parameters), ahead=ahead)
+        table = _TABLE[subject]
+        ahead, sorts = self._database.layout.rows.get(table, 0) >= AHEAD_FROM, table in self._sorted_tables
+        base = self._database
+        if ahead or sorts:
+            base = self._stack.enter_context(self._database.sibling(sorts=sorts))
+        rows = converted(base, subject, converter(base), self.batch, in_order=sorts, **parameters)
+        stream = Stream(table, rows, ahead=ahead)
         self._stack.callback(stream.close)
         return stream
 
@@ -283,8 +293,15 @@ def _folded(rows: TableRows, names: tuple[str, ...]) -> tuple[ApiCalls, Ints]:
         becomes = unsorted
     if not outer.all():
         held = held.take(outer)
-    no_chain = np.full(len(held), -1, np.int64)
-    calls = ApiCalls(held["start"], held["end"], held["thread"], no_chain, held["name"], names)
+    chain = np.full(len(held), -1, np.int64)
+    if "callchain_id" in rows.columns:
+        # several rows may have become one call: the first that has a stack is written last
+        known = np.flatnonzero(rows["callchain_id"] >= 0)[::-1]
+        chain[becomes[known]] = rows["callchain_id"][known]
+    calls = ApiCalls(
+        start=held["start"], end=held["end"], thread=held["thread"],
+        callchain_id=chain, name=held["name"], names=names,
+    )  # fmt: skip
     return calls, becomes
 
 

@@ -12,15 +12,17 @@ import pyarrow as pa
 
 from taxbreak_nsys.arrays.arrow_codes import numbers
 from taxbreak_nsys.arrays.intervals import FOREVER, NEVER, Flags, Intervals, Ints
-from taxbreak_nsys.errors import UnorderedError
+from taxbreak_nsys.model.assumptions import WrongAssumption
 from taxbreak_nsys.model.trace_columns import thread_slice
 from taxbreak_nsys.read.call_tree import CallTree
-from taxbreak_nsys.read.database import BATCH_ROWS, Database
+from taxbreak_nsys.read.database import Database
 from taxbreak_nsys.read.module_table import Pattern
 from taxbreak_nsys.read.stack_frames import DEPTH_BITS, KNOWN, OWN, Frames, Modules, Stacks
 from taxbreak_nsys.read.table_rows import Column, TableRows
 from taxbreak_nsys.read.table_stream import AHEAD_FROM, Stream
 
+SAMPLES = "COMPOSITE_EVENTS"
+"""The table whose order is assumed for samples and for their call chains alike."""
 _FRAMES = ("first", "caller", "leaf")
 _PARTS = ("code", "module", "symbol")
 
@@ -30,8 +32,8 @@ class CpuSamples:
     """CPU samples of the threads that call CUDA, sorted by (thread, start); columns of one length.
 
     `first` is the first frame of a known module from the leaf up, `caller` the first whose module stands for
-    itself; `leaf` the leaf. `deep` tells whether the chain has more than that, `fresh` whether the sample is here for
-    the first time (windows of a report may share samples).
+    itself; `leaf` the leaf. `deep` flags chains of more than one frame, `fresh` samples that no earlier window had
+    (windows of a report may share samples).
     """
 
     start: Ints
@@ -69,30 +71,15 @@ class CpuSamples:
 
 
 def has_samples(database: Database) -> bool:
-    """Tell whether a report has CPU samples with call chains."""
+    """Return whether a report has the tables of CPU samples and of their call chains."""
     return {"COMPOSITE_EVENTS", "SAMPLING_CALLCHAINS"} <= set(database.schema)
-
-
-def read_samples(
-    database: Database, threads: Sequence[int], patterns: Sequence[Pattern], tree: CallTree | None = None
-) -> CpuSamples | None:
-    """Read the CPU samples of some threads; None where the report has none with a call chain.
-
-    With `tree` their stacks are put into it.
-    Raises TaxbreakError where the file is damaged.
-    """
-    if not has_samples(database):
-        return None
-    with SampleReader(database, threads, patterns, None, tree) as reader:
-        samples = reader.until(FOREVER)
-    return samples if len(samples) else None
 
 
 class SampleReader:
     """The CPU samples of some threads, each with the frames that decide; a context manager.
 
-    `batch` rows are read at a time, in the order of time and of ids (else UnorderedError); None reads all at once, in
-    any order.
+    Samples are read in the order of time, and their ids must rise with it, as they do in nsys's exports; else `until`
+    raises WrongAssumption. With `numbered`, SQLite sorts the samples and numbers them in that order.
     """
 
     def __init__(
@@ -100,21 +87,27 @@ class SampleReader:
         database: Database,
         threads: Sequence[int],
         patterns: Sequence[Pattern],
-        batch: int | None,
+        batch: int,
+        *,
+        numbered: bool = False,
         tree: CallTree | None = None,
     ) -> None:
-        """Begin to read."""
+        """Start reading, `batch` rows of a table at a time; the stacks are put into `tree`, where there is one."""
         self._stack, self._patterns, self._tree = ExitStack(), patterns, tree
         self.modules = Modules()
         listed = json.dumps(list(threads))
+        suffix = "_by_time" if numbered else ""
         try:
-            events = database
-            frames = database
-            ahead = batch is not None and database.layout.rows.get("SAMPLING_CALLCHAINS", 0) >= AHEAD_FROM
-            if ahead:
-                frames = self._stack.enter_context(database.sibling())
-            self._events = self._open(_events(events, listed, batch), ahead=False)
-            self._chains = self._open(self._deciding(frames, batch), ahead=ahead)
+            events = frames = database
+            ahead = database.layout.rows.get("SAMPLING_CALLCHAINS", 0) >= AHEAD_FROM
+            if ahead or numbered:
+                frames = self._stack.enter_context(database.sibling(sorts=numbered))
+            if numbered:
+                events = self._stack.enter_context(database.sibling(sorts=True))
+            self._events = self._open(_events(events, f"samples{suffix}", listed, batch), ahead=False)
+            subject = f"sample_frames{suffix}"
+            tables = frames.stream(subject, batch, threads=listed) if numbered else frames.stream(subject, batch)
+            self._chains = self._open(self._deciding(frames, tables), ahead=ahead)
             self._switches = _switches(database, listed)
         except BaseException:
             self._stack.close()
@@ -124,7 +117,7 @@ class SampleReader:
         self._seen_until = NEVER
 
     def _open(self, batches: Generator[TableRows], *, ahead: bool) -> Stream:
-        stream = Stream(batches, ahead=ahead)
+        stream = Stream(SAMPLES, batches, ahead=ahead)
         self._stack.callback(stream.close)
         return stream
 
@@ -136,18 +129,15 @@ class SampleReader:
         """Stop reading."""
         self._stack.close()
 
-    def _deciding(self, database: Database, batch: int | None) -> Generator[TableRows]:
+    def _deciding(self, database: Database, batches: Generator[pa.Table]) -> Generator[TableRows]:
         """Yield the chains with the frames that decide; a chain's id stands for its time."""
-        if batch is None:
-            yield self._decided(database, database.query("sample_frames"))
-            return
         rest: pa.Table | None = None
         last = NEVER
-        with closing(database.stream("sample_frames", batch)) as tables:
+        with closing(batches) as tables:
             for table in tables:
                 key = numbers(table["sample_depth"])
                 if len(key) and (np.any(key[1:] < key[:-1]) or key[0] < last):
-                    raise UnorderedError
+                    raise WrongAssumption(unsorted=SAMPLES)
                 last = int(key[-1]) if len(key) else last
                 table = table if rest is None else pa.concat_tables([rest, table])
                 # the last chain may go on in the next batch
@@ -188,7 +178,7 @@ class SampleReader:
         numbered = events["sample_id"]
         if len(numbered):
             if moment != FOREVER and (np.any(numbered[1:] < numbered[:-1]) or numbered[0] < self._last_id):
-                raise UnorderedError
+                raise WrongAssumption(unsorted=SAMPLES)
             self._last_id = int(numbered.max())
             self._chains.until(self._last_id + 1)
         chains = self._chains.rows
@@ -208,8 +198,8 @@ class SampleReader:
         self._seen_until = until
 
 
-def _events(database: Database, threads: str, batch: int | None) -> Generator[TableRows]:
-    with closing(database.stream("samples", batch or BATCH_ROWS, threads=threads)) as tables:
+def _events(database: Database, subject: str, threads: str, batch: int) -> Generator[TableRows]:
+    with closing(database.stream(subject, batch, threads=threads)) as tables:
         for table in tables:
             start = numbers(table["start_ns"])
             columns = {"thread": numbers(table["thread"]), "sample_id": numbers(table["sample_id"])}

@@ -18,3 +18,10 @@ def data_folder(name: str) -> Path:
 def query_text(subject: str) -> str:
     """Return the text of `sql/<subject>.sql`."""
     return (data_folder("sql") / f"{subject}.sql").read_text(encoding="utf-8")
+
+
+@cache
+def sorted_query(subject: str) -> str:
+    """Return the text of `sql/<subject>.sql` with its rows sorted by time, by `sql/in_order_of_time.sql`."""
+    rows = query_text(subject).rstrip().removesuffix(";")
+    return query_text("in_order_of_time").replace("\n:rows\n", f"\n{rows}\n")

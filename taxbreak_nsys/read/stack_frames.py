@@ -60,10 +60,15 @@ class Modules:
 
 @dataclass(frozen=True)
 class Stacks:
-    """The frames of many chains, sorted by (chain, depth), and where each chain begins."""
+    """The frames of many chains, sorted by (chain, depth).
+
+    `chain` holds the chains' ids; the other columns are over frames: `row` is the place of the frame's chain in
+    `chain`, `level` the frame's depth (0: the leaf), `frame` module * 2^32 + symbol, `code` the class of its module.
+    """
 
     chain: Ints
     row: Ints
+    level: Ints
     frame: Ints
     code: Ints
 
@@ -76,13 +81,15 @@ class Stacks:
             key, frame = key[order], frame[order]
         chain = key >> DEPTH_BITS
         begins = np.r_[True, chain[1:] != chain[:-1]] if len(chain) else np.zeros(0, bool)
-        # hashing tells the few modules apart faster than sorting millions of rows does
+        # hashing finds the few distinct modules faster than sorting millions of rows does
         encoded = integers(frame >> 32).dictionary_encode()
         ids = numbers(encoded.dictionary).tolist()
         modules.learn(database, ids, patterns)
         known = np.array([modules.code[one] for one in ids], np.int64)
         code = known[numbers(encoded.indices)] if len(frame) else np.empty(0, np.int64)
-        return cls(chain[begins], np.cumsum(begins) - 1, frame, code)
+        return cls(
+            chain=chain[begins], row=np.cumsum(begins) - 1, level=key & ((1 << DEPTH_BITS) - 1), frame=frame, code=code
+        )
 
     def first(self, classes: Sequence[int] | None) -> Frames:
         """Return for each chain its first frame of some classes (None: any), from the leaf up."""

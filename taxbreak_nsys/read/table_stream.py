@@ -1,4 +1,4 @@
-"""A table as it is read: batches in the file's order, as far as a moment asks for, ahead of their use if need be."""
+"""A table as it is read: batches in the order of time, as far as a moment asks for, prefetched where it is long."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ import numpy as np
 
 from taxbreak_nsys.arrays.background import Prefetcher
 from taxbreak_nsys.arrays.intervals import FOREVER, NEVER, Flags, Ints, among
-from taxbreak_nsys.errors import UnorderedError
+from taxbreak_nsys.model.assumptions import WrongAssumption
 from taxbreak_nsys.read.conversion import Convert
 from taxbreak_nsys.read.database import Database
 from taxbreak_nsys.read.table_rows import TableRows
 
 AHEAD_FROM = 200_000
-"""Tables of so many rows are read on a connection and in a thread of their own."""
+"""Tables of at least this many rows are read on a connection and in a thread of their own."""
 _READY = 6
 """Batches that a reading thread keeps ready."""
 
 
 class Stream:
-    """One query's rows: those that were read and not yet dropped, sorted as the file has them.
+    """The rows of one query that were read and not yet dropped, in the order in which they were read.
 
-    All rows that start before `horizon` (ns) have been read, as long as the table is in the order of time; `drop`
-    raises UnorderedError as soon as it proves not to be.
+    All rows that start before `horizon` (ns) have been read, if the rows come in the order of time. Where they prove
+    not to, `pull` raises WrongAssumption, which names `table`.
     """
 
-    def __init__(self, batches: Generator[TableRows], *, ahead: bool) -> None:
-        """Begin to read; `ahead` reads in a thread of its own, on a connection that nothing else may use then."""
+    def __init__(self, table: str, batches: Generator[TableRows], *, ahead: bool) -> None:
+        """Read `batches` of a table; `ahead` does so in another thread, which then needs the connection to itself."""
         self.horizon = NEVER
+        self._table = table
         self._parts: list[TableRows] = []
         self._dropped = NEVER
         self._batches: Generator[TableRows] | Prefetcher[TableRows] = Prefetcher(batches, _READY) if ahead else batches
@@ -44,8 +45,8 @@ class Stream:
         if len(batch):
             start = batch["start"]
             if int(start.min()) < self._dropped:
-                raise UnorderedError
-            self.horizon = max(self.horizon, int(start[-1]), int(start.max()))
+                raise WrongAssumption(unsorted=self._table)
+            self.horizon = max(self.horizon, int(start.max()))
         if len(batch) or self._first:
             self._parts.append(batch)
         self._first = False
@@ -65,7 +66,7 @@ class Stream:
         return self._parts[0]
 
     def before(self, moment: int) -> tuple[TableRows, Ints | slice]:
-        """Return the rows that are held and start before a moment, and their places among `rows`."""
+        """Return those of `rows` that start before a moment, and their places among `rows`."""
         rows = self.rows
         which = rows["start"] < moment
         count = int(np.count_nonzero(which))
@@ -74,11 +75,11 @@ class Stream:
 
     @property
     def held(self) -> int:
-        """How many rows that is."""
+        """The number of `rows`, without joining their batches."""
         return sum(map(len, self._parts))
 
     def drop(self, moment: int, keep: Flags) -> None:
-        """Drop the rows that are not to be kept; whatever is read later must not start before `moment`."""
+        """Drop the rows that are not flagged in `keep`; rows that are read later must not start before `moment`."""
         self._dropped = moment
         self._parts = [self.rows.take(among(keep))]
 
@@ -88,15 +89,15 @@ class Stream:
 
 
 def converted(
-    database: Database, subject: str, convert: Convert, batch: int, **parameters: str
+    database: Database, subject: str, convert: Convert, batch: int, *, in_order: bool = False, **parameters: str
 ) -> Generator[TableRows]:
-    """Yield what `sql/<subject>.sql` selects as rows, `batch` of them at a time."""
-    with closing(database.stream(subject, batch, **parameters)) as tables:
+    """Yield the rows of `sql/<subject>.sql`, `batch` at a time; `in_order` has SQLite sort them by time first."""
+    with closing(database.stream(subject, batch, in_order=in_order, **parameters)) as tables:
         for table in tables:
             yield convert(table)
 
 
 def overlapping(rows: TableRows, moment: int) -> Flags:
-    """Tell which rows have not ended by a moment, or begin there."""
+    """Return which rows end after a moment or start at or after it."""
     start: Ints = rows["start"]
     return np.asarray((rows["end"] > moment) | (start >= moment))

@@ -81,10 +81,9 @@ class _Outcome:
 class Replay:
     """The models of one result's threads, ready for scenarios."""
 
-    def __init__(self, result: Result) -> None:
-        """Build a model of every thread that has a phase with measured device time."""
-        self.result = result
-        self.columns: Measured = result.columns
+    def __init__(self, result: Result, columns: Measured) -> None:
+        """Build a model of every thread that has a phase with measured device time, from the whole report's columns."""
+        self.result, self.columns = result, columns
         labels = {label: code for code, label in enumerate(self.columns.instances.labels)}
         self._entries: dict[int, dict[int, Phase]] = {}
         threads = {(pid(t), tid(t)): t for t in set(self.columns.instances.thread.tolist())}

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
+from taxbreak_nsys.arrays.intervals import percentile
 from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.assumptions import Assumptions
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.replay.clip import clip_measured
 from taxbreak_nsys.replay.levers import DEVICE_LEVERS, LEVERS
@@ -23,6 +24,7 @@ from taxbreak_nsys.replay.thread_model import ThreadModel, build
 from taxbreak_nsys.replay.typical_delays import Gaps
 from taxbreak_nsys.replay.work import OpIndex, launches_within
 from taxbreak_nsys.result import Phase, Verdict
+from taxbreak_nsys.totals.warning_facts import Piece
 
 SMALL = 4_000
 """A sample is full at this many launches."""
@@ -48,13 +50,13 @@ class SampleWindows:
     A stretch is the middle of an instance that is long. Pieces of a report are added in the order of time.
     """
 
-    def __init__(self, entries: PhaseThreads) -> None:
+    def __init__(self, entries: PhaseThreads, assumptions: Assumptions) -> None:
         """Choose the instances of every entry, the nearest to the median first."""
         self._instances = entries.instances
         self._wanted: dict[int, tuple[int, int]] = {}
         self._found: dict[tuple[int, int], Sample] = {}
         self._entries = entries
-        self._gaps = Gaps()
+        self._gaps = Gaps(assumptions.clock_slack_ns)
         wall = entries.instances.wall
         for entry in range(len(entries)):
             which = np.flatnonzero(entries.instances_of(entry))
@@ -62,9 +64,10 @@ class SampleWindows:
             order = which[np.argsort(np.abs(wall[which] - median), kind="stable")]
             self._wanted |= {one: (entry, rank) for rank, one in enumerate(order[:MOST_INSTANCES].tolist())}
 
-    def add(self, columns: Measured, index: Ints, own_ops: Flags) -> None:
-        """Keep what is wanted of a piece, whose instances have the numbers `index` in the whole."""
-        self._gaps.add(columns, own_ops)
+    def add(self, piece: Piece) -> None:
+        """Keep the stretches that a piece holds."""
+        columns, index = piece.columns, piece.index
+        self._gaps.add(columns, piece.own_ops, piece.settled)
         for instance in index.tolist():
             if instance not in self._wanted:
                 continue

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from taxbreak_nsys.arrays.grouped import ValueCounts, ValueStats
-from taxbreak_nsys.arrays.intervals import Flags
-from taxbreak_nsys.errors import UnorderedError
+from taxbreak_nsys.arrays.intervals import FOREVER, NEVER, Flags, Ints
 from taxbreak_nsys.measure.measured import Measured
-from taxbreak_nsys.model.trace_columns import KERNEL, runs
+from taxbreak_nsys.model.assumptions import WrongAssumption
+from taxbreak_nsys.model.trace_columns import KERNEL
 
 MIN_SAMPLES = 20
 AHEAD_NS = 20_000
@@ -43,53 +43,99 @@ class Typical:
         return gaps.typical(t_sys_ns)
 
 
+@dataclass(frozen=True)
+class _StreamOps:
+    """Device operations sorted by (stream, start), with the number and the start (`called`) of their launch."""
+
+    stream: Ints
+    start: Ints
+    end: Ints
+    launch: Ints
+    called: Ints
+    is_kernel: Flags
+    graph_node: Flags
+
+    @classmethod
+    def empty(cls) -> _StreamOps:
+        """Return no operations."""
+        none = np.empty(0, np.int64)
+        flags = none.astype(bool)
+        return cls(
+            stream=none, start=none, end=none, launch=none, called=none, is_kernel=flags, graph_node=flags
+        )  # fmt: skip
+
+    @classmethod
+    def of(cls, columns: Measured, held: Ints, first_launch: int) -> _StreamOps:
+        """Return some operations of a piece, whose launches are numbered from `first_launch`."""
+        ops, launches = columns.trace.ops, columns.launches
+        order = held[np.lexsort((ops.start[held], ops.stream[held]))]
+        launch = launches.of_op[order]
+        return cls(
+            stream=ops.stream[order], start=ops.start[order], end=ops.end[order],
+            launch=launch + first_launch, called=launches.start[launch],
+            is_kernel=ops.kind[order] == KERNEL, graph_node=ops.graph_node[order],
+        )  # fmt: skip
+
+    def take(self, which: Ints | Flags) -> _StreamOps:
+        """Return some of the operations, in the order given."""
+        return _StreamOps(**{name: column[which] for name, column in vars(self).items()})
+
+    def joined(self, later: _StreamOps) -> _StreamOps:
+        """Return these operations and others, sorted."""
+        if not len(self.start):
+            return later
+        both = _StreamOps(
+            **{name: np.concatenate([column, getattr(later, name)]) for name, column in vars(self).items()}
+        )
+        return both.take(np.lexsort((both.start, both.stream)))
+
+
 class Gaps:
     """The gaps between neighbouring kernels of a stream where the later one was queued early enough.
 
-    Pieces of a report are added in the order of time.
+    Pieces of a report are added in the order of time. Operations that start close to a piece's end wait until the next
+    piece has been added, whose operations may lie between them.
     """
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
+    def __init__(self, slack_ns: int = 0) -> None:
+        """Start without gaps; operations may start `slack_ns` before the launches of their piece."""
         self._found = ValueCounts()
-        self._last: dict[int, tuple[int, int, bool]] = {}
+        self._slack_ns = slack_ns
+        self._pending = _StreamOps.empty()
+        self._settled, self._launches = NEVER, 0
 
-    def add(self, columns: Measured, own: Flags) -> None:
-        """Add a piece's operations that are flagged and have a launch; UnorderedError where pieces interleave."""
-        ops, launches = columns.trace.ops, columns.launches
-        held = np.flatnonzero(own & (launches.of_op >= 0))
-        order = held[np.lexsort((ops.start[held], ops.stream[held]))]
-        before, after = order[:-1], order[1:]
-        same_launch = launches.of_op[before] == launches.of_op[after]
-        queued = launches.start[launches.of_op[after]] + AHEAD_NS < ops.end[before]
-        which = (ops.stream[before] == ops.stream[after]) & (ops.kind[before] == KERNEL) & (ops.kind[after] == KERNEL)
+    def add(self, columns: Measured, own: Flags, settled: int | None = None) -> None:
+        """Add those of a piece's operations that are flagged and have a launch.
+
+        No operation of a later piece starts before `settled` (ns; None: there is no later piece) by more than the
+        slack; WrongAssumption where one does.
+        """
+        held = np.flatnonzero(own & (columns.launches.of_op >= 0))
+        fresh = _StreamOps.of(columns, held, self._launches)
+        self._launches += len(columns.launches)
+        early = self._settled - int(fresh.start.min(initial=FOREVER)) if self._settled > NEVER else 0
+        if early > 0:
+            raise WrongAssumption(clock_slack_ns=2 * (self._slack_ns + early))
+        ops = self._pending.joined(fresh)
+        self._settled = FOREVER if settled is None else max(self._settled, settled - self._slack_ns)
+        self._count(ops)
+
+    def _count(self, ops: _StreamOps) -> None:
+        """Count the gaps before operations that start before `_settled`; keep the others and the last before them."""
+        before, after = slice(None, -1), slice(1, None)
+        same_stream = ops.stream[before] == ops.stream[after]
+        final = same_stream & (ops.start[after] < self._settled)
+        same_launch = ops.launch[before] == ops.launch[after]
+        queued = ops.called[after] + AHEAD_NS < ops.end[before]
         gap = ops.start[after] - ops.end[before]
-        which &= gap >= 0
-        for group, of in ((_QUEUED, queued & ~same_launch), (_NODES, same_launch & ops.graph_node[after])):
-            found = gap[which & of]
-            self._found.add(np.full(len(found), group, np.int64), found)
-        for low, high in runs(ops.stream[order]):
-            self._across(columns, int(order[low]))
-            last = int(order[high - 1])
-            self._last[int(ops.stream[last])] = (
-                int(ops.start[last]),
-                int(ops.end[last]),
-                bool(ops.kind[last] == KERNEL),
-            )
-
-    def _across(self, columns: Measured, first: int) -> None:
-        """Count the gap between the last operation of a stream in earlier pieces and its first one in this."""
-        ops, launches = columns.trace.ops, columns.launches
-        last = self._last.get(int(ops.stream[first]))
-        if last is None:
-            return
-        start, end, is_kernel = last
-        if ops.start[first] < start:
-            raise UnorderedError
-        gap = int(ops.start[first]) - end
-        queued = int(launches.start[launches.of_op[first]]) + AHEAD_NS < end
-        if is_kernel and ops.kind[first] == KERNEL and queued and gap >= 0:
-            self._found.add(np.array([_QUEUED]), np.array([gap]))
+        which = final & ops.is_kernel[before] & ops.is_kernel[after] & (gap >= 0)
+        for group, flags in ((_QUEUED, queued & ~same_launch), (_NODES, same_launch & ops.graph_node[after])):
+            gaps = gap[which & flags]
+            self._found.add(np.full(len(gaps), group, np.int64), gaps)
+        # an operation is still needed unless the gap behind it has been counted
+        keep = np.ones(len(ops.start), bool)
+        keep[before] = ~final
+        self._pending = ops.take(keep)
 
     def typical(self, t_sys_ns: int) -> Typical:
         """Return the medians, or the assumed times where there are fewer than 20 gaps."""

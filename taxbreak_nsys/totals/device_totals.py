@@ -5,51 +5,47 @@ from __future__ import annotations
 import numpy as np
 
 from taxbreak_nsys.arrays.arrow_codes import row_codes
-from taxbreak_nsys.arrays.grouped import group_sums
 from taxbreak_nsys.arrays.intervals import NEVER, Ints, union
-from taxbreak_nsys.errors import UnorderedError
+from taxbreak_nsys.model.assumptions import Assumptions, WrongAssumption
 from taxbreak_nsys.model.trace_columns import DeviceOps
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
 
-_SLACK_NS = 10_000_000
-"""Device work may start so long before its launch, by clocks that disagree, and still be counted in pieces."""
-
 
 class DeviceTotals:
-    """T_DeviceActive of every entry and every label of several threads, and the plain sum of kernels (section 5)."""
+    """T_DeviceActive of every entry and every label of several threads (section 5)."""
 
-    def __init__(self, entries: PhaseThreads) -> None:
-        """Begin with nothing."""
-        self._entries = entries
+    def __init__(self, entries: PhaseThreads, assumptions: Assumptions) -> None:
+        self._entries, self._slack_ns = entries, assumptions.clock_slack_ns
         self._shared = {label for label, members in entries.by_label if len(members) > 1}
         self._pending: dict[tuple[int, int, int], tuple[Ints, Ints]] = {}
         self._active: dict[int, int] = {}
         self._settled = NEVER
-        self.kernel_sum = np.zeros(len(entries), np.int64)
 
-    def add(self, ops: DeviceOps, entry: Ints, settled: int | None) -> None:
-        """Add operations with the entry of each (-1: none).
+    def add(self, ops: DeviceOps, comm_wait: Ints, entry: Ints, settled: int | None) -> None:
+        """Add operations with the entry of each (-1: none), and the time at their start that waits for other ranks.
 
-        Before `settled` (ns) no operation of a later piece starts; UnorderedError where an earlier one was promised.
+        No operation of a later piece starts before `settled` (ns).
+
+        Raises WrongAssumption where an operation starts before what an earlier piece settled, by clocks that disagree.
         """
         chosen = np.flatnonzero((entry >= 0) & ops.computes)
         if len(chosen):
-            if int(ops.start[chosen].min()) < self._settled:
-                raise UnorderedError
-            start, end, of = ops.start[chosen], ops.end[chosen], entry[chosen]
-            self.kernel_sum += group_sums(of, end - start, len(self._entries))
+            early = self._settled - int(ops.start[chosen].min())
+            if early > 0:
+                raise WrongAssumption(clock_slack_ns=2 * (self._slack_ns + early))
+            busy, end, of = (ops.start + comm_wait)[chosen], ops.end[chosen], entry[chosen]
             code, sample = row_codes(of, ops.process[chosen], ops.device[chosen])
             for key, first in enumerate(sample.tolist()):
                 mine = np.flatnonzero(code == key) if len(sample) > 1 else slice(None)
                 who, process, device = (
                     int(c) for c in (of[first], ops.process[chosen[first]], ops.device[chosen[first]])
                 )
-                self._hold((who, process, device), start[mine], end[mine])
+                self._hold((who, process, device), busy[mine], end[mine])
                 label = int(self._entries.label[who])
                 if label in self._shared:
-                    self._hold((-1 - label, process, device), start[mine], end[mine])
+                    self._hold((-1 - label, process, device), busy[mine], end[mine])
         if settled is not None:
-            self._settle(settled - _SLACK_NS)
+            self._settle(settled - self._slack_ns)
 
     def _hold(self, key: tuple[int, int, int], start: Ints, end: Ints) -> None:
         held = self._pending.get(key)

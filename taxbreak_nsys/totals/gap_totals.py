@@ -82,13 +82,15 @@ class GapTotals:
         """Add a piece; what ended a gap at the end of the last piece is looked up in this one."""
         ops, settled = part.piece.columns.trace.ops, part.piece.settled
         launch_start = self._launch_starts(ops, part.piece.columns.launches, settled)
+        # waiting for a slower rank is no device work: such an operation begins behind it
+        begin = ops.start + part.piece.columns.communication.wait
         waiting, self._open = self._open, []
         for devices, gaps in waiting:
-            self._put(devices, gaps, ops, launch_start, settled)
+            self._put(devices, gaps, ops, begin, launch_start, settled)
         gaps = _found(part)
         for code in np.unique(gaps.devices).tolist():
             mine = np.flatnonzero(gaps.devices == code)
-            self._put(part.exposed.sets[code], gaps.take(mine), ops, launch_start, settled)
+            self._put(part.exposed.sets[code], gaps.take(mine), ops, begin, launch_start, settled)
 
     def _launch_starts(self, ops: DeviceOps, launches: Launches, settled: int | None) -> Ints:
         """Return the start of each operation's launch (FOREVER: none).
@@ -109,18 +111,21 @@ class GapTotals:
         return found
 
     def _put(
-        self, devices: frozenset[int], gaps: Gaps, ops: DeviceOps, launch_start: Ints, settled: int | None
+        self, devices: frozenset[int], gaps: Gaps, ops: DeviceOps, begin: Ints, launch_start: Ints, settled: int | None
     ) -> None:
-        """Name what ended the gaps, as far as that is known before `settled` (ns), and count them."""
+        """Name what ended the gaps, as far as that is known before `settled` (ns), and count them.
+
+        `begin` and `launch_start` say when each operation, and its launch, began.
+        """
         on = np.flatnonzero(np.isin(ops.device_global, sorted(devices)))
-        on = on[np.argsort(ops.start[on], kind="stable")]
-        following = np.searchsorted(ops.start[on], gaps.end, side="left")
+        on = on[np.argsort(begin[on], kind="stable")]
+        following = np.searchsorted(begin[on], gaps.end, side="left")
         there = following < len(on)
         op = on[np.minimum(following, max(len(on) - 1, 0))] if len(on) else following
         if len(on):
             gaps.op[there] = self._op_codes(ops, op[there])
             gaps.launch_start[there] = launch_start[op[there]]
-        known = there if settled is None else there & (ops.start[op] < settled) if len(on) else there
+        known = there if settled is None else there & (begin[op] < settled) if len(on) else there
         if settled is not None and not known.all():
             left = gaps.take(np.flatnonzero(~known))
             left.op[:], left.launch_start[:] = NO_OP, FOREVER

@@ -75,7 +75,7 @@ class OperatorTotals:
             device=of_launches(launches.device_ns),
         )  # fmt: skip
 
-        counted = (launch_entry >= 0) & mediation.has_dispatch & (launches.kind == KERNEL_LAUNCH)
+        counted = columns.launched_by_host & mediation.has_dispatch & (launches.kind == KERNEL_LAUNCH)
         self.with_dispatch |= set(np.unique(launch_entry[(launch_entry >= 0) & mediation.has_dispatch]).tolist())
         native = counted & (mediation.reason == 0)
         self._native.add(np.zeros(int(native.sum()), np.int64), mediation.t_dispatch[native])

@@ -33,7 +33,7 @@ class RangeNode:
 
 
 class RangeTree:
-    """The paths of ranges, numbered in the order in which they turn up; a parent has a lower number than its children."""
+    """The paths of ranges, numbered in the order in which they turn up; parents have lower numbers than children."""
 
     def __init__(self) -> None:
         """Start with the node for time in no range."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -88,6 +88,11 @@ class SampleTotals:
             self._last[who] = int(start[high - 1])
 
     @property
+    def seen(self) -> int:
+        """The number of samples with a call chain, in phases and outside."""
+        return self._fresh
+
+    @property
     def period_ns(self) -> int | None:
         """The time between two samples of a thread that stays on the CPU, ns; None where there are no samples.
 
@@ -115,13 +120,31 @@ class SampleTotals:
 
     def split(self, entry: int, time: Ints) -> Split | None:
         """Return the strata of an entry, whose states take `time` (ns); None where the report has no samples."""
+        return self.split_together([entry], time, self._on_cpu[entry])
+
+    def split_of_ranks(self, entries: Sequence[int], time: Ints, whole: Ints) -> Split | None:
+        """Return the strata of ranks as one, by the samples of all of them.
+
+        `time` is by state what the entry that stands for them takes (ns), `whole` what all ranks together take.
+        """
+        on_cpu = self._on_cpu[list(entries)].sum(axis=0)
+        share = np.divide(time, whole, out=np.zeros(len(time)), where=whole > 0)
+        return self.split_together(entries, time, (on_cpu * share).astype(np.int64))
+
+    def split_together(self, entries: Sequence[int], time: Ints, on_cpu: Ints) -> Split | None:
+        """Return the strata of some entries together; `time` and `on_cpu` (ns) are by state."""
         period = self.period_ns
         if period is None:
             return None
+        members = list(entries)
         counted = Counted(
-            self._counts[entry], self._undecided[entry], time, self._on_cpu[entry], bool(self._switched[entry]),
+            self._counts[members].sum(axis=0),
+            self._undecided[members].sum(axis=0),
+            time,
+            on_cpu,
+            bool(self._switched[members].all()),
             period,
-        )  # fmt: skip
+        )
         return split_counts(counted)
 
     def hits(self, entry: int) -> Mapping[tuple[str, str], Hits]:

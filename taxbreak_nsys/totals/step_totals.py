@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
@@ -10,21 +11,22 @@ from taxbreak_nsys.arrays.intervals import Ints
 from taxbreak_nsys.measure.measured import InstanceSums
 from taxbreak_nsys.model.name_rules import STATES
 
+_BY_STATE = ("states", "marked", "exposed", "in_os", "helpers")
+
+
+_FLAGS = ("unmeasured", "comm_unpaired", "comm_alone")
+
 
 class StepTotals:
-    """The `Steps` of a whole report: each piece has the figures of the instances that lie in it."""
+    """The `InstanceSums` of a whole report, filled piece by piece: an instance lies in one piece."""
 
     def __init__(self, instances: int) -> None:
-        """Begin with nothing known of any instance."""
         shape = (instances, len(STATES))
-        self.steps = InstanceSums(
-            **{
-                field.name: np.zeros(shape if field.name in ("states", "exposed", "in_os") else instances, np.int64)
-                for field in fields(InstanceSums)
-                if field.name != "unmeasured"
-            },
-            unmeasured=np.zeros(instances, bool),
-        )
+        columns: dict[str, Any] = {
+            field.name: np.zeros(shape if field.name in _BY_STATE else instances, bool if field.name in _FLAGS else int)
+            for field in fields(InstanceSums)
+        }
+        self.steps = InstanceSums(**columns)
 
     def add(self, index: Ints, steps: InstanceSums) -> None:
         """Take over the figures of some instances; `index` are their numbers in the whole."""

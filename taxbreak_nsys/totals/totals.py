@@ -6,8 +6,9 @@ import numpy as np
 
 from taxbreak_nsys.arrays.grouped import ValueCounts
 from taxbreak_nsys.arrays.intervals import Ints
-from taxbreak_nsys.measure.measured import InstanceSums
+from taxbreak_nsys.measure.measured import InstanceSums, Measured
 from taxbreak_nsys.measure.self_time import host_time_before
+from taxbreak_nsys.model.assumptions import Assumptions
 from taxbreak_nsys.model.launches import launch_latency
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import Instances
@@ -29,12 +30,12 @@ class Totals:
     ranges.
     """
 
-    def __init__(self, instances: Instances, options: Options) -> None:
-        """Start at zero; `instances` are those of the whole report, `options` choose details."""
+    def __init__(self, instances: Instances, assumptions: Assumptions, options: Options) -> None:
+        """Start with empty sums; `instances` are those of the whole report, `options` choose details."""
         self.instances = instances
         self.entries = PhaseThreads.of(instances)
         self._steps = StepTotals(len(instances))
-        self.device = DeviceTotals(self.entries)
+        self.device = DeviceTotals(self.entries, assumptions)
         self.kernels = KernelTotals(self.entries)
         self.operators = OperatorTotals(self.entries)
         self.calls = CallTotals(self.entries)
@@ -42,6 +43,10 @@ class Totals:
         self.facts = WarningFacts(self.entries)
         self.details = DetailTotals(self.entries, options)
         self.latency = ValueCounts()
+        self.skew = ValueCounts()
+        """Arrival of collectives on the last rank less that on the first, ns, by (rank group, label)."""
+        self.collectives: set[str] = set()
+        """Names of the kernels that communicate in phases."""
         self.names: dict[str, tuple[str, ...]] = {}
         self.libraries: frozenset[str] = frozenset()
         self.library_processes: set[int] = set()
@@ -61,7 +66,8 @@ class Totals:
         call_entry = entry(columns.instances.at(trace.api.thread, trace.api.start))
 
         self._steps.add(index, columns.steps)
-        self.device.add(trace.ops, op_entry, piece.settled)
+        self.device.add(trace.ops, columns.communication.wait, op_entry, piece.settled)
+        self._add_skew(columns, index)
         self.kernels.add(columns, op_entry, launch_entry, framework, library)
         self.operators.add(columns, operator_instance, entry(operator_instance), launch_entry, framework)
         self.calls.add(columns, call_entry)
@@ -75,6 +81,17 @@ class Totals:
         self.names = {"api": trace.api.names, "ops": trace.ops.names, "ranges": trace.ranges.names}
         self.libraries = trace.libraries
         self.library_processes |= trace.library_processes
+
+    def _add_skew(self, columns: Measured, index: Ints) -> None:
+        """Add how far apart the ranks arrive at the collectives of a piece."""
+        instance = index[columns.communication.skew_instance]
+        paired = self.instances.group[instance] >= 0
+        instance = instance[paired]
+        key = self.instances.group[instance] * len(self.instances.labels) + self.instances.label[instance]
+        self.skew.add(key, columns.communication.skew[paired])
+        names, ops = columns.trace.ops.names, columns.communication.communicates & (columns.op_instance >= 0)
+        code = np.unique(columns.trace.ops.name[ops])
+        self.collectives |= {names[k] for k in code.tolist()}
 
     @property
     def steps(self) -> InstanceSums:

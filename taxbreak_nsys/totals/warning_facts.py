@@ -25,32 +25,26 @@ from taxbreak_nsys.result import Outside
 
 @dataclass(frozen=True)
 class Piece:
-    """One piece of a report: its columns, and what of them is counted with it.
+    """One piece of a report: its columns, and which of their rows are counted with it.
 
-    `index` numbers its instances in the whole; `own` flags the launches that no other piece counts, `own_ops` the
-    operations of those launches, and those of no launch that are given up as such here. Before `settled` (ns) nothing
-    of a later piece happens; None in the last one.
+    `index` numbers its instances in the whole report. `own` flags the launches that no other piece counts, `own_ops`
+    the operations of those launches, and operations without a launch in the report. Rows of the host's tables that
+    start before `since` (ns) were in an earlier piece already. Before `settled` (ns) nothing of a later piece happens;
+    None in the last piece.
     """
 
     columns: Measured
     index: Ints
     own: Flags
     own_ops: Flags
+    since: int
     settled: int | None
-
-    @classmethod
-    def whole(cls, columns: Measured) -> Piece:
-        """Return a report as one piece."""
-        index = np.arange(len(columns.instances), dtype=np.int64)
-        launches, ops = np.ones(len(columns.launches), bool), np.ones(len(columns.trace.ops), bool)
-        return cls(columns, index, launches, ops, None)
 
 
 class WarningFacts:
     """Counts for the warnings and for what lies outside the phases; plain numbers."""
 
     def __init__(self, entries: PhaseThreads) -> None:
-        """Begin with nothing."""
         self._entries = entries
         self._first = _first_instances(entries.instances)
         self._last_range: dict[int, tuple[int, int]] = {}
@@ -59,6 +53,7 @@ class WarningFacts:
         self._outside = np.zeros(6, np.int64)
         self._all_kernels = 0
         self.launches = 0
+        self.operator_ranges, self.library_ranges, self.library_calls = 0, 0, 0
         self.early_kernels = 0
         self.lone_launches = 0
         self.has_os_calls = False
@@ -70,6 +65,11 @@ class WarningFacts:
         """Add a piece, with the entry of each of its launches."""
         columns, launches = piece.columns, piece.columns.launches
         self.launches += int(piece.own.sum())
+        ranges = columns.trace.ranges
+        fresh = ranges.start >= piece.since
+        self.operator_ranges += int(np.sum(ranges.is_operator & fresh))
+        self.library_ranges += int(np.sum(ranges.is_library & fresh))
+        self.library_calls = len(columns.trace.library_calls.start)
         self.early_kernels += int(np.sum(before_launch(launches) & piece.own))
         self.has_os_calls = self.has_os_calls or len(columns.trace.os_calls.start) > 0
         waited = launches.wait_until - launches.start
@@ -121,8 +121,7 @@ class WarningFacts:
         for process, end in _by_process(ranges.thread & PROCESS_MASK, ranges.end):
             last = int(end.max())
             known, count = self._last_range.get(process, (last, 0))
-            # rows that two pieces hold may count twice: it only matters whether there are several, and which is known
-            # from the piece in which they start
+            # Rows that overlap two pieces are counted twice; that is fine, we only need "more than one".
             same = int(np.sum(end == max(known, last)))
             self._last_range[process] = (last, same) if last > known else (known, max(count, same))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from typer.testing import CliRunner
 from taxbreak_nsys import Result, analyze
 from taxbreak_nsys.cli.app import app
 from taxbreak_nsys.model.name_rules import STATES
-from taxbreak_nsys.output.html.html_page import render_page
+from taxbreak_nsys.output.html.html_page import EVENTS, render_page
 from taxbreak_nsys.output.html.thinning import thin
+from taxbreak_nsys.output.html.timelines import TimelineCollector
+from taxbreak_nsys.pipeline.analysis import collect_report
 from tests.support.browser import Browser
 
 LIMIT = 6_000_000
@@ -42,6 +45,18 @@ def column(sparse, length: int) -> list[int]:
     return full
 
 
+def page_with(results: Sequence[Result], events: int = EVENTS, rows: int = 400_000) -> str:
+    """Return the page of some results, whose timelines come from windows of about so many rows."""
+    each = events // len(results)
+    timelines = [
+        collect_report(
+            result.report.path, None, lambda instances: TimelineCollector(instances, each), window_rows=rows
+        )[1]
+        for result in results
+    ]
+    return render_page(results, timelines)
+
+
 @pytest.fixture(scope="session")
 def page_of(tmp_path_factory: pytest.TempPathFactory):
     """Write the page of some results once and return its path."""
@@ -51,7 +66,7 @@ def page_of(tmp_path_factory: pytest.TempPathFactory):
         key = tuple(map(id, results))
         if key not in written:
             written[key] = tmp_path_factory.mktemp("html") / "report.html"
-            written[key].write_text(render_page(results), encoding="utf-8")
+            written[key].write_text(page_with(results), encoding="utf-8")
         return written[key]
 
     return page
@@ -62,7 +77,7 @@ def page_of(tmp_path_factory: pytest.TempPathFactory):
 
 def test_page_is_small_and_says_what_the_result_says(any_report: Path) -> None:
     result = analyze(any_report)
-    page = render_page([result])
+    page = page_with([result])
     assert len(page.encode()) < LIMIT
     shown = {(stack["title"], stack["wall"]) for stack in data_of(page)["stacks"]}
     assert len(shown) == len(result.entries)
@@ -80,7 +95,7 @@ def test_page_is_small_and_says_what_the_result_says(any_report: Path) -> None:
 @pytest.mark.parametrize("events", [1000, 50_000])
 def test_timelines_keep_the_time_of_every_state(any_report: Path, events: int) -> None:
     result = analyze(any_report)
-    data = data_of(render_page([result], events))
+    data = data_of(page_with([result], events))
     assert data["timelines"]
     for line in data["timelines"]:
         group = data["groups"][line["group"]]
@@ -97,16 +112,16 @@ def test_timelines_keep_the_time_of_every_state(any_report: Path, events: int) -
 
 def test_what_is_left_out_is_said(analysed) -> None:
     result = analysed("olmoe")
-    small = render_page([result], 2000)
+    small = page_with([result], 2000)
     assert "timelines are thinned" in small
     assert "have a timeline" in small
     assert "Nothing: every step" not in small
-    assert "Nothing: every step" in render_page([analysed("gpt2-backtrace")])
+    assert "Nothing: every step" in page_with([analysed("gpt2-backtrace")])
 
 
 def test_all_reports_in_one_page_stay_under_the_limit(analysed) -> None:
     names = ("llama-1b", "llama-1b-aten", "olmoe", "multi", "inject", "public-2gpu-training")
-    page = render_page([analysed(name) for name in names])
+    page = page_with([analysed(name) for name in names])
     assert len(page.encode()) < LIMIT
 
 
@@ -171,7 +186,7 @@ def hostile(report, tmp_path: Path) -> Path:
 
 def test_names_are_data_and_secrets_stay_out(hostile: Path, browser: Browser, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
-    page.write_text(render_page([analyze(hostile)]), encoding="utf-8")
+    page.write_text(page_with([analyze(hostile)]), encoding="utf-8")
     text = page.read_text(encoding="utf-8")
     assert "hunter2" not in text
     assert EVIL not in text
@@ -336,8 +351,8 @@ def test_zoom_by_button_key_and_mouse(analysed, page_of, browser: Browser) -> No
 def test_choosing_a_step_by_list_click_and_button(analysed, page_of, browser: Browser) -> None:
     result = analysed("llama-1b-sampled")
     browser.open(page_of(result))
-    wall = result.columns.steps.wall
-    decode = np.flatnonzero(result.columns.instances.label == result.columns.instances.labels.index("decode"))
+    wall = result.steps.wall
+    decode = np.flatnonzero(result.instances.label == result.instances.labels.index("decode"))
 
     def shown() -> tuple[int, dict[str, int]]:
         states = browser.run(
@@ -351,7 +366,7 @@ def test_choosing_a_step_by_list_click_and_button(analysed, page_of, browser: Br
     browser.run("const s = document.querySelector('.step'); s.value = '1'; s.dispatchEvent(new Event('change'))")
     at, states = shown()
     assert at == 1
-    expected = dict(zip(STATES, result.columns.steps.states[decode[1]].tolist(), strict=True))
+    expected = dict(zip(STATES, result.steps.states[decode[1]].tolist(), strict=True))
     assert states == {state: ns for state, ns in expected.items() if ns}
     browser.find(".panel .next").click()
     assert shown()[0] == 2

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from taxbreak_nsys import Result, TaxbreakError, analyze
+from tests.support.reports import columns_of
 from tests.support.tiny_report import PROCESS, TinyReport
 
 WORDS = ("prefill", "decode")
@@ -29,9 +30,9 @@ MARKED = {
 @pytest.mark.parametrize("name", MARKED)
 def test_steps_are_those_that_were_marked(report, name: str) -> None:
     marked, found = analyze(report(name)), analyze(report(name), phase_source="auto")
-    steps, true = found.columns.instances, marked.columns.instances
+    steps, true = found.instances, marked.instances
     assert len(steps) == len(true)
-    launches = found.columns.launches
+    launches = columns_of(marked).launches
     for edge, wanted in ((steps.start, true.start), (steps.end, true.end)):
         off = np.searchsorted(launches.start, edge) - np.searchsorted(launches.start, wanted)
         assert np.abs(off).max() <= 1
@@ -66,7 +67,7 @@ def test_states_add_up_in_steps_that_were_found(any_report: Path) -> None:
     for entry in result.entries:
         assert sum(entry.states_ns.values()) == entry.wall_ns
         assert 0 <= (entry.phase_source.confidence or 0) <= 1
-    instances = result.columns.instances
+    instances = result.instances
     assert np.all(instances.end > instances.start)
     same = instances.thread[1:] == instances.thread[:-1]
     assert np.all(instances.start[1:][same] >= instances.end[:-1][same])

@@ -12,6 +12,7 @@ from taxbreak_nsys import Result, TaxbreakError, analyze
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.output.result_tables import result_table
 from taxbreak_nsys.phases.engine_marks import load_engines, read_mark
+from taxbreak_nsys.pipeline.analysis import measure_report
 from tests.support.tiny_report import PROCESS, TinyReport
 
 WORKER = PROCESS | 77
@@ -104,7 +105,7 @@ def vllm_report(marker: int = WORKER, launcher: int = WORKER) -> TinyReport:
         report.now = begun + 100
         report.kernel("sample", thread=launcher)
         report.mark("gpu_model_runner: sample", begun, report.now, marker)
-        report.kernel("not_of_a_step", thread=launcher)
+        report.kernel("between_the_marks", thread=launcher)
         report.now += 5_000
     return report
 
@@ -115,8 +116,8 @@ def in_each_phase(result: Result) -> dict[str, tuple[int, int]]:
 
 def test_an_engine_is_recognised_and_named(tmp_path: Path) -> None:
     result = analyze(vllm_report().write(tmp_path / "vllm.sqlite"))
-    assert in_each_phase(result) == {"prefill": (1, 4), "decode": (3, 12), "mixed": (1, 4)}
-    assert result.outside.kernels == len(STEPS)
+    assert in_each_phase(result) == {"prefill": (1, 5), "decode": (3, 15), "mixed": (1, 5)}
+    assert not result.outside.kernels  # sampling lies between the marks, in the cycle
     for entry in result.entries:
         assert (entry.phase_source.kind, entry.phase_source.name) == ("engine", "vllm")
         assert sum(entry.states_ns.values()) == entry.wall_ns
@@ -136,13 +137,20 @@ def test_counts_and_figures_for_each_token_and_request(tmp_path: Path) -> None:
     assert frame["steps.requests"].tolist() == [1, 10, 3]
 
 
+def test_instances_range_is_the_old_reading(tmp_path: Path) -> None:
+    # the mark with the scopes that follow it; what lies between the marks is outside
+    result = analyze(vllm_report().write(tmp_path / "vllm.sqlite"), instances="range")
+    assert in_each_phase(result) == {"prefill": (1, 4), "decode": (3, 12), "mixed": (1, 4)}
+    assert result.outside.kernels == len(STEPS)
+
+
 def test_by_batch(tmp_path: Path) -> None:
     path = vllm_report().write(tmp_path / "vllm.sqlite")
     assert in_each_phase(analyze(path, by_batch=True)) == {
-        "prefill[batch=1]": (1, 4),
-        "decode[batch=4]": (2, 8),
-        "decode[batch=2]": (1, 4),
-        "mixed[batch=3]": (1, 4),
+        "prefill[batch=1]": (1, 5),
+        "decode[batch=4]": (2, 10),
+        "decode[batch=2]": (1, 5),
+        "mixed[batch=3]": (1, 5),
     }
 
 
@@ -158,7 +166,7 @@ def test_by_batch_without_counts_is_an_error(tmp_path: Path) -> None:
 def test_marks_of_another_thread_or_process(tmp_path: Path, marker: int) -> None:
     # a worker that marks nothing has the steps of the thread, or of the engine process, that does
     result = analyze(vllm_report(marker=marker).write(tmp_path / "vllm.sqlite"))
-    assert in_each_phase(result) == {"prefill": (1, 4), "decode": (3, 12), "mixed": (1, 4)}
+    assert in_each_phase(result) == {"prefill": (1, 5), "decode": (3, 15), "mixed": (1, 5)}
     assert all(entry.thread == 77 for entry in result.entries)
 
 
@@ -235,9 +243,9 @@ def test_overlapping_device_work_is_the_step_that_launched_it(tmp_path: Path) ->
         report.mark(text, begun, report.now)
     late = [(row[0] + 50_000, row[1] + 50_000, *row[2:]) for row in report.kernels]
     report.kernels[:] = late
-    result = analyze(report.write(tmp_path / "late.sqlite"))
-    columns = result.columns
+    result, columns = measure_report(report.write(tmp_path / "late.sqlite"))
     assert np.bincount(columns.op_instance).tolist() == [3, 3]
+    assert result.steps.kernels.tolist() == [3, 3]
 
 
 def test_steps_one_by_one(tmp_path: Path) -> None:
@@ -246,7 +254,7 @@ def test_steps_one_by_one(tmp_path: Path) -> None:
     assert [row["Phase"] for row in rows] == ["prefill", "decode", "decode", "decode", "mixed"]
     assert [row["Requests"] for row in rows] == [1, 4, 4, 2, 3]
     assert [row["Generation Tokens"] for row in rows] == [0, 4, 4, 2, 2]
-    assert [row["Kernels"] for row in rows] == [4] * 5
+    assert [row["Kernels"] for row in rows] == [5] * 5
     for row in rows:
         assert sum(row[f"{state} (ns)"] for state in STATES) == row["Wall (ns)"]
 

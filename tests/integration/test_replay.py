@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taxbreak_nsys import Result, TaxbreakError, analyze
+from taxbreak_nsys import Result, TaxbreakError
+from taxbreak_nsys.pipeline.analysis import measure_report
 from taxbreak_nsys.replay.prediction import Prediction, Replay
 from taxbreak_nsys.replay.scenarios import Scenario
 from taxbreak_nsys.replay.simulate import replay
@@ -20,7 +21,7 @@ from taxbreak_nsys.replay.typical_delays import Typical
 from taxbreak_nsys.replay.waits import Waits
 from taxbreak_nsys.replay.work import NEVER, Work, WorkOps
 from tests.oracle import slow_replay
-from tests.support.reports import analysed_once, find_report
+from tests.support.reports import find_report
 
 GRAPH_STEP_MS = {"traced lightly": 1.36, "without a profiler": 1.298}
 """Wall of one step as a CUDA graph: of decode_graph in graph-graph, and of an un-profiled run."""
@@ -106,7 +107,7 @@ def test_less_time_anywhere_never_makes_anything_later(data: st.DataObject) -> N
 
 @cache
 def _replay(name: str) -> Replay:
-    return Replay(analysed_once(find_report(name)))
+    return Replay(*measure_report(find_report(name)))
 
 
 @pytest.fixture
@@ -119,8 +120,8 @@ def of_phase(predictions: tuple[Prediction, ...], phase: str) -> Prediction:
 
 
 def test_unchanged_gives_back_every_measured_moment(any_report: Path) -> None:
-    result = analyze(any_report)
-    model_of = Replay(result)
+    result, columns = measure_report(any_report)
+    model_of = Replay(result, columns)
     predicted = 0
     for entry, one in zip(result.entries, model_of.predict(Scenario()), strict=True):
         if entry.launches.unmeasured_graph:
@@ -208,9 +209,9 @@ def test_layers_that_are_not_told_apart_are_not_scaled_apart(replays) -> None:
 
 
 def test_the_verdicts_forecast_is_that_of_the_whole_replay(any_report: Path) -> None:
-    result = analyze(any_report)
-    half = Replay(result).predict(Scenario(kernels=0.5))
-    launch = Replay(result).predict(Scenario(launch=0.5))
+    result, columns = measure_report(any_report)
+    half = Replay(result, columns).predict(Scenario(kernels=0.5))
+    launch = Replay(result, columns).predict(Scenario(launch=0.5))
     for entry, kernels, launches in zip(result.entries, half, launch, strict=True):
         if entry.verdict.savings_reason is not None:
             assert set(entry.verdict.savings.values()) == {None}

@@ -20,6 +20,9 @@ from taxbreak_nsys.cli.app import app
 from taxbreak_nsys.output.chrome_trace import write_chrome
 from taxbreak_nsys.output.perfetto import write_perfetto
 from taxbreak_nsys.output.timeline import lanes, stands_out
+from taxbreak_nsys.output.trace_spool import TraceSpool
+from taxbreak_nsys.pipeline.analysis import collect_report
+from tests.support.reports import columns_of
 
 proto = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2", reason="no perfetto (the extra dev)")
 
@@ -85,6 +88,11 @@ class Decoded:
         return {path: slices for path, slices in found.items() if path[-1] == name}
 
 
+def spool_of(result: Result, rows: int = 400_000) -> TraceSpool:
+    """Return what a trace needs beside the result, from windows of about so many rows."""
+    return collect_report(result.report.path, None, TraceSpool, window_rows=rows)[1]
+
+
 @pytest.fixture(scope="session")
 def decoded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Result], Decoded]:
     known: dict[int, Decoded] = {}
@@ -92,7 +100,7 @@ def decoded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Result], Deco
     def of(result: Result) -> Decoded:
         if id(result) not in known:
             path = tmp_path_factory.mktemp("trace") / "t.pftrace"
-            write_perfetto(result, path)
+            write_perfetto(result, spool_of(result), path)
             known[id(result)] = Decoded(path)
         return known[id(result)]
 
@@ -101,7 +109,7 @@ def decoded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Result], Deco
 
 def test_slices_by_state_equal_states_ns(any_report: Path, tmp_path: Path) -> None:
     result = analyze(any_report)
-    write_perfetto(result, tmp_path / "t.pftrace")
+    write_perfetto(result, spool_of(result), tmp_path / "t.pftrace")
     trace = Decoded(tmp_path / "t.pftrace")
     by_state: Counter[str] = Counter()
     exposed: Counter[str] = Counter()
@@ -117,7 +125,7 @@ def test_slices_by_state_equal_states_ns(any_report: Path, tmp_path: Path) -> No
         if not entry.combined:
             expected.update(entry.states_ns)
     assert by_state == +expected
-    steps = result.columns.steps
+    steps = result.steps
     assert sum(exposed.values()) == steps.exposed[~steps.unmeasured].sum()
     layers = sum(one["end"] - one["start"] for slices in trace.named("layers").values() for one in slices)
     assert layers == sum(by_state.values())
@@ -125,9 +133,9 @@ def test_slices_by_state_equal_states_ns(any_report: Path, tmp_path: Path) -> No
 
 def test_every_device_operation_and_phase_is_there(any_report: Path, tmp_path: Path) -> None:
     result = analyze(any_report)
-    write_perfetto(result, tmp_path / "t.pftrace")
+    write_perfetto(result, spool_of(result), tmp_path / "t.pftrace")
     trace = Decoded(tmp_path / "t.pftrace")
-    ops, columns = result.columns.trace.ops, result.columns
+    ops, columns = columns_of(result).trace.ops, columns_of(result)
     device = [one for slices in trace.slices.values() for one in slices if one["category"] == "device"]
     assert len(device) == len(ops)
     assert sum(one["end"] - one["start"] for one in device) == int((ops.end - ops.start).sum())
@@ -140,7 +148,7 @@ def test_every_device_operation_and_phase_is_there(any_report: Path, tmp_path: P
 
 def test_arrows_join_a_launch_to_its_first_operation(analysed, decoded) -> None:
     result = analysed("graph-node")
-    trace, columns = decoded(result), analysed("graph-node").columns
+    trace, columns = decoded(result), columns_of(analysed("graph-node"))
     leaving, arriving = {}, {}
     for slices in trace.slices.values():
         for one in slices:
@@ -171,7 +179,7 @@ def test_names_say_what_the_thread_was_in(analysed, decoded) -> None:
 
 def test_counters_follow_the_definition(analysed, decoded) -> None:
     result = analysed("llama-3b-batch16")
-    trace, columns, window = decoded(result), result.columns, 10_000_000
+    trace, columns, window = decoded(result), columns_of(result), 10_000_000
     counters = {trace.path_of(key)[-1]: values for key, values in trace.counters.items()}
     assert set(counters) == {"GPU 0 active over 10 ms", "HDBI over 10 ms"}
     ops, intervals = columns.trace.ops, columns.intervals
@@ -193,7 +201,7 @@ def test_counters_follow_the_definition(analysed, decoded) -> None:
 
 def test_unmeasured_steps_have_a_reason_and_no_counter(analysed, decoded) -> None:
     result = analysed("graph-graph")
-    trace, columns = decoded(result), result.columns
+    trace, columns = decoded(result), columns_of(result)
     for slices in trace.slices.values():
         for one in slices:
             if one["category"] == "phase":
@@ -208,7 +216,7 @@ def test_unmeasured_steps_have_a_reason_and_no_counter(analysed, decoded) -> Non
 
 def test_chrome_json_says_the_same(analysed, decoded, tmp_path: Path) -> None:
     result = analysed("multi")
-    write_chrome(result, tmp_path / "t.json")
+    write_chrome(result, spool_of(result), tmp_path / "t.json")
     events = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["traceEvents"]
     chrome = Counter[tuple[str, str]]()
     for event in events:

@@ -57,9 +57,21 @@ class BruteTables:
                 found.append(launch)
         return found
 
+    def with_helpers(self, key: tuple[str, int, int, int]) -> list[dict[str, Any]]:
+        """The launches of an instance and those that threads without instances of their own make during it."""
+        spans = self.instances[key]
+        hosts = {(pid, tid) for _, pid, tid, _ in self.instances}
+        return self.launches_in(key) + [
+            launch
+            for (pid, tid), launches in self.by_thread.items()
+            if pid == key[1] and (pid, tid) not in hosts
+            for launch in launches
+            if spans[0][0] <= launch["start"] < spans[-1][1]
+        ]
+
     def idle(self, key: tuple[str, int, int, int]) -> list[tuple[int, int]]:
         """The time in which no device that the instance's launches use is at work."""
-        devices = {op["deviceId"] for launch in self.launches_in(key) for op in launch["ops"]}
+        devices = {op["deviceId"] for launch in self.with_helpers(key) for op in launch["ops"]}
         busy = brute_force.union([(op["start"], op["end"]) for op in self.ops if op["deviceId"] in devices])
         edges = [-(2**62), *(moment for interval in busy for moment in interval), 2**62]
         low, high = self.instances[key][0][0], self.instances[key][-1][1]
@@ -82,7 +94,7 @@ class BruteTables:
         """Lengths by (phase, process, thread, state that fills most, name of what ended the gap)."""
         found: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for key in self.instances:
-            devices = {op["deviceId"] for launch in self.launches_in(key) for op in launch["ops"]}
+            devices = {op["deviceId"] for launch in self.with_helpers(key) for op in launch["ops"]}
             ops = sorted((op for op in self.ops if op["deviceId"] in devices), key=lambda op: op["start"])
             starts = [op["start"] for op in ops]
             for low, high in self.idle(key):
@@ -113,8 +125,8 @@ class BruteTables:
             for start, end, _ in spans:
                 cuts = [start, *edges[bisect_right(edges, start) : bisect_left(edges, end)], end]
                 cells += list(pairwise(cuts))
-            launches = self.launches_in(key)
-            path_at = self.paths(thread, [low for low, _ in cells] + [launch["start"] for launch in launches])
+            launches = self.with_helpers(key)
+            path_at = self.paths(thread, [low for low, _ in cells])
             for low, high in cells:
                 row = found[(*key[:3], path_at[low])]
                 row["self_ns"] += high - low
@@ -123,8 +135,13 @@ class BruteTables:
                     if begin >= high:
                         break
                     row["self_exposed_ns"] += max(0, min(stop, high) - max(begin, low))
+            by_thread = defaultdict(list)
             for launch in launches:
-                row = found[(*key[:3], path_at[launch["start"]])]
+                by_thread[(launch["globalTid"] >> 24) & TID, launch["globalTid"] & TID].append(launch["start"])
+            path_of = {by: self.paths(by, starts) for by, starts in by_thread.items()}
+            for launch in launches:
+                by = (launch["globalTid"] >> 24) & TID, launch["globalTid"] & TID
+                row = found[(*key[:3], path_of[by][launch["start"]])]
                 row["self_launches"] += 1
                 for op in launch["ops"]:
                     row["self_kernels"] += op["kind"] == "kernel"
@@ -136,7 +153,7 @@ class BruteTables:
         found: dict[tuple[Any, ...], dict[str, int]] = defaultdict(lambda: defaultdict(int))
         for key, spans in self.instances.items():
             launches = self.launches_in(key)
-            for launch in launches:
+            for launch in self.with_helpers(key):
                 for op in launch["ops"]:
                     row = found[(*key[:3], self.op_class(op))]
                     row["operations"] += 1

@@ -70,5 +70,6 @@ def test_same_integers_with_rules_that_nest(report) -> None:
     compare(report("llama-1b"), {"gemm": "^cublasGemmEx$", "step": "^(prefill|decode)$"})
 
 
+@pytest.mark.slow  # the twin takes a minute
 def test_same_integers_with_rules_that_nest_in_themselves(report) -> None:
     compare(report("inject"), {"any": "."})

@@ -11,6 +11,7 @@ import pytest
 
 from taxbreak_nsys import Result, TaxbreakError, analyze
 from taxbreak_nsys.model.name_rules import STATES
+from tests.support.reports import columns_of, measured_once
 
 
 def test_states_add_up_to_wall_time(any_report: Path) -> None:
@@ -23,12 +24,12 @@ def test_states_add_up_to_wall_time(any_report: Path) -> None:
             assert all(0 <= entry.exposed_ns[s] <= entry.states_ns[s] for s in STATES)
             assert sum(entry.exposed_ns.values()) == entry.device.idle_ns
         assert all(0 <= entry.in_os_ns[s] <= entry.states_ns[s] for s in STATES)
-    steps = result.columns.steps
+    steps = result.steps
     assert np.array_equal(steps.states.sum(axis=1), steps.wall)
 
 
 def test_host_intervals_tile_each_instance(any_report: Path) -> None:
-    columns = analyze(any_report).columns
+    columns = measured_once(any_report)
     intervals, instances = columns.intervals, columns.instances
     for index in range(len(instances)):
         mine = np.flatnonzero(intervals.instance == index)
@@ -127,7 +128,7 @@ def test_graph_in_node_mode_is_one_launch_with_many_kernels(analysed) -> None:
 
 
 def test_no_correlation_id_crosses_processes(analysed) -> None:
-    columns = analysed("multi").columns
+    columns = columns_of(analysed("multi"))
     ops, launches = columns.trace.ops, columns.launches
     joined = launches.of_op >= 0
     assert joined.any()
@@ -171,7 +172,7 @@ def test_t_sys_sources(report) -> None:
 
 def test_window_process_and_thread_choose_instances(report, analysed) -> None:
     path, whole = report("llama-1b"), analysed("llama-1b")
-    instances = whole.columns.instances
+    instances = whole.instances
     second = int(instances.start[2])
     late = analyze(path, window_ns=(second, 2**62))
     assert late.phase("decode").instances == 2

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from taxbreak_nsys import Result, analyze
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.pipeline.analysis import measure_report
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "sample_reports"
@@ -20,6 +22,7 @@ KNOWN = (
     "graph-graph",
     "graph-node",
     "inject",
+    "jax",
     "llama-1b",
     "llama-1b-aten",
     "llama-1b-bare",
@@ -29,6 +32,12 @@ KNOWN = (
     "null-kernel",
     "olmoe",
     "public-2gpu-training",
+    "vllm-eager",
+    "vllm-graph",
+    "vllm-mixed",
+    "vllm-olmoe-eager",
+    "vllm-sampled",
+    "vllm-tp2",
 )
 
 
@@ -44,3 +53,14 @@ def find_report(name: str) -> Path:
 def analysed_once(path: Path) -> Result:
     """Return the result of a report with default options, analysed once per session."""
     return analyze(path)
+
+
+@cache
+def measured_once(path: Path) -> Measured:
+    """Return the columns behind a report's result (intervals, launches, operations), measured once per session."""
+    return measure_report(path)[1]
+
+
+def columns_of(result: Result) -> Measured:
+    """Return the columns behind a result that was analysed with default options."""
+    return measured_once(Path(result.report.path))

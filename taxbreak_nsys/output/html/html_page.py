@@ -16,17 +16,17 @@ from taxbreak_nsys.output.html import charts, html_tables
 from taxbreak_nsys.output.layer_stack import COLOURS, TITLES
 
 if TYPE_CHECKING:
+    from taxbreak_nsys.output.html.timelines import TimelineCollector
     from taxbreak_nsys.result import Result
 
 EVENTS = 50_000
 """Host intervals and device operations that the timelines of a page hold together, unless more are asked for."""
 
 
-def render_page(results: Sequence[Result], events: int = EVENTS) -> str:
-    """Return the report as HTML.
+def render_page(results: Sequence[Result], timelines: Sequence[TimelineCollector]) -> str:
+    """Return the report as HTML; `timelines` are those of each result, and the page says what they leave out.
 
-    `events` bounds the intervals of the timelines; what that leaves out, the page says. Raises TaxbreakError
-    where plotly or jinja2, the extra `html`, is not installed.
+    Raises TaxbreakError where plotly or jinja2, the extra `html`, is not installed.
     """
     try:
         import jinja2
@@ -37,7 +37,7 @@ def render_page(results: Sequence[Result], events: int = EVENTS) -> str:
             f"the HTML report needs {error.name}; install it with: pip install 'taxbreak-nsys[html]'"
         ) from error
     titles = _titles(results)
-    data, omitted = charts.page_data(results, titles, events)
+    data, omitted = charts.page_data(results, timelines, titles)
     listings = [html_tables.listing(results, titles, "taxbreak_kern_sum", "Kernels")]
     if any(result.operator_rows for result in results):
         listings.append(html_tables.listing(results, titles, "taxbreak_op_sum", "Operators"))

@@ -1,0 +1,19 @@
+"""Numbers for phase instances, as people count them: from 0 within a phase of a thread."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import Ints
+from taxbreak_nsys.model.trace_columns import runs
+from taxbreak_nsys.phases import Instances
+
+
+def step_numbers(instances: Instances) -> Ints:
+    """Return the number of each instance among those of its label on its thread, from 0 in order of start."""
+    number = np.zeros(len(instances), np.int64)
+    order = np.lexsort((instances.start, instances.label, instances.thread))
+    _, entry = np.unique(np.stack([instances.thread[order], instances.label[order]]), axis=1, return_inverse=True)
+    for low, high in runs(np.asarray(entry, np.int64).reshape(-1)):
+        number[order[low:high]] = np.arange(high - low)
+    return number

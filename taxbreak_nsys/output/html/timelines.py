@@ -1,0 +1,345 @@
+"""Timelines of single steps for the page: drawn as the report is read, and thinned, so that memory does not grow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.name_rules import STATES
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid
+from taxbreak_nsys.output.html.thinning import Thinned, thin
+from taxbreak_nsys.output.timeline import (
+    Details,
+    StreamNumbers,
+    TimelineRows,
+    device_rows,
+    stands_out,
+    timeline_details,
+)
+from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.phases.phase_threads import PhaseThreads
+from taxbreak_nsys.totals.warning_facts import Piece
+
+Json = dict[str, Any]
+
+MOST_ROWS = 8
+"""Device rows of a timeline."""
+LEAST_EVENTS = 1500
+"""A timeline is not thinned below this many entries."""
+_KEPT = 4
+"""Timelines are kept until they hold this many times the entries that the page may show: some may not fit in."""
+_NAMED = np.array([state not in ("python", "os_wait", "profiler") for state in STATES])
+NAME_LENGTH = 160
+
+
+@dataclass
+class ChartNames:
+    """Distinct names of the page, each once; long names are cut where they are only shown on hovering."""
+
+    codes: dict[str, int] = field(default_factory=dict)
+
+    def code(self, name: str) -> int:
+        """Return the number of a name."""
+        shown = name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
+        return self.codes.setdefault(shown, len(self.codes))
+
+
+@dataclass(frozen=True)
+class StepsToDraw:
+    """The steps of one phase on one thread: their numbers in the report, and the order in which they are worth drawing.
+
+    `out` flags the steps that stand out by their wall time; `order` holds places in `instances`.
+    """
+
+    label: str
+    thread: int
+    instances: Ints
+    out: Flags
+    order: list[int]
+
+
+def steps_to_draw(instances: Instances) -> list[StepsToDraw]:
+    """Return the steps of each phase and thread, in the order of the result's entries."""
+    entries, wall = PhaseThreads.of(instances), instances.wall
+    found = []
+    for _, members in entries.by_label:
+        for entry in members:
+            numbers = np.flatnonzero(entries.instances_of(entry))
+            out = stands_out(wall[numbers])
+            label = instances.labels[int(entries.label[entry])]
+            order = _worth(wall[numbers], out)
+            found.append(StepsToDraw(label, int(entries.thread[entry]), numbers, out, order))
+    return found
+
+
+def _worth(wall: Ints, out: Flags) -> list[int]:
+    """Return steps in the order in which they are worth showing: usual, slowest, those that stand out, the rest.
+
+    The rest comes at even distances: any prefix of the order is spread over the whole capture.
+    """
+    by_wall = np.argsort(wall, kind="stable")
+    first = [int(by_wall[(len(wall) - 1) // 2]), int(by_wall[-1]), 0, int(by_wall[0])]
+    first += np.flatnonzero(out)[np.argsort(-wall[out], kind="stable")].tolist()
+    rest: list[int] = []
+    stride = 1 << max(len(wall) - 1, 0).bit_length()
+    while stride:
+        rest += range(0, len(wall), stride)
+        stride //= 2
+    return list(dict.fromkeys(first + rest))
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A column of names: a code per row (-1: none) into some texts."""
+
+    code: Ints
+    texts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, code: Ints, names: Sequence[str]) -> _Named:
+        """Return a column of codes into all names as a column of codes into those that it uses."""
+        distinct, at = np.unique(code, return_inverse=True)
+        texts = tuple(names[c] for c in distinct.tolist() if c >= 0)
+        return cls(np.asarray(at, np.int64).reshape(-1) - (len(distinct) - len(texts)), texts)
+
+    def spelt(self, names: ChartNames) -> Ints:
+        """Return the page's number of each name, -1 for none."""
+        numbers = np.array([*(names.code(text) for text in self.texts), -1], np.int64)
+        return numbers[self.code]
+
+
+@dataclass(frozen=True)
+class _HostRow:
+    """The host's row of a timeline; columns over its entries."""
+
+    gap: Ints
+    entries: Thinned
+    name: _Named
+    kernel: _Named
+
+
+@dataclass(frozen=True)
+class _DeviceRow:
+    """One device row of a timeline; columns over its entries. `waited` is the time since the launch, -1: unknown."""
+
+    title: str
+    gap: Ints
+    entries: Thinned
+    name: _Named
+    waited: Ints
+
+
+@dataclass(frozen=True)
+class StepTimeline:
+    """The timeline of one step; `width` is as in `Thinned`, `hidden` counts device rows that are left out."""
+
+    start: int
+    span: int
+    host: _HostRow
+    device: tuple[_DeviceRow, ...]
+    hidden: int
+    reason: str | None
+
+    @property
+    def width(self) -> int:
+        """The width below which entries are drawn together, ns; 0 where all are there."""
+        return max([self.host.entries.width, *(row.entries.width for row in self.device)])
+
+    @property
+    def events(self) -> int:
+        """The number of entries."""
+        return len(self.host.entries) + sum(len(row.entries) for row in self.device)
+
+    def to_json(self, names: ChartNames) -> Json:
+        """Return what the page's script draws."""
+        return {
+            "start": self.start,
+            "span": self.span,
+            "host": self._host_json(names),
+            "device": [_device_json(row, names) for row in self.device],
+            "hidden": self.hidden,
+            "reason": self.reason,
+            "width": self.width,
+        }
+
+    def _host_json(self, names: ChartNames) -> Json:
+        """Return columns: duration, state, name and kernel (for the states that have one), gap before, count."""
+        entries = self.host.entries
+        return {
+            "d": entries.duration.tolist(),
+            "s": "".join(map(str, entries.kind.tolist())),
+            "n": sparse(self.host.name.spelt(names), -1),
+            "k": sparse(self.host.kernel.spelt(names), -1),
+            "g": sparse(self.host.gap, 0),
+            "c": sparse(entries.count, 1),
+        }
+
+
+def _device_json(row: _DeviceRow, names: ChartNames) -> Json:
+    return {
+        "title": row.title,
+        "g": row.gap.tolist(),
+        "d": row.entries.duration.tolist(),
+        "s": "".join(map(str, row.entries.kind.tolist())),
+        "n": row.name.spelt(names).tolist(),
+        "l": row.waited.tolist(),
+        "c": sparse(row.entries.count, 1),
+    }
+
+
+def sparse(values: Ints, usual: int) -> Json:
+    """Return a column as the distances between the places that are not the usual value, and their values.
+
+    Written in full where that is shorter.
+    """
+    at = np.flatnonzero(values != usual)
+    if len(at) * 2 >= len(values):
+        return {"all": values.tolist()}
+    return {"usual": usual, "skip": np.diff(at, prepend=0).tolist(), "value": values[at].tolist()}
+
+
+class TimelineCollector:
+    """Draws timelines of a report's steps as its pieces come: the steps most worth having, as far as a budget goes."""
+
+    def __init__(self, instances: Instances, events: int) -> None:
+        """Plan the timelines; together they may hold `events` entries."""
+        self.steps = steps_to_draw(instances)
+        self._events = events
+        worth = min(sum(len(steps.order) for steps in self.steps), 3 * len(self.steps))
+        self._share = max(events // max(worth, 1), LEAST_EVENTS)
+        self._rank: dict[int, tuple[int, int]] = {}
+        for group, steps in enumerate(self.steps):
+            for turn, place in enumerate(steps.order):
+                self._rank[int(steps.instances[place])] = (turn, group)
+        self._streams = StreamNumbers()
+        self._drawn: dict[tuple[int, int], StepTimeline] = {}
+        self._kept_events, self._least_worth = 0, (1 << 62, 0)
+
+    def add(self, piece: Piece) -> None:
+        """Draw the steps of a piece that may find a place."""
+        drawer: _Drawer | None = None
+        rows = device_rows(piece.columns, self._streams)
+        for place, instance in enumerate(piece.index.tolist()):
+            rank = self._rank.get(instance)
+            if rank is None or rank > self._least_worth:
+                continue
+            drawer = drawer or _Drawer(piece.columns, rows)
+            self._drawn[rank] = line = drawer.draw(place, self._share)
+            self._kept_events += line.events
+            self._forget()
+
+    def _forget(self) -> None:
+        """Let the least worthy timelines go where there are far more than fit in; each phase keeps its first."""
+        while self._kept_events > _KEPT * self._events:
+            last = max(self._drawn)
+            if last[0] == 0:
+                return
+            self._kept_events -= self._drawn.pop(last).events
+            self._least_worth = last
+
+    def lines(self, names: ChartNames) -> Iterator[tuple[int, int, Json]]:
+        """Yield (group, place of the step in it, timeline) while the budget lasts.
+
+        The most telling step of every phase comes first, then the next of each.
+        """
+        left, last_turn = self._events, 0
+        for (turn, group), line in sorted(self._drawn.items()):
+            if turn != last_turn and left < LEAST_EVENTS:
+                return
+            last_turn = turn
+            data = line.to_json(names)
+            # every phase has one timeline at least, however many phases there are
+            if turn == 0 or line.events <= left:
+                left -= line.events
+                yield group, self.steps[group].order[turn], data
+
+
+class _Drawer:
+    """Draws the timelines of one piece's instances."""
+
+    def __init__(self, columns: Measured, rows: TimelineRows) -> None:
+        self.columns, self.rows = columns, rows
+        self.details: Details = timeline_details(columns)
+        self.order = np.argsort(columns.intervals.instance, kind="stable")
+        self.by_instance = columns.intervals.instance[self.order]
+        ops = columns.trace.ops
+        self.op_order = np.argsort(ops.start, kind="stable")
+        self.op_start = ops.start[self.op_order]
+        self.longest_op = int((ops.end - ops.start).max()) if len(ops) else 0
+
+    def draw(self, instance: int, most: int) -> StepTimeline:
+        """Return the timeline of an instance, with about `most` entries."""
+        instances, intervals = self.columns.instances, self.columns.intervals
+        low, high = np.searchsorted(self.by_instance, [instance, instance + 1])
+        chosen = self.order[low:high]
+        origin, stop = int(instances.start[instance]), int(instances.end[instance])
+        host = thin(intervals.start[chosen], intervals.end[chosen], intervals.state[chosen], most * 3 // 4)
+        device, hidden = self._device(instance, origin, stop, most // 4)
+        return StepTimeline(
+            start=origin,
+            span=stop - origin,
+            host=self._host(host, chosen, origin),
+            device=tuple(device),
+            hidden=hidden,
+            reason=self._unmeasured(instance),
+        )
+
+    def _unmeasured(self, instance: int) -> str | None:
+        if not self.columns.steps.unmeasured[instance]:
+            return None
+        return "CUDA graph launches left no device time in the report; capture with --cuda-graph-trace=node"
+
+    def _host(self, host: Thinned, chosen: Ints, origin: int) -> _HostRow:
+        index = np.where(host.index >= 0, chosen[np.maximum(host.index, 0)], -1)
+        named = np.where(_NAMED[host.kind], index, -1)
+        name, kernel = (
+            _Named.of(np.where(named >= 0, code[named], -1), self.details.names)
+            for code in (self.details.name, self.details.kernel)
+        )
+        return _HostRow(_gaps(host, origin), host, name, kernel)
+
+    def _device(self, instance: int, origin: int, stop: int, most: int) -> tuple[list[_DeviceRow], int]:
+        """Return the device rows that show something in [origin, stop), and how many more there are."""
+        ops, rows = self.columns.trace.ops, self.rows
+        low = int(np.searchsorted(self.op_start, origin - self.longest_op))
+        high = int(np.searchsorted(self.op_start, stop))
+        seen = self.op_order[low:high]
+        seen = seen[ops.end[seen] > origin]
+        process = int(self.columns.instances.thread[instance]) & PROCESS_MASK
+        used = np.unique(ops.device_global[self.columns.op_instance == instance])
+        if len(used):
+            seen = seen[np.isin(ops.device_global[seen], used)]
+        present = np.unique(rows.row[seen]).tolist()
+        present.sort(key=lambda row: (int(rows.process[row]) != process, row))
+        hidden = len(present) - MOST_ROWS if len(present) > MOST_ROWS else 0
+        present = present[:MOST_ROWS]
+        several = len({int(rows.process[row]) for row in present}) > 1
+        drawn = []
+        for row in present:
+            of_row = seen[rows.row[seen] == row]
+            start, end = np.maximum(ops.start[of_row], origin), np.minimum(ops.end[of_row], stop)
+            device = thin(start, end, ops.kind[of_row], max(most // len(present), 200))
+            index = np.where(device.index >= 0, of_row[np.maximum(device.index, 0)], -1)
+            launch = self.columns.launches.of_op[index]
+            begun = self.columns.launches.start[launch] if len(self.columns.launches) else launch
+            known = (index >= 0) & (launch >= 0)
+            drawn.append(
+                _DeviceRow(
+                    title=rows.title(row) + (f", process {pid(int(rows.process[row]))}" if several else ""),
+                    gap=_gaps(device, origin),
+                    entries=device,
+                    name=_Named.of(np.where(index >= 0, ops.name[index], -1), ops.names),
+                    waited=np.where(known, ops.start[index] - begun, -1),
+                )
+            )
+        return drawn, hidden
+
+
+def _gaps(entries: Thinned, origin: int) -> Ints:
+    """Return the time before each entry, since the entry before it or since `origin`."""
+    return entries.start - np.r_[origin, (entries.start + entries.duration)[:-1]]

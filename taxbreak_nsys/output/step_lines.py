@@ -1,0 +1,124 @@
+"""What the text says of a phase's steps: time, requests, tokens, kernels, communication, ranks, helpers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES
+from taxbreak_nsys.output.units import show_share, show_time
+
+if TYPE_CHECKING:
+    from taxbreak_nsys.result import Phase, Result
+
+
+def shown_entries(result: Result, *, ranks: bool) -> list[Phase]:
+    """Return the entries to show: without `ranks`, those of single ranks are left to the entry of their group."""
+    grouped = {entry.phase for entry in result.entries if entry.ranks is not None}
+    return [entry for entry in result.entries if ranks or entry.ranks is not None or entry.phase not in grouped]
+
+
+def step_lines(entry: Phase, unit: str | None) -> list[str]:
+    """Return lines about the steps of a phase, the most important first."""
+    lines = [_time(entry, unit), _work(entry), _device(entry, unit)]
+    lines += _communication(entry, unit)
+    lines += _ranks(entry, unit)
+    if entry.helpers_ns is not None:
+        lines.append(
+            f"other threads help with launches: {show_time(sum(entry.helpers_ns.values()), unit)} of their time, "
+            "in no layer and not in the wall time"
+        )
+    return [line for line in lines if line]
+
+
+def between_ns(entry: Phase, layer: str) -> int | None:
+    """Return the part of a layer's host time between the engine's marks, ns; null where the states do not say."""
+    if entry.between_ns is None or entry.taxbreak.evidence in ("samples", "subtractive"):
+        return None
+    states = {
+        "framework": FRAMEWORK_STATES,
+        "framework_library": (*FRAMEWORK_STATES, "library"),
+        "library": ("library",) if entry.taxbreak.delta_ct_ns is not None else (),
+        "launch_path": ("launch",),
+    }.get(layer, (layer,))
+    known = [entry.between_ns[state] for state in states if state in entry.between_ns]
+    return sum(known) if known else None
+
+
+def _time(entry: Phase, unit: str | None) -> str:
+    count = entry.instances
+    steps = "step" if entry.cycles else "instance"
+    wall = show_time(entry.wall_ns, unit)
+    if count == 1:
+        line = f"wall {wall} in 1 {steps}"
+    else:
+        line = f"wall {wall} in {count} {steps}s: median {show_time(entry.wall_median_ns, unit)} per {steps}"
+    if entry.wall_p99_ns is not None:
+        line += f", 99th percentile {show_time(entry.wall_p99_ns, unit)}"
+    if entry.steps is not None and entry.steps.per_token_ns is not None:
+        line += f"; {show_time(entry.steps.per_token_ns['wall'], unit)} per token"
+    if entry.cycles:
+        line += f"; the marks cover {show_share(entry.range_ns, entry.wall_ns)} %"
+    return line
+
+
+def _work(entry: Phase) -> str:
+    count, steps = max(entry.instances, 1), "step" if entry.cycles else "instance"
+    said = []
+    if entry.steps is not None:
+        for name, total in (("requests", entry.steps.requests), ("tokens", entry.steps.tokens)):
+            if total is not None:
+                said.append(f"{total / count:,.1f} {name}")
+    launches = entry.launches.kernel + entry.launches.graph
+    said += [f"{entry.kernels / count:,.0f} kernels", f"{launches / count:,.0f} launches"]
+    if entry.launches.graph:
+        said[-1] += f" ({entry.launches.graph / count:,.1f} of CUDA graphs)"
+    line = f"{', '.join(said[:-1])} and {said[-1]} per {steps}"
+    if entry.steps is not None and entry.steps.kernels_per_token is not None:
+        per_token = entry.steps.kernels_per_token
+        line += f"; {per_token:,.1f} kernels per token" if per_token < 10 else f"; {per_token:,.0f} kernels per token"
+    if entry.launches.unmeasured_graph:
+        line += f"; {entry.launches.unmeasured_graph / count:,.0f} graph launches per {steps} are not measured"
+    return line
+
+
+def _device(entry: Phase, unit: str | None) -> str:
+    device = entry.device
+    if device.active_ns is None or device.busy_share is None:
+        return "device active: not measured"
+    busy = show_share(entry.wall_ns - (device.idle_ns or 0), entry.wall_ns)
+    return f"device busy {busy} % of the wall time; device active {show_time(device.active_ns, unit)}"
+
+
+def _communication(entry: Phase, unit: str | None) -> list[str]:
+    communication = entry.communication
+    if communication is None:
+        return []
+    line = f"communication {show_time(communication.comm_ns, unit)}"
+    if communication.comm_wait_ns is None:
+        line += f"; how much of it waits for a slower rank is not measured: {communication.reason}"
+    else:
+        line += f", of which {show_time(communication.comm_wait_ns, unit)} waits for a slower rank (no device work)"
+        if communication.reason:
+            line += f"; {communication.reason}"
+    return [line]
+
+
+def _ranks(entry: Phase, unit: str | None) -> list[str]:
+    ranks = entry.ranks
+    if ranks is None:
+        return []
+    lines = ["the figures are those of the slowest rank in each step"]
+    if ranks.collectives:
+        lines[0] += (
+            f"; the last rank arrives {show_time(ranks.skew_median_ns, unit)} after the first at a collective (median "
+            f"of {ranks.collectives}; at most {show_time(ranks.skew_largest_ns, unit)})"
+        )
+    else:
+        lines[0] += "; no collective pairs the ranks, so each may run on its own"
+    for rank in ranks.ranks:
+        wait = "not measured" if rank.comm_wait_ns is None else show_time(rank.comm_wait_ns, unit)
+        lines.append(
+            f"  rank process {rank.process}: slowest in {rank.slowest_steps} of {rank.steps} steps, communication "
+            f"{show_time(rank.comm_ns, unit)}, waiting for others {wait}"
+        )
+    return lines

@@ -1,0 +1,229 @@
+"""What a timeline trace shows, taken from the pieces of a report and kept in temporary files, column by column."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import NEVER, Flags, Ints, union
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.launches import GRAPH_LAUNCH, KERNEL_LAUNCH
+from taxbreak_nsys.model.trace_columns import KERNEL, PROCESS_MASK, runs
+from taxbreak_nsys.output.timeline import Details, LaneAllocator, StreamNumbers, timeline_details
+from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.totals.warning_facts import Piece
+
+PART = 100_000
+"""Rows that are read from the files at once: a writer turns them into Python objects."""
+_SLACK_NS = 10_000_000
+"""Device work that seems to start this long before its launch still counts exactly in the counters."""
+_NAME_TUPLES = 3
+
+DeviceRow = tuple[int, int, int, int]
+"""(process, device, stream code, lane) of a track of device operations."""
+
+
+class ColumnFiles:
+    """Columns of int64, appended to piece by piece; each lies in a file of a temporary folder."""
+
+    def __init__(self) -> None:
+        """Make the folder; it goes when this object does."""
+        self._folder = tempfile.TemporaryDirectory(prefix="taxbreak-nsys-")
+        self._columns: dict[str, tuple[str, ...]] = {}
+
+    def append(self, key: str, **columns: Ints) -> None:
+        """Append rows to the columns of a key; they have the same names each time."""
+        self._columns[key] = tuple(columns)
+        for name, values in columns.items():
+            with self._path(key, name).open("ab") as file:
+                np.ascontiguousarray(values, np.int64).tofile(file)
+
+    def parts(self, key: str) -> Iterator[dict[str, Ints]]:
+        """Yield the columns of a key in parts of at most PART rows; nothing where it has none."""
+        names = self._columns.get(key, ())
+        if not names:
+            return
+        rows = self._path(key, names[0]).stat().st_size // 8
+        for low in range(0, rows, PART):
+            yield {name: np.fromfile(self._path(key, name), np.int64, PART, offset=8 * low) for name in names}
+
+    def _path(self, key: str, name: str) -> Path:
+        return Path(self._folder.name) / f"{key}.{name}"
+
+
+class TraceSpool:
+    """Keeps what a trace shows of a report: host intervals by thread, operations by device row, what counters need.
+
+    `low` is the earliest start of a device operation, `bounds` the first start and last end of the kernels and graphs
+    of each process, ns. Launches are numbered over the whole report; their numbers are the arrows'.
+    """
+
+    def __init__(self, instances: Instances) -> None:
+        """Start without rows."""
+        self.instances = instances
+        self.files = ColumnFiles()
+        self.rows: dict[DeviceRow, int] = {}
+        """The device rows, with the number of each one's stream."""
+        self.devices: set[tuple[int, int]] = set()
+        """(process, device) of all kernels and graphs."""
+        self.bounds: dict[int, tuple[int, int]] = {}
+        self.processes: set[int] = set()
+        self.low: int | None = None
+        self.op_names: tuple[str, ...] = ()
+        self.detail_names: tuple[str, ...] = ()
+        self._lengths = (0, 0)
+        self._streams, self._lanes = StreamNumbers(), LaneAllocator()
+        self._busy: dict[str, tuple[Ints, Ints]] = {}
+        self._counted_until: dict[str, int] = {}
+        self._launches = 0
+
+    def add(self, piece: Piece) -> None:
+        """Take the next piece."""
+        columns = piece.columns
+        details = timeline_details(columns)
+        source = _arrow_sources(details, len(columns.launches))
+        self._add_host(piece, details, source)
+        self._add_device(piece, source)
+        self._add_launches(piece)
+        self._add_busy(piece)
+        trace = columns.trace
+        self.op_names, self.detail_names = trace.ops.names, details.names
+        self._lengths = (len(trace.ops.names), len(trace.api.names))
+        self._launches += len(columns.launches)
+
+    def _add_host(self, piece: Piece, details: Details, source: Ints) -> None:
+        intervals, trace = piece.columns.intervals, piece.columns.trace
+        leaves = np.zeros(len(intervals.start), np.int64)
+        leaves[source[source >= 0]] = np.flatnonzero(source >= 0) + 1 + self._launches
+        name = _portable(details.name, len(trace.ops.names), len(trace.api.names))
+        for low, high in runs(intervals.thread):
+            part = slice(low, high)
+            self.files.append(
+                f"states-{intervals.thread[low]}",
+                start=intervals.start[part],
+                end=intervals.end[part],
+                state=intervals.state[part],
+                instance=piece.index[intervals.instance[part]],
+                exposed=intervals.exposed[part],
+                name=name[part],
+                kernel=details.kernel[part],
+                leaves=leaves[part],
+            )
+
+    def final_names(self, name: Ints) -> Ints:
+        """Return codes into `detail_names` for the column `name` of host intervals."""
+        ops, api = self._lengths
+        base = np.array([0, ops, ops + api], np.int64)
+        return np.where(name < 0, -1, name // _NAME_TUPLES + base[name % _NAME_TUPLES])
+
+    def _add_device(self, piece: Piece, source: Ints) -> None:
+        """Keep the operations of the piece's own launches; an arrow comes to the first operation of each launch."""
+        columns = piece.columns
+        ops, launches = columns.trace.ops, columns.launches
+        if len(ops):
+            self.low = min(int(ops.start.min()), self.low if self.low is not None else int(ops.start.min()))
+            self.processes |= set(np.unique(ops.process).tolist())
+        own = np.flatnonzero(piece.own_ops)
+        own = own[np.argsort(ops.start[own], kind="stable")]
+        launch = launches.of_op[own]
+        arrives = np.zeros(len(own), np.int64)
+        joined = np.flatnonzero(launch >= 0)
+        number, first = np.unique(launch[joined], return_index=True)
+        arrives[joined[first]] = np.where(source[number] >= 0, number + 1 + self._launches, 0)
+        instance = columns.op_instance[own]
+        labels = columns.instances.label
+        label = np.where(instance >= 0, labels[np.maximum(instance, 0)], -1) if len(labels) else instance
+        called = launches.start[np.maximum(launch, 0)] if len(launches) else launch
+        kernel = ops.kind[own] == KERNEL
+        values = {
+            "start": ops.start[own],
+            "end": ops.end[own],
+            "name": np.where(kernel, ops.name[own], -1 - ops.kind[own]),
+            "label": label,
+            "after_launch": np.where(launch >= 0, ops.start[own] - called, -1),
+            "bytes": np.where(kernel, -1, ops.bytes[own]),
+            "arrives": arrives,
+        }
+        lane = self._lanes.lanes(ops.stream[own], ops.start[own], ops.end[own])
+        places = np.stack([ops.process[own], ops.device[own], ops.stream[own], lane])
+        rows, row = np.unique(places, axis=1, return_inverse=True)
+        row = np.asarray(row).reshape(-1)
+        for number_of_row, place in enumerate(rows.T.tolist()):
+            process, device, stream, lane_number = place
+            key = (process, device, stream, lane_number)
+            self.rows[key] = self._streams.number(process, device, stream)
+            chosen = row == number_of_row
+            self.files.append(device_key(key), **{name: column[chosen] for name, column in values.items()})
+
+    def _add_launches(self, piece: Piece) -> None:
+        """Keep the starts of kernel and graph launches in phases: the counters need their number."""
+        launches = piece.columns.launches
+        counted = piece.own & np.isin(launches.kind, (KERNEL_LAUNCH, GRAPH_LAUNCH))
+        counted &= piece.columns.launch_instance >= 0
+        process = launches.thread & PROCESS_MASK
+        for key in np.unique(process[counted]).tolist():
+            self.files.append(f"launches-{key}", start=launches.start[counted & (process == key)])
+
+    def _add_busy(self, piece: Piece) -> None:
+        """Keep when each device was busy for a process: at all, and for launches in phases."""
+        columns = piece.columns
+        ops = columns.trace.ops
+        computing = piece.own_ops & ops.computes
+        pairs = np.unique(np.stack([ops.process[computing], ops.device[computing]]), axis=1).T.tolist()
+        for process, device in pairs:
+            of_device = computing & (ops.process == process) & (ops.device == device)
+            self.devices.add((process, device))
+            low, high = int(ops.start[of_device].min()), int(ops.end[of_device].max())
+            known = self.bounds.get(process, (low, high))
+            self.bounds[process] = (min(low, known[0]), max(high, known[1]))
+            self._hold(busy_key(process, device), columns, of_device)
+            self._hold(busy_key(process, device, in_phase=True), columns, of_device & (columns.op_instance >= 0))
+        for key in self._busy:
+            self._settle(key, None if piece.settled is None else piece.settled - _SLACK_NS)
+
+    def _hold(self, key: str, columns: Measured, which: Flags) -> None:
+        ops = columns.trace.ops
+        start, end = ops.start[which], ops.end[which]
+        # what is on file is counted: by clocks that disagree an operation may reach back into it
+        start = np.maximum(start, self._counted_until.get(key, NEVER))
+        held = self._busy.get(key)
+        if held is not None:
+            start, end = np.r_[held[0], start], np.r_[held[1], end]
+        self._busy[key] = union(start, end)
+
+    def _settle(self, key: str, moment: int | None) -> None:
+        start, end = self._busy[key]
+        done = len(start) if moment is None else int(np.searchsorted(end, moment, side="left"))
+        if done:
+            self.files.append(key, start=start[:done], end=end[:done])
+            self._counted_until[key] = int(end[done - 1])
+            self._busy[key] = start[done:], end[done:]
+
+
+def device_key(row: DeviceRow) -> str:
+    """Return the key of a device row's operations."""
+    return "device-" + "-".join(map(str, row))
+
+
+def busy_key(process: int, device: int, *, in_phase: bool = False) -> str:
+    """Return the key of the intervals in which a device was busy for a process (for launches in phases)."""
+    return f"busy-{process}-{device}-{int(in_phase)}"
+
+
+def _portable(code: Ints, ops: int, api: int) -> Ints:
+    """Return codes into (names of operations, of API calls, of ranges) that hold while those tuples grow."""
+    kind = (code >= ops).astype(np.int64) + (code >= ops + api)
+    base = np.array([0, ops, ops + api], np.int64)
+    return np.where(code < 0, -1, (code - base[kind]) * _NAME_TUPLES + kind)
+
+
+def _arrow_sources(details: Details, launches: int) -> Ints:
+    """Return for each launch the host interval that its arrow leaves from, the first inside it; -1 for none."""
+    source = np.full(launches, -1, np.int64)
+    inside = np.flatnonzero(details.launch >= 0)
+    launch, first = np.unique(details.launch[inside], return_index=True)
+    source[launch] = inside[first]
+    return source

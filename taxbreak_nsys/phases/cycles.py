@@ -1,0 +1,138 @@
+"""Cycles: the steps of a serving engine, from the start of a step's mark to the start of the next mark.
+
+An engine's mark covers the host's part of a step and ends before the device does; sampling and scheduling lie between
+the marks (method section 2.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import FOREVER, NEVER, Flags, Ints
+from taxbreak_nsys.model.launch_outline import LaunchOutline
+from taxbreak_nsys.phases.process_phases import ProcessPhases, outermost
+
+IDLE = "idle"
+"""The label of a mark without requests: it ends a cycle and is no phase."""
+
+
+@dataclass(frozen=True)
+class IdleTime:
+    """What an engine marked as steps without requests: how many, and from each to the next mark, ns."""
+
+    process: int
+    thread: int
+    instances: int
+    total_ns: int
+
+
+def without_idle(phases: ProcessPhases) -> tuple[ProcessPhases, list[IdleTime]]:
+    """Return the phases without idle marks, whose time is what the marks cover."""
+    idle = idle_rows(phases)
+    return phases.keep(~idle), _idle_times(phases, idle, phases.end - phases.start)
+
+
+def idle_rows(phases: ProcessPhases) -> Flags:
+    """Flag the instances that an engine marked as a step without requests."""
+    is_idle = np.array([label == IDLE for label in phases.labels] or [False], bool)
+    return is_idle[phases.label]
+
+
+def to_cycles(phases: ProcessPhases, outline: LaunchOutline) -> tuple[ProcessPhases, list[IdleTime]]:
+    """Return the phases as cycles, and the idle time between them.
+
+    A cycle ends where the next mark of its thread starts. Before an idle mark, and where no mark follows, it ends at
+    the latest of: its mark's end, the end of the last device operation launched in it, the end of the last API call of
+    its busiest thread; never later than the start of the next step's mark.
+    """
+    idle = idle_rows(phases)
+    following, next_step = _following_marks(phases, idle)
+    phases = _shared_cycles(phases, idle, following)
+    end, idle_ns = following.copy(), np.zeros(len(phases), np.int64)
+    for row in np.flatnonzero(~idle & _ends_open(phases, idle)).tolist():
+        last = _last_moment(phases, outline, row, int(phases.start[row]), int(following[row]))
+        end[row] = min(max(int(phases.mark_end[row]), last), int(next_step[row]))
+    for _, rows in _by_thread(phases):
+        before = np.r_[NEVER, np.maximum.accumulate(np.where(idle[rows], NEVER, end[rows]))[:-1]]
+        until = np.where(following[rows] == FOREVER, phases.mark_end[rows], following[rows])
+        idle_ns[rows] = np.maximum(until - np.maximum(phases.start[rows], before), 0)
+    used = phases.own | phases.shared
+    threads = np.unique(phases.marked_by[used & ~idle])
+    times = _idle_times(phases, idle & np.isin(phases.marked_by, threads), idle_ns)
+    return replace(phases, end=end, cycles=True).keep(used & ~idle), times
+
+
+def _by_thread(phases: ProcessPhases) -> list[tuple[int, Ints]]:
+    """Return each marking thread with its instances in order."""
+    found = []
+    for thread in np.unique(phases.marked_by).tolist():
+        rows = np.flatnonzero(phases.marked_by == thread)
+        found.append((thread, rows[np.argsort(phases.start[rows], kind="stable")]))
+    return found
+
+
+def _following_marks(phases: ProcessPhases, idle: Flags) -> tuple[Ints, Ints]:
+    """Return for each mark the start of its thread's next mark, and of its next mark that is not idle.
+
+    FOREVER where none follows.
+    """
+    following, next_step = np.full(len(phases), FOREVER), np.full(len(phases), FOREVER)
+    for _, rows in _by_thread(phases):
+        following[rows[:-1]] = phases.start[rows[1:]]
+        next_step[rows] = _next_step(phases.start[rows], idle[rows])
+    return following, next_step
+
+
+def _ends_open(phases: ProcessPhases, idle: Flags) -> Flags:
+    """Flag the marks that an idle mark of their thread follows, or none."""
+    is_open = np.zeros(len(phases), bool)
+    for _, rows in _by_thread(phases):
+        is_open[rows] = np.r_[idle[rows[1:]], True]
+    return is_open
+
+
+def _shared_cycles(phases: ProcessPhases, idle: Flags, following: Ints) -> ProcessPhases:
+    """Return the phases with the cycles that threads without marks use: the outermost of the whole process."""
+    rows = np.flatnonzero(phases.shared & ~idle)
+    shared = np.zeros(len(phases), bool)
+    shared[rows[outermost(phases.start[rows], following[rows])]] = True
+    return replace(phases, shared=shared)
+
+
+def _next_step(start: Ints, idle: Flags) -> Ints:
+    """Return for each mark of a thread the start of the next mark that is not idle, FOREVER after the last."""
+    later = np.where(idle, FOREVER, start)
+    return np.r_[np.minimum.accumulate(later[::-1])[::-1][1:], FOREVER]
+
+
+def _last_moment(phases: ProcessPhases, outline: LaunchOutline, row: int, low: int, high: int) -> int:
+    """Return when the work that is launched in [low, high) ends, on the device and in the busiest thread's calls."""
+    members = np.array([thread for thread in phases.threads if row in phases.rows_for(thread)], np.int64)
+    last = outline.last_end(members, low, high)
+    counts = [(_launch_count(outline, thread, low, high), thread) for thread in members.tolist()]
+    if not counts:
+        return last
+    marker = int(phases.marked_by[row])
+    total, most = sum(count for count, _ in counts), max(counts)
+    host = next((thread for count, thread in counts if thread == marker and 2 * count >= total), most[1])
+    return max(last, outline.last_call_end(host, low, high))
+
+
+def _launch_count(outline: LaunchOutline, thread: int, low: int, high: int) -> int:
+    first, past = np.searchsorted(outline.thread, [thread, thread + 1])
+    begin, until = np.searchsorted(outline.start[first:past], [low, high]) + first
+    return int(outline.computes[begin:until].sum())
+
+
+def _idle_times(phases: ProcessPhases, idle: Flags, time: Ints) -> list[IdleTime]:
+    return [
+        IdleTime(
+            process=phases.process,
+            thread=thread,
+            instances=int(np.sum(idle & (phases.marked_by == thread))),
+            total_ns=int(time[idle & (phases.marked_by == thread)].sum()),
+        )
+        for thread in np.unique(phases.marked_by[idle]).tolist()
+    ]

@@ -1,0 +1,112 @@
+"""Ranks: threads whose steps pair up one to one, as those of a tensor-parallel engine do (method section 2.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import Ints
+from taxbreak_nsys.model.launch_outline import LaunchOutline
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK
+from taxbreak_nsys.phases.instances import ALL, Instances, RankGroup
+
+
+@dataclass(frozen=True)
+class StepSequence:
+    """The instances that one thread marked, in order: their numbers in the report, labels and times."""
+
+    thread: int
+    number: Ints
+    label: Ints
+    start: Ints
+    end: Ints
+
+
+def with_ranks(instances: Instances, outline: LaunchOutline | None) -> Instances:
+    """Return the instances with their rank groups: `group` and `step` are filled where steps pair up.
+
+    Threads of one process are ranks of each other only where they use different devices, which `outline` says.
+    """
+    threads = np.unique(instances.marked_by).tolist()
+    sequences = [steps for thread in threads if (steps := _sequence(instances, thread)) is not None]
+    sequences.sort(key=lambda steps: -len(steps.number))
+    group, step = np.full(len(instances), -1, np.int64), np.full(len(instances), -1, np.int64)
+    groups: list[RankGroup] = []
+    offset = 0
+    while sequences:
+        first, *others = sequences
+        members, sequences = [(first, 0)], []
+        for other in others:
+            apart = all(_apart(instances, member, other, outline) for member, _ in members)
+            shift = _best_shift(first, other) if apart else None
+            if shift is None:
+                sequences.append(other)
+            else:
+                members.append((other, shift))
+        if len(members) == 1:
+            continue
+        # shift: the step k of the first thread is the step k + shift of the other
+        low = max(0, *(-shift for _, shift in members))
+        high = min(len(member.number) - shift for member, shift in members)
+        if high <= low:
+            continue
+        for member, shift in members:
+            group[member.number] = len(groups)
+            paired = member.number[low + shift : high + shift]
+            step[paired] = np.arange(offset, offset + len(paired))
+        members.sort(key=lambda pair: pair[0].thread)
+        groups.append(
+            RankGroup(
+                threads=tuple(member.thread for member, _ in members),
+                steps=tuple(len(member.number) for member, _ in members),
+                paired=high - low,
+            )
+        )
+        offset += high - low
+    return replace(instances, group=group, step=step, groups=tuple(groups))
+
+
+def _apart(instances: Instances, steps: StepSequence, other: StepSequence, outline: LaunchOutline | None) -> bool:
+    """Return whether two sequences can be ranks of each other: other processes, or other devices of one process."""
+    threads, others = (set(np.unique(instances.thread[one.number]).tolist()) for one in (steps, other))
+    if not {thread & PROCESS_MASK for thread in threads} & {thread & PROCESS_MASK for thread in others}:
+        return True
+    if outline is None:
+        return False
+    used, used_too = (set[int]().union(*map(outline.devices, one)) for one in (threads, others))
+    return not used & used_too
+
+
+def _sequence(instances: Instances, thread: int) -> StepSequence | None:
+    """Return the steps that a thread marked; None where it has none, or where they overlap."""
+    number = np.flatnonzero(instances.marked_by == thread)
+    number = number[np.argsort(instances.start[number], kind="stable")]
+    kinds = {instances.sources[code].kind for code in np.unique(instances.source[number]).tolist()}
+    start, end = instances.start[number], instances.end[number]
+    if ALL in kinds or np.any(start[1:] < end[:-1]):
+        return None
+    return StepSequence(thread=thread, number=number, label=instances.label[number], start=start, end=end)
+
+
+def _best_shift(first: StepSequence, other: StepSequence) -> int | None:
+    """Return by how many steps another thread's sequence is shifted against the first one's; None: no pairs.
+
+    All steps that both have must have the same label and overlap; at least half of the shorter sequence must pair.
+    """
+    probes = {0, len(first.number) // 2, len(first.number) - 1}
+    shifts: set[int] = set()
+    for at in probes:
+        low = int(np.searchsorted(other.end, first.start[at], side="right"))
+        high = int(np.searchsorted(other.start, first.end[at], side="left"))
+        shifts |= {step - at for step in range(low, high)}
+    best: tuple[int, int] | None = None
+    for shift in sorted(shifts, key=abs):
+        low, high = max(0, -shift), min(len(first.number), len(other.number) - shift)
+        if 2 * (high - low) < min(len(first.number), len(other.number)):
+            continue
+        mine, theirs = slice(low, high), slice(low + shift, high + shift)
+        overlap = np.minimum(first.end[mine], other.end[theirs]) > np.maximum(first.start[mine], other.start[theirs])
+        if np.all(overlap & (first.label[mine] == other.label[theirs])) and (best is None or high - low > best[0]):
+            best = high - low, shift
+    return None if best is None else best[1]

@@ -1,0 +1,186 @@
+"""One phase of a result from the sums of a report: a thread's, all threads', or that of a group of ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
+from taxbreak_nsys.attribution.correction import corrected
+from taxbreak_nsys.attribution.layers import PhaseSums, split
+from taxbreak_nsys.attribution.verdict import judge
+from taxbreak_nsys.model.launches import TSys
+from taxbreak_nsys.model.name_rules import STATES
+from taxbreak_nsys.model.trace_columns import pid, tid
+from taxbreak_nsys.phases.step_sums import main_source, step_counts
+from taxbreak_nsys.pipeline.rank_figures import communication_time, rank_figures, slowest_ranks
+from taxbreak_nsys.result import DeviceTime, LaunchCounts, Phase, Ranks
+from taxbreak_nsys.totals.operator_totals import MovedToLibrary
+from taxbreak_nsys.totals.sampled_split import Split, library_interval, sample_figures, sampled_layers
+from taxbreak_nsys.totals.totals import Totals
+
+P99_FROM = 100
+"""A 99th percentile needs so many instances."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What an entry stands for: some instances, of some of the tally's phase threads.
+
+    `active_ns` is its T_DeviceActive, `over_base_ns` what the subtraction moves to the library.
+    """
+
+    which: Flags
+    thread: int | None
+    active_ns: int
+    over_base_ns: int
+    strata: Split | None
+    evidence: str
+    ranks: Ranks | None = None
+
+
+class PhaseBuilder:
+    """Builds the entries of one phase label."""
+
+    def __init__(
+        self, totals: Totals, moved: MovedToLibrary, t_sys: TSys, label: str, reference_ns: int | None
+    ) -> None:
+        """Keep what all entries of the label need; `reference_ns` is its un-profiled median wall time."""
+        self._totals, self._moved, self._t_sys = totals, moved, t_sys
+        self._label, self._reference_ns = label, reference_ns
+
+    def of_thread(self, entry: int, evidence: str, strata: Split | None) -> Phase:
+        """Return the entry of one thread."""
+        totals = self._totals
+        return self._phase(
+            _Part(
+                which=totals.entries.instances_of(entry),
+                thread=int(totals.entries.thread[entry]),
+                active_ns=totals.device.active_ns(entry),
+                over_base_ns=self._moved.by_entry.get(entry, 0),
+                strata=strata,
+                evidence=evidence,
+            )
+        )
+
+    def of_label(self, label: int, members: Sequence[int], evidence: str, strata: Split | None) -> Phase:
+        """Return the entry of all threads together."""
+        totals = self._totals
+        return self._phase(
+            _Part(
+                which=totals.instances.label == label,
+                thread=None,
+                active_ns=totals.device.active_of_label_ns(label),
+                over_base_ns=sum(self._moved.by_entry.get(entry, 0) for entry in members),
+                strata=strata,
+                evidence=evidence,
+            )
+        )
+
+    def of_group(self, label: int, group: int, members: Sequence[int], evidence: str) -> Phase:
+        """Return the entry of a group of ranks: step by step that of the slowest rank (method section 2.3).
+
+        What is known of a rank's whole phase alone (the subtraction, samples) counts by the share of its steps in
+        which it is the slowest.
+        """
+        totals, instances, steps = self._totals, self._totals.instances, self._totals.steps
+        paired = (instances.label == label) & (instances.group == group) & (instances.step >= 0)
+        which = slowest_ranks(instances, steps, paired)
+        over_base = 0
+        for entry in members:
+            own = totals.entries.instances_of(entry) & paired
+            if own.any():
+                over_base += self._moved.by_entry.get(entry, 0) * int(np.sum(own & which)) // int(np.sum(own))
+        strata = totals.samples.split_of_ranks(
+            members, steps.states[which].sum(axis=0), steps.states[instances.label == label].sum(axis=0)
+        )
+        return self._phase(
+            _Part(
+                which=which,
+                thread=None,
+                active_ns=int(steps.active[which].sum()),
+                over_base_ns=over_base,
+                strata=strata,
+                evidence=evidence,
+                ranks=rank_figures(totals, paired, which, label, group),
+            )
+        )
+
+    def _phase(self, part: _Part) -> Phase:
+        steps, instances, which = self._totals.steps, self._totals.instances, part.which
+        states = _by_state(steps.states[which])
+        launches = LaunchCounts(
+            kernel=int(steps.kernel_launches[which].sum()),
+            graph=int(steps.graph_launches[which].sum()),
+            memory=int(steps.memory_launches[which].sum()),
+            unmeasured_graph=int(steps.unmeasured_graphs[which].sum()),
+        )
+        walls = steps.wall[which]
+        wall, count, median = int(walls.sum()), len(walls), percentile(walls, 50)
+        exposed: dict[str, int] | None = None
+        device = DeviceTime(active_ns=None, kernel_sum_ns=None, idle_ns=None, busy_share=None)
+        if not launches.unmeasured_graph:
+            exposed = _by_state(steps.exposed[which])
+            idle = sum(exposed.values())
+            device = DeviceTime(
+                active_ns=part.active_ns,
+                kernel_sum_ns=int(steps.kernel_sum[which].sum()),
+                idle_ns=idle,
+                busy_share=1 - idle / wall if wall else None,
+            )
+        strata = part.strata
+        sums = PhaseSums(
+            states_ns=states,
+            launches=launches,
+            device=device,
+            over_base_ns=part.over_base_ns,
+            sampled_ns=sampled_layers(strata) if strata else None,
+            sampled_interval_ns=library_interval(strata) if strata else None,
+        )
+        layers = split(sums, part.evidence, self._t_sys.ns)
+        figures_ns = {
+            "wall": wall,
+            "delta_ft": layers.delta_ft_ns,
+            "delta_ct": layers.delta_ct_ns,
+            "delta_kt": layers.delta_kt_ns,
+            "t_orchestration": layers.t_orchestration_ns,
+            "t_device_active": layers.t_device_active_ns,
+        }
+        kernels = int(steps.kernels[which].sum())
+        samples = sample_figures(strata, part.evidence, wall) if strata else None
+        reference = self._reference_ns
+        cycles = bool(instances.cycle[which].any())
+        return Phase(
+            phase=self._label,
+            process=None if part.thread is None else pid(part.thread),
+            thread=None if part.thread is None else tid(part.thread),
+            instances=count,
+            wall_ns=wall,
+            wall_median_ns=median,
+            wall_p99_ns=percentile(walls, 99) if count >= P99_FROM else None,
+            cycles=cycles,
+            range_ns=int(steps.mark[which].sum()),
+            between_ns=_by_state((steps.states - steps.marked)[which]) if cycles else None,
+            helpers_ns=_by_state(steps.helpers[which]) if steps.helpers[which].any() else None,
+            communication=communication_time(steps, which),
+            ranks=part.ranks,
+            launches=launches,
+            kernels=kernels,
+            states_ns=states,
+            in_os_ns=_by_state(steps.in_os[which]),
+            exposed_ns=exposed,
+            device=device,
+            taxbreak=layers,
+            samples=samples,
+            corrected=corrected(sums, layers, strata, reference, count, median) if reference and median else None,
+            verdict=judge(exposed, states, layers, wall, samples),
+            phase_source=main_source(instances, which),
+            steps=step_counts(instances, which, figures_ns, kernels, launches.kernel + launches.graph),
+        )
+
+
+def _by_state(rows: Ints) -> dict[str, int]:
+    """Return the sums of (instances, states), ns, by the name of the state."""
+    return dict(zip(STATES, rows.sum(axis=0).tolist(), strict=True))

@@ -1,0 +1,88 @@
+"""Communication and ranks of a phase: the time in collectives, who waits for whom, the slowest rank of each step."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import Flags
+from taxbreak_nsys.measure.measured import InstanceSums
+from taxbreak_nsys.model.trace_columns import pid, tid
+from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.result import CommunicationTime, Ranks, RankTime
+from taxbreak_nsys.totals.totals import Totals
+
+_POINT_TO_POINT = re.compile(r"send|recv", re.IGNORECASE)
+
+
+def slowest_ranks(instances: Instances, steps: InstanceSums, paired: Flags) -> Flags:
+    """Flag of the paired instances that of the slowest rank in each step.
+
+    The slowest is the rank that waits least for others; of equals the one with the longest wall, then the lowest thread
+    id. A step whose waiting is not known goes by the wall alone.
+    """
+    rows = np.flatnonzero(paired)
+    step = instances.step[rows]
+    unknown = np.isin(step, np.unique(step[steps.comm_unpaired[rows]]))
+    wait = np.where(unknown, 0, steps.comm_wait[rows])
+    order = np.lexsort((instances.thread[rows], -steps.wall[rows], wait, step))
+    first = np.r_[True, np.diff(step[order]) != 0] if len(order) else np.zeros(0, bool)
+    slowest = np.zeros(len(instances), bool)
+    slowest[rows[order[first]]] = True
+    return slowest
+
+
+def communication_time(steps: InstanceSums, which: Flags) -> CommunicationTime | None:
+    """Return the time of some instances in collectives; None where none of them communicates."""
+    comm = steps.comm[which]
+    if not comm.any():
+        return None
+    talking = which & (steps.comm > 0)
+    unpaired, total = int(np.sum(steps.comm_unpaired[talking])), int(np.sum(talking))
+    reason = None
+    if unpaired:
+        alone = bool(np.all(steps.comm_alone[talking & steps.comm_unpaired]))
+        reason = (
+            "no other rank of these collectives is in the report; profile all ranks in one report"
+            if alone
+            else "the collectives of the ranks do not pair up"
+        )
+        if unpaired < total:
+            reason = f"in {unpaired} of {total} steps {reason}"
+    wait = None if unpaired == total else int(steps.comm_wait[talking].sum())
+    return CommunicationTime(comm_ns=int(comm.sum()), comm_wait_ns=wait, reason=reason)
+
+
+def rank_figures(totals: Totals, paired: Flags, slowest: Flags, label: int, group: int) -> Ranks:
+    """Return the ranks behind a group's entry of one label; `slowest` flags the slowest rank of each step."""
+    instances, steps = totals.instances, totals.steps
+    key = group * len(instances.labels) + label
+    skew = totals.skew.stats().get(key)
+    ranks = []
+    for thread in instances.groups[group].threads:
+        own = paired & (instances.marked_by == thread)
+        communication = communication_time(steps, own)
+        ranks.append(
+            RankTime(
+                process=pid(thread),
+                thread=tid(thread),
+                steps=int(np.sum(own)),
+                slowest_steps=int(np.sum(own & slowest)),
+                wall_ns=int(steps.wall[own].sum()),
+                comm_ns=0 if communication is None else communication.comm_ns,
+                comm_wait_ns=None if communication is None else communication.comm_wait_ns,
+            )
+        )
+    kind = "data parallel"
+    if skew is not None:
+        point_to_point = all(_POINT_TO_POINT.search(name) for name in totals.collectives)
+        kind = "pipeline parallel" if point_to_point else "tensor parallel"
+    return Ranks(
+        kind=kind,
+        paired_steps=int(np.sum(slowest)),
+        collectives=skew.count if skew else 0,
+        skew_median_ns=skew.median if skew else None,
+        skew_largest_ns=skew.largest if skew else None,
+        ranks=tuple(ranks),
+    )
