@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from taxbreak_nsys.model.name_rules import phase_label
+from taxbreak_nsys.model.name_rules import api_name, phase_label
 
 _MODULE = re.compile(r"^\{'Module': '([^']+)'")
 """vLLM's layer-wise ranges (`--enable-layerwise-nvtx-tracing`): a dictionary of which the module is the name."""
@@ -20,7 +20,8 @@ def range_label(text: str) -> str:
 
     Trailing numbers go, as in a phase's label (method section 2): `layer 3` is `layer`. So do the numbers of layers
     inside a module's path (`model.layers.3.mlp` is `model.layers.*.mlp`), and the ids of XLA's operations
-    (`Thunk:#hlo_op=loop_add_fusion.3,unique_hlo_op_id=17#` is `Thunk: loop_add_fusion`).
+    (`Thunk:#hlo_op=loop_add_fusion.3,unique_hlo_op_id=17#` is `Thunk: loop_add_fusion`), and version suffixes
+    (`cublasSetStream_v2` is `cublasSetStream`).
     """
     module = _MODULE.match(text)
     if module:
@@ -30,4 +31,4 @@ def range_label(text: str) -> str:
         values = dict(pair.partition("=")[::2] for pair in xla[2].split(","))
         name = next((values[key] for key in _XLA_KEYS if values.get(key)), "")
         return f"{xla[1]}: {phase_label(name)}"[:_LONGEST] if name else xla[1]
-    return phase_label(text)[:_LONGEST]
+    return phase_label(api_name(text))[:_LONGEST]

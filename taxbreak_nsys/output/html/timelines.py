@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.measure.host_cells import RangeNesting
 from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.kernel_names import short_name
 from taxbreak_nsys.model.name_rules import STATES
-from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid
+from taxbreak_nsys.model.range_names import range_label
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid, thread_slice
 from taxbreak_nsys.output.html.thinning import Thinned, thin
 from taxbreak_nsys.output.timeline import (
     Details,
@@ -29,6 +32,8 @@ Json = dict[str, Any]
 
 MOST_ROWS = 8
 """Device rows of a timeline."""
+MOST_LEVELS = 4
+"""Levels of nested ranges of a timeline."""
 LEAST_EVENTS = 1500
 """A timeline is not thinned below this many entries."""
 _KEPT = 4
@@ -42,6 +47,14 @@ class ChartNames:
     """Distinct names of the page, each once; long names are cut where they are only shown on hovering."""
 
     codes: dict[str, int] = field(default_factory=dict)
+    shorts: dict[int, str] = field(default_factory=dict)
+    """The short names of the kernels among them, by number."""
+
+    def kernel_code(self, name: str) -> int:
+        """Return the number of a kernel's name."""
+        code = self.code(name)
+        self.shorts.setdefault(code, short_name(name))
+        return code
 
     def code(self, name: str) -> int:
         """Return the number of a name."""
@@ -107,9 +120,9 @@ class _Named:
         texts = tuple(names[c] for c in distinct.tolist() if c >= 0)
         return cls(np.asarray(at, np.int64).reshape(-1) - (len(distinct) - len(texts)), texts)
 
-    def spelt(self, names: ChartNames) -> Ints:
+    def spelt(self, code_of: Callable[[str], int]) -> Ints:
         """Return the page's number of each name, -1 for none."""
-        numbers = np.array([*(names.code(text) for text in self.texts), -1], np.int64)
+        numbers = np.array([*map(code_of, self.texts), -1], np.int64)
         return numbers[self.code]
 
 
@@ -135,12 +148,22 @@ class _DeviceRow:
 
 
 @dataclass(frozen=True)
+class _RangeRow:
+    """One level of nested NVTX ranges in a timeline; columns over its entries."""
+
+    gap: Ints
+    entries: Thinned
+    name: _Named
+
+
+@dataclass(frozen=True)
 class StepTimeline:
     """The timeline of one step; `width` is as in `Thinned`, `hidden` counts device rows that are left out."""
 
     start: int
     span: int
     host: _HostRow
+    ranges: tuple[_RangeRow, ...]
     device: tuple[_DeviceRow, ...]
     hidden: int
     reason: str | None
@@ -153,7 +176,7 @@ class StepTimeline:
     @property
     def events(self) -> int:
         """The number of entries."""
-        return len(self.host.entries) + sum(len(row.entries) for row in self.device)
+        return len(self.host.entries) + sum(len(row.entries) for row in (*self.ranges, *self.device))
 
     def to_json(self, names: ChartNames) -> Json:
         """Return what the page's script draws."""
@@ -161,6 +184,7 @@ class StepTimeline:
             "start": self.start,
             "span": self.span,
             "host": self._host_json(names),
+            "ranges": [_range_json(row, names) for row in self.ranges],
             "device": [_device_json(row, names) for row in self.device],
             "hidden": self.hidden,
             "reason": self.reason,
@@ -173,11 +197,21 @@ class StepTimeline:
         return {
             "d": entries.duration.tolist(),
             "s": "".join(map(str, entries.kind.tolist())),
-            "n": sparse(self.host.name.spelt(names), -1),
-            "k": sparse(self.host.kernel.spelt(names), -1),
+            "n": sparse(self.host.name.spelt(names.code), -1),
+            "k": sparse(self.host.kernel.spelt(names.kernel_code), -1),
             "g": sparse(self.host.gap, 0),
             "c": sparse(entries.count, 1),
         }
+
+
+def _range_json(row: _RangeRow, names: ChartNames) -> Json:
+    return {
+        "g": row.gap.tolist(),
+        "d": row.entries.duration.tolist(),
+        "s": "0" * len(row.entries),
+        "n": row.name.spelt(names.code).tolist(),
+        "c": sparse(row.entries.count, 1),
+    }
 
 
 def _device_json(row: _DeviceRow, names: ChartNames) -> Json:
@@ -186,7 +220,7 @@ def _device_json(row: _DeviceRow, names: ChartNames) -> Json:
         "g": row.gap.tolist(),
         "d": row.entries.duration.tolist(),
         "s": "".join(map(str, row.entries.kind.tolist())),
-        "n": row.name.spelt(names).tolist(),
+        "n": row.name.spelt(names.kernel_code).tolist(),
         "l": row.waited.tolist(),
         "c": sparse(row.entries.count, 1),
     }
@@ -265,6 +299,7 @@ class _Drawer:
     def __init__(self, columns: Measured, rows: TimelineRows) -> None:
         self.columns, self.rows = columns, rows
         self.details: Details = timeline_details(columns)
+        self.nesting = RangeNesting.of(columns.trace.ranges)
         self.order = np.argsort(columns.intervals.instance, kind="stable")
         self.by_instance = columns.intervals.instance[self.order]
         ops = columns.trace.ops
@@ -280,10 +315,12 @@ class _Drawer:
         origin, stop = int(instances.start[instance]), int(instances.end[instance])
         host = thin(intervals.start[chosen], intervals.end[chosen], intervals.state[chosen], most * 3 // 4)
         device, hidden = self._device(instance, origin, stop, most // 4)
+        ranges = self._ranges(int(instances.thread[instance]), origin, stop, most // 8)
         return StepTimeline(
             start=origin,
             span=stop - origin,
             host=self._host(host, chosen, origin),
+            ranges=tuple(ranges),
             device=tuple(device),
             hidden=hidden,
             reason=self._unmeasured(instance),
@@ -302,6 +339,32 @@ class _Drawer:
             for code in (self.details.name, self.details.kernel)
         )
         return _HostRow(_gaps(host, origin), host, name, kernel)
+
+    def _ranges(self, thread: int, origin: int, stop: int, most: int) -> list[_RangeRow]:
+        """Return the NVTX ranges of a thread in [origin, stop) by level, outermost first."""
+        ranges = self.columns.trace.ranges
+        part = thread_slice(ranges.thread, thread)
+        held = np.flatnonzero((ranges.start[part] < stop) & (ranges.end[part] > origin)) + part.start
+        container = self.nesting.container
+        level = np.zeros(len(ranges), np.int64)
+        found = []
+        for depth in range(MOST_LEVELS):
+            chosen = held[level[held] == depth]
+            if not len(chosen):
+                break
+            # ranges that overlap without nesting: the one that began first is drawn
+            apart = np.r_[True, ranges.start[chosen][1:] >= np.maximum.accumulate(ranges.end[chosen])[:-1]]
+            shown = chosen[apart]
+            start, end = np.maximum(ranges.start[shown], origin), np.minimum(ranges.end[shown], stop)
+            entries = thin(start, end, np.zeros(len(shown), np.int64), max(most // MOST_LEVELS, 100))
+            index = np.where(entries.index >= 0, shown[np.maximum(entries.index, 0)], -1)
+            name = _Named.of(np.where(index >= 0, ranges.name[index], -1), ranges.names)
+            labels = _Named(name.code, tuple(map(range_label, name.texts)))
+            found.append(_RangeRow(_gaps(entries, origin), entries, labels))
+            inner = held[(container[held] >= 0) & (level[container[held]] == depth)]
+            inner = inner[np.isin(container[inner], chosen)]
+            level[inner] = depth + 1
+        return found
 
     def _device(self, instance: int, origin: int, stop: int, most: int) -> tuple[list[_DeviceRow], int]:
         """Return the device rows that show something in [origin, stop), and how many more there are."""
