@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -281,6 +282,8 @@ class Result:
     """Every host interval, in a temporary file that is mapped into memory; None unless it was asked for."""
     t_base_ns: int | None = None
     """T_base of the subtraction (method section 4, Eq. 5); null where no launch has an operator range to tell it."""
+    thread_names: Mapping[int, str] = field(default_factory=dict, repr=False)
+    """The names of threads by globalTid, where the report has them."""
     details: DetailRows = field(default_factory=DetailRows, repr=False)
     """The tables that `Options.tables` asked for."""
 

@@ -23,7 +23,7 @@ from taxbreak_nsys.pipeline.reading import Reading, check_launches
 from taxbreak_nsys.pipeline.summary import summarise
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.read.database import Database, open_report
-from taxbreak_nsys.read.metadata import read_facts, stated_period
+from taxbreak_nsys.read.metadata import read_facts, read_thread_names, stated_period
 from taxbreak_nsys.read.report_inspection import Opening
 from taxbreak_nsys.read.report_reader import api_threads, read_trace
 from taxbreak_nsys.read.sample_reader import has_samples
@@ -84,7 +84,9 @@ def collect_report(
         facts = read_facts(database, path)
         sums, collected = Reading(database, path, options, window_rows).sums(collector)
         result = _finished(database, facts, sums, options, path)
-    return replace(result, report=replace(result.report, sha256=opening.sha256())), collected
+        names = read_thread_names(database)
+    report = replace(result.report, sha256=opening.sha256())
+    return replace(result, report=report, thread_names=names), collected
 
 
 def _finished(database: Database, facts: ReportFacts, sums: Sums, options: Options, path: Path) -> Result:

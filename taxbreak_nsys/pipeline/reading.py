@@ -105,9 +105,13 @@ class Reading:
                 numbered = SAMPLES in assumptions.sorted_tables
                 samples = stack.enter_context(
                     SampleReader(
-                        self._database, reader.threads, self._patterns, reader.batch,
-                        numbered=numbered, tree=self._tree(),
-                    )  # fmt: skip
+                        self._database,
+                        reader.threads,
+                        self._patterns,
+                        reader.batch,
+                        numbered=numbered,
+                        tree=self._tree(),
+                    )
                 )
             windows = Windows(reader, samples, instances, self._threads, evidence, self._rows, assumptions)
             yield from stack.enter_context(closing(Prefetcher(windows.pieces(blocking), 1)))
