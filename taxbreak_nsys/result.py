@@ -6,10 +6,13 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.detail_rows import DetailRows
+from taxbreak_nsys.model.engine_figures import CommunicationTime, Idle, OtherProcessTime, Ranks
+from taxbreak_nsys.model.phase_verdict import UNJUDGED, Verdict
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.step_counts import PhaseSource, StepCounts
 
@@ -18,12 +21,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from taxbreak_nsys.measure.measured import InstanceSums
+    from taxbreak_nsys.measure.replay_columns import ReplayPart
     from taxbreak_nsys.phases import Instances
 
 SCHEMA = "taxbreak/2"
 """The version of the JSON output (docs/json.md); fields may be added without a new one."""
 
-METHOD_VERSION = 3
+METHOD_VERSION = 4
 """Raised when the same report gives other figures than before: stores analyse such reports again."""
 
 
@@ -35,6 +39,18 @@ class LaunchCounts:
     graph: int
     memory: int
     unmeasured_graph: int
+
+
+@dataclass(frozen=True)
+class GraphTime:
+    """CUDA graphs of a phase, ns: the calls that launch them, and the plain sum of their kernels' times.
+
+    `device_ns` is null where a graph launch was not measured.
+    """
+
+    launches: int
+    launch_ns: int
+    device_ns: int | None
 
 
 @dataclass(frozen=True)
@@ -126,63 +142,6 @@ class Corrected:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Where the phase's time can be won: the target, its exposed share of the wall time, a sentence.
-
-    `savings` forecasts, by layer, the share of the wall time that halving it would save (`replay.savings`): null
-    for a layer that the evidence does not tell apart, and with `savings_reason` where the phase cannot be replayed.
-    """
-
-    target: str | None
-    exposed_share: float | None
-    why: str
-    savings: dict[str, float | None] = field(default_factory=dict)
-    savings_reason: str | None = None
-
-
-@dataclass(frozen=True)
-class CommunicationTime:
-    """Time of a phase in collectives, ns (method section 2.3).
-
-    `comm_wait_ns` is the part that waits for a slower rank, null with `reason` where it is not known. Where some steps
-    have no pair on the other ranks, it is the sum over the other steps, and `reason` says so.
-    """
-
-    comm_ns: int
-    comm_wait_ns: int | None
-    reason: str | None
-
-
-@dataclass(frozen=True)
-class RankTime:
-    """One rank of a group in a phase, ns; in `slowest_steps` of its paired steps the others wait for it."""
-
-    process: int
-    thread: int
-    steps: int
-    slowest_steps: int
-    wall_ns: int
-    comm_ns: int
-    comm_wait_ns: int | None
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """The ranks behind an entry that stands for a group: step by step the figures of the slowest rank.
-
-    `kind` says what pairs them: `tensor parallel`, `pipeline parallel`, or `data parallel` where no collective does.
-    `skew_median_ns` and `skew_largest_ns` are how much later than the first rank the last one arrives at a collective.
-    """
-
-    kind: str
-    paired_steps: int
-    collectives: int
-    skew_median_ns: int | None
-    skew_largest_ns: int | None
-    ranks: tuple[RankTime, ...]
-
-
-@dataclass(frozen=True)
 class Phase:
     """One entry: a phase label on one thread, or (process and thread null) on all threads that share it."""
 
@@ -205,6 +164,8 @@ class Phase:
     communication: CommunicationTime | None
     ranks: Ranks | None
     launches: LaunchCounts
+    graphs: GraphTime | None
+    """Null in a phase without CUDA graphs."""
     kernels: int
     states_ns: dict[str, int]
     in_os_ns: dict[str, int]
@@ -213,24 +174,15 @@ class Phase:
     taxbreak: Layers
     samples: SampleFigures | None
     corrected: Corrected | None
-    verdict: Verdict
     phase_source: PhaseSource
     steps: StepCounts | None
+    verdict: Verdict = UNJUDGED
+    """Judged once all phases of a thread are known: it comes from the replay of the whole thread."""
 
     @property
     def combined(self) -> bool:
         """Whether the entry stands for several threads."""
         return self.thread is None
-
-
-@dataclass(frozen=True)
-class Idle:
-    """Steps that an engine marked as having no requests: from each to the next mark, ns."""
-
-    process: int
-    thread: int
-    instances: int
-    total_ns: int
 
 
 @dataclass(frozen=True)
@@ -269,10 +221,13 @@ class Result:
     entries: tuple[Phase, ...]
     outside: Outside
     idle: tuple[Idle, ...]
+    processes: tuple[OtherProcessTime, ...]
     kernel_rows: tuple[dict[str, Any], ...]
     operator_rows: tuple[dict[str, Any], ...]
     api_rows: tuple[dict[str, Any], ...]
     instances: Instances = field(repr=False)
+    replay_part: ReplayPart = field(repr=False)
+    """What the verdicts and `whatif` replay: all of a small report, stretches of a large one."""
     steps: InstanceSums = field(repr=False)
     """The sums of each of `instances`: states, exposed time, device time, launches."""
     ranges: TracedRanges
@@ -334,6 +289,7 @@ class Result:
             "t_sys_source": self.t_sys_source,
             "phases": [phase_dict(entry) for entry in self.entries],
             "outside": dataclasses.asdict(self.outside),
+            "processes": [_lists(dataclasses.asdict(process)) for process in self.processes],
             "idle": [dataclasses.asdict(idle) for idle in self.idle],
             "kernels": list(self.kernel_rows),
             "operators": list(self.operator_rows),
@@ -355,6 +311,11 @@ class Result:
             known = ", ".join(sorted({entry.phase for entry in self.entries})) or "none"
             raise TaxbreakError(f"{self.report.path}: no phase {label!r}; the phases are: {known}")
         return next((entry for entry in named if entry.combined), named[0])
+
+
+def schema_path() -> Path:
+    """Return the JSON schema of the output, a file of the package."""
+    return Path(__file__).resolve().parent / "data" / f"{SCHEMA.replace('/', '-')}.schema.json"
 
 
 def json_head() -> dict[str, Any]:

@@ -20,7 +20,7 @@ from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import ReportFormat, ReportName
 
 if TYPE_CHECKING:
-    from taxbreak_nsys.output.row_order import RowOrder
+    from taxbreak_nsys.output.shown_rows import RowOrder
     from taxbreak_nsys.result import Result
 
 
@@ -65,7 +65,7 @@ def analyze(
     first = Opening(reports[0])  # goes on while the modules below load
     from taxbreak_nsys.output.detail_tables import tables_for
     from taxbreak_nsys.output.result_tables import INTERVALS
-    from taxbreak_nsys.output.row_order import RowOrder
+    from taxbreak_nsys.output.shown_rows import RowOrder
     from taxbreak_nsys.pipeline.analysis import analyze_report as analyze_report
 
     names = list(dict.fromkeys(name.value for name in report or [ReportName.SUM]))
@@ -77,7 +77,7 @@ def analyze(
     unordered = (ReportFormat.TABLE, ReportFormat.JSON, ReportFormat.JSONL)
     if (top is not None or sort is not None) and ReportName.SUM in names and format in unordered:
         raise TaxbreakError("--top and --sort choose rows of a table; name one with -r, as -r taxbreak_kern_sum")
-    view = _View(format, tables.timeunit, RowOrder(top, sort), written)
+    view = _View(format, tables, RowOrder(top, sort), written)
     targets = view.targets(names)
     options = replace(analysis.options(), tables=tables_for(names), tree_depth=depth)
 
@@ -104,7 +104,7 @@ class _View:
     """How the results are shown, and where they go."""
 
     format: ReportFormat
-    unit: str | None
+    tables: RankChoices
     order: RowOrder
     written: OutputChoices
 
@@ -118,12 +118,13 @@ class _View:
         output = self.written.output
         if output is None:
             return {None: names}
-        files = {output.with_name(f"{output.stem}_{name}{output.suffix}"): [name] for name in names}
-        if len(names) == 1:
-            files = {output: names}
+        files: dict[Path | None, list[str]] = {output: names}
+        if len(names) > 1:
+            files = {output.with_name(f"{output.stem}_{name}{output.suffix}"): [name] for name in names}
         for file in files:
+            assert file is not None
             check_target(file, self.written.force_overwrite)
-        return dict(files)
+        return files
 
     def put(self, results: list[Result], names: list[str], target: Path | None) -> None:
         """Write reports of the results to a file or to standard output."""
@@ -151,7 +152,9 @@ class _View:
         if self.format == ReportFormat.JSONL:
             return formats.results_jsonl(results, names, self.order)
         if self.format == ReportFormat.CSV:
-            return "".join(formats.to_csv(results, name, self.unit, self.order) for name in names)
+            return "".join(formats.to_csv(results, name, self.tables.timeunit, self.order) for name in names)
         return "\n".join(
-            text_report.render_text(result, name, self.unit, self.order) for name in names for result in results
+            text_report.render_text(result, name, self.tables.timeunit, self.order, ranks=self.tables.ranks)
+            for name in names
+            for result in results
         )

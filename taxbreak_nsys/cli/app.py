@@ -40,13 +40,15 @@ for command, panel in (
     (html, _VIEWS),
     (plot, _VIEWS),
     (trace, _VIEWS),
+    (capture, _CAPTURING),
     (doctor, _CAPTURING),
     (scrub, _CAPTURING),
     (batch, _MANY_REPORTS),
     (trend, _MANY_REPORTS),
 ):
-    add_command(app, command, panel)
-add_command(app, capture, _CAPTURING, context_settings={"allow_interspersed_args": False})
+    # the program that capture runs has options of its own
+    settings = {"context_settings": {"allow_interspersed_args": False}} if command is capture else {}
+    add_command(app, command, panel, **settings)
 app.add_typer(store.app, name="store", rich_help_panel=_MANY_REPORTS)
 app.add_typer(recipe.app, name="recipe", rich_help_panel=_MANY_REPORTS)
 

@@ -76,4 +76,4 @@ def call_error_line(error: Any) -> str:
     """Return a wrong call in one line, with the command whose help says more."""
     message = " ".join(str(error.format_message()).split()).rstrip(".")
     context = getattr(error, "ctx", None)
-    return f"{message}; see '{context.command_path} --help'" if context is not None else message
+    return f"{message} (see '{context.command_path} --help')" if context is not None else message

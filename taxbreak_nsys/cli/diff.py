@@ -11,6 +11,7 @@ import typer
 from taxbreak_nsys.cli.shared_options import AnalysisChoices, DocumentFormat, OutputChoices, TableChoices
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import SummaryFormat
+from taxbreak_nsys.read.nsys_export import is_arrow_folder
 
 _SUFFIXES = (".sqlite", ".nsys-rep")
 
@@ -48,7 +49,7 @@ def diff(
 
 def _reports(side: Path) -> list[Path]:
     """Return the report itself, or the reports of a folder in the order of their names."""
-    if not side.is_dir():
+    if not side.is_dir() or is_arrow_folder(side):
         return [side]
     files = sorted(path for path in side.iterdir() if path.suffix in _SUFFIXES)
     # an export beside its capture is the same report

@@ -19,7 +19,7 @@ from taxbreak_nsys.cli.shared_options import (
 from taxbreak_nsys.model.choices import SummaryFormat
 
 if TYPE_CHECKING:
-    from taxbreak_nsys.gate.metrics import PhaseFigures
+    from taxbreak_nsys.gate.metrics import PhaseMetrics
     from taxbreak_nsys.options import Options
 
 
@@ -85,7 +85,7 @@ def gate(
     raise typer.Exit(exit_code(judgements))
 
 
-def _baseline(source: str, options: Options, own_hash: str) -> dict[str, PhaseFigures]:
+def _baseline(source: str, options: Options, own_hash: str) -> dict[str, PhaseMetrics]:
     """Return the metrics of a baseline: a store's newest other capture, a report, or JSON that was written of one."""
     from taxbreak_nsys.gate.metrics import is_store, phase_metrics, read_baseline, read_store_baseline
     from taxbreak_nsys.pipeline.analysis import analyze_report

@@ -1,4 +1,4 @@
-"""How much a figure changed between two sets of instances, and whether that could be chance."""
+"""How much a metric changed between two sets of instances, and whether that could be chance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taxbreak_nsys.compare.sample_changes import FIGURES, PhaseSamples, SampleFigure
+from taxbreak_nsys.compare.sample_changes import COMPARED, ComparedMetric, PhaseSamples
 from taxbreak_nsys.errors import TaxbreakError
 
 Floats = NDArray[np.float64]
@@ -26,13 +26,13 @@ _SEED = 20260317
 
 @dataclass(frozen=True)
 class Change:
-    """The change of one figure of a step; times in ns. `low` and `high` bound the difference of the medians (95 %).
+    """The change of one metric per step; times in ns. `low` and `high` bound the difference of the medians (95 %).
 
     `word` is better, worse, more or less (where neither is better), no difference shown, that a single instance
-    has no interval, or not comparable: the figure holds host time and the two sides were traced differently.
+    has no interval, or not comparable: the metric holds host time and the two sides were traced differently.
     """
 
-    figure: str
+    metric: str
     title: str
     before: float
     after: float
@@ -53,31 +53,34 @@ class Change:
 def changes(
     before: PhaseSamples, after: PhaseSamples, *, layers_comparable: bool, host_comparable: bool
 ) -> list[Change]:
-    """Return the change of every figure that both sides have.
+    """Return the change of every metric that both sides have.
 
     Where the layers come from different evidence, framework and library are compared as their sum alone.
     """
     found = []
-    for figure in FIGURES:
-        apart = figure.name in ("delta_ft_ns", "delta_ct_ns")
+    for metric in COMPARED:
+        apart = metric.name in ("delta_ft_ns", "delta_ct_ns")
         split = layers_comparable and all("delta_ft_ns" in side.values for side in (before, after))
-        if (apart and not split) or (figure.name == "framework_library_ns" and split):
+        if (apart and not split) or (metric.name == "framework_library_ns" and split):
             continue
-        if figure.name in before.values and figure.name in after.values:
-            one, other = before.values[figure.name], after.values[figure.name]
+        if metric.name in before.values and metric.name in after.values:
+            one, other = before.values[metric.name], after.values[metric.name]
             if one.any() or other.any():
-                found.append(_change(figure, one, other, host_comparable or not figure.of_host))
+                found.append(_change(metric, one, other, host_comparable or not metric.of_host))
     return found
 
 
-def _change(figure: SampleFigure, before: Floats, after: Floats, comparable: bool) -> Change:
+def _change(metric: ComparedMetric, before: Floats, after: Floats, comparable: bool) -> Change:
     bounds = interval(before, after) if len(before) > 1 and len(after) > 1 else None
     low, high = bounds or (None, None)
     one, other = float(_median(before)), float(_median(after))
-    return Change(figure.name, figure.title, one, other, low, high, _word(figure, bounds, comparable))
+    return Change(
+        metric=metric.name, title=metric.title, before=one, after=other, low=low, high=high,
+        word=_word(metric, bounds, comparable),
+    )  # fmt: skip
 
 
-def _word(figure: SampleFigure, bounds: tuple[float, float] | None, comparable: bool) -> str:
+def _word(metric: ComparedMetric, bounds: tuple[float, float] | None, comparable: bool) -> str:
     if not comparable:
         return NOT_COMPARABLE
     if bounds is None:
@@ -86,9 +89,9 @@ def _word(figure: SampleFigure, bounds: tuple[float, float] | None, comparable: 
     if low <= 0 <= high:
         return NO_DIFFERENCE
     sign = 1 if low > 0 else -1
-    if not figure.better:
+    if not metric.better:
         return MORE if sign > 0 else LESS
-    return BETTER if sign == figure.better else WORSE
+    return BETTER if sign == metric.better else WORSE
 
 
 def _median(values: Floats, axis: int = -1) -> Floats:
@@ -119,7 +122,7 @@ def interval(before: Floats, after: Floats) -> tuple[float, float]:
 
 def where(found: list[Change]) -> Change | None:
     """Return the layer that changed most in the direction of the wall time; None where the wall did not change."""
-    layers = {figure.name for figure in FIGURES if figure.layer}
-    wall = next(change for change in found if change.figure == "wall_ns").difference
-    of_layer = [change for change in found if change.figure in layers and change.difference * wall > 0]
+    layers = {metric.name for metric in COMPARED if metric.layer}
+    wall = next(change for change in found if change.metric == "wall_ns").difference
+    of_layer = [change for change in found if change.metric in layers and change.difference * wall > 0]
     return max(of_layer, key=lambda change: abs(change.difference), default=None)

@@ -1,4 +1,4 @@
-"""What differs between two captures besides the program: said before any figure, with what it does to them."""
+"""What differs between two captures besides the program: said before any metric, with what it does to them."""
 
 from __future__ import annotations
 

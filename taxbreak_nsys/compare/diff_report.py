@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.compare.change import BETTER, FEW, NO_DIFFERENCE, NO_INTERVAL, WORSE, Change
-from taxbreak_nsys.output.layer_rows import console_text, percent, plain_table, rows_json, rows_to_csv
+from taxbreak_nsys.output.plain_rows import console_text, percent, plain_table, rows_json, rows_to_csv
 from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from taxbreak_nsys.compare.comparison import Comparison, PhaseChange
 
-SCHEMA = "taxbreak-diff/1"
+SCHEMA = "taxbreak-diff/2"
 _TITLES = {
     "phase_before": "Phase Before",
     "phase_after": "Phase After",
     "instances_before": "Instances Before",
     "instances_after": "Instances After",
-    "figure": "Figure",
+    "metric": "Metric",
     "before": "Before",
     "after": "After",
     "difference": "Difference",
@@ -32,7 +32,7 @@ _TITLES = {
 
 
 def render_diff(comparison: Comparison, format: str, unit: str | None) -> str:
-    """Return the comparison in a format; figures are medians of a step, times in ns in CSV and JSON."""
+    """Return the comparison in a format; metrics are medians per step, times in ns in CSV and JSON."""
     if format == "json":
         return rows_json(_data(comparison))
     if format == "csv":
@@ -59,8 +59,8 @@ def _phase(console: Console, phase: PhaseChange, comparable: bool, unit: str | N
     console.rule(printable(named), align="left", characters="-")
     one, other = phase.instances
     few = "; few, so intervals are coarse" if 1 < min(one, other) < FEW else ""
-    console.print(f"{one} and {other} instances, medians of a step{few}")
-    table = plain_table("Figure", "before", "after", "change %", "95 % interval")
+    console.print(f"{one} and {other} instances, medians per step{few}")
+    table = plain_table("Metric", "before", "after", "change %", "95 % interval")
     table.add_column("", no_wrap=True)
     for change in phase.changes:
         bounds = "-"
@@ -74,7 +74,7 @@ def _phase(console: Console, phase: PhaseChange, comparable: bool, unit: str | N
     wall = phase.changes[0]
     if phase.where is not None and wall.word in (BETTER, WORSE, NO_INTERVAL):
         console.print(
-            f"The wall changed by {_signed_time(wall.difference, unit)} a step; the largest part is in "
+            f"The wall changed by {_signed_time(wall.difference, unit)} per step; the largest part is in "
             f"{phase.where.title}, {_signed_time(phase.where.difference, unit)}.",
             style="bold",
         )
@@ -91,7 +91,7 @@ def _moved(console: Console, phase: PhaseChange, unit: str | None) -> None:
         rows = [row for row in phase.moved if row.kind == kind][:5]
         if not rows:
             continue
-        console.print(f"{what}, a step:")
+        console.print(f"{what}, per step:")
         for row in rows:
             times = f"{show_time(round(row.before_ns), unit):>9} -> {show_time(round(row.after_ns), unit):<9}"
             head = f"  {row.what:<8} {times} {row.before_count:g} -> {row.after_count:g}  "
@@ -99,16 +99,16 @@ def _moved(console: Console, phase: PhaseChange, unit: str | None) -> None:
 
 
 def _value(change: Change, value: float, unit: str | None) -> str:
-    if change.figure.endswith("_ns"):
+    if change.metric.endswith("_ns"):
         return show_time(round(value), unit)
-    return f"{value:.3f}" if change.figure == "hdbi" else f"{value:g}"
+    return f"{value:.3f}" if change.metric == "hdbi" else f"{value:g}"
 
 
 def _signed(change: Change, value: float) -> str:
     share = change.share(value)
     if share is not None:
         return f"{100 * share:+.0f}" if abs(share) >= 0.1 else percent(share, signed=True)
-    return _signed_time(value, None) if change.figure.endswith("_ns") else f"{value:+g}"
+    return _signed_time(value, None) if change.metric.endswith("_ns") else f"{value:+g}"
 
 
 def _signed_time(ns: float, unit: str | None) -> str:
@@ -143,7 +143,7 @@ def _data(comparison: Comparison) -> dict[str, Any]:
                 "after": phase.after,
                 "instances_before": phase.instances[0],
                 "instances_after": phase.instances[1],
-                "where": phase.where.figure if phase.where else None,
+                "where": phase.where.metric if phase.where else None,
                 "changes": [dataclasses.asdict(c) | {"difference": c.difference} for c in phase.changes],
                 "moved": [dataclasses.asdict(row) | {"what": row.what} for row in phase.moved],
             }

@@ -12,7 +12,7 @@ MOST = 10
 
 @dataclass(frozen=True)
 class LargestChange:
-    """One kernel (device time) or operator (host time of its own) on both sides: ns and count a step."""
+    """One kernel (device time) or operator (host time of its own) on both sides: ns and count per step."""
 
     kind: str
     name: str
@@ -35,9 +35,9 @@ def moved(before: Sequence[Result], after: Sequence[Result], labels: tuple[str, 
 
 
 def _kind(
-    kind: str, figure: str, before: Sequence[Result], after: Sequence[Result], labels: tuple[str, str]
+    kind: str, metric: str, before: Sequence[Result], after: Sequence[Result], labels: tuple[str, str]
 ) -> list[LargestChange]:
-    one, other = (_by_name(kind, figure, side, label) for side, label in zip((before, after), labels, strict=True))
+    one, other = (_by_name(kind, metric, side, label) for side, label in zip((before, after), labels, strict=True))
     if not one or not other:
         # operators on one side alone were not traced on the other: that is no change of the program
         return []
@@ -49,13 +49,13 @@ def _kind(
     return sorted(found, key=lambda row: (-abs(row.after_ns - row.before_ns), row.name))[:MOST]
 
 
-def _by_name(kind: str, figure: str, results: Sequence[Result], label: str) -> dict[str, tuple[float, float]]:
-    """Return (ns, count) a step by name."""
+def _by_name(kind: str, metric: str, results: Sequence[Result], label: str) -> dict[str, tuple[float, float]]:
+    """Return (ns, count) per step by name."""
     steps = sum(e.instances for r in results for e in r.entries if e.phase == label and not e.combined)
     total: dict[str, tuple[float, float]] = {}
     for result in results:
         for row in result.kernel_rows if kind == "kernel" else result.operator_rows:
             if row["phase"] == label:
                 ns, count = total.get(row[kind if kind in row else "name"], (0.0, 0.0))
-                total[row[kind if kind in row else "name"]] = (ns + row[figure], count + row["instances"])
+                total[row[kind if kind in row else "name"]] = (ns + row[metric], count + row["instances"])
     return {name: (ns / steps, count / steps) for name, (ns, count) in total.items()}

@@ -1,4 +1,4 @@
-"""The figures of every instance of a phase: what a comparison samples."""
+"""The metrics of every instance of a phase: the samples of a comparison."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class SampleFigure:
-    """A figure of a step: `better` is the direction of an improvement, -1 less, 1 more, 0 neither."""
+class ComparedMetric:
+    """A metric per step: `better` is the direction of an improvement, -1 less, 1 more, 0 neither."""
 
     name: str
     title: str
@@ -31,28 +31,28 @@ class SampleFigure:
     """Whether it is one of the parts that add up to the wall time."""
 
 
-FIGURES = (
-    SampleFigure("wall_ns", "wall", -1, True),
-    SampleFigure("delta_ft_ns", "framework", -1, True, True),
-    SampleFigure("delta_ct_ns", "library", -1, True, True),
-    SampleFigure("framework_library_ns", "framework+library", -1, True, True),
-    SampleFigure("launch_ns", "launch calls", -1, True, True),
-    SampleFigure("memop_ns", "copies and sets", -1, True, True),
-    SampleFigure("module_load_ns", "module loading", -1, True, True),
-    SampleFigure("device_wait_ns", "device wait", -1, True, True),
-    SampleFigure("os_wait_ns", "OS wait", -1, True, True),
-    SampleFigure("profiler_ns", "profiler", 0, True, True),
-    SampleFigure("exposed_ns", "device idle", -1, True),
-    SampleFigure("device_active_ns", "device active", -1, False),
-    SampleFigure("hdbi", "HDBI", 0, True),
-    SampleFigure("kernels", "kernels", 0, False),
+COMPARED = (
+    ComparedMetric("wall_ns", "wall", -1, True),
+    ComparedMetric("delta_ft_ns", "framework", -1, True, True),
+    ComparedMetric("delta_ct_ns", "library", -1, True, True),
+    ComparedMetric("framework_library_ns", "framework+library", -1, True, True),
+    ComparedMetric("launch_ns", "launch calls", -1, True, True),
+    ComparedMetric("memop_ns", "copies and sets", -1, True, True),
+    ComparedMetric("module_load_ns", "module loading", -1, True, True),
+    ComparedMetric("device_wait_ns", "device wait", -1, True, True),
+    ComparedMetric("os_wait_ns", "OS wait", -1, True, True),
+    ComparedMetric("profiler_ns", "profiler", 0, True, True),
+    ComparedMetric("device_idle_ns", "device idle", -1, True),
+    ComparedMetric("device_active_ns", "device active", -1, False),
+    ComparedMetric("hdbi", "HDBI", 0, True),
+    ComparedMetric("kernels", "kernels", 0, False),
 )
-BY_NAME = {figure.name: figure for figure in FIGURES}
+BY_NAME = {metric.name: metric for metric in COMPARED}
 
 
 @dataclass(frozen=True)
 class PhaseSamples:
-    """One phase's figures on one side of a comparison: one value an instance; absent ones are left out."""
+    """One phase's metrics on one side of a comparison: one value per instance; absent metrics are left out."""
 
     label: str
     values: dict[str, Floats]
@@ -65,7 +65,7 @@ class PhaseSamples:
 
 
 def phase_samples(results: Sequence[Result]) -> dict[str, PhaseSamples]:
-    """Return the figures of every phase label over the instances of all threads of one or several reports."""
+    """Return the metrics of every phase label over the instances of all threads of one or several reports."""
     found: dict[str, list[PhaseSamples]] = {}
     for result in results:
         for entry in result.entries:
@@ -75,7 +75,7 @@ def phase_samples(results: Sequence[Result]) -> dict[str, PhaseSamples]:
 
 
 def _joined(label: str, parts: list[PhaseSamples]) -> PhaseSamples:
-    common = [figure.name for figure in FIGURES if all(figure.name in part.values for part in parts)]
+    common = [metric.name for metric in COMPARED if all(metric.name in part.values for part in parts)]
     return PhaseSamples(
         label,
         {name: np.concatenate([part.values[name] for part in parts]) for name in common},
@@ -84,7 +84,7 @@ def _joined(label: str, parts: list[PhaseSamples]) -> PhaseSamples:
 
 
 def _of_entry(result: Result, entry: Phase) -> PhaseSamples:
-    """Return one thread's figures of a phase.
+    """Return one thread's metrics of a phase.
 
     Where an estimate says what part of a state is the library's, it is the phase's part in every instance.
     """
@@ -105,7 +105,7 @@ def _of_entry(result: Result, entry: Phase) -> PhaseSamples:
     values["kernels"] = steps.kernels[which].astype(np.float64)
     if not entry.launches.unmeasured_graph:
         active = steps.active[which].astype(np.float64)
-        values["exposed_ns"] = steps.exposed[which].sum(axis=1).astype(np.float64)
+        values["device_idle_ns"] = steps.exposed[which].sum(axis=1).astype(np.float64)
         values["device_active_ns"] = active
         launched = steps.kernel_launches[which] + steps.graph_launches[which]
         whole = active + framework + library + launched * result.t_sys_ns

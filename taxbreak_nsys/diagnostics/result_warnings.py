@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from taxbreak_nsys.diagnostics import misleading, sample_warnings
+from taxbreak_nsys.diagnostics.engine_warnings import engine_warnings
 from taxbreak_nsys.model.launches import T_SYS_MIN_LAUNCHES, T_SYS_PAPER_NS
 from taxbreak_nsys.model.report_facts import ReportWarning
 from taxbreak_nsys.phases import ALL
@@ -20,6 +21,7 @@ def result_warnings(result: Result, totals: Totals) -> tuple[ReportWarning, ...]
     found: list[ReportWarning] = []
     for check in (_unmeasured, _evidence, _t_sys, _phases, _cut, _outside, _os_runtime):
         found += check(result, totals)
+    found += engine_warnings(result, totals)
     return (*found, *sample_warnings.sample_warnings(result, totals), *misleading.misleading_warnings(result, totals))
 
 
@@ -34,6 +36,15 @@ def reading_warnings(database: Database) -> tuple[ReportWarning, ...]:
                 "rows_left_out",
                 f"damaged rows were left out: {', '.join(rows)}",
                 "export the report again; if they stay, capture again",
+            )
+        )
+    if "META_DATA_CAPTURE" not in database.schema and database.path.is_dir():
+        found.append(
+            ReportWarning(
+                "settings_not_exported",
+                "the folder has no table META_DATA_CAPTURE: the settings of the capture are not known, and warnings "
+                "that depend on them may be missing or wrong",
+                "export with an nsys of 2024 or later, or to SQLite: 'nsys export -t sqlite REPORT.nsys-rep'",
             )
         )
     lost = [str(row["what"]) for row in database.query("diagnostics").to_pylist()]

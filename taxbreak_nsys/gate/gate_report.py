@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.gate.judging import BROKEN, HELD, NOT_JUDGED, Judgement, exit_code
-from taxbreak_nsys.output.layer_rows import console_text, plain_table, rows_json, rows_to_csv
+from taxbreak_nsys.output.plain_rows import console_text, plain_table, rows_json, rows_to_csv
 from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
 
 if TYPE_CHECKING:
     from taxbreak_nsys.result import Result
 
-SCHEMA = "taxbreak-gate/1"
-_TITLES = {"rule": "Rule", "figure": "Figure", "limit": "Limit", "verdict": "Verdict", "reason": "Reason"}
+SCHEMA = "taxbreak-gate/2"
+_TITLES = {"rule": "Rule", "value": "Value", "limit": "Limit", "verdict": "Verdict", "reason": "Reason"}
 _STYLES = {HELD: "green", BROKEN: "red", NOT_JUDGED: "yellow"}
 
 
 def render_gate(result: Result, judgements: Sequence[Judgement], format: str, unit: str | None) -> str:
     """Return the judgements in a format."""
-    rows: list[dict[str, Any]] = [dataclasses.asdict(judgement) for judgement in judgements]
+    rows: list[dict[str, Any]] = [dataclasses.asdict(judged) for judged in judgements]
     if format == "json":
         report = {"path": result.report.path, "sha256": result.report.sha256}
         return rows_json({"schema": SCHEMA, "report": report, "exit_code": exit_code(judgements), "rules": rows})
@@ -32,33 +32,38 @@ def render_gate(result: Result, judgements: Sequence[Judgement], format: str, un
         return rows_to_csv(rows, _TITLES)
     console = text_console()
     console.print(printable(result.report.path), style="bold")
-    table = plain_table("Verdict", "Figure", "Limit")
+    table = plain_table("Verdict", "Value", "Limit")
     table.add_column("Rule", overflow="fold")
-    for one in judgements:
-        table.add_row(one.verdict, _shown(one, one.figure, unit), _shown(one, one.limit, unit), printable(one.rule),
-                      style=_STYLES[one.verdict])  # fmt: skip
+    for judged in judgements:
+        sides = (_shown(judged, side, unit) for side in (judged.value, judged.limit))
+        table.add_row(judged.verdict, *sides, printable(judged.rule), style=_STYLES[judged.verdict])
     console.print(table)
-    for one in judgements:
-        if one.reason is not None:
-            console.print(printable(f"not judged: {one.rule}: {one.reason}"))
+    for judged in judgements:
+        if judged.reason is not None:
+            console.print(printable(f"not judged: {judged.rule}: {judged.reason}"))
     return console_text(console)
 
 
-def _shown(one: Judgement, value: float | None, unit: str | None) -> str:
+def _shown(judged: Judgement, value: float | None, unit: str | None) -> str:
     if value is None:
         return "-"
-    return show_time(round(value), unit) if one.in_ns else f"{value:.4g}"
+    return show_time(round(value), unit) if judged.in_ns else f"{value:.4g}"
 
 
-def _said(one: Judgement) -> str:
-    if one.verdict == NOT_JUDGED:
-        return f"{one.rule}: not judged, {one.reason}"
-    return f"{one.rule}: {one.verdict}, {_shown(one, one.figure, None)} against {_shown(one, one.limit, None)}"
+def _sentence(judged: Judgement) -> str:
+    if judged.verdict == NOT_JUDGED:
+        return f"{judged.rule}: not judged, {judged.reason}"
+    value, limit = (_shown(judged, side, None) for side in (judged.value, judged.limit))
+    return f"{judged.rule}: {judged.verdict}, {value} against {limit}"
 
 
 def github_annotations(judgements: Sequence[Judgement]) -> str:
     """Return a workflow command of GitHub Actions for each rule that did not hold."""
-    lines = [f"::error title=taxbreak-nsys gate::{_escaped(_said(one))}" for one in judgements if one.verdict != HELD]
+    lines = [
+        f"::error title=taxbreak-nsys gate::{_escaped(_sentence(judged))}"
+        for judged in judgements
+        if judged.verdict != HELD
+    ]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -67,17 +72,17 @@ def _escaped(text: str) -> str:
 
 
 def write_junit(result: Result, judgements: Sequence[Judgement], path: Path) -> None:
-    """Write JUnit XML: a test case a rule, a failure where it is broken, an error where it was not judged."""
-    count = {verdict: str(sum(one.verdict == verdict for one in judgements)) for verdict in (BROKEN, NOT_JUDGED)}
+    """Write JUnit XML: a test case per rule, a failure where it is broken, an error where it was not judged."""
+    count = {verdict: str(sum(judged.verdict == verdict for judged in judgements)) for verdict in (BROKEN, NOT_JUDGED)}
     totals = {"tests": str(len(judgements)), "failures": count[BROKEN], "errors": count[NOT_JUDGED]}
     suites = ElementTree.Element("testsuites", totals)
     suite = ElementTree.SubElement(suites, "testsuite", {"name": "taxbreak-nsys gate", "time": "0", **totals})
-    for one in judgements:
-        names = {"classname": _xml(result.report.path), "name": _xml(one.rule), "time": "0"}
+    for judged in judgements:
+        names = {"classname": _xml(result.report.path), "name": _xml(judged.rule), "time": "0"}
         case = ElementTree.SubElement(suite, "testcase", names)
-        if one.verdict != HELD:
-            kind = "failure" if one.verdict == BROKEN else "error"
-            ElementTree.SubElement(case, kind, {"message": _xml(_said(one)), "type": one.verdict})
+        if judged.verdict != HELD:
+            kind = "failure" if judged.verdict == BROKEN else "error"
+            ElementTree.SubElement(case, kind, {"message": _xml(_sentence(judged)), "type": judged.verdict})
     ElementTree.indent(suites)
     ElementTree.ElementTree(suites).write(path, encoding="utf-8", xml_declaration=True)
 

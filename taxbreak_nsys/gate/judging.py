@@ -1,26 +1,28 @@
-"""Judging rules: what each side comes to, and whether the rule holds."""
+"""Judging rules: the value of each side, and whether the rule holds."""
 
 from __future__ import annotations
 
+import ast
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from taxbreak_nsys.gate.metrics import PhaseFigures
-from taxbreak_nsys.gate.rules import COMPARISONS, Binary, Expression, MetricName, Negative, Number, Rule, Same
+from taxbreak_nsys.gate.metrics import PhaseMetrics
+from taxbreak_nsys.gate.rules import COMPARISONS, OPERATIONS, MetricName, Rule, is_baseline, metric_name
+from taxbreak_nsys.model.metric_names import PER_STEP
 
 HELD, BROKEN, NOT_JUDGED = "held", "broken", "not judged"
 EXIT_CODES = {HELD: 0, BROKEN: 1, NOT_JUDGED: 2}
 
-Figures = Mapping[str, PhaseFigures]
+Metrics = Mapping[str, PhaseMetrics]
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What became of a rule: `figure` and `limit` are its two sides; `reason` says why it was not judged."""
+    """The verdict on a rule: `value` and `limit` are its two sides; `reason` says why it was not judged."""
 
     rule: str
-    figure: float | None
+    value: float | None
     limit: float | None
     verdict: str
     reason: str | None = None
@@ -32,9 +34,9 @@ class _NotJudged(Exception):
     """A side of a rule has no value."""
 
 
-def judge_rules(rules: Sequence[Rule], figures: Figures, baseline: Figures | None) -> list[Judgement]:
-    """Judge rules against a report's figures and, where they name it, a baseline's."""
-    return [_judge(rule, figures, baseline) for rule in rules]
+def judge_rules(rules: Sequence[Rule], metrics: Metrics, baseline: Metrics | None) -> list[Judgement]:
+    """Judge rules against a report's metrics and, where they name it, a baseline's."""
+    return [_judge(rule, metrics, baseline) for rule in rules]
 
 
 def exit_code(judgements: Sequence[Judgement]) -> int:
@@ -43,61 +45,55 @@ def exit_code(judgements: Sequence[Judgement]) -> int:
     return next((code for code in (1, 2) if code in codes), 0)
 
 
-def _judge(rule: Rule, figures: Figures, baseline: Figures | None) -> Judgement:
-    own = next((figure for figure in rule.figures if not figure.of_baseline), None)
-    in_ns = all(figure.name.removesuffix("_per_step").endswith("_ns") for figure in rule.figures) and bool(rule.figures)
+def _judge(rule: Rule, metrics: Metrics, baseline: Metrics | None) -> Judgement:
+    names = rule.metrics
+    in_ns = bool(names) and all(name.name.removesuffix(PER_STEP).rsplit(".", 1)[-1].endswith("_ns") for name in names)
+    own = next((name for name in names if not name.of_baseline), None)
 
-    def value(side: Expression) -> float:
-        if isinstance(side, Number):
-            return side.value
-        if isinstance(side, Negative):
-            return -value(side.of)
-        if isinstance(side, Binary):
-            return _combined(side, value(side.left), value(side.right))
-        if isinstance(side, Same):
-            assert own is not None
-            return _look_up(MetricName(own.phase, own.name, True), figures, baseline)
-        return _look_up(side, figures, baseline)
+    def value(node: ast.expr) -> float:
+        if isinstance(node, ast.Constant):
+            return node.value  # type: ignore[return-value]  # the parser let only numbers pass
+        if isinstance(node, ast.UnaryOp):
+            return -value(node.operand)
+        if isinstance(node, ast.BinOp):
+            try:
+                return OPERATIONS[type(node.op)](value(node.left), value(node.right))
+            except ZeroDivisionError as error:
+                raise _NotJudged("a division by zero") from error
+        name = own if is_baseline(node) else metric_name(node)
+        assert name is not None
+        return _look_up(replace(name, of_baseline=True) if is_baseline(node) else name, metrics, baseline)
+
+    def not_judged(reason: str) -> Judgement:
+        return Judgement(rule=rule.text, value=None, limit=None, verdict=NOT_JUDGED, reason=reason, in_ns=in_ns)
 
     try:
         left, right = value(rule.left), value(rule.right)
     except _NotJudged as why:
-        return Judgement(rule.text, None, None, NOT_JUDGED, str(why), in_ns)
+        return not_judged(str(why))
     except OverflowError:
-        return Judgement(rule.text, None, None, NOT_JUDGED, "a number in it is too large", in_ns)
-    held = COMPARISONS[rule.sign](left, right)
-    return Judgement(rule.text, left, right, HELD if held else BROKEN, None, in_ns)
+        return not_judged("a number in it is too large")
+    verdict = HELD if COMPARISONS[rule.comparison](left, right) else BROKEN
+    return Judgement(rule=rule.text, value=left, limit=right, verdict=verdict, in_ns=in_ns)
 
 
-def _combined(side: Binary, left: float, right: float) -> float:
-    if side.sign == "+":
-        return left + right
-    if side.sign == "-":
-        return left - right
-    if side.sign == "*":
-        return left * right
-    if right == 0:
-        raise _NotJudged("a division by zero")
-    return left / right
-
-
-def _look_up(figure: MetricName, figures: Figures, baseline: Figures | None) -> float:
-    where = "the baseline" if figure.of_baseline else "the report"
-    held = baseline if figure.of_baseline else figures
-    if held is None:
+def _look_up(name: MetricName, metrics: Metrics, baseline: Metrics | None) -> float:
+    where = "the baseline" if name.of_baseline else "the report"
+    phases = baseline if name.of_baseline else metrics
+    if phases is None:
         raise _NotJudged("it names a baseline, and there is none; give --baseline FILE")
-    if figure.phase not in held:
-        raise _NotJudged(f"{where} has no phase {figure.phase!r}{_nearest(figure.phase, held)}")
-    phase = held[figure.phase]
-    if figure.name not in phase.values:
-        raise _NotJudged(f"there is no figure {figure.name!r}{_nearest(figure.name, phase.values)}")
-    value = phase.values[figure.name]
+    if name.phase not in phases:
+        raise _NotJudged(f"{where} has no phase {name.phase!r}{_nearest(name.phase, phases)}")
+    phase = phases[name.phase]
+    if name.name not in phase.values:
+        raise _NotJudged(f"there is no metric {name.name!r}{_nearest(name.name, phase.values)}")
+    value = phase.values[name.name]
     if value is None:
-        raise _NotJudged(f"{figure.phase}.{figure.name} is not measured in {where}: {phase.reason}")
+        raise _NotJudged(f"{name.phase}.{name.name} is not measured in {where}: {phase.reason}")
     return value
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str:
-    """Return the known names nearest to one, in words; all of them where none is near and they are few."""
+    """Return the known names nearest to a name, in words; all of them where none is near and they are few."""
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or (list(known) if len(known) <= 8 else [])
     return f"; nearest: {', '.join(close)}" if close else ""

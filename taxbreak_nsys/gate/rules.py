@@ -1,47 +1,53 @@
-"""The rule language: a comparison of two sums of figures and numbers, read by recursive descent.
+"""The rule language: a comparison of two sums of metrics and numbers.
 
     rule   = sum ( ">=" | "<=" | ">" | "<" | "==" | "!=" ) sum
     sum    = term { ( "+" | "-" ) term }
     term   = factor { ( "*" | "/" ) factor }
-    factor = number [ unit ] | figure | "baseline" | "(" sum ")" | "-" factor
-    figure = [ "baseline" "." ] phase "." name
+    factor = number [ unit ] | metric | "baseline" | "(" sum ")" | "-" factor
+    metric = [ "baseline" "." ] phase "." name
     phase  = word | quoted text
     unit   = "ns" | "us" | "ms" | "s" | "%"
 
-`baseline` alone is the rule's one figure in the baseline. Nothing else can be said in it.
+`baseline` alone is the rule's one metric in the baseline. A name is one of `metric_names.METRICS`, short
+(`kernel_launches`) or as the JSON path (`launches.kernel`). Nothing else can be said in a rule: Python's parser reads
+it, after units and phases are written as Python has them, and only the nodes of this grammar are accepted. Nothing is
+ever compiled or called.
 """
 
 from __future__ import annotations
 
+import ast
 import operator
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from taxbreak_nsys.errors import TaxbreakError
 
 LONGEST = 1000
-DEEPEST = 50
-COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq, "!=": operator.ne,
+DEEPEST = 200
+COMPARISONS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
+    ast.GtE: operator.ge, ast.LtE: operator.le, ast.Gt: operator.gt, ast.Lt: operator.lt, ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
 }  # fmt: skip
-_UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)\s*(?P<unit>(?:ns|us|ms|s)\b|%)?"
-    r"|(?P<word>[^\W\d]\w*)|(?P<quoted>'[^']*'|\"[^\"]*\")|(?P<sign>>=|<=|==|!=|[-+*/()<>.]))"
+OPERATIONS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+}  # fmt: skip
+BASELINE = "baseline"
+_UNITS = {"ns": "", "us": "*1000", "ms": "*1000000", "s": "*1000000000", "%": "/100"}
+_OWN_FORMS = re.compile(
+    r"\bbaseline\s*\.\s*(?P<of_baseline>[^\W\d]\w*|'[^']*'|\"[^\"]*\")"
+    r"|(?P<quoted>'[^']*'|\"[^\"]*\")"
+    r"|(?<![\w.])(?P<word>[^\W\d]\w*)(?=\s*\.)"
+    r"|(?<![\w.])(?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)\s*(?P<unit>(?:ns|us|ms|s)\b|%)"
 )
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number, times in ns."""
-
-    value: float
+"""What rules write otherwise than Python: phases that need no quotes, and numbers with a unit."""
 
 
 @dataclass(frozen=True)
 class MetricName:
-    """A figure of a phase, in the report or (`of_baseline`) in the baseline."""
+    """A metric of a phase, in the report or (`of_baseline`) in the baseline."""
 
     phase: str
     name: str
@@ -49,167 +55,124 @@ class MetricName:
 
 
 @dataclass(frozen=True)
-class Same:
-    """The rule's own figure in the baseline."""
-
-
-@dataclass(frozen=True)
-class Negative:
-    """The negative of an expression."""
-
-    of: Expression
-
-
-@dataclass(frozen=True)
-class Binary:
-    """Two expressions with + - * or / between them."""
-
-    sign: str
-    left: Expression
-    right: Expression
-
-
-Expression = Number | MetricName | Same | Negative | Binary
-
-
-@dataclass(frozen=True)
 class Rule:
-    """One rule: what it says, and the two sides of its comparison."""
+    """One rule: its text, and the two sides of its comparison, made of the accepted nodes alone."""
 
     text: str
-    left: Expression
-    sign: str
-    right: Expression
+    left: ast.expr
+    comparison: type[ast.cmpop]
+    right: ast.expr
 
     @property
-    def figures(self) -> tuple[MetricName, ...]:
-        """The figures that the rule names, in order."""
-        return tuple(part for part in (*_parts(self.left), *_parts(self.right)) if isinstance(part, MetricName))
+    def metrics(self) -> tuple[MetricName, ...]:
+        """The metrics that the rule names, in order."""
+        names = (metric_name(leaf) for side in (self.left, self.right) for leaf in _leaves(side))
+        return tuple(name for name in names if name is not None)
+
+    @property
+    def compares_itself(self) -> bool:
+        """Whether `baseline` stands alone in it: for the rule's one metric."""
+        return any(is_baseline(leaf) for side in (self.left, self.right) for leaf in _leaves(side))
 
     @property
     def needs_baseline(self) -> bool:
         """Whether it cannot be judged without a baseline."""
-        named = any(figure.of_baseline for figure in self.figures)
-        return named or any(isinstance(part, Same) for part in (*_parts(self.left), *_parts(self.right)))
+        return self.compares_itself or any(name.of_baseline for name in self.metrics)
 
 
 def parse_rule(text: str) -> Rule:
-    """Parse a rule; raises TaxbreakError with one line that says what is wrong and where."""
-    return _Parser(text).rule()
+    """Parse a rule; raises TaxbreakError with one line that says what is wrong."""
+    if len(text) > LONGEST:
+        raise TaxbreakError(f"rule of {len(text)} characters: the longest is {LONGEST}")
+    comparison = _read(text)
+    if not isinstance(comparison, ast.Compare):
+        raise _wrong(text, "expected a comparison: >= <= > < == or !=")
+    sign = type(comparison.ops[0])
+    if len(comparison.ops) != 1 or sign not in COMPARISONS:
+        raise _wrong(text, "expected one comparison: >= <= > < == or !=")
+    left, right = comparison.left, comparison.comparators[0]
+    for side in (left, right):
+        _check(side, text)
+    rule = Rule(text.strip(), left, sign, right)
+    own = {name for name in rule.metrics if not name.of_baseline}
+    if rule.compares_itself and len(own) != 1:
+        raise _wrong(text, f"'baseline' alone stands for the rule's one metric, and it names {len(own)}; write "
+                           "baseline.PHASE.METRIC")  # fmt: skip
+    return rule
 
 
-def _parts(expression: Expression) -> list[Expression]:
-    if isinstance(expression, Negative):
-        return _parts(expression.of)
-    if isinstance(expression, Binary):
-        return [*_parts(expression.left), *_parts(expression.right)]
-    return [expression]
+def is_baseline(node: ast.expr) -> bool:
+    """Return whether a node is `baseline` alone."""
+    return isinstance(node, ast.Name) and node.id == BASELINE
 
 
-class _Parser:
-    """One pass over a rule's tokens."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
-        self._depth = 0
-        if len(text) > LONGEST:
-            raise TaxbreakError(f"rule of {len(text)} characters: the longest is {LONGEST}")
-
-    def rule(self) -> Rule:
-        left = self._sum()
-        sign = self._take_sign(*COMPARISONS)
-        if sign is None:
-            raise self._wrong("expected a comparison: >= <= > < == or !=")
-        right = self._sum()
-        if self._next() is not None:
-            raise self._wrong("expected the end of the rule")
-        rule = Rule(self._text.strip(), left, sign, right)
-        own = {figure for figure in rule.figures if not figure.of_baseline}
-        if any(isinstance(part, Same) for part in (*_parts(left), *_parts(right))) and len(own) != 1:
-            raise TaxbreakError(
-                f"rule {rule.text!r}: 'baseline' alone stands for the rule's one figure, and it names {len(own)}; "
-                "write baseline.PHASE.FIGURE"
-            )
-        return rule
-
-    def _sum(self) -> Expression:
-        self._depth += 1
-        if self._depth > DEEPEST:
-            raise self._wrong(f"nested deeper than {DEEPEST}")
-        left = self._term()
-        while (sign := self._take_sign("+", "-")) is not None:
-            left = Binary(sign, left, self._term())
-        self._depth -= 1
-        return left
-
-    def _term(self) -> Expression:
-        left = self._factor()
-        while (sign := self._take_sign("*", "/")) is not None:
-            left = Binary(sign, left, self._factor())
-        return left
-
-    def _factor(self) -> Expression:
-        negative = False
-        while self._take_sign("-") is not None:
-            negative = not negative
-        found = self._plain()
-        return Negative(found) if negative else found
-
-    def _plain(self) -> Expression:
-        if self._take_sign("(") is not None:
-            inside = self._sum()
-            if self._take_sign(")") is None:
-                raise self._wrong("expected )")
-            return inside
-        token = self._next()
-        if token is None:
-            raise self._wrong("expected a number or a figure")
-        if token["number"] is not None:
-            self._at = token.end()
-            return _number(token["number"], token["unit"])
-        first = self._take_name("a number or a figure (PHASE.FIGURE)")
-        if first == "baseline" and token["word"]:
-            if self._take_sign(".") is None:
-                return Same()
-            return self._figure(self._take_name("a phase"), of_baseline=True)
-        return self._figure(first, of_baseline=False)
-
-    def _figure(self, phase: str, *, of_baseline: bool) -> MetricName:
-        if self._take_sign(".") is None:
-            raise self._wrong(f"expected '.' and a figure after {phase!r}, as in decode.hdbi")
-        return MetricName(phase, self._take_name("a figure"), of_baseline)
-
-    def _next(self) -> re.Match[str] | None:
-        if not self._text[self._at :].strip():
-            return None
-        token = _TOKEN.match(self._text, self._at)
-        if token is None:
-            raise self._wrong("not understood")
-        return token
-
-    def _take_sign(self, *signs: str) -> str | None:
-        token = self._next()
-        if token is None or token["sign"] not in signs:
-            return None
-        self._at = token.end()
-        return token["sign"]
-
-    def _take_name(self, what: str) -> str:
-        token = self._next()
-        if token is None or not (token["word"] or token["quoted"]):
-            raise self._wrong(f"expected {what}")
-        self._at = token.end()
-        return token["word"] or token["quoted"][1:-1]
-
-    def _wrong(self, what: str) -> TaxbreakError:
-        rest = self._text[self._at :].strip()
-        return TaxbreakError(f"rule {self._text.strip()!r}: {what}, at {rest[:40]!r}" if rest else
-                             f"rule {self._text.strip()!r}: {what}, at its end")  # fmt: skip
+def metric_name(node: ast.expr) -> MetricName | None:
+    """Return the metric that a node names (`decode.hdbi`, `baseline.decode.states_ns.python`); None for others."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.insert(0, node.attr)
+        node = node.value
+    of_baseline = isinstance(node, ast.Subscript) and is_baseline(node.value)
+    phase = node.slice if isinstance(node, ast.Subscript) and of_baseline else node
+    if not parts or not isinstance(phase, ast.Constant) or not isinstance(phase.value, str):
+        return None
+    return MetricName(phase.value, ".".join(parts), of_baseline)
 
 
-def _number(text: str, unit: str | None) -> Number:
-    if unit == "%":
-        return Number(float(text) / 100)
-    value = float(text) if any(c in text for c in ".eE") else int(text)
-    return Number(value * _UNITS[unit] if unit else value)
+def _read(text: str) -> ast.expr:
+    """Return the syntax tree of a rule, its own forms written as Python has them."""
+    python = _OWN_FORMS.sub(_as_python, " ".join(text.split()))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what Python only warns of is no rule either
+            return ast.parse(python, mode="eval").body
+    except (SyntaxError, ValueError, Warning, RecursionError, MemoryError) as error:
+        detail = error.msg if isinstance(error, SyntaxError) else "it cannot be read"
+        raise _wrong(text, f"not understood ({detail})") from None
+
+
+def _as_python(form: re.Match[str]) -> str:
+    if form["number"] is not None:
+        return f"({form['number']}{_UNITS[form['unit']]})"
+    if form["of_baseline"] is not None:
+        return f"{BASELINE}[{_unquoted(form['of_baseline'])!r}]"
+    return BASELINE if form["word"] == BASELINE else repr(_unquoted(form["word"] or form["quoted"]))
+
+
+def _unquoted(phase: str) -> str:
+    return phase[1:-1] if phase[0] in "'\"" else phase
+
+
+def _check(node: ast.expr, text: str, depth: int = 0) -> None:
+    """Raise TaxbreakError where a side of a rule holds anything that the grammar has not."""
+    if depth > DEEPEST:
+        raise _wrong(text, f"nested deeper than {DEEPEST}")
+    if isinstance(node, ast.BinOp) and type(node.op) in OPERATIONS:
+        _check(node.left, text, depth + 1)
+        _check(node.right, text, depth + 1)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        _check(node.operand, text, depth + 1)
+    elif not (_is_number(node) or is_baseline(node) or metric_name(node) is not None):
+        raise _wrong(text, f"expected a number or a metric, as decode.hdbi, and not {_shown(node)!r}")
+
+
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float)
+
+
+def _shown(node: ast.expr) -> str:
+    return " ".join(ast.unparse(node).split())[:40]
+
+
+def _leaves(node: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(node, ast.BinOp):
+        yield from _leaves(node.left)
+        yield from _leaves(node.right)
+    elif isinstance(node, ast.UnaryOp):
+        yield from _leaves(node.operand)
+    else:
+        yield node
+
+
+def _wrong(text: str, what: str) -> TaxbreakError:
+    return TaxbreakError(f"rule {text.strip()!r}: {what}")

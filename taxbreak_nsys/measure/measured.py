@@ -71,10 +71,12 @@ class InstanceSums:
     """Figures of each phase instance; rows as in `Instances`.
 
     `wall` and `active` (T_DeviceActive) are in ns; `states`, `exposed` and `in_os` are (instances, states) in ns; the
-    launches are counted by kind. `marked` is the part of `states` inside the marks, `helpers` the states of the helper
-    threads, `mark` the length of the marks. `comm` is the time of collectives, `comm_wait` the part that waits for a
+    launches are counted by kind. `mark` is the length of the marks, `marked` the part of `states` inside them,
+    `helpers` the states of the helper threads. `comm` is the time of collectives, `comm_wait` the part that waits for a
     slower rank, `comm_unpaired` flags the instances where that is not known. `kernel_sum` is the plain sum of kernels
-    and graphs. `unmeasured` flags instances with a graph launch whose device time is unknown.
+    and graphs, `past_end` how long devices work on an instance after its end, `graph_call` the time of the calls that
+    launch CUDA graphs, `graph_device` the plain sum of what those ran. `unmeasured` flags instances with a graph
+    launch whose device time is unknown.
     """
 
     wall: Ints
@@ -89,6 +91,9 @@ class InstanceSums:
     comm_unpaired: Flags
     comm_alone: Flags
     kernel_sum: Ints
+    past_end: Ints
+    graph_call: Ints
+    graph_device: Ints
     kernel_launches: Ints
     graph_launches: Ints
     memory_launches: Ints
@@ -110,6 +115,8 @@ class InstanceSums:
 
         ops = columns.trace.ops
         kernel = (ops.kind == KERNEL) & (columns.op_instance >= 0)
+        graphs = held & np.isin(launches.kind, (GRAPH_LAUNCH, UNMEASURED_GRAPH))
+        graph_instance = columns.launch_instance[graphs]
         runs_there = ops.computes & (columns.op_instance >= 0)
         talks = columns.communication.communicates & (columns.op_instance >= 0)
         mark_end = instances.mark_end[intervals.instance]
@@ -127,6 +134,9 @@ class InstanceSums:
             comm_unpaired=columns.communication.unpaired,
             comm_alone=columns.communication.alone,
             kernel_sum=group_sums(columns.op_instance[runs_there], (ops.end - ops.start)[runs_there], count),
+            past_end=_past_end(columns),
+            graph_call=group_sums(graph_instance, (launches.end - launches.start)[graphs], count),
+            graph_device=group_sums(graph_instance, launches.device_ns[graphs], count),
             kernel_launches=launched(KERNEL_LAUNCH),
             graph_launches=launched(GRAPH_LAUNCH, UNMEASURED_GRAPH),
             memory_launches=launched(MEMORY_LAUNCH),
@@ -135,3 +145,13 @@ class InstanceSums:
             active=columns.active,
             unmeasured=unmeasured(launches, columns.launch_instance, count),
         )
+
+
+def _past_end(columns: Measured) -> Ints:
+    """Return how long devices work on each instance after its end, ns."""
+    ops, count = columns.trace.ops, len(columns.instances)
+    late = np.where(columns.op_instance >= 0, columns.instances.end[columns.op_instance], 0) if count else ops.end
+    group = np.where((columns.op_instance >= 0) & (ops.end > late), columns.op_instance, -1)
+    # only the part of an operation after the end counts
+    skipped = np.maximum(late - ops.start, columns.communication.wait)
+    return active_ns(ops, np.where(group >= 0, np.maximum(skipped, 0), 0), group, count)

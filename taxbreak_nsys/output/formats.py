@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
-from taxbreak_nsys.output.row_order import RowOrder
+from taxbreak_nsys.output.shown_rows import RowOrder
 from taxbreak_nsys.output.units import UNITS
 from taxbreak_nsys.result import json_head
 

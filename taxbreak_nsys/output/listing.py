@@ -97,7 +97,7 @@ def _text(table: pa.Table) -> str:
     import pyarrow as pa
     from rich.table import Table
 
-    from taxbreak_nsys.output.layer_rows import console_text
+    from taxbreak_nsys.output.plain_rows import console_text
     from taxbreak_nsys.output.text_report import printable, text_console
 
     view = text_console()

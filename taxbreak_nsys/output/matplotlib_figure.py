@@ -56,7 +56,7 @@ def write_figure(results: Sequence[Result], path: Path, format: str, *, per_step
         axes.set_ylim(len(bars) - 0.4, -0.55)
         axes.set_yticks([])
         axes.set_xlim(left=0)
-        axes.set_xlabel("ms a step" if per_step else "% of the wall time")
+        axes.set_xlabel("ms per step" if per_step else "% of the wall time")
         axes.spines[["left", "right", "top"]].set_visible(False)
         handles = [Patch(facecolor=COLOURS[key], label=TITLES[key]) for key in TITLES if key in keys]
         handles += [
@@ -117,5 +117,5 @@ def _draw(axes: Any, y: int, entry: Phase, title: str, per_step: bool) -> set[st
         )  # fmt: skip
     hdbi = "not measured" if entry.taxbreak.hdbi is None else f"{entry.taxbreak.hdbi:.3f}"
     step = show_time(entry.wall_ns // max(entry.instances, 1))
-    axes.text(0, y - 0.3, f"{title}: {step} a step, HDBI {hdbi}", va="center", parse_math=False)
+    axes.text(0, y - 0.3, f"{title}: {step} per step, HDBI {hdbi}", va="center", parse_math=False)
     return {part.key for part in parts}

@@ -20,6 +20,7 @@ def shown_entries(result: Result, *, ranks: bool) -> list[Phase]:
 def step_lines(entry: Phase, unit: str | None) -> list[str]:
     """Return lines about the steps of a phase, the most important first."""
     lines = [_time(entry, unit), _work(entry), _device(entry, unit)]
+    lines += _graphs(entry, unit)
     lines += _communication(entry, unit)
     lines += _ranks(entry, unit)
     if entry.helpers_ns is not None:
@@ -68,6 +69,10 @@ def _work(entry: Phase) -> str:
         for name, total in (("requests", entry.steps.requests), ("tokens", entry.steps.tokens)):
             if total is not None:
                 said.append(f"{total / count:,.1f} {name}")
+        requests, tokens = entry.steps.generation_requests, entry.steps.generation_tokens
+        if requests and tokens and tokens > requests:
+            drafts = "speculative decoding; rejected drafts count"
+            said.append(f"{tokens / requests:,.1f} tokens per request in generation ({drafts})")
     launches = entry.launches.kernel + entry.launches.graph
     said += [f"{entry.kernels / count:,.0f} kernels", f"{launches / count:,.0f} launches"]
     if entry.launches.graph:
@@ -87,6 +92,16 @@ def _device(entry: Phase, unit: str | None) -> str:
         return "device active: not measured"
     busy = show_share(entry.wall_ns - (device.idle_ns or 0), entry.wall_ns)
     return f"device busy {busy} % of the wall time; device active {show_time(device.active_ns, unit)}"
+
+
+def _graphs(entry: Phase, unit: str | None) -> list[str]:
+    graphs = entry.graphs
+    if graphs is None:
+        return []
+    each = show_time(graphs.launch_ns // graphs.launches, unit)
+    if graphs.device_ns is None:
+        return [f"CUDA graphs: {each} to launch each; their device time is not measured"]
+    return [f"CUDA graphs: {each} to launch each, {show_time(graphs.device_ns // graphs.launches, unit)} on the device"]
 
 
 def _communication(entry: Phase, unit: str | None) -> list[str]:

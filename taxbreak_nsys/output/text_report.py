@@ -7,14 +7,14 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from taxbreak_nsys.attribution.layers import hdbi_word
-from taxbreak_nsys.attribution.verdict import phase_exposed_layers
+from taxbreak_nsys.attribution.exposed_layers import phase_exposed_layers
 from taxbreak_nsys.output import sample_lines
 from taxbreak_nsys.output.detail_tables import table_notes
 from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
-from taxbreak_nsys.output.row_order import RowOrder
+from taxbreak_nsys.output.shown_rows import RowOrder
 from taxbreak_nsys.output.step_lines import between_ns, shown_entries, step_lines
 from taxbreak_nsys.output.units import show_share, show_time
+from taxbreak_nsys.verdict.device_word import beside_hdbi, bound_word
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,8 +29,8 @@ MOST_ROWS = 50
 _T_SYS_SOURCES = {
     "given": "given with --t-sys",
     "null_report": "the median of the null-kernel report",
-    "idle_launches": "first percentile of launches that met an idle stream",
-    "paper": "the paper's figure for H100 and H200, not measured",
+    "idle_launches": "1st percentile, launches to an idle stream",
+    "paper": "the paper's value for H100 and H200, not measured",
 }
 _EVIDENCE = {
     "ranges": "ranges: the library's own ranges, exact",
@@ -90,6 +90,7 @@ def _summary(console: Console, result: Result, unit: str | None, *, ranks: bool)
     for entry in shown_entries(result, ranks=ranks):
         _phase(console, entry, unit)
     _idle(console, result, unit)
+    _processes(console, result, unit)
     _outside(console, result, unit)
     _warnings(console, result)
 
@@ -119,6 +120,10 @@ def _phase(console: Console, entry: Phase, unit: str | None) -> None:
         console.print(printable(line))
     verdict = f"Verdict: {entry.verdict.why}" if entry.verdict.target else f"No verdict: {entry.verdict.why}"
     console.print(printable(f"{verdict}."), style="bold")
+    if entry.verdict.advice:
+        console.print(printable(f"Advice: {entry.verdict.advice}."))
+    if entry.verdict.command:
+        console.print(printable(f"Try: {entry.verdict.command}"), style="dim")
 
 
 def _where(entry: Phase) -> str:
@@ -134,16 +139,20 @@ def _hdbi(console: Console, entry: Phase) -> None:
         return
     filled = round(20 * hdbi)
     scale = "#" * filled + "." * (20 - filled)
-    console.print(f"HDBI {hdbi:.3f} {hdbi_word(hdbi)}   host [{scale}] device", style="bold")
+    console.print(f"HDBI {hdbi:.3f} {bound_word(entry)}   host [{scale}] device", style="bold")
+    note = beside_hdbi(entry)
+    if note is not None:
+        console.print(note)
 
 
 def _layer_table(entry: Phase, unit: str | None) -> Table:
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="")
-    table.add_column("Layer", no_wrap=True)
     between = entry.between_ns
-    for title in ("Time", "Time (%)", "Exposed (%)", "in HDBI", *(["Between marks"] if between else [])):
+    # six columns of times fit into 80 columns with one blank between them
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="", padding=(0, 1, 0, 0 if between else 1))
+    table.add_column("Layer", no_wrap=True)
+    for title in ("Time", "Time (%)", "Exposed (%)", "in HDBI", *(["Between"] if between else [])):
         table.add_column(title, justify="right", no_wrap=True)
     states, taxbreak = entry.states_ns, entry.taxbreak
     exposed = phase_exposed_layers(entry)
@@ -154,7 +163,8 @@ def _layer_table(entry: Phase, unit: str | None) -> Table:
             cells = [name, show_time(ns, unit), show_share(ns, entry.wall_ns), shown]
             cells.append(show_time(counted, unit) if counted is not None else "")
             if between:
-                cells.append(show_time(between_ns(entry, key), unit))
+                part = between_ns(entry, key)
+                cells.append("-" if part is None else show_time(part, unit))
             table.add_row(*cells)
 
     ft, ct = taxbreak.delta_ft_ns, taxbreak.delta_ct_ns
@@ -181,6 +191,22 @@ def _idle(console: Console, result: Result, unit: str | None) -> None:
         console.print(
             f"(idle) {steps} without requests on thread {idle.thread} of process {idle.process}: "
             f"{show_time(idle.total_ns, unit)} until the next mark"
+        )
+
+
+def _processes(console: Console, result: Result, unit: str | None) -> None:
+    """Name the processes beside the workers that were on a CPU between the steps."""
+    shown = [process for process in result.processes if process.on_cpu_between_ns]
+    if shown:
+        console.print()
+    for process in shown:
+        names = ", ".join(process.names[:3]) or "no name"
+        console.print(
+            printable(
+                f"process {process.process} ({names}) calls no CUDA: on a CPU for "
+                f"{show_time(process.on_cpu_between_ns, unit)} between the steps' marks "
+                f"({show_time(process.on_cpu_ns, unit)} in all phases)"
+            )
         )
 
 
@@ -267,7 +293,7 @@ def _listing(console: Console, result: Result, report: str, unit: str | None, or
     if not len(rows):
         console.print(f"no rows: {_WHY_EMPTY.get(report, 'nothing of the kind lies in a phase')}")
         return
-    most = order.top or MOST_ROWS
+    most = MOST_ROWS if order.top is None else order.top
     shown = rows.select(titles).slice(0, most).to_pylist()
     cells = [[_cell(title, row[title], unit) for title in titles] for row in shown]
     if "Depth" in rows.column_names and order.sort is None:
@@ -289,7 +315,7 @@ def _listing(console: Console, result: Result, report: str, unit: str | None, or
         table.add_row(*row)
     console.print(table)
     if len(rows) > most:
-        console.print(f"{len(rows) - most} more rows; --top N shows more, -f csv has them all")
+        console.print(f"{len(rows) - most} more rows; --top {len(rows)} shows them all")
 
 
 def _is_text(rows: pa.Table, title: str) -> bool:

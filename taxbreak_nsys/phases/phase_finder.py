@@ -67,7 +67,8 @@ def find_instances(
         from taxbreak_nsys.phases.step_detection import by_launches
 
         steps, why = by_launches(trace, launches, left, shapes)
-        found += _with_helpers(steps, left)
+        steps = _with_helpers(steps, left)
+        found += [to_cycles(phases, outline)[0] if phases.cycles else phases for phases in steps]
     if not choice.rules:
         found += _whole_threads(trace, launches, _left(threads, found), choice.window, why)
     instances = assemble(_by_batch(found, choice), outline, choice.window, idle)
@@ -120,12 +121,14 @@ def _marked_phases(
     if choice.source not in ("best", "marks"):
         return found, idle
     known = engine_marks.load_engines() if choice.engines is None else choice.engines
-    marked = engine_marks.recognise(ranges, known, choice.engine)
-    if marked is not None:
-        cycles = choice.instances != "range" and outline is not None
-        computing = outline.computing_threads() if cycles and outline is not None else None
-        by_engine = engine_marks.by_engine(ranges, threads, marked, computing)
-        found = [_as_instances(p, choice, "cycle", outline, idle) for p in by_engine]
+    cycles = choice.instances != "range" and outline is not None
+    computing = outline.computing_threads() if cycles and outline is not None else None
+    # several engines may run side by side, each in processes of its own
+    for engine in (known,) if choice.engine is not None else ((engine,) for engine in known):
+        marked = engine_marks.recognise(ranges, engine, choice.engine)
+        if marked is not None:
+            by_engine = engine_marks.by_engine(ranges, _left(threads, found), marked, computing)
+            found += [_as_instances(p, choice, "cycle", outline, idle) for p in by_engine]
     outermost = nvtx_ranges.by_outermost(ranges, _left(threads, found))
     return found + [_as_instances(p, choice, "range", outline, idle) for p in outermost], idle
 

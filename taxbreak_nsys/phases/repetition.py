@@ -27,6 +27,9 @@ MIN_LAUNCHES = 8
 MIN_ATTENTION = 2
 """With fewer attention kernels, a repeated stretch is a layer, not a step."""
 
+MIN_GRAPHS = 3
+"""Fewer launches of one CUDA graph are no repetition."""
+
 _MOST_KINDS = 24
 _MOST_SEGMENTS = 20_000
 
@@ -86,12 +89,15 @@ def find_periods(launched: Launched) -> Periods | None:
         return None
     attends = bool(launched.attention.any())
     waited = True
+    division = None
     if attends:
         division = _by_attention(launched, _wait_classes(launched))
         if division is None:
             division, waited = _by_attention(launched, _launch_classes(launched)), False
     else:
         division = _by_likeness(launched)
+    if division is None:
+        division, waited, attends = _by_graphs(launched), False, False
     if division is None:
         return None
     first, last = _segments(division.ends, len(launched))
@@ -104,7 +110,7 @@ def find_periods(launched: Launched) -> Periods | None:
     # what follows the last wait is a step only where it is like one
     if last[-1] == len(launched) - 1 and not launched.ends[-1] and np.sum(kind == kind[-1]) < 2:
         first, last, kind, alike = first[:-1], last[:-1], kind[:-1], alike[:-1]
-    if not attends:
+    if not attends and not division.by_graphs:
         repeated = np.bincount(kind)[kind] > 1
         first, last, kind, alike = first[repeated], last[repeated], kind[repeated], alike[repeated]
     several = np.bincount(kind)[kind] > 1
@@ -161,6 +167,7 @@ class _Division:
     layers: int
     explained: int
     share: float
+    by_graphs: bool = False
 
 
 def _divide(launched: Launched, before: Ints, hidden: Ints, ends: Ints) -> _Division | None:
@@ -222,6 +229,26 @@ def _by_likeness(launched: Launched) -> _Division | None:
             share = float(size[repeated].sum() / size.sum())
             return _Division(ends, repeated, 0, int(size[repeated].sum()), share)
     return None
+
+
+def _by_graphs(launched: Launched) -> _Division | None:
+    """Return the steps of a program that launches nearly everything as one CUDA graph per step (JAX, XLA).
+
+    A step begins with its graph. At least MIN_GRAPHS of them, and half of all, must be launched again and again.
+    """
+    at = np.flatnonzero(launched.graph)
+    if len(at) < MIN_GRAPHS or 2 * len(at) < int(np.sum(~launched.memory)):
+        return None
+    _, place, count = np.unique(launched.token[at], return_inverse=True, return_counts=True)
+    again = int(np.sum(count[place] >= MIN_GRAPHS))
+    if 2 * again < len(at):
+        return None
+    ends = at[at > 0] - 1
+    first, last = _segments(ends, len(launched))
+    good = launched.graph[first]
+    explained = int(np.sum((last - first + 1)[good]))
+    share = float(again / len(at))
+    return _Division(ends, good, 0, explained, share, by_graphs=True)
 
 
 def step_kinds(token: Ints, first: Ints, last: Ints) -> tuple[Ints, NDArray[np.float64]]:

@@ -101,7 +101,8 @@ def _found(
     how = "a wait for the device ends each" if periods.waited else "no wait ends them: told by a kernel each has once"
     text = f"{len(start)} steps that repeat in the launches, {how}; {evidence}"
     source = PhaseSource("auto", None, round(periods.confidence, 3), text)
-    return thread_phases(thread, start, end, label, labels, source)
+    # where no wait ends a step, its work goes on until the next step begins
+    return replace(thread_phases(thread, start, end, label, labels, source), cycles=not periods.waited)
 
 
 def _named(

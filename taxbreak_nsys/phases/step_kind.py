@@ -29,9 +29,11 @@ SMALL_TILE = 16
 
 _ATTENTION = re.compile(r"attention|attn|fmha|flash|sdpa|mqa|mla_|_mha|paged", re.IGNORECASE)
 _NOT_ATTENTION = re.compile(
-    r"combine|reduce|merge|rotary|rope|backward|bwd|cache_kernel|reshape_and_cache|convert|schedul|metadata|norm",
+    r"combine|prepare|reduce|merge|rotary|rope|backward|bwd|cache_kernel|reshape_and_cache|convert|schedul|metadata|norm",
     re.IGNORECASE,
 )
+_FLASH_FORWARD = re.compile(r"FlashAttnFwd(?!Combine)")
+"""FlashAttention 3: its template arguments name schedulers and converters, which are no kernels of their own."""
 _WEAK_ATTENTION = re.compile(r"(?<!log_)softmax", re.IGNORECASE)
 _TRAINING = re.compile(r"backward|_bwd|\bbwd|adam|multi_tensor_apply|optimizer", re.IGNORECASE)
 _ONE_QUERY = re.compile(r"split_?kv|decode|paged_attention|mmha|xqa|masked_multihead", re.IGNORECASE)
@@ -43,15 +45,18 @@ _ROWS = re.compile(r"layer_?norm|rms_?norm", re.IGNORECASE)
 
 def is_attention(names: tuple[str, ...], seen: Ints) -> Flags:
     """Flag the names of attention kernels among those `seen`: kernels made for it, or else softmax."""
-    of = {int(code) for code in seen}
+    present = {int(code) for code in seen}
 
     def flags(pattern: re.Pattern[str]) -> Flags:
-        return np.array(
-            [k in of and bool(pattern.search(n)) and not _NOT_ATTENTION.search(n) for k, n in enumerate(names)], bool
-        )
+        return np.array([k in present and _matches(pattern, name) for k, name in enumerate(names)], bool)
 
     strong = flags(_ATTENTION)
     return strong if strong.any() else flags(_WEAK_ATTENTION)
+
+
+def _matches(pattern: re.Pattern[str], name: str) -> bool:
+    """Return whether a name is that of an attention kernel by a pattern, not of a kernel that works for one."""
+    return bool(_FLASH_FORWARD.search(name) or (pattern.search(name) and not _NOT_ATTENTION.search(name)))
 
 
 @dataclass(frozen=True)
@@ -182,7 +187,7 @@ def _is_prefill(kind: Kind, base: Kind, names: tuple[str, ...]) -> bool | None:
 
 
 def _attention_names(kind: Kind, names: tuple[str, ...]) -> set[int]:
-    return {int(c) for c in kind.name if _ATTENTION.search(names[c]) and not _NOT_ATTENTION.search(names[c])}
+    return {int(code) for code in kind.name if _matches(_ATTENTION, names[code])}
 
 
 def _signs_of_decode(kind: Kind, names: tuple[str, ...]) -> list[str]:

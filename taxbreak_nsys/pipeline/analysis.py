@@ -22,8 +22,9 @@ from taxbreak_nsys.pipeline.interval_listing import IntervalListing
 from taxbreak_nsys.pipeline.reading import Reading, check_launches
 from taxbreak_nsys.pipeline.summary import summarise
 from taxbreak_nsys.pipeline.sums import Sums
-from taxbreak_nsys.read.database import Database, open_report
+from taxbreak_nsys.read.database import Database, open_inspected, open_report
 from taxbreak_nsys.read.metadata import read_facts, read_thread_names, stated_period
+from taxbreak_nsys.read.other_processes import read_other_processes
 from taxbreak_nsys.read.report_inspection import Opening
 from taxbreak_nsys.read.report_reader import api_threads, read_trace
 from taxbreak_nsys.read.sample_reader import has_samples
@@ -80,13 +81,13 @@ def collect_report(
     options = options or Options()
     path = Path(report)
     opening = opening or Opening(path)
-    with Database(opening.inspected()) as database:
+    with open_inspected(opening.inspected()) as database:
         facts = read_facts(database, path)
         sums, collected = Reading(database, path, options, window_rows).sums(collector)
         result = _finished(database, facts, sums, options, path)
         names = read_thread_names(database)
-    report = replace(result.report, sha256=opening.sha256())
-    return replace(result, report=report, thread_names=names), collected
+    facts = replace(result.report, sha256=opening.sha256())
+    return replace(result, report=facts, thread_names=names), collected
 
 
 def _finished(database: Database, facts: ReportFacts, sums: Sums, options: Options, path: Path) -> Result:
@@ -100,7 +101,7 @@ def _finished(database: Database, facts: ReportFacts, sums: Sums, options: Optio
     facts = replace(facts, warnings=result_warnings.reading_warnings(database))
     t_sys = _t_sys(totals, options)
     limits.check_t_sys(t_sys, totals.facts.launches, path)
-    return summarise(facts, sums, t_sys, options)
+    return summarise(facts, sums, t_sys, options, read_other_processes(database))
 
 
 def _t_sys(totals: Totals, options: Options) -> TSys:

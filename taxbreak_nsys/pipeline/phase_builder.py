@@ -10,13 +10,14 @@ import numpy as np
 from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
 from taxbreak_nsys.attribution.correction import corrected
 from taxbreak_nsys.attribution.layers import PhaseSums, split
-from taxbreak_nsys.attribution.verdict import judge
+from taxbreak_nsys.measure.slowest_ranks import slowest_ranks
+from taxbreak_nsys.model.engine_figures import Ranks
 from taxbreak_nsys.model.launches import TSys
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import pid, tid
 from taxbreak_nsys.phases.step_sums import main_source, step_counts
-from taxbreak_nsys.pipeline.rank_figures import communication_time, rank_figures, slowest_ranks
-from taxbreak_nsys.result import DeviceTime, LaunchCounts, Phase, Ranks
+from taxbreak_nsys.pipeline.rank_figures import communication_time, rank_figures
+from taxbreak_nsys.result import DeviceTime, GraphTime, LaunchCounts, Phase
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
 from taxbreak_nsys.totals.sampled_split import Split, library_interval, sample_figures, sampled_layers
 from taxbreak_nsys.totals.totals import Totals
@@ -167,6 +168,13 @@ class PhaseBuilder:
             communication=communication_time(steps, which),
             ranks=part.ranks,
             launches=launches,
+            graphs=GraphTime(
+                launches=launches.graph,
+                launch_ns=int(steps.graph_call[which].sum()),
+                device_ns=None if launches.unmeasured_graph else int(steps.graph_device[which].sum()),
+            )
+            if launches.graph
+            else None,
             kernels=kernels,
             states_ns=states,
             in_os_ns=_by_state(steps.in_os[which]),
@@ -175,7 +183,6 @@ class PhaseBuilder:
             taxbreak=layers,
             samples=samples,
             corrected=corrected(sums, layers, strata, reference, count, median) if reference and median else None,
-            verdict=judge(exposed, states, layers, wall, samples),
             phase_source=main_source(instances, which),
             steps=step_counts(instances, which, figures_ns, kernels, launches.kernel + launches.graph),
         )

@@ -11,15 +11,17 @@ from taxbreak_nsys.attribution.layers import EVIDENCES
 from taxbreak_nsys.attribution.reference import reference_times
 from taxbreak_nsys.diagnostics import result_warnings
 from taxbreak_nsys.model.detail_rows import DetailRows
+from taxbreak_nsys.model.engine_figures import Idle
 from taxbreak_nsys.model.launches import TSys
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid, tid
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.pipeline.phase_builder import PhaseBuilder
+from taxbreak_nsys.pipeline.process_times import process_times
 from taxbreak_nsys.pipeline.sums import Sums
-from taxbreak_nsys.replay.savings import with_savings
-from taxbreak_nsys.result import Idle, Phase, Result, TracedRanges
+from taxbreak_nsys.read.other_processes import OtherProcess
+from taxbreak_nsys.result import Phase, Result, TracedRanges
 from taxbreak_nsys.totals import sample_breakdown
 from taxbreak_nsys.totals.detail_totals import EntryFacts
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
@@ -29,9 +31,12 @@ from taxbreak_nsys.totals.sampled_split import (
     precise_enough,
 )
 from taxbreak_nsys.totals.totals import Totals
+from taxbreak_nsys.verdict.verdicts import with_verdicts
 
 
-def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options) -> Result:
+def summarise(
+    facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options, processes: Sequence[OtherProcess]
+) -> Result:
     """Return the result that the sums of a report give: evidence, layers, verdicts, warnings."""
     totals = sums.totals
     of, moved = totals.entries, totals.operators.moved()
@@ -51,7 +56,6 @@ def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options) -> 
                 continue
             strata = [split for k in members if (split := splits[k])]
             entries.append(builder.of_label(label, members, weakest, merged(strata) if strata else None))
-    entries = with_savings(entries, sums.stretches, [of.key(k) for k in range(len(of))], t_sys.ns)
     by_module, by_symbol = sample_breakdown.rows(totals.samples, of, splits)
     counted = totals.facts
     result = Result(
@@ -64,10 +68,12 @@ def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options) -> 
             Idle(process=pid(time.process), thread=tid(time.thread), instances=time.instances, total_ns=time.total_ns)
             for time in of.instances.idle
         ),
+        processes=process_times(processes, of.instances),
         kernel_rows=tuple(totals.kernels.rows(totals.names["ops"], evidence, moved.by_kernel)),
         operator_rows=tuple(totals.operators.rows(totals.names["ranges"], evidence, moved.by_operator)),
         api_rows=tuple(totals.calls.rows(totals.names["api"])),
         instances=of.instances,
+        replay_part=sums.stretches.chosen(),
         steps=totals.steps,
         ranges=TracedRanges(
             counted.operator_ranges, counted.library_ranges + counted.library_calls, tuple(sorted(totals.libraries))
@@ -77,6 +83,7 @@ def summarise(facts: ReportFacts, sums: Sums, t_sys: TSys, options: Options) -> 
         t_base_ns=moved.t_base,
         details=_details(totals, entries, splits),
     )
+    result = with_verdicts(result)
     return replace(
         result, report=replace(facts, warnings=facts.warnings + result_warnings.result_warnings(result, totals))
     )

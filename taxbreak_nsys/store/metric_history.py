@@ -9,22 +9,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import BigInteger, Double, select
+from sqlalchemy import Column, select
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.metric_names import BY_NAME, PER_STEP
 from taxbreak_nsys.store.models import phases, reports
 from taxbreak_nsys.store.store_queries import tag_or_fact
 
 if TYPE_CHECKING:
     from taxbreak_nsys.store.store_opening import Store
 
-PER_INSTANCE = "_per_instance"
-METRICS = tuple(
-    column.name
-    for column in phases.columns
-    if isinstance(column.type, (BigInteger, Double)) and column.name not in ("id", "report_id", "process", "thread")
-)
-"""What can be followed: the numbers of a phase; with `_per_instance` behind it, of one step."""
+
+def _columns() -> dict[str, tuple[Column[Any], bool]]:
+    """Return the column of each name, and whether it is a sum over the steps: the metrics that the store holds."""
+    columns: dict[str, tuple[Column[Any], bool]] = {}
+    for name, metric in BY_NAME.items():
+        column = phases.c.get(metric.path.removeprefix("taxbreak.").replace(".", "_"))
+        if column is not None:
+            columns[name] = column, metric.summed
+    return columns
+
+
+COLUMNS = _columns()
+"""The metrics that can be followed, by the names of `metric_names`."""
 
 _MIN_SIDE = 3
 _PENALTY = 3.0
@@ -58,11 +65,13 @@ class Series:
 
 
 def check_metric(metric: str) -> None:
-    """Raise TaxbreakError where there is no such figure."""
-    if metric.removesuffix(PER_INSTANCE) not in METRICS:
-        raise TaxbreakError(
-            f"--metric {metric!r}: not one of {', '.join(METRICS)}, or one of them with {PER_INSTANCE} behind it"
-        )
+    """Raise TaxbreakError where there is no such metric, or no such metric per step."""
+    column = COLUMNS.get(metric.removesuffix(PER_STEP))
+    if column is None:
+        known = ", ".join(name for name in COLUMNS if "." not in name)
+        raise TaxbreakError(f"--metric {metric!r}: not one of {known}, or a sum of these with {PER_STEP} behind it")
+    if metric.endswith(PER_STEP) and not column[1]:
+        raise TaxbreakError(f"--metric {metric!r}: {metric.removesuffix(PER_STEP)} is not a sum over steps")
 
 
 def trends(store: Store, metric: str, phase: str | None, by: Sequence[str]) -> tuple[list[Series], int]:
@@ -72,7 +81,7 @@ def trends(store: Store, metric: str, phase: str | None, by: Sequence[str]) -> t
     figures were left out because their report has neither.
     """
     check_metric(metric)
-    column = phases.c[metric.removesuffix(PER_INSTANCE)]
+    column, _ = COLUMNS[metric.removesuffix(PER_STEP)]
     wanted = (
         select(
             phases.c.phase, reports.c.path, reports.c.captured_at, tag_or_fact("date"), phases.c.instances, column,
@@ -91,7 +100,7 @@ def trends(store: Store, metric: str, phase: str | None, by: Sequence[str]) -> t
             if moment is None:
                 undated += 1
                 continue
-            if metric.endswith(PER_INSTANCE) and value is not None:
+            if metric.endswith(PER_STEP) and value is not None:
                 value = value / instances if instances else None
             found.setdefault((label, tuple(keys)), []).append(MetricPoint(moment, path, value))
     series = []

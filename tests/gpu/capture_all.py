@@ -69,7 +69,7 @@ def capture(evidence: str, folder: Path) -> tuple[list[str], dict[str, float], b
         return lines, {}, False
     findings = json.loads(taxbreak("doctor", "-f", "json", str(export)).stdout)[str(export)]
     lines += [f"- {f['state']}: {f['subject']}: {f['message']}" for f in findings]
-    phases = json.loads(taxbreak(str(export), "-f", "json").stdout)["phases"]
+    phases = json.loads(taxbreak(str(export), "-f", "json").stdout)["reports"][0]["phases"]
     walls = {phase["phase"]: phase["wall_median_ns"] / 1e6 for phase in phases}
     well = any(f["subject"] == GIVES[evidence] and f["state"] == "ok" for f in findings)
     well &= {"prefill", "decode"} <= set(walls) and all(phase["taxbreak"]["hdbi"] for phase in phases)

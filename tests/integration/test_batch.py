@@ -383,7 +383,7 @@ def test_report_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytes
     settings = Settings(analysis.Options())
     (tmp_path / "work").mkdir()
     assert isinstance(examine(Job(str(path)), settings, tmp_path / "work"), Analysed)
-    monkeypatch.setattr(analysis, "analyze", slow)
+    monkeypatch.setattr(analysis, "analyze_report", slow)
     outcome = examine(Job(str(path)), settings, tmp_path / "work")
     assert isinstance(outcome, Failed)
     assert outcome.kind == "changed"
@@ -483,7 +483,6 @@ def test_names_in_a_table_are_as_short_as_they_can_be() -> None:
 def test_wrong_calls_are_one_line(archive: Path, tmp_path: Path) -> None:
     for args, said in (
         ([archive, "--memory", "lots"], "--memory"),
-        ([archive, "-f", "xml"], "--format"),
         ([archive, "-f", "parquet"], "-o FILE"),
         ([archive, "--tag", "x"], "--tag"),
         ([archive, "--store", "mysql://x/y"], "SQLite or PostgreSQL"),

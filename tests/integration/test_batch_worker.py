@@ -91,7 +91,7 @@ def test_the_nursery_imports_what_an_analysis_imports_and_no_more() -> None:
     """What a child imports, every child imports; and what no analysis imports is start-up for nothing."""
     names = ("llama-1b", "llama-1b-aten", "graph-graph", "inject", "multi")
     analyses = (
-        "from taxbreak_nsys.pipeline.analysis import analyze",
+        "from taxbreak_nsys.pipeline.analysis import analyze_report as analyze",
         f"for report in {[str(find_report(name)) for name in names]!r}: analyze(report).to_dict()",
     )
     nursery = "from taxbreak_nsys.batch import nursery; nursery.import_all()"

@@ -33,7 +33,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     def put(version: str) -> None:
         program = tmp_path / "bin" / "nsys"
         program.parent.mkdir(exist_ok=True)
-        parts = [sys.executable, ROOT / "tests" / "fake_nsys.py", LISTS / f"{version}.txt", SAMPLES / "llama-1b.sqlite"]
+        stand_in = ROOT / "tests" / "support" / "fake_nsys.py"
+        parts = [sys.executable, stand_in, LISTS / f"{version}.txt", SAMPLES / "llama-1b.sqlite"]
         program.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, parts))} "$@"\n')
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}/usr/bin{os.pathsep}/bin")
@@ -177,7 +178,6 @@ def test_no_report_is_an_error_that_says_why(install, tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--evidence", "guess", "--", "true"], "not one of ranges, samples"),
         (["-c", "nvtx", "--", "true"], "nvtx:RANGE"),
         (["-o", "run%p", "--", "true"], "plain name"),
         (["-o", "missing/run", "--", "true"], "does not exist"),

@@ -24,7 +24,7 @@ def run(*words: object, **where: Path) -> in_process.Done:
 
 
 def figure(phase: PhaseChange, name: str) -> Change:
-    return next(change for change in phase.changes if change.figure == name)
+    return next(change for change in phase.changes if change.metric == name)
 
 
 def test_samples_add_up_to_the_phase(any_report: Path, analysed) -> None:
@@ -47,7 +47,7 @@ def test_injected_time_is_found_in_its_layer_within_the_interval(analysed, phase
     result = analysed("inject")
     found = compare([result], [result], [f"base={phase}"]).phases[0]
     assert figure(found, "wall_ns").word == "worse"
-    assert found.where.figure == layer
+    assert found.where.metric == layer
     change = figure(found, layer)
     # 200 products a step, 50 us before or inside each
     assert change.low <= 10e6 <= change.high
@@ -57,7 +57,7 @@ def test_injected_time_is_found_in_its_layer_within_the_interval(analysed, phase
     assert figure(found, "kernels").word == "no difference shown"
     back = compare([result], [result], [f"{phase}=base"]).phases[0]
     assert figure(back, "wall_ns").word == "better"
-    assert back.where.figure == layer
+    assert back.where.metric == layer
 
 
 def test_a_report_against_itself_shows_no_difference(analysed) -> None:
@@ -74,7 +74,7 @@ def test_other_tracing_is_no_regression_of_the_model(analysed) -> None:
     comparison = compare([analysed("llama-1b-bare")], [analysed("llama-1b-aten")])
     assert not comparison.host_comparable
     assert {told.name for told in comparison.conditions} >= {"operator ranges", "traced"}
-    words = {change.figure: change.word for change in comparison.phases[-1].changes}
+    words = {change.metric: change.word for change in comparison.phases[-1].changes}
     assert {words[name] for name in ("wall_ns", "framework_library_ns", "hdbi")} == {"not comparable"}
     # device work is the same, and may be compared
     assert words["device_active_ns"] == "no difference shown"
@@ -140,7 +140,7 @@ def test_the_command(report, tmp_path: Path) -> None:
     assert table.returncode == 0, table.stderr
     assert "no difference" in table.stdout
     data = json.loads(run(path, path, "-f", "json").stdout)
-    assert data["schema"] == "taxbreak-diff/1"
+    assert data["schema"] == "taxbreak-diff/2"
     assert {phase["before"] for phase in data["phases"]} == {"decode_eager", "decode_graph"}
     empty = run(path, tmp_path)
     assert empty.returncode == 2

@@ -279,3 +279,17 @@ def test_marks_without_numbers_are_named_by_their_kernels(tmp_path: Path) -> Non
     source = result.entries[0].phase_source
     assert (source.kind, source.name) == ("engine", "vllm")
     assert "kernels" in (source.evidence or "")
+
+
+def test_two_engines_side_by_side(tmp_path: Path) -> None:
+    report = vllm_report()
+    other = (88 << 24) | 88
+    for _ in range(3):
+        begun = report.now
+        report.kernel("attention", thread=other)
+        report.mark("step[DECODE bs=4]", begun - 50, report.now, other)
+        report.now += 500
+    result = analyze(report.write(tmp_path / "two.sqlite"))
+    sources = {(e.phase_source.name, e.process) for e in result.entries if e.process is not None}
+    assert {name for name, _ in sources} == {"vllm", "sglang"}
+    assert len({process for _, process in sources}) == 2

@@ -92,7 +92,7 @@ def test_recipe_gives_the_command_lines_figures(reports: Path, tmp_path: Path, m
     rows = table.to_pylist()
     for number, (name, sample) in enumerate(RANKS.items()):
         shown = CliRunner().invoke(app, [str(SAMPLES / f"{sample}.sqlite"), "-f", "json"])
-        expected = [flat(phase) for phase in json.loads(shown.stdout)["phases"]]
+        expected = [flat(phase) for phase in json.loads(shown.stdout)["reports"][0]["phases"]]
         mine = [row for row in rows if row["File"] == name]
         assert {row["Rank"] for row in mine} == {number}
         assert [{title: row[title] for title in expected[0]} for row in mine] == expected

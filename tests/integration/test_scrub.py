@@ -132,7 +132,7 @@ def test_no_command_shows_what_is_not_measured(planted: Path, tmp_path: Path) ->
     if "doctor" in commands:
         runs.append(["doctor", str(planted)])
     if "trace" in commands:
-        runs.append(["trace", str(planted), "-o", str(out / "a.json"), "--format", "chrome"])
+        runs.append(["trace", str(planted), "-o", str(out / "a.pftrace")])
     for arguments in runs:
         shown = CliRunner().invoke(app, arguments)
         assert TOKEN not in shown.output, arguments

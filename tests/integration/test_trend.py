@@ -107,7 +107,7 @@ def test_series_by_tag(store_url: str) -> None:
         assert [one.by for one in series] == [("a",), ("b",)]
         assert [one.changes for one in series] == [(12,), ()]
         assert [point.moment.day for point in series[0].points] == list(range(1, 25))
-        (step, _), _ = trends(store, "delta_ft_ns_per_instance", "decode", ["model"])
+        (step, _), _ = trends(store, "delta_ft_ns_per_step", "decode", ["model"])
         assert set(step.values) == {decode["taxbreak"]["delta_ft_ns"] / decode["instances"]}
         (gpu,), _ = trends(store, "hdbi", None, ["gpu"])
         assert gpu.by == ("NVIDIA H100 80GB HBM3",)

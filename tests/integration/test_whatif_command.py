@@ -60,7 +60,7 @@ def test_machine_formats(report, tmp_path: Path) -> None:
         (("--graph-launch", "5us"), "give both"),
         (("--graphs", "--graph-launch", "-5us"), "must not be negative"),
         (("--sweep", "--cpu", "2"), "--sweep"),
-        (("-f", "yaml"), "--format 'yaml'"),
+        (("-f", "yaml"), "'--format': 'yaml' is not one of 'table', 'csv', 'json'"),
     ],
 )
 def test_errors_are_one_line_and_exit_2(report, words: tuple[str, ...], said: str) -> None:

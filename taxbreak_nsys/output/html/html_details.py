@@ -107,16 +107,18 @@ def _deltas(before: Phase, after: Phase) -> Iterator[Row]:
     def per_step(entry: Phase, ns: int | None) -> int | None:
         return None if ns is None else ns // max(entry.instances, 1)
 
-    times = {
-        "wall per step": lambda e: e.wall_ns,
-        "framework (ΔFT) per step": lambda e: e.taxbreak.delta_ft_ns,
-        "library (ΔCT) per step": lambda e: e.taxbreak.delta_ct_ns,
-        "launch path (ΔKT) per step": lambda e: e.taxbreak.delta_kt_ns,
-        "device active per step": lambda e: e.device.active_ns,
-        "device idle per step": lambda e: e.device.idle_ns,
-    }
-    for title, value in times.items():
-        one, other = per_step(before, value(before)), per_step(after, value(after))
+    both = [entry.taxbreak.ft_includes_library for entry in (before, after)]
+    times = (
+        ("wall", before.wall_ns, after.wall_ns),
+        ("framework + library" if any(both) else "framework (ΔFT)", _framework(before, both), _framework(after, both)),
+        ("library (ΔCT)", before.taxbreak.delta_ct_ns, after.taxbreak.delta_ct_ns),
+        ("launch path (ΔKT)", before.taxbreak.delta_kt_ns, after.taxbreak.delta_kt_ns),
+        ("device active", before.device.active_ns, after.device.active_ns),
+        ("device idle", before.device.idle_ns, after.device.idle_ns),
+    )
+    for name, *values in times[:2] + times[2 + any(both) :]:
+        title = f"{name} per step"
+        one, other = per_step(before, values[0]), per_step(after, values[1])
         yield _delta(title, one, other, show_time(one), show_time(other), time=True)
     counts = ("kernels per step", before.kernels / max(before.instances, 1), after.kernels / max(after.instances, 1))
     yield _delta(*counts, f"{counts[1]:,.0f}", f"{counts[2]:,.0f}")

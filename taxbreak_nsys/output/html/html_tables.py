@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from taxbreak_nsys.attribution.layers import hdbi_word
 from taxbreak_nsys.output.html.html_details import large_numbers
 from taxbreak_nsys.output.layer_stack import phase_title, stack_parts
 from taxbreak_nsys.output.result_tables import result_table
 from taxbreak_nsys.output.units import show_share, show_time
+from taxbreak_nsys.verdict.device_word import beside_hdbi, bound_word
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,7 +82,7 @@ def card(entry: Phase, result: Result) -> Row:
     steps = f"{entry.instances:,} steps, median {show_time(entry.wall_median_ns)}"
     if entry.instances == 1:
         steps = f"1 step, {show_time(entry.wall_ns)}"
-    kernels = f"{entry.kernels / max(entry.instances, 1):,.0f} kernels a step"
+    kernels = f"{entry.kernels / max(entry.instances, 1):,.0f} kernels per step"
     if entry.launches.unmeasured_graph:
         kernels += f", {entry.launches.unmeasured_graph:,} graph launches not measured"
     return {
@@ -91,18 +91,21 @@ def card(entry: Phase, result: Result) -> Row:
         "title": phase_title(entry, result.entries),
         "size": f"{steps} · {kernels}",
         "hdbi": taxbreak.hdbi,
-        "word": hdbi_word(taxbreak.hdbi) if taxbreak.hdbi is not None else None,
+        "word": bound_word(entry),
+        "beside": beside_hdbi(entry),
         "reason": taxbreak.hdbi_reason,
         "corrected_hdbi": corrected.hdbi if corrected else None,
         "figures": figure_rows(entry),
         "numbers": large_numbers(entry),
         "verdict": f"{entry.verdict.why[:1].upper()}{entry.verdict.why[1:]}.",
+        "advice": entry.verdict.advice,
+        "command": entry.verdict.command,
         "comparison": comparison(entry),
     }
 
 
 def figure_rows(entry: Phase) -> list[tuple[str, str]]:
-    """Return what HDBI is made of, as the mean of a step."""
+    """Return the parts of HDBI, as means per step."""
     taxbreak = entry.taxbreak
     framework = "ΔFT + ΔCT" if taxbreak.ft_includes_library else "ΔFT"
     found = [(framework, taxbreak.delta_ft_ns), ("ΔCT", taxbreak.delta_ct_ns), ("ΔKT", taxbreak.delta_kt_ns)]

@@ -78,14 +78,14 @@ function drawLayers() {
     const known = stack.busy !== null;
     notes.push({
       x: 0, y: y - 0.36, xref: "x", yref: "y", xanchor: "left", yanchor: "middle", showarrow: false, align: "left",
-      text: `<b>${plain(name)}</b>  ${time(stack.wall / stack.instances)} a step` +
+      text: `<b>${plain(name)}</b>  ${time(stack.wall / stack.instances)} per step` +
         (stack.instances > 1 ? ` × ${stack.instances.toLocaleString("en")}` : ""),
     });
     let from = 0;
     const put = (sort, ns, key, pattern, total, exposed) => {
       if (!ns) return;
       const length = scale(stack, ns);
-      const hover = `<b>${plain(DATA.titles[key])}</b><br>${time(total / stack.instances)} a step, ` +
+      const hover = `<b>${plain(DATA.titles[key])}</b><br>${time(total / stack.instances)} per step, ` +
         `${percent(total, stack.wall)} of the wall time<br>` +
         (known && exposed !== null ? `exposed ${time(exposed / stack.instances)}, hidden ` +
           `${time((total - exposed) / stack.instances)}` : "exposed time: not measured");
@@ -102,7 +102,7 @@ function drawLayers() {
       for (const [key, ns, exposed] of stack.parts) if (exposed !== null) put("hidden", ns - exposed, key, hatch, ns, exposed);
       const idle = stack.wall - stack.busy;
       bar("device", "busy", y + 0.31, 0.13, scale(stack, idle), scale(stack, stack.busy), DATA.colours.device, undefined,
-        `<b>device busy</b> (with copies and sets)<br>${time(stack.busy / stack.instances)} a step, ${percent(stack.busy, stack.wall)} of the wall time`);
+        `<b>device busy</b> (with copies and sets)<br>${time(stack.busy / stack.instances)} per step, ${percent(stack.busy, stack.wall)} of the wall time`);
     } else {
       notes.push({
         x: 0, y: y + 0.36, xref: "x", yref: "y", xanchor: "left", yanchor: "middle", showarrow: false,
@@ -115,7 +115,7 @@ function drawLayers() {
   $("#layers-chart").style.height = `${height}px`;
   Plotly.react("layers-chart", [...traces.values()], layout({
     height, annotations: notes, dragmode: false,
-    xaxis: axis({title: {text: perStep ? "ms a step" : "% of the wall time"}, rangemode: "tozero", fixedrange: true}),
+    xaxis: axis({title: {text: perStep ? "ms per step" : "% of the wall time"}, rangemode: "tozero", fixedrange: true}),
     yaxis: axis({range: [rows.length - 0.45, -0.55], visible: false, fixedrange: true}),
   }), {...PLOT, displayModeBar: false});
 }

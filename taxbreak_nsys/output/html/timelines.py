@@ -176,7 +176,8 @@ class StepTimeline:
     @property
     def events(self) -> int:
         """The number of entries."""
-        return len(self.host.entries) + sum(len(row.entries) for row in (*self.ranges, *self.device))
+        rows: tuple[_HostRow | _RangeRow | _DeviceRow, ...] = (self.host, *self.ranges, *self.device)
+        return sum(len(row.entries) for row in rows)
 
     def to_json(self, names: ChartNames) -> Json:
         """Return what the page's script draws."""

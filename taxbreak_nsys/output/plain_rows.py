@@ -1,4 +1,4 @@
-"""Rows of plain data as CSV, JSON or an aligned table: for commands whose output is a list of their own."""
+"""Rows of plain data as CSV, JSON or an aligned table, for `diff`, `gate` and `whatif`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 
 
 def rows_to_csv(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
-    """Return CSV of the keys in `titles`, under those titles; an absent figure is an empty cell."""
+    """Return CSV of the keys in `titles`, under those titles; an absent value is an empty cell."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(titles.values())
@@ -30,29 +30,29 @@ def rows_json(data: Any) -> str:
 
 
 def percent(share: float | None, *, signed: bool = False) -> str:
-    """Return a share in per cent for a table, a dash where it is not known; never `-0.0`."""
+    """Return a share in per cent for a table, a dash where it was not measured; never `-0.0`."""
     if share is None:
         return "-"
     rounded = round(100 * share, 1) + 0.0
     return f"{rounded:+.1f}" if signed else f"{rounded:.1f}"
 
 
-def figure(value: float | None, digits: int = 3) -> str:
-    """Return a plain number for a table, a dash where it is not known."""
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a plain number for a table, a dash where it was not measured."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def plain_table(*titles: str) -> Table:
-    """Return an empty table without lines: text to the left in the first column, figures to the right in the others."""
+    """Return an empty table without lines: text to the left in the first column, numbers to the right in the others."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="")
-    for number, title in enumerate(titles):
-        table.add_column(title, justify="right" if number else "left", no_wrap=True)
+    for column, title in enumerate(titles):
+        table.add_column(title, justify="right" if column else "left", no_wrap=True)
     return table
 
 
 def console_text(console: Console) -> str:
-    """Return what was printed on a console of `text.console_of`, without blanks at the ends of lines."""
+    """Return what was printed on a console of `text_report.text_console`, without blanks at the ends of lines."""
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"

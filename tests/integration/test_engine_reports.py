@@ -1,0 +1,157 @@
+"""Reports of real engines against what is known of them from elsewhere: un-profiled times, marks, the workload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from taxbreak_nsys import Result, analyze
+from taxbreak_nsys.output.text_report import render_text
+
+Analysed = Callable[[str], Result]
+
+
+def share_outside(result: Result) -> float:
+    return result.outside.kernels / (sum(e.kernels for e in result.entries if not e.combined) + result.outside.kernels)
+
+
+def test_a_compiled_step_lasts_until_the_next_one(analysed: Analysed) -> None:
+    # un-profiled, seven steps take 2.6 ms each; the marks cover 1.4 ms of them
+    decode = analysed("vllm-graph").phase("decode")
+    assert decode.instances == 7
+    assert 2_800_000 <= decode.wall_ns // 7 <= 3_000_000
+    assert decode.device.busy_share is not None
+    assert 0.44 <= decode.device.busy_share <= 0.48
+    assert decode.range_ns < decode.wall_ns / 1.8
+    assert share_outside(analysed("vllm-graph")) < 0.01
+
+
+@pytest.mark.parametrize("name", ["vllm-eager", "vllm-olmoe-eager", "vllm-sampled"])
+def test_sampling_lies_in_the_steps(analysed: Analysed, name: str) -> None:
+    result = analysed(name)
+    assert result.outside.kernels == 0
+    decode = result.phase("decode")
+    assert decode.steps is not None
+    assert decode.steps.tokens == decode.instances
+    assert decode.steps.kernels_per_token == decode.kernels / decode.instances
+
+
+def test_steps_of_a_batch_that_shrinks(analysed: Analysed) -> None:
+    result = analysed("vllm-mixed")
+    assert {e.phase: e.instances for e in result.entries} == {"prefill": 1, "mixed": 1, "decode": 26}
+    tokens = result.phase("decode").steps
+    assert tokens is not None
+    assert tokens.tokens is not None
+    assert tokens.tokens > 26
+
+
+def test_a_rank_that_spins_waits(analysed: Analysed) -> None:
+    # rank 1 spins 25.8 ms in an all-reduce for rank 0
+    result = analysed("vllm-tp2")
+    waits: dict[int, int] = {}
+    for entry in result.entries:
+        assert entry.communication is not None
+        if entry.process is not None:
+            waits[entry.process] = waits.get(entry.process, 0) + (entry.communication.comm_wait_ns or 0)
+    assert 25_000_000 <= max(waits.values()) <= 26_000_000
+    assert min(waits.values()) < 100_000
+    for label in ("prefill", "decode"):
+        group = result.phase(label)
+        assert group.ranks is not None
+        assert group.ranks.kind == "tensor parallel"
+        assert group.taxbreak.hdbi is not None
+        assert group.taxbreak.hdbi < 0.35
+        assert sum(rank.slowest_steps for rank in group.ranks.ranks) == group.ranks.paired_steps == group.instances
+    text = render_text(result, "taxbreak_sum", None)
+    assert "decode (2 ranks, tensor parallel)" in text
+    assert "decode (process" not in text
+    assert "decode (process" in render_text(result, "taxbreak_sum", None, ranks=True)
+
+
+def test_helpers_do_not_count_the_wall_again(analysed: Analysed) -> None:
+    # seven calls of one function, 25.4 ms un-profiled; two threads help with copies
+    result = analysed("jax")
+    steps = [e for e in result.entries if e.phase in ("prefill", "decode")]
+    assert [(e.phase, e.instances) for e in steps] == [("prefill", 1), ("decode", 6)]
+    assert 25_000_000 <= sum(e.wall_ns for e in result.entries) <= 40_000_000
+    assert all(e.helpers_ns is not None for e in steps)
+    assert len({e.thread for e in result.entries}) == 1
+
+
+@pytest.mark.parametrize("name", ["vllm-eager", "vllm-graph", "vllm-mixed", "vllm-olmoe-eager", "vllm-sampled"])
+def test_steps_are_found_without_marks(analysed: Analysed, report: Callable[[str], Path], name: str) -> None:
+    marked, found = analysed(name), analyze(report(name), phase_source="auto")
+    count = sum(e.instances for e in marked.entries)
+    assert sum(e.instances for e in found.entries) == count
+    assert {e.phase for e in found.entries} == {"prefill", "decode"}
+    steps = [e.instances for e in found.entries if e.phase == "decode"]
+    assert steps == [e.instances for e in marked.entries if e.phase == "decode"]
+    for entry in found.entries:
+        assert entry.phase_source.kind == "auto"
+
+
+def test_steps_of_graphs_are_found_without_marks(report: Callable[[str], Path]) -> None:
+    found = analyze(report("jax"), phase_source="auto")
+    (entry,) = found.entries
+    assert entry.instances == 7
+    assert 25_000_000 <= entry.wall_ns <= 40_000_000
+
+
+def test_no_row_for_idle_steps(analysed: Analysed) -> None:
+    result = analysed("vllm-graph")
+    assert "idle" not in {e.phase for e in result.entries}
+    (idle,) = result.idle
+    assert idle.instances == 2
+    assert "(idle) 2 steps without requests" in render_text(result, "taxbreak_sum", None)
+
+
+def test_states_between_the_marks_are_part_of_the_states(analysed: Analysed) -> None:
+    for name in ("vllm-eager", "vllm-graph", "vllm-mixed", "vllm-tp2", "jax"):
+        for entry in analysed(name).entries:
+            assert entry.between_ns is not None
+            assert all(0 <= entry.between_ns[state] <= ns for state, ns in entry.states_ns.items())
+            assert sum(entry.between_ns.values()) == entry.wall_ns - entry.range_ns
+            assert sum(entry.states_ns.values()) == entry.wall_ns
+
+
+def test_the_scheduler_works_while_the_worker_waits(analysed: Analysed) -> None:
+    result = analysed("vllm-tp2")
+    first = result.processes[0]
+    assert first.on_cpu_between_ns is not None
+    assert first.on_cpu_ns is not None
+    assert 0 < first.on_cpu_between_ns <= first.on_cpu_ns
+    assert not {first.process} & {entry.process for entry in result.entries}
+
+
+def test_ranges_that_the_device_outlasts_are_warned_of(report: Callable[[str], Path]) -> None:
+    result = analyze(report("vllm-graph"), instances="range")
+    (warning,) = [w for w in result.report.warnings if w.code == "device_past_end"]
+    assert "decode" in warning.message
+    assert "--instances cycle" in warning.remedy
+    assert "device_past_end" not in {w.code for w in analyze(report("vllm-graph")).report.warnings}
+    # a synchronous loop waits for the device inside its ranges
+    assert "device_past_end" not in {w.code for w in analyze(report("llama-1b")).report.warnings}
+
+
+def test_cycles_of_a_users_own_marks(report: Callable[[str], Path]) -> None:
+    ranges, cycles = (analyze(report("llama-1b"), instances=kind).phase("decode") for kind in ("range", "cycle"))
+    assert cycles.cycles
+    assert not ranges.cycles
+    assert cycles.instances == ranges.instances
+    assert cycles.wall_ns >= ranges.wall_ns == cycles.range_ns
+
+
+def test_an_engines_time_per_output_token_is_a_reference(report: Callable[[str], Path], tmp_path: Path) -> None:
+    # a step of the engine gives each request one token, so the time per output token is that of a step: 2.6 ms bare
+    reference = tmp_path / "tpot.json"
+    reference.write_text('{"decode": {"tpot_ms": 2.6}}', encoding="utf-8")
+    decode = analyze(report("vllm-graph"), reference=reference).phase("decode")
+    assert decode.corrected is not None
+    assert decode.corrected.reference_ns == 2_600_000
+    assert decode.corrected.wall_ns == 7 * 2_600_000
+    assert 1.05 < decode.corrected.dilation < 1.15
+    assert decode.corrected.hdbi is not None
+    assert decode.taxbreak.hdbi is not None
+    assert decode.corrected.hdbi > decode.taxbreak.hdbi
