@@ -29,7 +29,7 @@ _OF_KIND = {COPY: _COPY, SET: _SET, GRAPH: _GRAPH}
 
 
 @dataclass(frozen=True)
-class Gaps:
+class IdleGaps:
     """Idle gaps of the devices that a phase instance uses, cut at the instance's ends; columns of one length.
 
     `instance` numbers the instances of the whole report; `state` is the host state and `node` the path of NVTX ranges
@@ -46,12 +46,12 @@ class Gaps:
     launch_start: Ints
     devices: Ints
 
-    def take(self, which: Ints) -> Gaps:
+    def take(self, which: Ints) -> IdleGaps:
         """Return some of the gaps."""
-        return Gaps(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
+        return IdleGaps(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
 
     @classmethod
-    def joined(cls, parts: Sequence[Gaps]) -> Gaps:
+    def joined(cls, parts: Sequence[IdleGaps]) -> IdleGaps:
         """Return the gaps of several pieces."""
         if not parts:
             return cls(**{field.name: np.empty(0, np.int64) for field in fields(cls)})
@@ -63,7 +63,7 @@ class Gaps:
 
 
 class GapTotals:
-    """Gaps by cause: the host's state and range, and the operation that ended them.
+    """IdleGaps by cause: the host's state and range, and the operation that ended them.
 
     The gaps of an entry add up to its device idle time. With `keep` the single gaps are kept as well.
     """
@@ -74,8 +74,8 @@ class GapTotals:
         self._lengths = ValueCounts()
         self._kernels = LabelCodes(short_name)
         self._causes: dict[int, int] = {}
-        self._open: list[tuple[frozenset[int], Gaps]] = []
-        self._single: list[Gaps] = []
+        self._open: list[tuple[frozenset[int], IdleGaps]] = []
+        self._single: list[IdleGaps] = []
         self._running: dict[tuple[int, int, int], int] = {}
 
     def add(self, part: ExposedPiece) -> None:
@@ -111,7 +111,13 @@ class GapTotals:
         return found
 
     def _put(
-        self, devices: frozenset[int], gaps: Gaps, ops: DeviceOps, begin: Ints, launch_start: Ints, settled: int | None
+        self,
+        devices: frozenset[int],
+        gaps: IdleGaps,
+        ops: DeviceOps,
+        begin: Ints,
+        launch_start: Ints,
+        settled: int | None,
     ) -> None:
         """Name what ended the gaps, as far as that is known before `settled` (ns), and count them.
 
@@ -145,10 +151,10 @@ class GapTotals:
 
     @property
     def op_names(self) -> tuple[str | None, ...]:
-        """The names of all codes in `Gaps.op`."""
+        """The names of all codes in `IdleGaps.op`."""
         return (*_OP_NAMES, *self._kernels.labels)
 
-    def _count(self, gaps: Gaps) -> None:
+    def _count(self, gaps: IdleGaps) -> None:
         if not len(gaps):
             return
         cause = _cause(self._entries.of_instance[gaps.instance], gaps.state, gaps.node, gaps.op)
@@ -203,9 +209,9 @@ class GapTotals:
             if measured[row["entry"]]
         ]
 
-    def single(self) -> Gaps:
+    def single(self) -> IdleGaps:
         """Return the single gaps in the order of time (by instance), where they were kept."""
-        gaps = Gaps.joined(self._single)
+        gaps = IdleGaps.joined(self._single)
         return gaps.take(np.lexsort((gaps.start, gaps.instance)))
 
 
@@ -226,11 +232,11 @@ def _parts(cause: int) -> tuple[int, int, int, int]:
     return cause >> _STATE_BITS, cause & ((1 << _STATE_BITS) - 1), node, op
 
 
-def _found(part: ExposedPiece) -> Gaps:
+def _found(part: ExposedPiece) -> IdleGaps:
     """Return the gaps of a piece: exposed stretches that follow each other without device work between them."""
     exposed, cells = part.exposed, part.cells
     if not len(exposed.start):
-        return Gaps.joined([])
+        return IdleGaps.joined([])
     instance = cells.instance[exposed.cell]
     apart = (
         (exposed.start[1:] != exposed.end[:-1])
@@ -244,7 +250,7 @@ def _found(part: ExposedPiece) -> Gaps:
     by_state = group_sums(
         gap * len(STATES) + cells.state[exposed.cell], exposed.duration, count * len(STATES)
     ).reshape(count, len(STATES))  # fmt: skip
-    return Gaps(
+    return IdleGaps(
         start=exposed.start[first],
         end=exposed.end[last],
         instance=part.piece.index[instance[first]],

@@ -64,12 +64,16 @@ def test_cards_begin_with_three_numbers(report, written, browser: Browser) -> No
 
 def test_next_gap_walks_through_the_idle_time(report, written, browser: Browser) -> None:
     browser.open(written(report("llama-1b-aten")))
-    line = browser.run("return {gaps: idleGaps(panels[0].line), span: panels[0].line.span, start: panels[0].line.start}")
+    line = browser.run(
+        "return {gaps: idleGaps(panels[0].line), span: panels[0].line.span, start: panels[0].line.start}"
+    )
     result = analyze_report(report("llama-1b-aten"), Options(tables=frozenset({"gap_trace"})))
     gaps = result.details.gap_trace
     assert gaps is not None
     inside = (gaps["start_ns"] >= line["start"]) & (gaps["start_ns"] < line["start"] + line["span"])
-    ours = list(zip((gaps["start_ns"] - line["start"])[inside].tolist(), gaps["duration_ns"][inside].tolist(), strict=True))
+    ours = list(
+        zip((gaps["start_ns"] - line["start"])[inside].tolist(), gaps["duration_ns"][inside].tolist(), strict=True)
+    )
     assert [(a, b - a) for a, b in line["gaps"]] == sorted(ours)
     for number in (1, 2):
         browser.find("button.gap").click()

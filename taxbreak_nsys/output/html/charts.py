@@ -10,7 +10,8 @@ import numpy as np
 from taxbreak_nsys.attribution.layers import PhaseSums, split
 from taxbreak_nsys.measure.measured import InstanceSums
 from taxbreak_nsys.model.name_rules import STATES
-from taxbreak_nsys.output.html.timelines import ChartNames, StepsToDraw, TimelineCollector
+from taxbreak_nsys.output.html.timeline_rows import ChartNames
+from taxbreak_nsys.output.html.timelines import StepsToDraw, TimelineCollector
 from taxbreak_nsys.output.layer_stack import (
     COLOURS,
     RANGE_COLOURS,

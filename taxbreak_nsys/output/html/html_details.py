@@ -126,6 +126,11 @@ def _deltas(before: Phase, after: Phase) -> Iterator[Row]:
     yield _delta("HDBI", *hdbi, *("not measured" if value is None else f"{value:.3f}" for value in hdbi))
 
 
+def _framework(entry: Phase, both: list[bool]) -> int:
+    """Return delta_ft, with delta_ct where one of two phases cannot tell them apart."""
+    return entry.taxbreak.delta_ft_ns + ((entry.taxbreak.delta_ct_ns or 0) if any(both) else 0)
+
+
 def _delta(title: str, one: float | None, other: float | None, before: str, after: str, *, time: bool = False) -> Row:
     row = {"figure": title, "before": before, "after": after, "difference": "-", "percent": "-"}
     if one is not None and other is not None:
