@@ -147,8 +147,8 @@ def test_two_reports_have_a_table_of_differences(report, written, browser: Brows
     for phase in ("prefill", "decode"):
         before, after = (result.phase(phase) for result in results)
         cells = browser.run(
-            "return [...document.querySelector(`#difference tr[data-phase=${arguments[0]}][data-figure='wall per step']`)"
-            ".cells].map((cell) => cell.textContent)",
+            "const row = `#difference tr[data-phase=${arguments[0]}][data-figure='wall per step']`;"
+            "return [...document.querySelector(row).cells].map((cell) => cell.textContent)",
             phase,
         )
         a, b = before.wall_ns // before.instances, after.wall_ns // after.instances
