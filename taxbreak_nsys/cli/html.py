@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -25,13 +26,14 @@ def html(
 
     Example: taxbreak-nsys html before.sqlite after.sqlite -o report.html
     """
+    from taxbreak_nsys.output.html.html_details import PAGE_TABLES
     from taxbreak_nsys.output.html.html_page import render_page
     from taxbreak_nsys.output.html.timelines import TimelineCollector
     from taxbreak_nsys.output.output_files import check_target, write_whole
     from taxbreak_nsys.pipeline.analysis import collect_report
 
     check_target(output, written.force_overwrite)
-    options = analysis.options()
+    options = replace(analysis.options(), tables=PAGE_TABLES)
     each = events // len(reports)
     collected = [collect_report(report, options, lambda steps: TimelineCollector(steps, each)) for report in reports]
     page = render_page([result for result, _ in collected], [timelines for _, timelines in collected])
