@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from taxbreak_nsys import Result, TaxbreakError
+from taxbreak_nsys.model.detail_rows import DETAIL_TABLES
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import PhaseRule
 from taxbreak_nsys.pipeline.analysis import analyze_report
 
+_TABLES = frozenset(DETAIL_TABLES)
 OPTIONS: dict[str, Options] = {
-    "": Options(),
-    "any range": Options(rules=(PhaseRule.parse("any=."),)),
-    "window": Options(window=(0, 10**12)),
-    "subtractive": Options(evidence="subtractive"),
-    "none": Options(evidence="none"),
+    "": Options(tables=_TABLES),
+    "any range": Options(rules=(PhaseRule.parse("any=."),), tables=_TABLES),
+    "window": Options(window=(0, 10**12), tables=_TABLES),
+    "subtractive": Options(evidence="subtractive", tables=_TABLES),
+    "none": Options(evidence="none", tables=_TABLES),
 }
 """Sets of options that a case may run with."""
 
@@ -71,7 +73,7 @@ def wrong_figures(result: Result) -> str | None:
             "exposed time lies in its state": exposed is None or all(0 <= exposed[s] <= states[s] for s in STATES),
             "HDBI lies between 0 and 1": hdbi is None or 0 <= hdbi <= 1,
             "an absent HDBI has its reason": hdbi is not None or bool(entry.taxbreak.hdbi_reason),
-            "layers are not negative": min(entry.taxbreak.delta_ft_ns, entry.taxbreak.delta_ct_ns or 0) >= 0,
+            "layers are not negative": min(entry.taxbreak.delta_ft_ns or 0, entry.taxbreak.delta_ct_ns or 0) >= 0,
             "device time is not negative": (entry.device.active_ns or 0) >= 0,
         }
         for promise, holds in truths.items():

@@ -30,7 +30,8 @@ def cache_folder() -> Path:
 
 def is_arrow_folder(path: Path) -> bool:
     """Return whether a folder is one of nsys's exports of type arrowdir or parquetdir."""
-    return path.is_dir() and any((path / f"StringIds{suffix}").is_file() for suffix in (".arrow", ".parquet"))
+    # os.path says False where a name is impossible, Path.is_dir raises
+    return os.path.isdir(path) and any((path / f"StringIds{suffix}").is_file() for suffix in (".arrow", ".parquet"))
 
 
 def as_export(path: Path, *, sqlite: bool = False) -> Path:

@@ -62,6 +62,8 @@ def figures(result: Result) -> dict[str, Any]:
     """Return all figures of a result, without the name and the hash of its file."""
     data = result.to_dict()
     data["report"] = {key: value for key, value in data["report"].items() if key not in ("path", "sha256")}
+    for phase in data["phases"]:
+        phase["verdict"].pop("command")  # names the file
     return data | {"api": result.api_rows, "samples": result.sample_rows, "symbols": result.symbol_rows}
 
 

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from taxbreak_nsys.cli.app import app
 from taxbreak_nsys.model.name_rules import api_name, phase_label
 from taxbreak_nsys.read.column_checks import LONGEST_TEXT
 from taxbreak_nsys.read.database import open_report
+from taxbreak_nsys.result import Phase
 from tests.support.report_builder import KERNEL, PID, RUNTIME, build
 
 Change = Callable[[sqlite3.Connection], object]
@@ -206,11 +208,15 @@ def test_damaged_rows_are_left_out_and_counted(sound: Path) -> None:
 
 
 def test_integers_stored_as_reals_are_the_same_integers(sound: Path, tmp_path: Path) -> None:
-    expected = analyze(sound).entries
+    def entries(path: Path) -> list[Phase]:
+        # the verdict's command names the file
+        return [replace(e, verdict=replace(e.verdict, command=None)) for e in analyze(path).entries]
+
+    expected = entries(sound)
     loose = tmp_path / "loose.sqlite"
     shutil.copy(sound, loose)
     change(loose, *retyped(RUNTIME, "correlationId", "correlationId + 0.0", "true"))
-    assert analyze(loose).entries == expected
+    assert entries(loose) == expected
 
 
 def test_text_of_any_bytes(sound: Path) -> None:
@@ -229,7 +235,8 @@ def test_long_names_stay_apart(sound: Path) -> None:
     change(
         sound, f"UPDATE StringIds SET value = hex(zeroblob(20000)) || id WHERE id IN (SELECT shortName FROM {KERNEL})"
     )
-    assert len({row["name"] for row in analyze(sound).kernel_rows}) == 2
+    # beside the kernels there is a row for the host time that led to none
+    assert len({row["name"] for row in analyze(sound).kernel_rows if row["launches"]}) == 2
 
 
 def test_names_are_judged_in_linear_time() -> None:
