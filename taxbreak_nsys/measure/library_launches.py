@@ -147,7 +147,7 @@ def _under_library_operator(trace: Trace, operators: Operators) -> Flags:
     under = uses[trace.ranges.name[operators.index]]
     around = operators.parent
     while np.any(around >= 0):
-        # twice as far outward a turn: what lies around is already judged as far as it has looked
+        # Pointer doubling: each pass doubles how many enclosing operators have been checked.
         outer = np.maximum(around, 0)
         under = under | ((around >= 0) & under[outer])
         around = np.where(around >= 0, around[outer], -1)

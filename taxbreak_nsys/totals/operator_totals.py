@@ -35,7 +35,6 @@ class OperatorTotals:
     """Operators by name and entry (groups: name * entries + entry), and the launches that the subtraction is about."""
 
     def __init__(self, entries: PhaseThreads) -> None:
-        """Begin with nothing."""
         self._entries = entries
         self._total = ValueCounts()
         self._sums = GroupSums(*GROUPS, "launches", "kernels", "device")
