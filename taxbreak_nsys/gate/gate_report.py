@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.gate.judging import BROKEN, HELD, NOT_JUDGED, Judgement, exit_code
-from taxbreak_nsys.output.plain_rows import console_text, plain_table, rows_json, rows_to_csv
+from taxbreak_nsys.output.csv_text import rows_to_csv
+from taxbreak_nsys.output.json_text import json_document
+from taxbreak_nsys.output.plain_rows import console_text, plain_table
 from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
 
@@ -27,7 +29,7 @@ def render_gate(result: Result, judgements: Sequence[Judgement], format: str, un
     rows: list[dict[str, Any]] = [dataclasses.asdict(judged) for judged in judgements]
     if format == "json":
         report = {"path": result.report.path, "sha256": result.report.sha256}
-        return rows_json({"schema": SCHEMA, "report": report, "exit_code": exit_code(judgements), "rules": rows})
+        return json_document({"schema": SCHEMA, "report": report, "exit_code": exit_code(judgements), "rules": rows})
     if format == "csv":
         return rows_to_csv(rows, _TITLES)
     console = text_console()

@@ -9,6 +9,7 @@ from typing import Any
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.gate.rules import Rule, parse_rule
+from taxbreak_nsys.read.input_files import read_user_text
 
 PYPROJECT = "pyproject.toml"
 TABLE = "tool.taxbreak-nsys.gate"
@@ -43,7 +44,7 @@ def find_rules(given: Sequence[str], file: Path | None, folder: Path) -> tuple[l
 def _table(file: Path) -> dict[str, Any]:
     """Return the table with the rules: [tool.taxbreak-nsys.gate] where the file has it, else its top level."""
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_user_text(file))
     except OSError as error:
         raise TaxbreakError(f"{file}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

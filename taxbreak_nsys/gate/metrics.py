@@ -10,6 +10,7 @@ from typing import Any
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.metric_names import METRICS, PER_STEP
+from taxbreak_nsys.read.input_files import read_user_text
 from taxbreak_nsys.result import SCHEMA, Result
 
 
@@ -30,7 +31,7 @@ def read_baseline(path: Path) -> dict[str, PhaseMetrics]:
     """Return the metrics of the one report in what `-f json` or `-f jsonl` wrote; raises TaxbreakError otherwise."""
     remedy = f"write one with 'taxbreak-nsys REPORT -f json -o {path.name}'"
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_user_text(path))
     except OSError as error:
         raise TaxbreakError(f"{path}: the baseline cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
