@@ -11,7 +11,7 @@ _LARGEST_BYTES = 1 << 25
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc's allocator to keep what is freed, up to a quarter of a GiB, for all threads; elsewhere do nothing.
+    """Have glibc's allocator keep freed memory, up to a quarter of a GiB, for all threads; elsewhere do nothing.
 
     The columns of one window are as large as those of the next: without this, each is a fresh mapping whose pages the
     kernel fills with zeros one by one (docs/performance.md).

@@ -15,7 +15,7 @@ class Prefetcher(Generic[T]):
     """An iterator that another thread runs ahead of its use; its exceptions come out here."""
 
     def __init__(self, items: Generator[T], ready: int) -> None:
-        """Begin to run; at most `ready` items wait to be taken."""
+        """Start the thread; at most `ready` items wait to be taken."""
         self._ready: queue.Queue[T | BaseException | None] = queue.Queue(ready)
         self._stopped = threading.Event()
         self._ended = False
@@ -28,7 +28,7 @@ class Prefetcher(Generic[T]):
                 if not self._put(item):
                     return
             self._put(None)
-        except BaseException as error:  # what went wrong is told where the rows are used
+        except BaseException as error:  # raised again where the items are used
             self._put(error)
         finally:
             items.close()
@@ -41,11 +41,10 @@ class Prefetcher(Generic[T]):
         return False
 
     def __iter__(self) -> Prefetcher[T]:
-        """Return itself."""
         return self
 
     def __next__(self) -> T:
-        """Return the next item, or raise what went wrong."""
+        """Return the next item, or raise the error that ended the thread."""
         if self._ended:
             raise StopIteration
         item = self._ready.get()
@@ -62,13 +61,13 @@ class Prefetcher(Generic[T]):
 
 
 class BackgroundTask(Generic[T]):
-    """Work that another thread does meanwhile; as a context manager, it is over at the end.
+    """Work in another thread; the end of a `with` block waits for it.
 
-    Nobody waits for it at the program's end.
+    Runs on a daemon thread: the interpreter does not wait for it at exit.
     """
 
     def __init__(self, work: Callable[[], T]) -> None:
-        """Begin."""
+        """Start the work."""
         self._done: list[T] = []
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
@@ -77,11 +76,10 @@ class BackgroundTask(Generic[T]):
     def _run(self, work: Callable[[], T]) -> None:
         try:
             self._done.append(work())
-        except BaseException as error:  # told where the result is asked for
+        except BaseException as error:  # raised again where the result is asked for
             self._error = error
 
     def __enter__(self) -> BackgroundTask[T]:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,7 +87,7 @@ class BackgroundTask(Generic[T]):
         self._thread.join()
 
     def result(self) -> T:
-        """Wait for the work, and return what it gave or raise what went wrong."""
+        """Wait for the work; return its result or raise its error."""
         self._thread.join()
         if self._error is not None:
             raise self._error

@@ -39,7 +39,6 @@ class GroupSums:
     """Sums of some columns by group; the columns' names are given once."""
 
     def __init__(self, *names: str) -> None:
-        """Begin with nothing."""
         self.names = names
         self._groups: list[Ints] = []
         self._sums: list[Ints] = []
@@ -100,7 +99,6 @@ class ValueCounts:
     """How often each value came in each group: exact percentiles without keeping the values."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._keys: list[Ints] = []
         self._counts: list[Ints] = []
         self._large: list[tuple[Ints, Ints]] = []
@@ -218,7 +216,6 @@ class ExcessOverFloor:
     """
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._values, self._beyond = ValueCounts(), ValueCounts()
 
     def add(self, group: Ints, value: Ints, cap: Ints | None = None) -> None:

@@ -97,7 +97,7 @@ class Coverage:
         """Return, for each moment (ns), the covered time before it."""
         if not len(self.start):
             return np.zeros(len(moment), np.int64)
-        # the end before the first interval stands for all earlier moments: nothing is covered there
+        # Sentinel: times before the first interval map to index 0, where nothing is covered.
         index = count_at_or_before(self.start, moment)
         rest = self._ended[index] - moment
         return self.before[index] - np.maximum(rest, 0, out=rest)
@@ -107,7 +107,7 @@ class Coverage:
         if not len(self.start) or not len(start):
             return np.zeros(len(start), np.int64)
         before = self.until(start)
-        # where the next interval begins at the end of this one, as in a partition, that is known already
+        # If the next interval begins where this one ends (a partition), its value is already known.
         after = np.empty_like(before)
         after[:-1] = before[1:]
         apart = np.flatnonzero(np.r_[start[1:] != end[:-1], True])

@@ -60,7 +60,8 @@ def _time_in(start: Ints, end: Ints, state: Ints, begin: Ints, until: Ints) -> l
         before[0] = 0
         np.cumsum(duration if counts is None else duration * counts, out=before[1:])
         if before[-1]:
-            # where nothing lies behind the first interval, what is added is that one again, and taken away
+            # If the operator ends in the gap right after its first interval (last == at), the prefix-sum difference is
+            # minus that interval and `part` adds it back: the sum is 0.
             part = rest if counts is None else rest * counts[last]
             time[beyond] += before[last] - before[behind] + part
     return result

@@ -22,6 +22,10 @@ _CHUNK = 20_000
 _BEGIN, _END, _COUNTER = 1, 2, 4
 _EXPLICIT_ORDER = 3
 _STATE_CLEARED, _NEEDS_STATE = 1, 2
+_LEAVES, _ARRIVES = b"\xf9\x02", b"\x81\x03"
+"""The tags of flow_ids (47) and terminating_flow_ids (48) of TrackEvent, both fixed64."""
+_SMALL_NUMBERS = 1 << 12
+"""Numbers below this have their protobuf bytes in a table."""
 
 
 def write_perfetto(result: Result, spool: TraceSpool, path: Path, window: int = WINDOW_NS) -> None:
@@ -57,32 +61,45 @@ class _Writer:
 
     def __init__(self, file: IO[bytes], proto: Any, shift: int) -> None:
         self.file, self.proto, self.shift = file, proto, shift
-        self.chunk = proto.Trace()
+        self.chunk: list[bytes] = []
+        packet = proto.TracePacket(trusted_packet_sequence_id=_SEQUENCE)
+        self.sequence = packet.SerializeToString()
+        self.flags = proto.TracePacket(sequence_flags=_NEEDS_STATE).SerializeToString()
         self.interned: dict[str, dict[str, int]] = {}
         self.first = True
         self.rank = 0
 
-    def packet(self) -> Any:
-        """Return a new packet of the sequence; the first one begins its state."""
-        if len(self.chunk.packet) >= _CHUNK:
-            self.flush()
-        packet = self.chunk.packet.add()
+    def put(self, packet: Any) -> None:
+        """Write a packet of the sequence; the first one begins its state."""
         packet.trusted_packet_sequence_id = _SEQUENCE
         packet.sequence_flags = _STATE_CLEARED | _NEEDS_STATE if self.first else _NEEDS_STATE
         self.first = False
-        return packet
+        self.put_bytes(packet.SerializeToString())
+
+    def put_event(self, time: int, event: bytes) -> None:
+        """Write a packet with a track event, given as protobuf bytes: most packets are such, and objects are slow."""
+        # fields of TracePacket in their order: timestamp (8), sequence (10), track_event (11), flags (13)
+        body = b"\x40" + _varint(time) + self.sequence + b"\x5a" + _varint(len(event)) + event + self.flags
+        self.put_bytes(body)
+
+    def put_bytes(self, packet: bytes) -> None:
+        """Add a packet to the chunk."""
+        if len(self.chunk) >= _CHUNK:
+            self.flush()
+        self.chunk.append(b"\x0a" + _varint(len(packet)) + packet)
 
     def flush(self) -> None:
         """Write the packets so far as one compressed packet."""
-        if self.chunk.packet:
+        if self.chunk:
             outer = self.proto.Trace()
-            outer.packet.add().compressed_packets = zlib.compress(self.chunk.SerializeToString())
+            outer.packet.add().compressed_packets = zlib.compress(b"".join(self.chunk))
             self.file.write(outer.SerializeToString())
-            self.chunk = self.proto.Trace()
+            self.chunk = []
 
     def track(self, track: Track) -> None:
         """Describe a track; siblings stay in the order in which they come."""
-        descriptor = self.packet().track_descriptor
+        packet = self.proto.TracePacket()
+        descriptor = packet.track_descriptor
         descriptor.uuid = track.key
         self.rank += 1
         descriptor.sibling_order_rank = self.rank
@@ -90,11 +107,12 @@ class _Writer:
         if track.parent is None:
             descriptor.process.pid = track.pid
             descriptor.process.process_name = track.name
-            return
-        descriptor.parent_uuid = track.parent
-        descriptor.name = _utf8(track.name)
-        if track.unit is not None:
-            descriptor.counter.unit_name = track.unit
+        else:
+            descriptor.parent_uuid = track.parent
+            descriptor.name = _utf8(track.name)
+            if track.unit is not None:
+                descriptor.counter.unit_name = track.unit
+        self.put(packet)
 
     def codes(self, field: str, codes: np.ndarray, names: Sequence[str]) -> list[int]:
         """Intern the names that a column uses; return the interned number of each row, 0 for none."""
@@ -108,7 +126,8 @@ class _Writer:
                 fresh.append((known[text], text))
             number[code] = known[text]
         if fresh:
-            entries = getattr(self.packet().interned_data, field)
+            packet = self.proto.TracePacket()
+            entries = getattr(packet.interned_data, field)
             for iid, text in fresh:
                 entry = entries.add()
                 entry.iid = iid
@@ -116,6 +135,7 @@ class _Writer:
                     entry.str = text.encode()
                 else:
                     entry.name = text
+            self.put(packet)
         found: list[int] = number[codes].tolist()
         return found
 
@@ -136,39 +156,64 @@ class _Writer:
         leaves = slices.leaves.tolist() if slices.leaves is not None else None
         arrives = slices.arrives.tolist() if slices.arrives is not None else None
         start, end = (slices.start + self.shift).tolist(), (slices.end + self.shift).tolist()
+        event = self.proto.TrackEvent
+        of_category = event(category_iids=[category]).SerializeToString()
+        spelt = {
+            iid: event(type=_BEGIN, name_iid=iid, track_uuid=slices.track).SerializeToString() for iid in set(names)
+        }
+        ending = event(type=_END, track_uuid=slices.track).SerializeToString()
+        known = {
+            (key, value): event(debug_annotations=[{"name_iid": key, "string_value_iid": value}]).SerializeToString()
+            for key, values in texts
+            for value in set(values)
+        }
         for row, (begin, stop) in enumerate(zip(start, end, strict=True)):
-            packet = self.packet()
-            packet.timestamp = begin
-            event = packet.track_event
-            event.type = _BEGIN
-            event.track_uuid = slices.track
-            event.name_iid = names[row]
-            event.category_iids.append(category)
-            for key, values in texts:
-                if values[row]:
-                    event.debug_annotations.add(name_iid=key, string_value_iid=values[row])
-            for key, values in numbers:
-                if values[row] >= 0:
-                    event.debug_annotations.add(name_iid=key, int_value=values[row])
+            # fields of TrackEvent in their order: categories, annotations, type to track_uuid, arrows
+            parts = [of_category]
+            parts += [known[key, values[row]] for key, values in texts if values[row]]
+            parts += [_integer_annotation(key, values[row]) for key, values in numbers if values[row] >= 0]
+            parts.append(spelt[names[row]])
             if leaves is not None and leaves[row]:
-                event.flow_ids.append(leaves[row])
+                parts.append(_LEAVES + leaves[row].to_bytes(8, "little"))
             if arrives is not None and arrives[row]:
-                event.terminating_flow_ids.append(arrives[row])
-            packet = self.packet()
-            packet.timestamp = stop
-            packet.track_event.type = _END
-            packet.track_event.track_uuid = slices.track
+                parts.append(_ARRIVES + arrives[row].to_bytes(8, "little"))
+            self.put_event(begin, b"".join(parts))
+            self.put_event(stop, ending)
 
     def samples(self, samples: TraceSamples) -> None:
         """Write the values of a counter."""
         for time, value in zip((samples.time + self.shift).tolist(), samples.value.tolist(), strict=True):
-            packet = self.packet()
-            packet.timestamp = time
-            event = packet.track_event
-            event.type = _COUNTER
-            event.track_uuid = samples.track
-            event.double_counter_value = value
+            packet = self.proto.TracePacket(timestamp=time)
+            packet.track_event.type = _COUNTER
+            packet.track_event.track_uuid = samples.track
+            packet.track_event.double_counter_value = value
+            self.put(packet)
 
 
 def _utf8(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
+
+
+def _varint(number: int) -> bytes:
+    """Return a number of 0 or more as protobuf writes it: seven bits per byte, the lowest first."""
+    if number < _SMALL_NUMBERS:
+        return _SMALL[number]
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)
+
+
+def _small_varint(number: int) -> bytes:
+    return bytes([number]) if number < 0x80 else bytes([number & 0x7F | 0x80, number >> 7])
+
+
+_SMALL = [_small_varint(number) for number in range(_SMALL_NUMBERS)]
+
+
+def _integer_annotation(key: int, value: int) -> bytes:
+    """Return a debug annotation (field 4 of TrackEvent) with its name (1) and an integer of 0 or more (4)."""
+    body = b"\x08" + _varint(key) + b"\x20" + _varint(value)
+    return b"\x22" + _varint(len(body)) + body

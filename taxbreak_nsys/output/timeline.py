@@ -162,7 +162,7 @@ def device_rows(columns: Measured, streams: StreamNumbers) -> TimelineRows:
 
 
 def stands_out(wall: Ints) -> Flags:
-    """Tell which steps stand out by their wall time (ns): beyond Tukey's fences and 5 % from the median.
+    """Return which steps stand out by their wall time (ns): beyond Tukey's fences and 5 % from the median.
 
     Fences are 1.5 interquartile ranges outside the quartiles (Tukey, Exploratory Data Analysis, 1977). Fewer
     than five steps have no usual one to stand out from.

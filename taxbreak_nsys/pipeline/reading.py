@@ -167,13 +167,13 @@ class Reading:
 
 
 def _patterns(database: Database, options: Options) -> Sequence[Pattern] | None:
-    """Return what tells modules apart, where the report has call chains or the user has a table of modules."""
+    """Return the patterns of modules, where the report has call chains or the user has a table of modules."""
     asked = {"SAMPLING_CALLCHAINS", "CUDA_CALLCHAINS"} & set(database.schema) or options.modules is not None
     return read_patterns(options.modules) if asked else None
 
 
 def _may_mark(options: Options, choice: Choice) -> CanMark | None:
-    """Return what tells the texts that the user's own rules are about, which may be an operator's or a library's."""
+    """Return a test for texts that the user's own rules match; they may be an operator's or a library's."""
     patterns = [rule.pattern for rule in options.rules]
     if not patterns and options.phase_rules is not None:
         marks = [mark for engine in choice.engines or () for mark in engine.marks]
@@ -223,7 +223,7 @@ def selected(instances: Instances, options: Options, path: Path) -> Instances:
 
 
 def _after(instances: Instances, skip: int) -> Flags:
-    """Tell which instances are beyond the first `skip` of their phase and thread; a phase of no more stays whole."""
+    """Return which instances are beyond the first `skip` of their phase and thread; a phase of no more stays whole."""
     if skip < 0:
         raise TaxbreakError(f"--skip {skip}: must not be negative")
     keep = np.ones(len(instances), bool)

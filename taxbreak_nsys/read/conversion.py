@@ -20,7 +20,7 @@ from taxbreak_nsys.read.table_rows import TableRows
 Convert = Callable[[pa.Table], TableRows]
 
 _TOLD = "\x01"
-"""Begins a text that tells more than itself (`sql/nvtx_ranges.sql`)."""
+"""The first character of a text that also carries its domain and registered text (`sql/nvtx_ranges.sql`)."""
 _MOST_TEXTS = 100_000
 
 RANGE_COLUMNS = ("start", "end", "thread", "name")
@@ -32,7 +32,7 @@ def _numbers(table: pa.Table, **columns: str) -> dict[str, Ints]:
 
 
 def _of_thread(table: pa.Table, thread: int | None) -> Ints:
-    """Return the thread of each row, which the rows do not tell where there is but one."""
+    """Return the thread of each row; where only one thread calls CUDA, the rows do not hold it."""
     return arrow_codes.numbers(table["thread"]) if thread is None else np.full(len(table), thread, np.int64)
 
 
@@ -144,7 +144,7 @@ class Domains:
         return [domain for domain, verdict in verdicts.items() if verdict and domain]
 
     def judge(self, thread: Ints, domain: Ints, name: Ints, names: tuple[str, ...]) -> Flags:
-        """Tell which ranges are a library's (method section 4, evidence ranges), and note whose."""
+        """Return which ranges are a library's (method section 4, evidence ranges), and note the libraries."""
         is_library = np.zeros(len(thread), bool)
         own = np.flatnonzero(domain)
         if not len(own):
@@ -162,7 +162,7 @@ class Domains:
                 is_library[of_domain] = True
                 self.libraries.add(spelt)
             else:
-                # a capture that began after the domain was created: the texts tell
+                # The capture began after the domain was created: its texts decide.
                 texts = np.unique(name[of_domain])
                 found = {code: name_rules.library_of_text(names[code]) for code in texts.tolist()}
                 marked = [code for code, library in found.items() if library]
@@ -185,9 +185,9 @@ def range_rows(database: Database, names: StringNames, domains: Domains) -> Conv
 
 
 class _Texts:
-    """What the texts of ranges say: name code, whether it is an operator's, domain.
+    """Turns the texts of ranges into name codes, operator flags and domains.
 
-    An operator's numbers are no part of its name. Texts that were met before are told by hashing, in columns.
+    An operator's numbers are not part of its name. Known texts are found by hashing, in columns.
     """
 
     def __init__(self, database: Database, names: StringNames) -> None:
@@ -207,7 +207,7 @@ class _Texts:
         if found.null_count:
             fresh = column.filter(pc.is_null(found))
             if len(self._known) > _MOST_TEXTS:
-                # a text each row: nothing is to be had from those before
+                # Nearly every row has a text of its own: the known ones do not help.
                 self._forget()
                 fresh = column
             self._learn(arrow_codes.of_texts(fresh)[1])

@@ -1,4 +1,4 @@
-"""Whether a file is still the same: its hash, and what changes with it."""
+"""Whether a file is still the same: its hash, its size, the time of its last change."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def count_rows(connection: sqlite3.Connection, tables: Mapping[str, object], fil
 
 
 def names_are_keyed(connection: sqlite3.Connection) -> bool:
-    """Tell whether StringIds.id is the table's primary key, so that an id names one string."""
+    """Return whether StringIds.id is the primary key, so that an id names one string."""
     keys = [row[1].lower() for row in connection.execute("PRAGMA main.table_xinfo('StringIds')") if row[5]]
     return keys == ["id"]
 

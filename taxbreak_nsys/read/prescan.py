@@ -1,4 +1,4 @@
-"""What must be known before a report is read in windows: who launches, and which ranges may mark phases."""
+"""The first look at a report: which threads launch, and which ranges may mark phases."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from taxbreak_nsys.read.table_stream import converted
 _FEW_ROWS = 1024
 
 CanMark = Callable[[str], bool]
-"""Tells of a range's text whether it may mark a phase although it is an operator's or a library's."""
+"""Returns whether a range of this text may mark a phase although it is an operator's or a library's."""
 
 
 def launching_threads(database: Database) -> tuple[list[int], list[int]]:
@@ -85,7 +85,7 @@ def _marks(
 ) -> list[TableRows] | None:
     """Return the ranges that may mark phases; None where it shows that the libraries' are better left out at once."""
     left_out = domains.of_libraries()
-    # before any range of a domain has turned up, a few rows at a time: it should show early
+    # Small batches until the first range of a domain is seen: it usually comes early.
     batch = _FEW_ROWS if can_mark is None and not domains.asked else BATCH_ROWS
     every = "0" if can_mark is None else "1"
     parts = []

@@ -21,9 +21,9 @@ from taxbreak_nsys.read.schema import Layout, inspect_layout
 
 @dataclass(frozen=True)
 class Inspected:
-    """A report that was found to be one: the file to read, its name for messages, its layout.
+    """A readable report: the file or folder to read, its name for messages, its layout.
 
-    `stamp` tells whether it has changed since.
+    `stamp` changes when the file does.
     """
 
     path: Path
@@ -36,17 +36,17 @@ class Opening:
     """A report that is being inspected and hashed while the program goes on."""
 
     def __init__(self, report: Path) -> None:
-        """Begin with a `.sqlite` or a `.nsys-rep`, which is exported first."""
+        """Start inspecting a report; a `.nsys-rep` is exported first."""
         self._file = BackgroundTask(lambda: checked(report))
         self._inspected = BackgroundTask(lambda: inspected(*self._file.result()))
         self._sha256 = BackgroundTask(lambda: self._hashed(report))
 
     def _hashed(self, report: Path) -> str:
-        self._file.result()  # what is no regular file might never end
+        self._file.result()  # a pipe or a device might never end
         return sha256(report)
 
     def inspected(self) -> Inspected:
-        """Return what the report was found to be; raises TaxbreakError where it is no use."""
+        """Wait for the inspection and return it; raises TaxbreakError where the report cannot be read."""
         return self._inspected.result()
 
     def sha256(self) -> str:
@@ -78,7 +78,7 @@ def checked(report: Path, *, sqlite: bool = False) -> tuple[Path, str]:
 
 
 def inspected(file: Path, shown: str) -> Inspected:
-    """Return what a checked file holds; raises TaxbreakError where that is no report, or damaged."""
+    """Return the inspection of a checked file; raises TaxbreakError where it is no report, or damaged."""
     found = stamp(file)
     if file.is_dir():
         from taxbreak_nsys.read.arrow_folder import ArrowFolder

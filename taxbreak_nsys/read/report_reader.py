@@ -250,12 +250,9 @@ def first_rows(process: Ints, number: Ints, of_process: Ints, of_number: Ints) -
 
 
 def shared_ids(process: Ints, number: Ints) -> bool:
-    """Tell whether the calls share their ids, several to an id: sound reports have one, or a few calls inside another.
-
-    Then no operation could be told its call.
-    """
+    """Return whether far more calls than sound reports have share an id: no operation could be joined with its call."""
     held = np.flatnonzero(number >= 0)
-    # ids rise as calls are made, and each new highest is one more; where that is not enough, hashing counts them
+    # Cheap test first: ids normally increase, so each new maximum is a distinct id. If inconclusive, count by hashing.
     highest = np.maximum.accumulate(number[held])
     if not len(held) or np.sum(highest[1:] > highest[:-1]) * _CALLS_OF_AN_ID > len(held):
         return False

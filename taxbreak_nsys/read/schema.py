@@ -176,7 +176,7 @@ def stand_ins(layout: Layout) -> list[str]:
             filled = ", ".join(f'{_filling(layout, column)} AS "{column}"' for column in lacking)
             statements.append(f'CREATE TEMP VIEW "{table}" AS SELECT rowid, *, {filled} FROM main."{table}"')
     if not layout.keyed_names:
-        # the queries join names by id and would give a row for each string of an id that repeats
+        # Without a primary key, duplicate StringIds would multiply joined rows; keep the first.
         statements.append('CREATE TEMP TABLE "StringIds" ("id" INTEGER PRIMARY KEY, "value")')
         statements.append('INSERT OR IGNORE INTO temp."StringIds" SELECT id, value FROM main."StringIds"')
     return statements

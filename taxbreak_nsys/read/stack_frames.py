@@ -109,7 +109,7 @@ class Stacks:
 
 
 def in_classes(code: Ints, classes: Sequence[int]) -> Flags:
-    """Tell which frames are of some module classes."""
+    """Return which frames are of some module classes."""
     table = np.zeros(len(CLASS), bool)
     table[list(classes)] = True
     return np.asarray(table[code])

@@ -22,7 +22,6 @@ class StringNames:
     """Distinct names in order of appearance; a name's code is its place."""
 
     def __init__(self) -> None:
-        """Begin without names."""
         self._code: dict[str, int] = {}
 
     def code(self, name: str) -> int:

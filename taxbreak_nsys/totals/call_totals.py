@@ -17,7 +17,6 @@ class CallTotals:
     """API calls by name and entry; groups are name * entries + entry."""
 
     def __init__(self, entries: PhaseThreads) -> None:
-        """Begin with nothing."""
         self._entries = entries
         self._duration = ValueCounts()
         self._sums = GroupSums("launches", "blocked")

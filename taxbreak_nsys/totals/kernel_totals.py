@@ -22,7 +22,6 @@ class KernelTotals:
     """Device, launch and host time by kernel name and entry; groups are name * entries + entry."""
 
     def __init__(self, entries: PhaseThreads) -> None:
-        """Hold the sums of no piece yet; `entries` are those of the whole report."""
         self._entries = entries
         self._device, self._launch = ValueCounts(), ValueCounts()
         self._host = GroupSums("framework", "library")

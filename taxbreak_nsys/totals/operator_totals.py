@@ -36,7 +36,6 @@ class OperatorTotals:
     """Operators by name and entry (groups: name * entries + entry), and the launches that the subtraction is about."""
 
     def __init__(self, entries: PhaseThreads) -> None:
-        """Hold the sums of no piece yet; `entries` are those of the whole report."""
         self._entries = entries
         self._total = ValueCounts()
         self._sums = GroupSums(*GROUPS, "launches", "kernels", "device")

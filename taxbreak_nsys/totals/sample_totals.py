@@ -31,7 +31,6 @@ class SampleTotals:
     """Samples by entry, state and kind, and by the frame that decided."""
 
     def __init__(self, entries: PhaseThreads) -> None:
-        """Begin with nothing."""
         self._entries = entries
         self._counts = np.zeros((len(entries), len(STATES), len(KINDS)), np.int64)
         self._undecided = np.zeros((len(entries), len(STATES)), np.int64)

@@ -59,8 +59,10 @@ def check_queries(sqlite: Path, folder: Path) -> None:
 
 
 def figures(result: Result) -> dict[str, Any]:
-    """Return all figures of a result, without the name and the hash of its file."""
+    """Return all figures of a result, without the name and the hash of its file; verdicts name it in a command."""
     data = result.to_dict()
+    for entry in data["phases"]:
+        entry["verdict"] = {key: value for key, value in entry["verdict"].items() if key != "command"}
     data["report"] = {key: value for key, value in data["report"].items() if key not in ("path", "sha256")}
     for phase in data["phases"]:
         phase["verdict"].pop("command")  # names the file
