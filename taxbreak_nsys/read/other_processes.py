@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from taxbreak_nsys.arrays.arrow_codes import numbers
 from taxbreak_nsys.arrays.intervals import Intervals, union
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK
 from taxbreak_nsys.read.database import Database
@@ -66,7 +67,8 @@ def _on_cpu(database: Database, threads: list[int]) -> dict[int, Intervals]:
     if not threads:
         return {}
     table = database.query("context_switches", threads=json.dumps(threads))
-    thread, moment, came_in = (table[name].to_numpy() for name in ("thread", "start_ns", "is_in"))
+    # not to_numpy: it imports pandas
+    thread, moment, came_in = (numbers(table[name]) for name in ("thread", "start_ns", "is_in"))
     order = np.lexsort((moment, thread))
     thread, moment, came_in = thread[order], moment[order], came_in[order].astype(bool)
     # on a CPU from a switch that brings a thread in to its next one

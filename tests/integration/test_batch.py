@@ -215,7 +215,7 @@ def test_time_and_memory_are_limited_a_report(tmp_path: Path, store_url: str) ->
         )
         database.commit()
     small = find_report("null-kernel")
-    done = batch(large, small, "--store", store_url, "--memory", "64M", "--jobs", "1")
+    done = batch(large, small, "--store", store_url, "--memory", "128M", "--jobs", "1")
     assert done.returncode == 1
     with open_store(store_url) as store:
         (failure,) = rows(store, models.failures)
