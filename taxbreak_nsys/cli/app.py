@@ -20,6 +20,7 @@ from taxbreak_nsys.cli.doctor import doctor
 from taxbreak_nsys.cli.gate import gate
 from taxbreak_nsys.cli.html import html
 from taxbreak_nsys.cli.library_map import library_map
+from taxbreak_nsys.cli.mcp import mcp
 from taxbreak_nsys.cli.plot import plot
 from taxbreak_nsys.cli.scrub import scrub
 from taxbreak_nsys.cli.trace import trace
@@ -45,6 +46,7 @@ for command, panel in (
     (scrub, _CAPTURING),
     (batch, _MANY_REPORTS),
     (trend, _MANY_REPORTS),
+    (mcp, _MANY_REPORTS),
 ):
     # the program that capture runs has options of its own
     settings = {"context_settings": {"allow_interspersed_args": False}} if command is capture else {}

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "taxbreak_nsys"
 STAGES = (
     *("errors", "arrays", "model", "read", "phases", "options", "measure", "result", "totals", "attribution"),
     *("replay", "diagnostics", "pipeline", "output", "compare", "store", "gate", "nsys", "scrub", "capture"),
-    *("batch", "recipe", "api", "cli"),
+    *("batch", "recipe", "api", "agent", "cli"),
 )
 """Folders and top-level modules in the order of the data's way: each imports only from those before it."""
 
