@@ -52,7 +52,8 @@ def change(answer: Any, after: str, figure: str) -> dict[str, Any]:
 
 
 def _largest_layer_change(answer: Any, after: str) -> str:
-    layers = {name: change(answer, after, f"{name}_ns")["difference"] for name in ("framework", "library", "launch")}
+    figures = {"framework": "delta_ft_ns", "library": "delta_ct_ns", "launch": "launch_ns"}
+    layers = {name: change(answer, after, figure)["difference"] for name, figure in figures.items()}
     return max(layers, key=lambda name: float(layers[name]))
 
 
