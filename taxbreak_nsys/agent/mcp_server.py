@@ -140,7 +140,8 @@ class ReportTools:
     ) -> str:
         """Compare two captures per step, with 95 % intervals: did the change help, and in which layer.
 
-        `word` is the judgement: better, worse, no difference shown, not comparable; `conditions` says what else differs.
+        `word` is the judgement (better, worse, no difference shown, not comparable); `conditions` says what else
+        differs.
         """
         sides = [str(self._checked(self._root.report_or_folder, side)) for side in (before, after)]
         mapped = [f"--map={pair}" for pair in map or ()]

@@ -48,7 +48,8 @@ async def run_call(kind: str, arguments: list[str], limits: Limits) -> CallOutpu
     environment = os.environ | {"COLUMNS": "120", "NO_COLOR": "1"}
     process = await anyio.open_process(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
     output, message = bytearray(), bytearray()
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     try:
         with anyio.move_on_after(limits.seconds) as timer:
             async with anyio.create_task_group() as tasks:

@@ -61,7 +61,7 @@ def analyze(
     names = list(dict.fromkeys(name.value for name in report or [ReportName.SUM]))
     if format == OutputFormat.PARQUET and written.output is None:
         raise TaxbreakError("-f parquet needs -o FILE")
-    unordered = (OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL)
+    unordered = (OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL, OutputFormat.MARKDOWN)
     if (top is not None or sort is not None) and ReportName.SUM in names and format in unordered:
         raise TaxbreakError("--top and --sort choose rows of a table; name one with -r, as -r taxbreak_kern_sum")
     view = _View(format, tables, RowOrder(top, sort), written)
@@ -128,8 +128,12 @@ class _View:
             print(f"wrote {target}", file=sys.stderr)
 
     def _text(self, results: list[Result], names: list[str]) -> str:
-        from taxbreak_nsys.output import formats, text_report
+        from taxbreak_nsys.output import formats, markdown, text_report
 
+        if self.format == OutputFormat.MARKDOWN:
+            return "\n".join(
+                markdown.render_markdown(result, name, self.unit, self.order) for name in names for result in results
+            )
         if self.format == OutputFormat.JSON:
             return formats.results_json(results, names, self.order)
         if self.format == OutputFormat.JSONL:

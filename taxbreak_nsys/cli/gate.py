@@ -12,22 +12,27 @@ from taxbreak_nsys.cli.shared_options import (
     OUTPUT,
     AnalysisChoices,
     DocumentFormat,
-    OneReport,
     OutputChoices,
     TableChoices,
 )
+from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import SummaryFormat
 
 if TYPE_CHECKING:
-    from taxbreak_nsys.gate.metrics import PhaseMetrics
+    from taxbreak_nsys.gate.sides import GateSide
     from taxbreak_nsys.options import Options
+    from taxbreak_nsys.result import Result
 
 
 def gate(
     *,
-    report: OneReport,
+    report: Annotated[
+        Path, typer.Argument(metavar="REPORT", help="A report, or a folder of repeats or ranks.", show_default=False)
+    ],
     rule: Annotated[
-        list[str] | None, typer.Option("--rule", metavar="RULE", help="As 'decode.hdbi >= 0.2'; repeatable.")
+        list[str] | None,
+        typer.Option("--rule", metavar="RULE", help="As 'decode.hdbi >= 0.2' or 'decode.wall_ns is not worse'; "
+                     "repeatable."),
     ] = None,
     rules: Annotated[
         Path | None,
@@ -35,15 +40,22 @@ def gate(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option("--baseline", metavar="FILE|STORE", help="JSON that this program wrote, a report, or the newest "
-                     "capture of a results store: taxbreak.db#model=llama."),
+        typer.Option("--baseline", metavar="FILE|STORE", help="JSON that this program wrote, a report, a folder of "
+                     "reports, or the newest capture of a results store: taxbreak.db#model=llama."),
     ] = None,
+    update_baseline: Annotated[
+        bool,
+        typer.Option("--update-baseline", help="Write the report as the new baseline after judging it; the first run "
+                     "needs none."),
+    ] = False,
     format: DocumentFormat = SummaryFormat.TABLE,
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML, too.", rich_help_panel=OUTPUT)
     ] = None,
     github: Annotated[
-        bool, typer.Option("--github", help="Print annotations for GitHub Actions, too.", rich_help_panel=OUTPUT)
+        bool,
+        typer.Option("--github", help="Print annotations and write the step summary of GitHub Actions, too.",
+                     rich_help_panel=OUTPUT),
     ] = False,
     tables: TableChoices,
     written: OutputChoices,
@@ -54,11 +66,11 @@ def gate(
     Example: taxbreak-nsys gate run.sqlite --rule 'decode.wall_ns_per_step <= 1.05 * baseline' --baseline main.json
     """
     from taxbreak_nsys.gate import gate_report
-    from taxbreak_nsys.gate.judging import exit_code, judge_rules
+    from taxbreak_nsys.gate.judging import exit_code
     from taxbreak_nsys.gate.metric_sources import find_rules
-    from taxbreak_nsys.gate.metrics import phase_metrics
+    from taxbreak_nsys.gate.sides import baseline_text, side_of_results
+    from taxbreak_nsys.gate.verdicts import judge_rules
     from taxbreak_nsys.output.output_files import check_target, put_text, write_whole
-    from taxbreak_nsys.pipeline.analysis import analyze_report
 
     written.check()
     if junit is not None:
@@ -66,32 +78,57 @@ def gate(
     parsed, named_baseline = find_rules(rule or (), rules, Path.cwd())
     options = analysis.options()
     source = baseline or (str(named_baseline) if named_baseline else None)
-    result = analyze_report(report, options)
-    needed = any(one_rule.needs_baseline for one_rule in parsed)
-    compared = _baseline(source, options, result.report.sha256) if source is not None and needed else None
-    judgements = judge_rules(parsed, phase_metrics(result), compared)
-    text = gate_report.render_gate(result, judgements, format, tables.timeunit)
+    target = _baseline_file(source) if update_baseline else None
+    first = target is not None and not target.exists()
+    results = _results(report, options)
+    needed = not first and any(one_rule.needs_baseline for one_rule in parsed)
+    compared = _baseline(source, options, results[0].report.sha256) if source is not None and needed else None
+    judgements = judge_rules(parsed, side_of_results(results), compared, first_baseline=first)
+    text = gate_report.render_gate(results, judgements, format, tables.timeunit)
     put_text(text, written.output, force=written.force_overwrite)
     if junit is not None:
         write_whole(
-            junit, lambda path: gate_report.write_junit(result, judgements, path), force=written.force_overwrite
+            junit, lambda path: gate_report.write_junit(results, judgements, path), force=written.force_overwrite
         )
+    if target is not None:
+        new = baseline_text(results)
+        write_whole(target, lambda path: path.write_text(new, encoding="utf-8"), force=True)
     if github:
         on_stdout = format == SummaryFormat.TABLE or written.output is not None
         gate_report.print_annotations(judgements, on_stdout=on_stdout)
-    for target in (written.output, junit):
-        if target is not None and not written.quiet:
-            print(f"wrote {target}", file=sys.stderr)
+        gate_report.append_step_summary(results, judgements, tables.timeunit)
+    for file in (written.output, junit, target):
+        if file is not None and not written.quiet:
+            print(f"wrote {file}", file=sys.stderr)
     raise typer.Exit(exit_code(judgements))
 
 
-def _baseline(source: str, options: Options, own_hash: str) -> dict[str, PhaseMetrics]:
-    """Return the metrics of a baseline: a store's newest other capture, a report, or JSON that was written of one."""
-    from taxbreak_nsys.gate.metrics import is_store, phase_metrics, read_baseline, read_store_baseline
+def _baseline_file(source: str | None) -> Path:
+    """Return the file that `--update-baseline` writes; raises TaxbreakError where the baseline is no JSON file."""
+    from taxbreak_nsys.gate.metrics import is_store
+
+    if source is None:
+        raise TaxbreakError("--update-baseline writes the file that --baseline or the rules name; name one")
+    path = Path(source)
+    if is_store(source) or path.is_dir() or path.suffix in (".sqlite", ".nsys-rep"):
+        raise TaxbreakError(f"--update-baseline writes a JSON file, and {source} is none; use --baseline NAME.json")
+    return path
+
+
+def _results(side: Path, options: Options) -> list[Result]:
+    from taxbreak_nsys.cli.report_folder import side_reports
     from taxbreak_nsys.pipeline.analysis import analyze_report
 
+    return [analyze_report(path, options) for path in side_reports(side)]
+
+
+def _baseline(source: str, options: Options, own_hash: str) -> GateSide:
+    """Return a baseline: the newest other capture of a store, a report, a folder of them, or JSON of one."""
+    from taxbreak_nsys.gate.metrics import is_store, read_store_baseline
+    from taxbreak_nsys.gate.sides import GateSide, read_baseline_side, side_of_results
+
     if is_store(source):
-        return read_store_baseline(source, own_hash)
-    if source.endswith((".sqlite", ".nsys-rep")):
-        return phase_metrics(analyze_report(source, options))
-    return read_baseline(Path(source))
+        return GateSide(read_store_baseline(source, own_hash))
+    if Path(source).is_dir() or source.endswith((".sqlite", ".nsys-rep")):
+        return side_of_results(_results(Path(source), options))
+    return read_baseline_side(Path(source))

@@ -17,9 +17,7 @@ def mcp(
     root: Annotated[
         Path, typer.Option("--root", metavar="FOLDER", help="Serve the reports below FOLDER, and nothing else.")
     ] = Path("."),
-    seconds: Annotated[
-        float, typer.Option("--seconds", min=1, help="Time of one call.", rich_help_panel=LIMITS)
-    ] = 120,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Time of one call.", rich_help_panel=LIMITS)] = 120,
     memory: Annotated[
         float, typer.Option("--memory", metavar="GB", min=0.5, help="Memory of one call.", rich_help_panel=LIMITS)
     ] = 4,

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.compare.change import BETTER, FEW, NO_DIFFERENCE, NO_INTERVAL, WORSE, Change
+from taxbreak_nsys.compare.diff_markdown import diff_markdown
 from taxbreak_nsys.output.plain_rows import console_text, percent, plain_table, rows_json, rows_to_csv
 from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
@@ -37,6 +38,8 @@ def render_diff(comparison: Comparison, format: str, unit: str | None) -> str:
         return rows_json(_data(comparison))
     if format == "csv":
         return rows_to_csv(_rows(comparison), _TITLES)
+    if format == "markdown":
+        return diff_markdown(comparison, unit)
     console = text_console()
     for name, paths in (("before", comparison.before), ("after", comparison.after)):
         console.print(printable(f"{name}: {', '.join(paths)}"), style="bold")

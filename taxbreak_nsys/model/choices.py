@@ -70,6 +70,7 @@ class OutputFormat(StrEnum):
     JSON = "json"
     JSONL = "jsonl"
     PARQUET = "parquet"
+    MARKDOWN = "markdown"
 
 
 class SummaryFormat(StrEnum):
@@ -78,6 +79,7 @@ class SummaryFormat(StrEnum):
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
+    MARKDOWN = "markdown"
 
 
 class ChecksFormat(StrEnum):

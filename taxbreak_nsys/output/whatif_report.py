@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from taxbreak_nsys.output.markdown import rows_markdown
 from taxbreak_nsys.output.plain_rows import console_text, number, percent, plain_table, rows_json, rows_to_csv
 from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
@@ -55,6 +56,8 @@ def prediction(
         )
     if format == "csv":
         return rows_to_csv([p.to_dict() for p in predictions], _TITLES)
+    if format == "markdown":
+        return f"What if: {_words(scenario)}.\n\n" + rows_markdown([p.to_dict() for p in predictions], _TITLES)
     console = text_console()
     console.print(printable(replay.result.report.path), style="bold")
     console.print(printable(f"what if: {_words(scenario)}"), style="bold")
@@ -154,6 +157,8 @@ def _points(replay: Replay, points: Sequence[LeverPoint], format: str, speeds: M
     rows = [{"lever": p.lever, "factor": p.factor} | p.prediction.to_dict() for p in points]
     if format == "csv":
         return rows_to_csv(rows, _POINT_TITLES)
+    if format == "markdown":
+        return rows_markdown(rows, _POINT_TITLES)
     bound = [
         {"phase": name, "process": process, "thread": thread, "cpu_speed_to_device_bound": speed}
         for (name, process, thread), speed in speeds.items()

@@ -36,8 +36,8 @@ def longest_kernel() -> str:
     return str(
         select(
             "llama-1b.sqlite",
-            "SELECT (SELECT value FROM StringIds WHERE id = kernel.demangledName) AS name, sum(kernel.end - kernel.start)"
-            f" {KERNELS_OF_DECODE} GROUP BY name ORDER BY 2 DESC LIMIT 1",
+            "SELECT (SELECT value FROM StringIds WHERE id = kernel.demangledName) AS name,"
+            f" sum(kernel.end - kernel.start) {KERNELS_OF_DECODE} GROUP BY name ORDER BY 2 DESC LIMIT 1",
         )[0][0]
     )
 

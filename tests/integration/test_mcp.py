@@ -54,7 +54,11 @@ def test_tools_are_read_only_and_resources_are_the_pages() -> None:
         asked = {"analyze", "tables", "gaps", "whatif", "compare", "gate", "doctor", "query"}
         assert asked <= {tool.name for tool in tools}
         assert all(tool.annotations.read_only_hint and tool.description for tool in tools)
-        for name, file in (("method", "docs/method.md"), ("glossary", "docs/glossary.md"), ("skill", "skills/SKILL.md")):
+        for name, file in (
+            ("method", "docs/method.md"),
+            ("glossary", "docs/glossary.md"),
+            ("skill", "skills/SKILL.md"),
+        ):
             page = (await client.read_resource(f"taxbreak://{name}")).contents[0].text
             assert page == (PROJECT / file).read_text(encoding="utf-8")
 

@@ -1,0 +1,26 @@
+"""All rules of a gate against one side and a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from taxbreak_nsys.gate.judging import NO_BASELINE, Judgement, judge_rule
+from taxbreak_nsys.gate.noise_rules import NoiseRule, judge_noise_rule
+from taxbreak_nsys.gate.rules import Rule
+from taxbreak_nsys.gate.sides import GateSide
+
+
+def judge_rules(
+    rules: Sequence[Rule | NoiseRule], side: GateSide, baseline: GateSide | None, *, first_baseline: bool = False
+) -> list[Judgement]:
+    """Judge rules; with `first_baseline` the rules that need one pass as `no baseline yet`: this run writes it."""
+    return [
+        Judgement(
+            rule=rule.text, value=None, limit=None, verdict=NO_BASELINE, reason="there was none; this run wrote it"
+        )
+        if first_baseline and rule.needs_baseline
+        else judge_noise_rule(rule, side, baseline)
+        if isinstance(rule, NoiseRule)
+        else judge_rule(rule, side.metrics, baseline.metrics if baseline else None)
+        for rule in rules
+    ]
