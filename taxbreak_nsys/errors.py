@@ -1,9 +1,9 @@
-"""The error that users see."""
+"""The errors that users see."""
 
 from __future__ import annotations
 
 
-class TaxbreakError(Exception):
+class TaxbreakError(ValueError):
     """Something about the input or the call is wrong; the message is one line and says what to do.
 
     The command line prints it and exits with code 2.
@@ -12,3 +12,7 @@ class TaxbreakError(Exception):
     def __init__(self, message: str) -> None:
         """Keep `message`, with line breaks and control characters folded into spaces."""
         super().__init__(" ".join("".join(c if c.isprintable() else " " for c in message).split()))
+
+
+class NoSuchFileError(TaxbreakError, FileNotFoundError):
+    """A report or another file that the call names does not exist."""

@@ -29,15 +29,14 @@ def diff(
 
     Example: taxbreak-nsys diff before.sqlite after.sqlite --map decode=decode_graph
     """
-    from taxbreak_nsys.cli.report_folder import side_reports
-    from taxbreak_nsys.compare.comparison import compare
-    from taxbreak_nsys.compare.diff_report import render_diff
+        from taxbreak_nsys.comparison.comparison import compare
+    from taxbreak_nsys.comparison.diff_report import render_diff
+    from taxbreak_nsys.gating.side_sources import analyze_side
     from taxbreak_nsys.output.output_files import put_text
-    from taxbreak_nsys.pipeline.analysis import analyze_report
 
     written.check()
     options = analysis.options()
-    old, new = ([analyze_report(path, options) for path in side_reports(side)] for side in (before, after))
+    old, new = (analyze_side(side, options) for side in (before, after))
     text = render_diff(compare(old, new, map or ()), format, tables.timeunit)
     put_text(text, written.output, force=written.force_overwrite)
     if written.output is not None and not written.quiet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,10 +18,6 @@ from taxbreak_nsys.cli.shared_options import (
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import SummaryFormat
 
-if TYPE_CHECKING:
-    from taxbreak_nsys.gate.sides import GateSide
-    from taxbreak_nsys.options import Options
-    from taxbreak_nsys.result import Result
 
 
 def gate(
@@ -65,11 +61,12 @@ def gate(
 
     Example: taxbreak-nsys gate run.sqlite --rule 'decode.wall_ns_per_step <= 1.05 * baseline' --baseline main.json
     """
-    from taxbreak_nsys.gate import gate_report
-    from taxbreak_nsys.gate.judging import exit_code
-    from taxbreak_nsys.gate.metric_sources import find_rules
-    from taxbreak_nsys.gate.sides import baseline_text, side_of_results
-    from taxbreak_nsys.gate.verdicts import judge_rules
+    from taxbreak_nsys.gating import gate_report
+    from taxbreak_nsys.gating.judging import exit_code
+    from taxbreak_nsys.gating.metric_sources import find_rules
+    from taxbreak_nsys.gating.side_sources import analyze_side, load_baseline
+    from taxbreak_nsys.gating.sides import baseline_text, side_of_results
+    from taxbreak_nsys.gating.verdicts import judge_rules
     from taxbreak_nsys.output.output_files import check_target, put_text, write_whole
 
     written.check()
@@ -80,9 +77,9 @@ def gate(
     source = baseline or (str(named_baseline) if named_baseline else None)
     target = _baseline_file(source) if update_baseline else None
     first = target is not None and not target.exists()
-    results = _results(report, options)
+    results = analyze_side(report, options)
     needed = not first and any(one_rule.needs_baseline for one_rule in parsed)
-    compared = _baseline(source, options, results[0].report.sha256) if source is not None and needed else None
+    compared = load_baseline(source, options, results[0].report.sha256) if source is not None and needed else None
     judgements = judge_rules(parsed, side_of_results(results), compared, first_baseline=first)
     text = gate_report.render_gate(results, judgements, format, tables.timeunit)
     put_text(text, written.output, force=written.force_overwrite)
@@ -105,7 +102,7 @@ def gate(
 
 def _baseline_file(source: str | None) -> Path:
     """Return the file that `--update-baseline` writes; raises TaxbreakError where the baseline is no JSON file."""
-    from taxbreak_nsys.gate.metrics import is_store
+    from taxbreak_nsys.gating.metrics import is_store
 
     if source is None:
         raise TaxbreakError("--update-baseline writes the file that --baseline or the rules name; name one")
@@ -113,22 +110,3 @@ def _baseline_file(source: str | None) -> Path:
     if is_store(source) or path.is_dir() or path.suffix in (".sqlite", ".nsys-rep"):
         raise TaxbreakError(f"--update-baseline writes a JSON file, and {source} is none; use --baseline NAME.json")
     return path
-
-
-def _results(side: Path, options: Options) -> list[Result]:
-    from taxbreak_nsys.cli.report_folder import side_reports
-    from taxbreak_nsys.pipeline.analysis import analyze_report
-
-    return [analyze_report(path, options) for path in side_reports(side)]
-
-
-def _baseline(source: str, options: Options, own_hash: str) -> GateSide:
-    """Return a baseline: the newest other capture of a store, a report, a folder of them, or JSON of one."""
-    from taxbreak_nsys.gate.metrics import is_store, read_store_baseline
-    from taxbreak_nsys.gate.sides import GateSide, read_baseline_side, side_of_results
-
-    if is_store(source):
-        return GateSide(read_store_baseline(source, own_hash))
-    if Path(source).is_dir() or source.endswith((".sqlite", ".nsys-rep")):
-        return side_of_results(_results(Path(source), options))
-    return read_baseline_side(Path(source))

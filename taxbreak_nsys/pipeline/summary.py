@@ -72,8 +72,8 @@ def summarise(
         operator_rows=tuple(totals.operators.rows(totals.names["ranges"], evidence, moved.by_operator)),
         api_rows=tuple(totals.calls.rows(totals.names["api"])),
         instances=of.instances,
-        steps=totals.steps,
-        ranges=TracedRanges(
+        step_sums=totals.steps,
+        traced_ranges=TracedRanges(
             counted.operator_ranges, counted.library_ranges + counted.library_calls, tuple(sorted(totals.libraries))
         ),
         sample_rows=by_module,

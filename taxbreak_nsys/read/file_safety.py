@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.errors import NoSuchFileError, TaxbreakError
 
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
@@ -42,7 +42,7 @@ def check_file(path: Path, file: str) -> None:
     `file` is its name for messages.
     """
     if not path.exists():
-        raise TaxbreakError(f"{file}: no such file")
+        raise NoSuchFileError(f"{file}: no such file")
     if path.is_dir():
         raise TaxbreakError(f"{file}: is a folder, not a report")
     if not path.is_file():

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.errors import NoSuchFileError, TaxbreakError
 
 SUFFIXES = (".nsys-rep", ".qdrep")
 CACHE_VARIABLE = "TAXBREAK_CACHE_DIR"
@@ -34,7 +34,7 @@ def as_sqlite(path: Path) -> Path:
     if path.suffix not in SUFFIXES:
         return path
     if not path.is_file():
-        raise TaxbreakError(f"{path}: no such file")
+        raise NoSuchFileError(f"{path}: no such file")
     beside = path.with_suffix(".sqlite")
     if beside.is_file() and beside.stat().st_mtime_ns >= path.stat().st_mtime_ns:
         return beside

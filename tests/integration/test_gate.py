@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taxbreak_nsys import TaxbreakError, analyze
-from taxbreak_nsys.gate.judging import Judgement, exit_code, judge_rule
-from taxbreak_nsys.gate.metric_sources import find_rules
-from taxbreak_nsys.gate.metrics import PhaseMetrics, phase_metrics
-from taxbreak_nsys.gate.rules import parse_rule
-from taxbreak_nsys.gate.sides import read_baseline_side
+from taxbreak_nsys.gating.judging import Judgement, exit_code, judge_rule
+from taxbreak_nsys.gating.metric_sources import find_rules
+from taxbreak_nsys.gating.metrics import PhaseMetrics, phase_metrics
+from taxbreak_nsys.gating.rules import parse_rule
+from taxbreak_nsys.gating.sides import read_baseline_side
 from taxbreak_nsys.output.formats import results_json, results_jsonl
 from tests.support import in_process
 

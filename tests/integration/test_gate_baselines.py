@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.gate.noise_rules import parse_noise_rule
+from taxbreak_nsys.gating.noise_rules import parse_noise_rule
 from tests.support.report_builder import build
 from tests.support.reports import ROOT
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.gate.judging import BROKEN, EXIT_CODES, HELD, NO_BASELINE, NOT_JUDGED, Judgement, exit_code
+from taxbreak_nsys.gating.judging import BROKEN, EXIT_CODES, HELD, NO_BASELINE, NOT_JUDGED, Judgement, exit_code
 from taxbreak_nsys.output.markdown import code, markdown_table, plain
 from taxbreak_nsys.output.plain_rows import console_text, plain_table, rows_json, rows_to_csv
 from taxbreak_nsys.output.text_report import printable, text_console

@@ -7,8 +7,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from taxbreak_nsys.gate.metrics import PhaseMetrics
-from taxbreak_nsys.gate.rules import COMPARISONS, OPERATIONS, MetricName, Rule, is_baseline, metric_name
+from taxbreak_nsys.gating.metrics import PhaseMetrics
+from taxbreak_nsys.gating.rules import COMPARISONS, OPERATIONS, MetricName, Rule, is_baseline, metric_name
 from taxbreak_nsys.model.metric_names import PER_STEP
 
 HELD, BROKEN, NOT_JUDGED, NO_BASELINE = "held", "broken", "not judged", "no baseline yet"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from taxbreak_nsys.compare.sample_changes import PhaseSamples
+from taxbreak_nsys.comparison.sample_changes import PhaseSamples
 from taxbreak_nsys.result import Result
 
 
@@ -63,11 +63,11 @@ def _traced(result: Result) -> str:
 
 
 def _operator_ranges(result: Result) -> str:
-    return "traced" if result.ranges.operator else "none"
+    return "traced" if result.traced_ranges.operator else "none"
 
 
 def _library_ranges(result: Result) -> str:
-    return "traced" if result.ranges.library else "none"
+    return "traced" if result.traced_ranges.library else "none"
 
 
 _CONDITIONS: tuple[tuple[str, Callable[[Result], str], str, bool], ...] = (

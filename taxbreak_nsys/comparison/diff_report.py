@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from taxbreak_nsys.compare.change import BETTER, FEW, NO_DIFFERENCE, NO_INTERVAL, WORSE, Change
-from taxbreak_nsys.compare.diff_markdown import diff_markdown
+from taxbreak_nsys.comparison.change import BETTER, FEW, NO_DIFFERENCE, NO_INTERVAL, WORSE, Change
+from taxbreak_nsys.comparison.diff_markdown import diff_markdown
 from taxbreak_nsys.output.plain_rows import console_text, percent, plain_table, rows_json, rows_to_csv
 from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
@@ -14,7 +14,7 @@ from taxbreak_nsys.output.units import show_time
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from taxbreak_nsys.compare.comparison import Comparison, PhaseChange
+    from taxbreak_nsys.comparison.comparison import Comparison, PhaseChange
 
 SCHEMA = "taxbreak-diff/2"
 _TITLES = {
@@ -37,7 +37,7 @@ def render_diff(comparison: Comparison, format: str, unit: str | None) -> str:
     if format == "json":
         return rows_json(_data(comparison))
     if format == "csv":
-        return rows_to_csv(_rows(comparison), _TITLES)
+        return rows_to_csv(comparison_rows(comparison), _TITLES)
     if format == "markdown":
         return diff_markdown(comparison, unit)
     console = text_console()
@@ -118,7 +118,8 @@ def _signed_time(ns: float, unit: str | None) -> str:
     return f"{'+' if ns > 0 else ''}{show_time(round(ns), unit)}"
 
 
-def _rows(comparison: Comparison) -> list[dict[str, Any]]:
+def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return a row per phase and metric, as in CSV."""
     return [
         {
             "phase_before": phase.before,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taxbreak_nsys.gate.judging import NO_BASELINE, Judgement, judge_rule
-from taxbreak_nsys.gate.noise_rules import NoiseRule, judge_noise_rule
-from taxbreak_nsys.gate.rules import Rule
-from taxbreak_nsys.gate.sides import GateSide
+from taxbreak_nsys.gating.judging import NO_BASELINE, Judgement, judge_rule
+from taxbreak_nsys.gating.noise_rules import NoiseRule, judge_noise_rule
+from taxbreak_nsys.gating.rules import Rule
+from taxbreak_nsys.gating.sides import GateSide
 
 
 def judge_rules(

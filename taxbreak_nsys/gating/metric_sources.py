@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.gate.noise_rules import NoiseRule, parse_noise_rule
-from taxbreak_nsys.gate.rules import Rule, parse_rule
+from taxbreak_nsys.gating.noise_rules import NoiseRule, parse_noise_rule
+from taxbreak_nsys.gating.rules import Rule, parse_rule
 
 PYPROJECT = "pyproject.toml"
 TABLE = "tool.taxbreak-nsys.gate"
@@ -38,7 +38,12 @@ def find_rules(given: Sequence[str], file: Path | None, folder: Path) -> tuple[l
         raise TaxbreakError(
             f"no rules: give --rule 'decode.hdbi >= 0.2', --rules FILE.toml, or rules in [{TABLE}] of {PYPROJECT}"
         )
-    return [parse_noise_rule(text) or parse_rule(text) for text in texts], baseline
+    return [parse_any_rule(text) for text in texts], baseline
+
+
+def parse_any_rule(text: str) -> Rule | NoiseRule:
+    """Return the rule that a text is, of either kind; raises TaxbreakError with one line that says what is wrong."""
+    return parse_noise_rule(text) or parse_rule(text)
 
 
 def _table(file: Path) -> dict[str, Any]:

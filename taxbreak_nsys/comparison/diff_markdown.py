@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taxbreak_nsys.compare.change import BETTER, NO_INTERVAL, NOT_COMPARABLE, WORSE, Change
+from taxbreak_nsys.comparison.change import BETTER, NO_INTERVAL, NOT_COMPARABLE, WORSE, Change
 from taxbreak_nsys.output.markdown import code, markdown_table, plain
 from taxbreak_nsys.output.plain_rows import percent
 from taxbreak_nsys.output.units import show_time
 
 if TYPE_CHECKING:
-    from taxbreak_nsys.compare.comparison import Comparison, PhaseChange
+    from taxbreak_nsys.comparison.comparison import Comparison, PhaseChange
 
 _SIGNS = {BETTER: "✅ ", WORSE: "❌ "}
 _TITLES = ("Metric", "Judgement", "Before", "After", "Change (%)", "95 % interval (%)")

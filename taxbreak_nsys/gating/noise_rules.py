@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from taxbreak_nsys.compare.change import NOT_COMPARABLE, changes
-from taxbreak_nsys.compare.sample_changes import COMPARED
+from taxbreak_nsys.comparison.change import NOT_COMPARABLE, changes
+from taxbreak_nsys.comparison.sample_changes import COMPARED
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.gate.judging import BROKEN, HELD, NOT_JUDGED, Judgement
-from taxbreak_nsys.gate.sides import GateSide
+from taxbreak_nsys.gating.judging import BROKEN, HELD, NOT_JUDGED, Judgement
+from taxbreak_nsys.gating.sides import GateSide
 from taxbreak_nsys.output.plain_rows import percent
 
 _RULE = re.compile(

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from taxbreak_nsys.compare.conditions import capture_settings, stretches_host
-from taxbreak_nsys.compare.sample_changes import PhaseSamples, phase_samples
+from taxbreak_nsys.comparison.conditions import capture_settings, stretches_host
+from taxbreak_nsys.comparison.sample_changes import PhaseSamples, phase_samples
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.gate.metrics import PhaseMetrics, baseline_reports, metrics_of_phases, phase_metrics
+from taxbreak_nsys.gating.metrics import PhaseMetrics, baseline_reports, metrics_of_phases, phase_metrics
 from taxbreak_nsys.result import Result, json_head
 
 STEPS = "steps"

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from taxbreak_nsys.errors import TaxbreakError
 
-_SUFFIXES = (".sqlite", ".nsys-rep")
+REPORT_SUFFIXES = (".sqlite", ".nsys-rep")
 
 
 def side_reports(side: Path) -> list[Path]:
     """Return the report itself, or the reports of a folder by name; raises TaxbreakError where it holds none."""
     if not side.is_dir():
         return [side]
-    files = sorted(path for path in side.iterdir() if path.suffix in _SUFFIXES)
+    files = sorted(path for path in side.iterdir() if path.suffix in REPORT_SUFFIXES)
     # an export beside its capture is the same report
     reports = [path for path in files if path.suffix == ".sqlite" or path.with_suffix(".sqlite") not in files]
     if not reports:
