@@ -29,7 +29,7 @@ def diff(
 
     Example: taxbreak-nsys diff before.sqlite after.sqlite --map decode=decode_graph
     """
-        from taxbreak_nsys.comparison.comparison import compare
+    from taxbreak_nsys.comparison.comparison import compare
     from taxbreak_nsys.comparison.diff_report import render_diff
     from taxbreak_nsys.gating.side_sources import analyze_side
     from taxbreak_nsys.output.output_files import put_text

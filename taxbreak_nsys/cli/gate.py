@@ -44,6 +44,11 @@ def gate(
         typer.Option("--update-baseline", help="Write the report as the new baseline after judging it; the first run "
                      "needs none."),
     ] = False,
+    missing_baseline_ok: Annotated[
+        bool,
+        typer.Option("--missing-baseline-ok", help="Pass the rules that need a baseline while its file does not "
+                     "exist, and say so."),
+    ] = False,
     format: DocumentFormat = SummaryFormat.TABLE,
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML, too.", rich_help_panel=OUTPUT)
@@ -76,11 +81,13 @@ def gate(
     options = analysis.options()
     source = baseline or (str(named_baseline) if named_baseline else None)
     target = _baseline_file(source) if update_baseline else None
-    first = target is not None and not target.exists()
+    first = source is not None and (update_baseline or missing_baseline_ok) and not _exists(source)
     results = analyze_side(report, options)
     needed = not first and any(one_rule.needs_baseline for one_rule in parsed)
     compared = load_baseline(source, options, results[0].report.sha256) if source is not None and needed else None
     judgements = judge_rules(parsed, side_of_results(results), compared, first_baseline=first)
+    if first and not written.quiet:
+        print(f"note: no baseline yet: {source}{' is written now' if target else ' does not exist'}", file=sys.stderr)
     text = gate_report.render_gate(results, judgements, format, tables.timeunit)
     put_text(text, written.output, force=written.force_overwrite)
     if junit is not None:
@@ -110,3 +117,9 @@ def _baseline_file(source: str | None) -> Path:
     if is_store(source) or path.is_dir() or path.suffix in (".sqlite", ".nsys-rep"):
         raise TaxbreakError(f"--update-baseline writes a JSON file, and {source} is none; use --baseline NAME.json")
     return path
+
+
+def _exists(source: str) -> bool:
+    from taxbreak_nsys.gating.metrics import is_store
+
+    return is_store(source) or Path(source).exists()

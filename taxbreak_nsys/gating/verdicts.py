@@ -13,10 +13,10 @@ from taxbreak_nsys.gating.sides import GateSide
 def judge_rules(
     rules: Sequence[Rule | NoiseRule], side: GateSide, baseline: GateSide | None, *, first_baseline: bool = False
 ) -> list[Judgement]:
-    """Judge rules; with `first_baseline` the rules that need one pass as `no baseline yet`: this run writes it."""
+    """Judge rules; with `first_baseline` the rules that need one pass as `no baseline yet`."""
     return [
         Judgement(
-            rule=rule.text, value=None, limit=None, verdict=NO_BASELINE, reason="there was none; this run wrote it"
+            rule=rule.text, value=None, limit=None, verdict=NO_BASELINE, reason="it compares with a baseline, and there is none yet"
         )
         if first_baseline and rule.needs_baseline
         else judge_noise_rule(rule, side, baseline)
