@@ -13,6 +13,9 @@ from taxbreak_nsys.errors import TaxbreakError
 Times = Mapping[str, int]
 """Phase label to its median wall time, ns."""
 
+_TIMES = ("median_ms", "tpot_ms")
+"""The median wall time of an instance, or of an engine the time per output token: a step gives each request one."""
+
 _FORM = 'as in {"decode": {"median_ms": 16.07}}'
 
 
@@ -63,7 +66,7 @@ def reference_times(choice: str, phases: set[str]) -> Times:
 
 
 def _is_entry(value: Any) -> bool:
-    return isinstance(value, dict) and "median_ms" in value
+    return isinstance(value, dict) and any(key in value for key in _TIMES)
 
 
 def _entries(data: Mapping[str, Any]) -> set[str]:
@@ -71,8 +74,9 @@ def _entries(data: Mapping[str, Any]) -> set[str]:
 
 
 def _median_ns(choice: str, label: str, entry: Mapping[str, Any]) -> int:
-    median = entry["median_ms"]
+    key = next(key for key in _TIMES if key in entry)
+    median = entry[key]
     usable = isinstance(median, int | float) and not isinstance(median, bool) and math.isfinite(median)
     if not usable or round(median * 1e6) <= 0:
-        raise TaxbreakError(f"{choice}: median_ms of {label!r} is {median!r}; it must be a time of more than 0 ms")
+        raise TaxbreakError(f"{choice}: {key} of {label!r} is {median!r}; it must be a time of more than 0 ms")
     return round(median * 1e6)

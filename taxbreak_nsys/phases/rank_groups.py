@@ -92,7 +92,9 @@ def _sequence(instances: Instances, thread: int) -> StepSequence | None:
 def _best_shift(first: StepSequence, other: StepSequence) -> int | None:
     """Return by how many steps another thread's sequence is shifted against the first one's; None: no pairs.
 
-    All steps that both have must have the same label and overlap; at least half of the shorter sequence must pair.
+    All steps that both have must have the same label and lie side by side: a rank that launches ahead may begin its
+    next step before the other. Half of them must overlap, or the two must have the same steps in all. At least half of
+    the shorter sequence must pair.
     """
     probes = {0, len(first.number) // 2, len(first.number) - 1}
     shifts: set[int] = set()
@@ -106,7 +108,12 @@ def _best_shift(first: StepSequence, other: StepSequence) -> int | None:
         if 2 * (high - low) < min(len(first.number), len(other.number)):
             continue
         mine, theirs = slice(low, high), slice(low + shift, high + shift)
-        overlap = np.minimum(first.end[mine], other.end[theirs]) > np.maximum(first.start[mine], other.start[theirs])
-        if np.all(overlap & (first.label[mine] == other.label[theirs])) and (best is None or high - low > best[0]):
+        gap = np.maximum(first.start[mine], other.start[theirs]) - np.minimum(first.end[mine], other.end[theirs])
+        shorter = np.minimum((first.end - first.start)[mine], (other.end - other.start)[theirs])
+        alike = np.all((gap < shorter) & (first.label[mine] == other.label[theirs]))
+        same_steps = shift == 0 and len(first.number) == len(other.number)
+        overlapping = int(np.sum(gap < 0))
+        pairs = alike and overlapping and (same_steps or 2 * overlapping >= high - low)
+        if pairs and (best is None or high - low > best[0]):
             best = high - low, shift
     return None if best is None else best[1]

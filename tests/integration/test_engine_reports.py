@@ -141,3 +141,17 @@ def test_cycles_of_a_users_own_marks(report: Callable[[str], Path]) -> None:
     assert not ranges.cycles
     assert cycles.instances == ranges.instances
     assert cycles.wall_ns >= ranges.wall_ns == cycles.range_ns
+
+
+def test_an_engines_time_per_output_token_is_a_reference(report: Callable[[str], Path], tmp_path: Path) -> None:
+    # a step of the engine gives each request one token, so the time per output token is that of a step: 2.6 ms bare
+    reference = tmp_path / "tpot.json"
+    reference.write_text('{"decode": {"tpot_ms": 2.6}}', encoding="utf-8")
+    decode = analyze(report("vllm-graph"), reference=reference).phase("decode")
+    assert decode.corrected is not None
+    assert decode.corrected.reference_ns == 2_600_000
+    assert decode.corrected.wall_ns == 7 * 2_600_000
+    assert 1.05 < decode.corrected.dilation < 1.15
+    assert decode.corrected.hdbi is not None
+    assert decode.taxbreak.hdbi is not None
+    assert decode.corrected.hdbi > decode.taxbreak.hdbi

@@ -43,6 +43,8 @@ C12  A communication op matches by its short name, or by a part of its full name
 C13  Pairing compares cycles, not marks: marks of a rank that runs ahead need not overlap (vllm-tp2: never).
      The k-th cycle of one goes with the k-th of the other. Where the numbers differ, the sequences are shifted so
      that most pairs agree; all of the common part must agree and be at least half of the shorter sequence.
+     Cycles of one step need not overlap either (a capture of two ranks, nsys 2024: 4 of 34 do not, by up to an
+     eighth of a step): they may lie side by side, if half of the pairs overlap or both have all steps.
 C14  A rank is a marking thread and a device. Threads of one process are ranks of each other only where the
      devices that they use differ.
 C15  Waiting is the beginning of a collective: an op of d ns that waits w runs for its last d - w.
@@ -261,12 +263,21 @@ def communication_ops(cycle):
     return sorted(ops, key=lambda op: (op["start"], op["end"], op["order"]))
 
 
+def beside(a, b):
+    """Do two cycles overlap, or does less than the shorter of them lie between them?"""
+    gap = max(a["start"], b["start"]) - min(a["end"], b["end"])
+    return gap < min(a["end"] - a["start"], b["end"] - b["start"])
+
+
 def best_shift(left, right):
     """The shift of `right` against `left` under which the common part pairs up one to one; None without (C13)."""
     best = None
     for shift in range(-len(left) + 1, len(right)):
         pairs = [(a, right[i + shift]) for i, a in enumerate(left) if 0 <= i + shift < len(right)]
-        agree = all(a["label"] == b["label"] and a["start"] < b["end"] and b["start"] < a["end"] for a, b in pairs)
+        agree = all(a["label"] == b["label"] and beside(a, b) for a, b in pairs)
+        overlapping = sum(a["start"] < b["end"] and b["start"] < a["end"] for a, b in pairs)
+        whole = shift == 0 and len(left) == len(right)
+        agree = agree and overlapping > 0 and (whole or 2 * overlapping >= len(pairs))
         if agree and 2 * len(pairs) >= min(len(left), len(right)):
             rank = (len(pairs), -abs(shift), -shift)
             if best is None or rank > best[0]:
