@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,6 +104,8 @@ class ReportResult(Result):
         figure: Figure = draw_figure([self], per_step=per_step, threads=threads)
         if path is not None:
             save_figure(figure, Path(path), force=True)
+        # a notebook shows a figure that pyplot made; this one is shown without pyplot's global state
+        figure._repr_png_ = lambda: _png(figure)  # type: ignore[attr-defined]
         return figure
 
     def html(self, path: str | PathLike[str], *, events: int = 50_000) -> Path:
@@ -137,3 +138,11 @@ class ReportResult(Result):
 
         asked: Any = dataclasses.replace(self.options, tables=tables_for([name]))
         return table_frame(analyze_report(self.source, asked), name)
+
+
+def _png(figure: Figure) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
