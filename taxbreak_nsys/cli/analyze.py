@@ -132,7 +132,9 @@ class _View:
 
         if self.format == OutputFormat.MARKDOWN:
             return "\n".join(
-                markdown.render_markdown(result, name, self.unit, self.order) for name in names for result in results
+                markdown.render_markdown(result, name, self.tables.timeunit, self.order)
+                for name in names
+                for result in results
             )
         if self.format == OutputFormat.JSON:
             return formats.results_json(results, names, self.order)

@@ -18,6 +18,7 @@ import anyio
 import pytest
 
 from taxbreak_nsys import analyze
+from taxbreak_nsys.model.choices import ReportName
 from tests.support.mcp_client import PROJECT, ask, error_of, server_command, session
 
 pytest.importorskip("mcp")
@@ -91,6 +92,22 @@ def test_answers_are_those_of_the_analysis() -> None:
         assert counted["rows"] == [[sum(row["instances"] for row in result.kernel_rows)]]
 
     talk(SAMPLES, conversation)
+
+
+@pytest.mark.skipif("taxbreak_gap_sum" not in list(ReportName), reason="the tables of gaps are not in this version")
+def test_gaps_add_up_to_the_idle_time(root: Path) -> None:
+    idle = analyze(SAMPLES / "llama-1b.sqlite").phase("decode").device.idle_ns
+
+    async def conversation(client: Any) -> None:
+        answer = json.loads(await ask(client, "gaps", report="llama-1b.sqlite", phase="decode", limit=1000))
+        rows = [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
+        assert "left_out" not in answer
+        assert sum(row["total_ns"] for row in rows) == idle
+        longest = [row[answer["longest"]["columns"].index("duration_ns")] for row in answer["longest"]["rows"]]
+        assert longest == sorted(longest, reverse=True)
+        assert longest[0] == max(row["total_max_ns"] for row in rows)
+
+    talk(root, conversation, "--answer-bytes", "200000")
 
 
 def test_paths_outside_the_root_are_refused(root: Path, tmp_path: Path) -> None:
