@@ -16,3 +16,7 @@ class TaxbreakError(ValueError):
 
 class NoSuchFileError(TaxbreakError, FileNotFoundError):
     """A report or another file that the call names does not exist."""
+
+
+class NoCudaWorkError(TaxbreakError):
+    """A report holds no CUDA call, or no launch with device work."""

@@ -23,6 +23,7 @@ from taxbreak_nsys.cli.library_map import library_map
 from taxbreak_nsys.cli.mcp import mcp
 from taxbreak_nsys.cli.plot import plot
 from taxbreak_nsys.cli.scrub import scrub
+from taxbreak_nsys.cli.slow_work import shown_when_slow
 from taxbreak_nsys.cli.trace import trace
 from taxbreak_nsys.cli.trend import trend
 from taxbreak_nsys.cli.whatif import whatif
@@ -79,7 +80,8 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         # an exit code where a command ended with typer.Exit, else what the command returned: None
-        code = app(prog_name=PROGRAM, standalone_mode=False)
+        with shown_when_slow():
+            code = app(prog_name=PROGRAM, standalone_mode=False)
     except TaxbreakError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         sys.exit(2)

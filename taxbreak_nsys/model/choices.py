@@ -49,6 +49,15 @@ class CaptureFor(StrEnum):
     LIGHT = "light"
 
 
+class CaptureEngine(StrEnum):
+    """The serving engines that `capture` sets nsys up for."""
+
+    VLLM = "vllm"
+    SGLANG = "sglang"
+    TENSORRT_LLM = "tensorrt-llm"
+    XLA = "xla"
+
+
 class ReportName(StrEnum):
     """The named reports of an analysis."""
 

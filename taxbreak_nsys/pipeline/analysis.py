@@ -14,6 +14,7 @@ from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model.launches import TSys, estimate_t_sys, find_launches, launch_latency
 from taxbreak_nsys.model.report_facts import ReportFacts
+from taxbreak_nsys.model.current_work import working
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.pipeline import limits
@@ -81,11 +82,12 @@ def collect_report(
     options = options or Options()
     path = Path(report)
     opening = opening or Opening(path)
-    with Database(opening.inspected()) as database:
+    with working(f"reading {path.name}"), Database(opening.inspected()) as database:
         facts = read_facts(database, path)
         sums, collected = Reading(database, path, options, window_rows).sums(collector)
         result = _finished(database, facts, sums, options, path)
-    return replace(result, report=replace(result.report, sha256=opening.sha256())), collected
+    with working(f"hashing {path.name}"):
+        return replace(result, report=replace(result.report, sha256=opening.sha256())), collected
 
 
 def _finished(database: Database, facts: ReportFacts, sums: Sums, options: Options, path: Path) -> Result:

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from taxbreak_nsys.errors import NoSuchFileError, TaxbreakError
+from taxbreak_nsys.model.current_work import working
 
 SUFFIXES = (".nsys-rep", ".qdrep")
 CACHE_VARIABLE = "TAXBREAK_CACHE_DIR"
@@ -40,7 +41,8 @@ def as_sqlite(path: Path) -> Path:
         return beside
     from taxbreak_nsys.read.file_hash import sha256
 
-    target = cache_folder() / f"{sha256(path)}.sqlite"
+    with working(f"hashing {path.name}"):
+        target = cache_folder() / f"{sha256(path)}.sqlite"
     if target.exists():
         return target
     nsys = shutil.which("nsys")
@@ -51,7 +53,8 @@ def as_sqlite(path: Path) -> Path:
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        export_to(nsys, path, target)
+        with working(f"exporting {path.name}"):
+            export_to(nsys, path, target)
     except OSError as error:
         raise TaxbreakError(
             f"{target.parent}: cannot hold the export ({error.strerror}); set {CACHE_VARIABLE} to a folder with room"
