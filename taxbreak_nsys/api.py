@@ -109,14 +109,13 @@ def compare(before: Report | Sequence[Report], after: Report | Sequence[Report],
 
 
 def whatif(report: Report, **changes: Any) -> Forecast:
-    """Predict wall time, device idle time and HDBI after a change, by replaying the report; reads it once more.
+    """Predict wall time, device idle time and HDBI after a change, by replaying the report.
 
     `changes` are the fields of a scenario: factors `framework`, `library`, `launch`, `kernels`, `copies` (0.5 is
     half the time), `cpu` (a speed: 2 is twice as fast), `graphs=True`, `framework_minus_ns`, `before`,
     `graph_launch_ns`. Without any, every lever is ranked. Raises `TaxbreakError` for other names and wrong values.
     """
     from taxbreak_nsys.notebook.answers import Forecast
-    from taxbreak_nsys.pipeline.analysis import measure_report
     from taxbreak_nsys.replay.prediction import Replay
     from taxbreak_nsys.replay.scenarios import Scenario
 
@@ -124,8 +123,8 @@ def whatif(report: Report, **changes: Any) -> Forecast:
     unknown = [name for name in changes if name not in known]
     if unknown:
         raise TaxbreakError(f"whatif has no change {unknown[0]!r}; the changes are: {', '.join(known)}")
-    options = report.options if isinstance(report, ReportResult) else Options()
-    return Forecast(Replay(*measure_report(_source(report), options)), Scenario(**changes))
+    scenario = Scenario(**changes)
+    return Forecast(Replay(report if isinstance(report, Result) else analyze(report)), scenario)
 
 
 def gate(report: Report | Sequence[Report], rules: str | Sequence[str], baseline: Report | None = None) -> GateOutcome:
@@ -159,12 +158,6 @@ def _side(given: Report | Sequence[Report]) -> list[Result]:
     if isinstance(given, str | PathLike):
         return analyze_side(Path(given), Options())
     return [result for each in given for result in _side(each)]
-
-
-def _source(report: Report) -> Path:
-    if isinstance(report, ReportResult):
-        return report.source
-    return Path(report.report.path if isinstance(report, Result) else report)
 
 
 def _path(given: str | PathLike[str] | None) -> Path | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.engine_figures import CommunicationTime, Idle, OtherProcessTime, Ranks
+from taxbreak_nsys.model.phase_verdict import UNJUDGED, Verdict
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.step_counts import PhaseSource, StepCounts
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from taxbreak_nsys.measure.measured import InstanceSums
+    from taxbreak_nsys.measure.replay_columns import ReplayPart
     from taxbreak_nsys.phases import Instances
 
 SCHEMA = "taxbreak/2"
@@ -137,21 +139,6 @@ class Corrected:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Where the phase's time can be won: the target, its exposed share of the wall time, a sentence.
-
-    `savings` forecasts, by layer, the share of the wall time that halving it would save (`replay.savings`): null
-    for a layer that the evidence does not tell apart, and with `savings_reason` where the phase cannot be replayed.
-    """
-
-    target: str | None
-    exposed_share: float | None
-    why: str
-    savings: dict[str, float | None] = field(default_factory=dict)
-    savings_reason: str | None = None
-
-
-@dataclass(frozen=True)
 class Phase:
     """One entry: a phase label on one thread, or (process and thread null) on all threads that share it."""
 
@@ -184,9 +171,10 @@ class Phase:
     taxbreak: Layers
     samples: SampleFigures | None
     corrected: Corrected | None
-    verdict: Verdict
     phase_source: PhaseSource
     steps: StepCounts | None
+    verdict: Verdict = UNJUDGED
+    """Judged once all phases of a thread are known: it comes from the replay of the whole thread."""
 
     @property
     def combined(self) -> bool:
@@ -235,6 +223,8 @@ class Result:
     operator_rows: tuple[dict[str, Any], ...]
     api_rows: tuple[dict[str, Any], ...]
     instances: Instances = field(repr=False)
+    replay_part: ReplayPart = field(repr=False)
+    """What the verdicts and `whatif` replay: all of a small report, stretches of a large one."""
     step_sums: InstanceSums = field(repr=False)
     """The sums of each of `instances`: states, exposed time, device time, launches."""
     traced_ranges: TracedRanges

@@ -93,6 +93,15 @@ def lever_answer(document: Mapping[str, Any]) -> list[dict[str, Any]]:
         if point["factor"] == 0.0:
             lever["all_predicted_wall_ns"] = point["predicted_wall_ns"]
             lever["all_predicted_hdbi"] = point["predicted_hdbi"]
+    for change in document.get("changes", ()):
+        key = (change["phase"], change["process"], change["thread"])
+        if key in phases and change["reason"] is None:
+            phases[key]["levers"][change["change"]] = {
+                "lever": change["change"],
+                "all_saves_share": change["saved_share"],
+                "all_predicted_wall_ns": change["predicted_wall_ns"],
+                "all_predicted_hdbi": change["predicted_hdbi"],
+            }
     refused = [
         {name: row[name] for name in ("phase", "process", "thread", "instances", "wall_ns", "hdbi", "reason")}
         for row in document["not_predicted"]

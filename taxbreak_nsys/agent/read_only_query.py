@@ -33,11 +33,13 @@ def select_rows(report: Path, statement: str, limit: int) -> dict[str, object]:
 
     Blobs come back as their length. Time is limited by whoever runs this process.
     """
-    from taxbreak_nsys.read.nsys_export import as_sqlite
+    from taxbreak_nsys.read.nsys_export import as_export
 
     if len(statement) > LONGEST_STATEMENT:
         raise TaxbreakError(f"a statement of {len(statement)} characters: the longest is {LONGEST_STATEMENT}")
-    file = as_sqlite(report)
+    file = as_export(report, sqlite=True)
+    if file.is_dir():
+        raise TaxbreakError(f"{report.name}: a folder of Arrow files has no SQL tables; export a .sqlite of it")
     connection = sqlite3.connect(f"file:{quote(str(file))}?mode=ro&immutable=1", uri=True)
     try:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_CELL)

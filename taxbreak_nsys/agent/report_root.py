@@ -7,6 +7,7 @@ from pathlib import Path
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.read.nsys_export import SUFFIXES as CAPTURE_SUFFIXES
+from taxbreak_nsys.read.nsys_export import is_arrow_folder
 
 REPORT_SUFFIXES = (".sqlite", *CAPTURE_SUFFIXES)
 MOST_FILES_SEEN = 20_000
@@ -30,6 +31,11 @@ class ReportRoot:
 
     def report(self, text: str) -> Path:
         """Return the real path of a report, as `file`; for a capture the export beside it must lie inside, too."""
+        path = self._inside(text)
+        if is_arrow_folder(path):
+            for inner in path.iterdir():
+                self._inside(str(inner))
+            return path
         path = self.file(text)
         if path.suffix not in REPORT_SUFFIXES:
             raise TaxbreakError(f"{text!r}: not a report; a report ends in {' or '.join(REPORT_SUFFIXES)}")
@@ -40,7 +46,7 @@ class ReportRoot:
     def report_or_folder(self, text: str) -> Path:
         """Return the real path of a report, or of a folder of reports none of which leads out of the root."""
         path = self._inside(text)
-        if not path.is_dir():
+        if not path.is_dir() or is_arrow_folder(path):
             return self.report(text)
         for inner in path.iterdir():
             if inner.suffix in REPORT_SUFFIXES:

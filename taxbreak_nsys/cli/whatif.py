@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from taxbreak_nsys.replay.scenarios import Scenario
 
 CHANGES = "Changes"
-_FACTORS = ("framework", "library", "launch", "kernels", "copies", "cpu")
+_FACTORS = ("framework", "library", "launch", "copy_calls", "module_load", "kernels", "copies", "cpu")
 
 
 def _factor(flag: str, quantity: str) -> typer.models.OptionInfo:
@@ -33,6 +33,8 @@ class ScenarioChoices:
     framework: Annotated[str | None, _factor("--framework", "framework time")] = None
     library: Annotated[str | None, _factor("--library", "CUDA library time")] = None
     launch: Annotated[str | None, _factor("--launch", "the time of launch calls")] = None
+    copy_calls: Annotated[str | None, _factor("--copy-calls", "the time of calls that launch copies and sets")] = None
+    module_load: Annotated[str | None, _factor("--module-load", "the time of loading modules")] = None
     kernels: Annotated[str | None, _factor("--kernels", "kernel time")] = None
     copies: Annotated[str | None, _factor("--copies", "the time of copies and sets")] = None
     cpu: Annotated[
@@ -50,7 +52,10 @@ class ScenarioChoices:
                      help="Apply --framework-minus only before launches of kernels with such names."),
     ] = None  # fmt: skip
     graphs: Annotated[
-        bool, typer.Option("--graphs", help="Launch each step as one CUDA graph.", rich_help_panel=CHANGES)
+        bool,
+        typer.Option(
+            "--graphs", help="Launch each step as CUDA graphs, one between two waits.", rich_help_panel=CHANGES
+        ),
     ] = False
     graph_launch: Annotated[
         str | None,
@@ -70,7 +75,7 @@ class ScenarioChoices:
 
         minus, launch = self.framework_minus, self.graph_launch
         scenario = Scenario(
-            **{name: parse_number(text, f"--{name}") for name, text in self.factor_texts.items()},
+            **{name: parse_number(text, f"--{name.replace('_', '-')}") for name, text in self.factor_texts.items()},
             framework_minus_ns=parse_time(minus, "--framework-minus") if minus else 0,
             before=self.before,
             graphs=self.graphs,
@@ -88,6 +93,9 @@ def whatif(
     report: OneReport,
     changes: ScenarioChoices,
     sweep: Annotated[bool, typer.Option("--sweep", help="Draw the curve of every lever.")] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Replay every step of a large report; default: the verdict's stretches.")
+    ] = False,
     format: DocumentFormat = SummaryFormat.TABLE,
     tables: TableChoices,
     written: OutputChoices,
@@ -99,20 +107,21 @@ def whatif(
     """
     from taxbreak_nsys.output import whatif_report
     from taxbreak_nsys.output.output_files import put_text
-    from taxbreak_nsys.pipeline.analysis import measure_report
+    from taxbreak_nsys.pipeline.analysis import analyze_report, measure_report
     from taxbreak_nsys.replay.prediction import Replay
-    from taxbreak_nsys.replay.sweep import rank_levers, speeds_to_bound, sweep_levers
+    from taxbreak_nsys.replay.sweep import predict_changes, rank_levers, speeds_to_bound, sweep_levers
 
     written.check()
     scenario = changes.scenario()
     if sweep and not scenario.unchanged:
         raise TaxbreakError("--sweep draws every lever by itself; leave the others out")
-    replay = Replay(*measure_report(report, analysis.options()))
+    options = analysis.options()
+    replay = Replay.of_columns(*measure_report(report, options)) if whole else Replay(analyze_report(report, options))
     unit = tables.timeunit
     if sweep:
         text = whatif_report.sweep_report(replay, sweep_levers(replay), speeds_to_bound(replay), format, unit)
     elif scenario.unchanged and not changes.factor_texts:  # factors of 1 ask for the unchanged replay
-        text = whatif_report.ranking_report(replay, rank_levers(replay), format, unit)
+        text = whatif_report.ranking_report(replay, rank_levers(replay), predict_changes(replay), format, unit)
     else:
         text = whatif_report.prediction(replay, scenario, replay.predict(scenario), format, unit)
     put_text(text, written.output, force=written.force_overwrite)

@@ -38,6 +38,15 @@ def reading_warnings(database: Database) -> tuple[ReportWarning, ...]:
                 "export the report again; if they stay, capture again",
             )
         )
+    if "META_DATA_CAPTURE" not in database.schema and database.path.is_dir():
+        found.append(
+            ReportWarning(
+                "settings_not_exported",
+                "the folder has no table META_DATA_CAPTURE: the settings of the capture are not known, and warnings "
+                "that depend on them may be missing or wrong",
+                "export with an nsys of 2024 or later, or to SQLite: 'nsys export -t sqlite REPORT.nsys-rep'",
+            )
+        )
     lost = [str(row["what"]) for row in database.query("diagnostics").to_pylist()]
     if lost:
         found.append(

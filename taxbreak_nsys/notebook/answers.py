@@ -11,10 +11,10 @@ from taxbreak_nsys.comparison.diff_report import comparison_rows, render_diff
 from taxbreak_nsys.gating.gate_report import render_gate
 from taxbreak_nsys.gating.judging import Judgement, exit_code
 from taxbreak_nsys.notebook.frames import to_frame
-from taxbreak_nsys.output.whatif_report import prediction, ranking_report
+from taxbreak_nsys.output.whatif_report import prediction, ranking_report, ranking_rows
 from taxbreak_nsys.replay.prediction import Replay
 from taxbreak_nsys.replay.scenarios import Scenario
-from taxbreak_nsys.replay.sweep import rank_levers
+from taxbreak_nsys.replay.sweep import predict_changes, rank_levers
 from taxbreak_nsys.result import Result
 
 if TYPE_CHECKING:
@@ -66,13 +66,12 @@ class Forecast(ShownAnswer):
     def predictions(self) -> pd.DataFrame:
         """A row per phase (and lever): measured and predicted wall, device idle time, HDBI, share saved."""
         if self.scenario.unchanged:
-            points = rank_levers(self.replay)
-            return _frame([{"lever": p.lever, "factor": p.factor} | p.prediction.to_dict() for p in points])
+            return _frame(ranking_rows(rank_levers(self.replay), predict_changes(self.replay)))
         return _frame([each.to_dict() for each in self.replay.predict(self.scenario)])
 
     def _text(self, format: str) -> str:
         if self.scenario.unchanged:
-            return ranking_report(self.replay, rank_levers(self.replay), format, None)
+            return ranking_report(self.replay, rank_levers(self.replay), predict_changes(self.replay), format, None)
         return prediction(self.replay, self.scenario, self.replay.predict(self.scenario), format, None)
 
 

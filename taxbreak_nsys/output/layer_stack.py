@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taxbreak_nsys.attribution.verdict import phase_exposed_layers
+from taxbreak_nsys.attribution.exposed_layers import phase_exposed_layers
 from taxbreak_nsys.output.sample_lines import profiler_outside_layers
 
 if TYPE_CHECKING:

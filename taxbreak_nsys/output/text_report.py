@@ -7,13 +7,13 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from taxbreak_nsys.attribution.layers import hdbi_word
-from taxbreak_nsys.attribution.verdict import phase_exposed_layers
+from taxbreak_nsys.attribution.exposed_layers import phase_exposed_layers
 from taxbreak_nsys.output import sample_lines
 from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
 from taxbreak_nsys.output.shown_rows import RowOrder
 from taxbreak_nsys.output.step_lines import between_ns, shown_entries, step_lines
 from taxbreak_nsys.output.units import show_share, show_time
+from taxbreak_nsys.verdict.device_word import beside_hdbi, bound_word
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -119,6 +119,10 @@ def _phase(console: Console, entry: Phase, unit: str | None) -> None:
         console.print(printable(line))
     verdict = f"Verdict: {entry.verdict.why}" if entry.verdict.target else f"No verdict: {entry.verdict.why}"
     console.print(printable(f"{verdict}."), style="bold")
+    if entry.verdict.advice:
+        console.print(printable(f"Advice: {entry.verdict.advice}."))
+    if entry.verdict.command:
+        console.print(printable(f"Try: {entry.verdict.command}"), style="dim")
 
 
 def _where(entry: Phase) -> str:
@@ -134,16 +138,20 @@ def _hdbi(console: Console, entry: Phase) -> None:
         return
     filled = round(20 * hdbi)
     scale = "#" * filled + "." * (20 - filled)
-    console.print(f"HDBI {hdbi:.3f} {hdbi_word(hdbi)}   host [{scale}] device", style="bold")
+    console.print(f"HDBI {hdbi:.3f} {bound_word(entry)}   host [{scale}] device", style="bold")
+    note = beside_hdbi(entry)
+    if note is not None:
+        console.print(note)
 
 
 def _layer_table(entry: Phase, unit: str | None) -> Table:
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="")
-    table.add_column("Layer", no_wrap=True)
     between = entry.between_ns
-    for title in ("Time", "Time (%)", "Exposed (%)", "in HDBI", *(["Between marks"] if between else [])):
+    # six columns of times fit into 80 columns with one blank between them
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="", padding=(0, 1, 0, 0 if between else 1))
+    table.add_column("Layer", no_wrap=True)
+    for title in ("Time", "Time (%)", "Exposed (%)", "in HDBI", *(["Between"] if between else [])):
         table.add_column(title, justify="right", no_wrap=True)
     states, taxbreak = entry.states_ns, entry.taxbreak
     exposed = phase_exposed_layers(entry)
@@ -154,7 +162,8 @@ def _layer_table(entry: Phase, unit: str | None) -> Table:
             cells = [name, show_time(ns, unit), show_share(ns, entry.wall_ns), shown]
             cells.append(show_time(counted, unit) if counted is not None else "")
             if between:
-                cells.append(show_time(between_ns(entry, key), unit))
+                part = between_ns(entry, key)
+                cells.append("-" if part is None else show_time(part, unit))
             table.add_row(*cells)
 
     ft, ct = taxbreak.delta_ft_ns, taxbreak.delta_ct_ns

@@ -23,7 +23,7 @@ from taxbreak_nsys.pipeline.interval_listing import IntervalListing
 from taxbreak_nsys.pipeline.reading import Reading, check_launches
 from taxbreak_nsys.pipeline.summary import summarise
 from taxbreak_nsys.pipeline.sums import Sums
-from taxbreak_nsys.read.database import Database, open_report
+from taxbreak_nsys.read.database import Database, open_inspected, open_report
 from taxbreak_nsys.read.metadata import read_facts, stated_period
 from taxbreak_nsys.read.other_processes import read_other_processes
 from taxbreak_nsys.read.report_inspection import Opening
@@ -82,7 +82,7 @@ def collect_report(
     options = options or Options()
     path = Path(report)
     opening = opening or Opening(path)
-    with working(f"reading {path.name}"), Database(opening.inspected()) as database:
+    with working(f"reading {path.name}"), open_inspected(opening.inspected()) as database:
         facts = read_facts(database, path)
         sums, collected = Reading(database, path, options, window_rows).sums(collector)
         result = _finished(database, facts, sums, options, path)

@@ -10,13 +10,13 @@ import numpy as np
 from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
 from taxbreak_nsys.attribution.correction import corrected
 from taxbreak_nsys.attribution.layers import PhaseSums, split
-from taxbreak_nsys.attribution.verdict import judge
+from taxbreak_nsys.measure.slowest_ranks import slowest_ranks
 from taxbreak_nsys.model.engine_figures import Ranks
 from taxbreak_nsys.model.launches import TSys
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import pid, tid
 from taxbreak_nsys.phases.step_sums import main_source, step_counts
-from taxbreak_nsys.pipeline.rank_figures import communication_time, rank_figures, slowest_ranks
+from taxbreak_nsys.pipeline.rank_figures import communication_time, rank_figures
 from taxbreak_nsys.result import DeviceTime, GraphTime, LaunchCounts, Phase
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
 from taxbreak_nsys.totals.sampled_split import Split, library_interval, sample_figures, sampled_layers
@@ -183,7 +183,6 @@ class PhaseBuilder:
             taxbreak=layers,
             samples=samples,
             corrected=corrected(sums, layers, strata, reference, count, median) if reference and median else None,
-            verdict=judge(exposed, states, layers, wall, samples),
             phase_source=main_source(instances, which),
             steps=step_counts(instances, which, figures_ns, kernels, launches.kernel + launches.graph),
         )

@@ -10,27 +10,9 @@ from taxbreak_nsys.arrays.intervals import Flags
 from taxbreak_nsys.measure.measured import InstanceSums
 from taxbreak_nsys.model.engine_figures import CommunicationTime, Ranks, RankTime
 from taxbreak_nsys.model.trace_columns import pid, tid
-from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.totals.totals import Totals
 
 _POINT_TO_POINT = re.compile(r"send|recv", re.IGNORECASE)
-
-
-def slowest_ranks(instances: Instances, steps: InstanceSums, paired: Flags) -> Flags:
-    """Flag of the paired instances that of the slowest rank in each step.
-
-    The slowest is the rank that waits least for others; of equals the one with the longest wall, then the lowest thread
-    id. A step whose waiting is not known goes by the wall alone.
-    """
-    rows = np.flatnonzero(paired)
-    step = instances.step[rows]
-    unknown = np.isin(step, np.unique(step[steps.comm_unpaired[rows]]))
-    wait = np.where(unknown, 0, steps.comm_wait[rows])
-    order = np.lexsort((instances.thread[rows], -steps.wall[rows], wait, step))
-    first = np.r_[True, np.diff(step[order]) != 0] if len(order) else np.zeros(0, bool)
-    slowest = np.zeros(len(instances), bool)
-    slowest[rows[order[first]]] = True
-    return slowest
 
 
 def communication_time(steps: InstanceSums, which: Flags) -> CommunicationTime | None:

@@ -20,7 +20,6 @@ from taxbreak_nsys.pipeline.phase_builder import PhaseBuilder
 from taxbreak_nsys.pipeline.process_times import process_times
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.read.other_processes import OtherProcess
-from taxbreak_nsys.replay.savings import with_savings
 from taxbreak_nsys.result import Phase, Result, TracedRanges
 from taxbreak_nsys.totals import sample_breakdown
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
@@ -30,6 +29,7 @@ from taxbreak_nsys.totals.sampled_split import (
     precise_enough,
 )
 from taxbreak_nsys.totals.totals import Totals
+from taxbreak_nsys.verdict.verdicts import with_verdicts
 
 
 def summarise(
@@ -54,7 +54,6 @@ def summarise(
                 continue
             strata = [split for k in members if (split := splits[k])]
             entries.append(builder.of_label(label, members, weakest, merged(strata) if strata else None))
-    entries = with_savings(entries, sums.stretches, [of.key(k) for k in range(len(of))], t_sys.ns)
     by_module, by_symbol = sample_breakdown.rows(totals.samples, of, splits)
     counted = totals.facts
     result = Result(
@@ -72,6 +71,7 @@ def summarise(
         operator_rows=tuple(totals.operators.rows(totals.names["ranges"], evidence, moved.by_operator)),
         api_rows=tuple(totals.calls.rows(totals.names["api"])),
         instances=of.instances,
+        replay_part=sums.stretches.chosen(),
         step_sums=totals.steps,
         traced_ranges=TracedRanges(
             counted.operator_ranges, counted.library_ranges + counted.library_calls, tuple(sorted(totals.libraries))
@@ -80,6 +80,7 @@ def summarise(
         symbol_rows=by_symbol,
         t_base_ns=moved.t_base,
     )
+    result = with_verdicts(result)
     return replace(
         result, report=replace(facts, warnings=facts.warnings + result_warnings.result_warnings(result, totals))
     )

@@ -6,23 +6,23 @@ from dataclasses import dataclass
 
 from taxbreak_nsys.model.assumptions import Assumptions
 from taxbreak_nsys.phases import Instances
-from taxbreak_nsys.replay.savings import SampleWindows
+from taxbreak_nsys.replay.stretches import Stretches
 from taxbreak_nsys.totals.totals import Totals
 from taxbreak_nsys.totals.warning_facts import Piece
 
 
 @dataclass(frozen=True)
 class Sums:
-    """The sums over a report, and the stretches of it that the verdict's forecast replays."""
+    """The sums over a report, and what of it the verdicts and `whatif` replay."""
 
     totals: Totals
-    stretches: SampleWindows
+    stretches: Stretches
 
     @classmethod
     def over(cls, instances: Instances, assumptions: Assumptions) -> Sums:
         """Return empty sums over the phase instances of a report."""
         totals = Totals(instances, assumptions)
-        return cls(totals, SampleWindows(totals.entries, assumptions))
+        return cls(totals, Stretches(totals.entries, assumptions))
 
     def add(self, piece: Piece) -> None:
         """Add a piece of the report; pieces come in the order of time."""

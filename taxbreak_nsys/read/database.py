@@ -26,8 +26,20 @@ _JOINED_ROWS = 4
 
 
 def open_report(report: Path) -> Database:
-    """Open a report, a `.sqlite` or a `.nsys-rep`; raises TaxbreakError that names the file the user knows."""
-    return Database(inspect(report))
+    """Open a report: a `.sqlite`, a `.nsys-rep`, a folder of Arrow or Parquet files.
+
+    Raises TaxbreakError that names the file the user knows.
+    """
+    return open_inspected(inspect(report))
+
+
+def open_inspected(report: Inspected) -> Database:
+    """Open a report that has been inspected."""
+    if report.path.is_dir():
+        from taxbreak_nsys.read.arrow_database import ArrowDatabase
+
+        return ArrowDatabase(report)
+    return Database(report)
 
 
 class Database:
@@ -72,6 +84,9 @@ class Database:
     def _broken(self, error: Exception) -> TaxbreakError:
         return file_safety.broken(self.shown, error)
 
+    def _allowed_seconds(self) -> float:
+        return file_safety.allowed_seconds(self.path)
+
     def _execute(self, sql: str, **parameters: str) -> None:
         for _ in self._batches(sql, parameters):
             pass
@@ -96,7 +111,7 @@ class Database:
             stream, _ = statement.execute_query()
             reader = pa.RecordBatchReader.from_stream(stream)
             left, most, rows = (
-                file_safety.allowed_seconds(self.path),
+                self._allowed_seconds(),
                 1000 + _JOINED_ROWS * sum(self.layout.rows.values()),
                 0,
             )

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from taxbreak_nsys.arrays.background import BackgroundTask
+from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.read import file_safety
 from taxbreak_nsys.read.file_hash import sha256, stamp
-from taxbreak_nsys.read.nsys_export import as_sqlite
+from taxbreak_nsys.read.nsys_export import as_export, is_arrow_folder
 from taxbreak_nsys.read.schema import Layout, inspect_layout
 
 
@@ -52,25 +53,34 @@ class Opening:
         return self._sha256.result()
 
 
-def inspect(report: Path) -> Inspected:
-    """Inspect a report here and now; raises TaxbreakError where it is no use."""
-    return inspected(*checked(report))
+def inspect(report: Path, *, sqlite: bool = False) -> Inspected:
+    """Inspect a report here and now (`sqlite`: its SQLite file); raises TaxbreakError where it cannot be read."""
+    return inspected(*checked(report, sqlite=sqlite))
 
 
-def checked(report: Path) -> tuple[Path, str]:
-    """Return the SQLite file of a report and its name for messages, once it is known to be one that can be read.
+def checked(report: Path, *, sqlite: bool = False) -> tuple[Path, str]:
+    """Return the file or folder of tables of a report and its name for messages, once it is known to be readable.
 
     An export beside a `.nsys-rep` is known to the user, one in the cache is not.
     """
-    file = as_sqlite(report)
+    if is_arrow_folder(report):
+        if sqlite:
+            raise TaxbreakError(f"{report}: is a folder of tables; give the .nsys-rep, or its .sqlite export")
+        return report, str(report)
+    file = as_export(report, sqlite=sqlite)
     shown = str(file if file.parent == report.parent else report)
-    file_safety.check_file(file, shown)
+    if not is_arrow_folder(file):
+        file_safety.check_file(file, shown)
     return file, shown
 
 
 def inspected(file: Path, shown: str) -> Inspected:
     """Return what a checked file holds; raises TaxbreakError where that is no report, or damaged."""
     found = stamp(file)
+    if file.is_dir():
+        from taxbreak_nsys.read.arrow_folder import ArrowFolder
+
+        return Inspected(file, shown, found, ArrowFolder(file, shown).layout())
     try:
         with (
             closing(file_safety.connect(file)) as connection,

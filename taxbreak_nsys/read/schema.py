@@ -8,7 +8,7 @@ stands before the real one: SQLite looks in `temp` first. The report itself is n
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from taxbreak_nsys.errors import NoCudaWorkError, TaxbreakError
@@ -105,34 +105,44 @@ def inspect_layout(connection: sqlite3.Connection, file: str, size: int) -> Layo
     """
     schema = inspect_schema(connection, file)
     rows = file_safety.count_rows(connection, schema, file, size)
-    process = _only_process(connection, schema, file)
-    return Layout(schema, rows, process, file_safety.names_are_keyed(connection))
+
+    def processes() -> list[int]:
+        distinct = f"SELECT DISTINCT globalTid & ~0xFFFFFF FROM main.{RUNTIME} WHERE globalTid IS NOT NULL LIMIT 2"
+        return [int(row[0]) for row in connection.execute(distinct)]
+
+    return Layout(schema, rows, only_process(schema, file, processes), file_safety.names_are_keyed(connection))
 
 
-def _only_process(connection: sqlite3.Connection, schema: Schema, file: str) -> int | None:
-    """Return the process of the API calls where device operations carry none; refuse to guess among several."""
+def only_process(schema: Schema, file: str, processes: Callable[[], Sequence[int]]) -> int | None:
+    """Return the process of the API calls where device operations carry none; refuse to guess among several.
+
+    `processes` returns the first two processes that call CUDA.
+    """
     without = [table for table in _DEVICE_TABLES if table in schema and PROCESS.lower() not in schema[table]]
     if not without:
         return None
-    found = connection.execute(
-        f"SELECT DISTINCT globalTid & ~0xFFFFFF FROM main.{RUNTIME} WHERE globalTid IS NOT NULL LIMIT 2"
-    ).fetchall()
+    found = processes()
     if len(found) > 1:
         raise TaxbreakError(
             f"{file}: table {without[0]} does not say which of several processes an operation belongs to (no column "
             f"{PROCESS}); export the .nsys-rep again with a current nsys"
         )
-    return int(found[0][0]) if found else 0
+    return found[0] if found else 0
 
 
 def inspect_schema(connection: sqlite3.Connection, file: str) -> Schema:
     """Return the tables that the queries know of and that the report holds, with their columns.
 
-    Raises TaxbreakError where the file is no report of CUDA work: no string table, no CUDA API calls, or a
-    column without which nothing can be said. Asked of SQLite itself: SQLAlchemy's inspector, which would do, takes
-    longer to import than the analysis of a small report.
+    Raises TaxbreakError where the file is no report of CUDA work. SQLite itself is asked: SQLAlchemy's inspector would
+    do, but takes longer to import than the analysis of a small report.
     """
     schema = file_safety.known_tables(connection, KNOWN_TABLES, file)
+    check_schema(schema, file)
+    return schema
+
+
+def check_schema(schema: Schema, file: str) -> None:
+    """Raise TaxbreakError where a report lacks a table or column without which nothing can be said."""
     if "StringIds" not in schema:
         raise TaxbreakError(
             f"{file}: not an Nsight Systems export (no table StringIds); export one with "
@@ -150,7 +160,6 @@ def inspect_schema(connection: sqlite3.Connection, file: str) -> Schema:
                     f"{file}: table {table} has no column {column}, which is needed; export the report again with "
                     "a current nsys"
                 )
-    return schema
 
 
 def stand_ins(layout: Layout) -> list[str]:

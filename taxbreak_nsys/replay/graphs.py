@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from taxbreak_nsys.arrays.intervals import Flags, Ints
-from taxbreak_nsys.measure.measured import Measured
-from taxbreak_nsys.model.launches import KERNEL_LAUNCH, MEMORY_LAUNCH
+from taxbreak_nsys.arrays.intervals import Flags, Ints, begins
+from taxbreak_nsys.attribution.layers import layer_parts
+from taxbreak_nsys.measure.host_states import STATE
+from taxbreak_nsys.measure.replay_columns import ReplayColumns
+from taxbreak_nsys.model.launches import GRAPH_LAUNCH, KERNEL_LAUNCH, MEMORY_LAUNCH
+from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import thread_slice
 from taxbreak_nsys.replay.thread_model import ThreadModel, distinct_rising
 from taxbreak_nsys.replay.typical_delays import GRAPH_LAUNCH_NS_PER_NODE
@@ -18,14 +21,18 @@ from taxbreak_nsys.result import Phase
 
 Floats = NDArray[np.float64]
 
+STAYS = "os_wait"
+"""The host state that launching a graph does not remove."""
+
 
 @dataclass(frozen=True)
 class Changed:
     """A thread's model under a scenario: what `simulate.replay` takes, and what the layers' sums need.
 
     `host` and `scale` are the factors on pieces of host time and on items' kernels; `in_graph` the pieces that
-    a graph launch replaces. For each phase instance, `graphs` counts the graphs made and `in_graphs` the
-    kernel launches that went into them.
+    a graph launch replaces. For each phase instance, `graphs` counts the graphs made, `in_graphs` the kernel launches
+    that went into them, and `breaks` the waits between its launches, each of which ends a graph. `left_out` is the
+    profiler's own time in instances with graphs (ns): the forecast leaves it out, and it is no saving.
     """
 
     model: ThreadModel
@@ -34,67 +41,124 @@ class Changed:
     in_graph: Flags
     graphs: Ints
     in_graphs: Ints
+    breaks: Ints
+    left_out: Ints
+
+
+@dataclass(frozen=True)
+class _Spans:
+    """Runs of launches that could be one graph each: launches `index[first:past]`, from `low` to `high` (ns)."""
+
+    index: Ints
+    first: Ints
+    past: Ints
+    low: Ints
+    high: Ints
+
+    def keep(self, which: Flags) -> _Spans:
+        return replace(self, **{name: getattr(self, name)[which] for name in ("first", "past", "low", "high")})
+
+    def of_launch(self) -> Ints:
+        """Return the span of each launch of `index`, -1 for none."""
+        step = np.zeros(len(self.index) + 1, np.int64)
+        step[self.first] += np.arange(len(self.first)) + 1
+        step[self.past] -= np.arange(len(self.first)) + 1
+        return np.cumsum(step)[:-1] - 1
 
 
 def with_graphs(
-    columns: Measured, changed: Changed, graph_launch_ns: int | None, entries: Mapping[int, Phase]
+    columns: ReplayColumns, changed: Changed, graph_launch_ns: int | None, entries: Mapping[int, Phase]
 ) -> tuple[Changed, Floats]:
     """Launch each stretch between two waits of an instance as one graph, where that is shorter for the host.
 
-    From the stretch's first launch to its last the host does nothing but the graph launch, which takes
-    `graph_launch_ns` (None: T_sys and 200 ns a node); what comes before and after stays. Its work begins when
-    that call returns and follows with the gap of graph nodes. Returns the changed model and the factor on
-    each piece inside graphs.
+    From the stretch's first launch to its last the host does the graph launch, which takes `graph_launch_ns` (None:
+    T_sys and 200 ns per node), after what no graph removes: waits in the OS, and what samples put off the CPU or in the
+    profiler. Host time before and after stays. The profiler's traced time goes in the whole instance. The graph's work
+    begins when the call returns and follows with the gap of graph nodes. Graphs that are there already stay as they
+    are. Returns the changed model and the factor on each piece of host time.
     """
-    model, launches, instances = changed.model, columns.launches, columns.instances
-    index = _capturable(columns, model, entries)
-    instance = columns.launch_instance[index]
-    start, end = launches.start[index] - model.origin, launches.end[index] - model.origin
-    stretch = np.searchsorted(model.waits.end, start, side="right")
-    new = np.ones(len(index), bool)
-    new[1:] = (np.diff(instance) != 0) | (np.diff(stretch) != 0)
-    at = np.flatnonzero(new)
-    past = np.r_[at[1:], len(index)] if len(at) else at
-    nodes = past - at
-    call = (
-        model.typical.latency + GRAPH_LAUNCH_NS_PER_NODE * nodes
-        if graph_launch_ns is None
-        else np.full(len(at), graph_launch_ns)
-    )
-    shorter = (nodes > 1) & (end[past - 1] - start[at] > call)
-    at, past, call = at[shorter], past[shorter], call[shorter]
-    if not len(at):
+    model = changed.model
+    spans = _spans(columns, model, entries)
+    changed = replace(changed, breaks=_breaks(columns, model))
+    if not len(spans.low):
         return changed, np.ones(len(model.piece_interval))
-    low, high = start[at], end[past - 1]
+    nodes = spans.past - spans.first
+    call = model.typical.latency + GRAPH_LAUNCH_NS_PER_NODE * nodes
+    if graph_launch_ns is not None:
+        call = np.full(len(nodes), graph_launch_ns)
 
-    knots = distinct_rising(np.sort(np.r_[model.knots, low, high], kind="stable"))
+    knots = distinct_rising(np.sort(np.r_[model.knots, spans.low, spans.high], kind="stable"))
     piece = model.piece_interval[np.searchsorted(model.knots, knots[:-1], side="right") - 1]
-    graph = np.searchsorted(low, knots[:-1], side="right") - 1
-    in_graph = (graph >= 0) & (knots[:-1] < high[np.maximum(graph, 0)])
-    factor = np.where(in_graph, (call / (high - low))[np.maximum(graph, 0)], 1.0)
+    span = np.searchsorted(spans.low, knots[:-1], side="right") - 1
+    inside = (span >= 0) & (knots[:-1] < spans.high[np.maximum(span, 0)])
+    length, stays = np.diff(knots), _staying_part(columns, piece, entries)
+    traced = (piece >= 0) & (columns.intervals.state[np.maximum(piece, 0)] == STATE["profiler"])
+    removable = np.bincount(span[inside], weights=(length * (1 - stays) * ~traced)[inside], minlength=len(nodes))
+    shorter = removable > call
+    if not shorter.any():
+        return changed, np.ones(len(model.piece_interval))
+    inside &= shorter[np.maximum(span, 0)]
+    share = np.divide(call, removable, out=np.ones(len(nodes)), where=shorter)
+    factor = np.where(inside, stays + (1 - stays) * share[np.maximum(span, 0)], 1.0)
+    kept = spans.keep(shorter)
+    model = replace(_graphed(model, kept), knots=knots, piece_interval=piece)
+    instance = columns.intervals.instance[np.maximum(piece, 0)]
+    gone = np.flatnonzero(traced & np.isin(instance, columns.launch_instance[kept.index[kept.first]]))
+    factor[gone] = 0.0
+    left_out = np.zeros(len(columns.instances), np.int64)
+    np.add.at(left_out, instance[gone], length[gone])
+    return _counted(replace(changed, model=model, in_graph=inside, left_out=left_out), columns, kept), factor
 
-    of_launch = np.full(len(index), -1, np.int64)
-    for number, (first, stop) in enumerate(zip(at.tolist(), past.tolist(), strict=True)):
-        of_launch[first:stop] = number
-    position = np.minimum(np.searchsorted(index, model.work.launch), len(index) - 1)
-    node = np.where(index[position] == model.work.launch, of_launch[position], -1)
+
+def _graphed(model: ThreadModel, spans: _Spans) -> ThreadModel:
+    """Return the model with the work of each span starting at its end, node by node, and no full queue inside."""
+    of_launch, work = spans.of_launch(), model.work
+    position = np.minimum(np.searchsorted(spans.index, work.launch), len(spans.index) - 1)
+    node = np.where(spans.index[position] == work.launch, of_launch[position], -1)
     inside = node >= 0
-    follows = inside & ~model.work.first & (np.r_[-1, node[:-1]] == node)
-    model = replace(
-        model, knots=knots, piece_interval=piece,
-        anchor=np.where(inside, low[node], model.anchor),
-        latency=np.where(inside, call[node], model.latency),
+    follows = inside & ~work.first & (np.r_[-1, node[:-1]] == node)
+    waits = model.waits
+    at = np.searchsorted(spans.low, waits.start, side="right") - 1
+    gone = waits.full_queue & (at >= 0) & (waits.end <= spans.high[np.maximum(at, 0)])
+    return replace(
+        model,
+        waits=waits.without(gone),
+        anchor=np.where(inside, spans.high[node], model.anchor),
+        latency=np.where(inside, 0, model.latency),
         gap=np.where(follows, model.typical.graph_gap, model.gap),
-    )  # fmt: skip
-    captured = index[of_launch >= 0]
+    )
+
+
+def _counted(changed: Changed, columns: ReplayColumns, spans: _Spans) -> Changed:
+    launches, count = columns.launches, len(columns.instances)
+    captured = spans.index[spans.of_launch() >= 0]
     kernels = captured[launches.kind[captured] == KERNEL_LAUNCH]
-    count = len(instances)
-    graphs = np.bincount(instance[at], minlength=count)
-    in_graphs = np.bincount(columns.launch_instance[kernels], minlength=count)
-    return replace(changed, model=model, in_graph=in_graph, graphs=graphs, in_graphs=in_graphs), factor
+    return replace(
+        changed,
+        graphs=np.bincount(columns.launch_instance[spans.index[spans.first]], minlength=count),
+        in_graphs=np.bincount(columns.launch_instance[kernels], minlength=count),
+    )
 
 
-def _capturable(columns: Measured, model: ThreadModel, entries: Mapping[int, Phase]) -> Ints:
+def _spans(columns: ReplayColumns, model: ThreadModel, entries: Mapping[int, Phase]) -> _Spans:
+    """Return the runs of at least two launches of an instance that no wait and no graph launch divides."""
+    launches, waits = columns.launches, model.waits
+    index = _capturable(columns, model, entries)
+    start, end = launches.start[index] - model.origin, launches.end[index] - model.origin
+    mine = thread_slice(launches.thread, model.thread)
+    graphs = launches.start[mine][launches.kind[mine] == GRAPH_LAUNCH] - model.origin
+    keys = (
+        columns.launch_instance[index],
+        np.searchsorted(waits.end[~waits.full_queue], start, side="right"),
+        np.searchsorted(graphs, start),
+    )
+    first = begins(np.logical_or.reduce([np.diff(key) != 0 for key in keys])) if len(index) else index
+    past = np.r_[first[1:], len(index)] if len(index) else index
+    spans = _Spans(index, first, past, start[first], end[past - 1] if len(index) else end)
+    return spans.keep(past - first > 1)
+
+
+def _capturable(columns: ReplayColumns, model: ThreadModel, entries: Mapping[int, Phase]) -> Ints:
     """Return the launches that could go into a graph: those of the phases that do not make the host wait."""
     launches, waits = columns.launches, model.waits
     mine = thread_slice(launches.thread, model.thread)
@@ -103,8 +167,36 @@ def _capturable(columns: Measured, model: ThreadModel, entries: Mapping[int, Pha
     instance = columns.launch_instance[index]
     label = np.where(instance >= 0, columns.instances.label[np.maximum(instance, 0)], -1)
     keep = np.isin(label, list(entries)) & (start >= 0) & (end <= model.knots[-1])
-    if len(waits):
-        following = np.searchsorted(waits.end, start, side="right")
-        at = np.minimum(following, len(waits) - 1)
-        keep &= (following == len(waits)) | (end <= waits.start[at])
+    wait_start, wait_end = waits.start[~waits.full_queue], waits.end[~waits.full_queue]
+    if len(wait_end):
+        following = np.searchsorted(wait_end, start, side="right")
+        at = np.minimum(following, len(wait_end) - 1)
+        keep &= (following == len(wait_end)) | (end <= wait_start[at])
     return index[keep]
+
+
+def _breaks(columns: ReplayColumns, model: ThreadModel) -> Ints:
+    """Return for each instance how many waits lie between its first kernel launch and its last."""
+    launches, count = columns.launches, len(columns.instances)
+    mine = thread_slice(launches.thread, model.thread)
+    kernel = np.flatnonzero(launches.kind[mine] == KERNEL_LAUNCH) + mine.start
+    instance, start = columns.launch_instance[kernel], launches.start[kernel] - model.origin
+    held = (instance >= 0) & (start >= 0) & (start < model.knots[-1])
+    first, last = np.full(count, np.iinfo(np.int64).max), np.full(count, -1, np.int64)
+    np.minimum.at(first, instance[held], start[held])
+    np.maximum.at(last, instance[held], start[held])
+    waits = model.waits.start[~model.waits.full_queue]
+    return np.maximum(np.searchsorted(waits, last) - np.searchsorted(waits, first), 0)
+
+
+def _staying_part(columns: ReplayColumns, piece: Ints, entries: Mapping[int, Phase]) -> Floats:
+    """Return the part of each piece of host time that a graph does not remove, 0 to 1."""
+    part = np.ones((len(columns.instances.labels) + 1, len(STATES)))
+    for code, entry in entries.items():
+        part[code] = 0.0
+        for state, (framework, library) in layer_parts(entry).items():
+            part[code, STATE[state]] = 1 - framework - library
+        part[code, STATE[STAYS]] = 1.0
+    intervals, held = columns.intervals, np.maximum(piece, 0)
+    label = np.where(piece >= 0, columns.instances.label[intervals.instance[held]], len(columns.instances.labels))
+    return part[label, intervals.state[held]]

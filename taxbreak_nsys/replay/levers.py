@@ -13,33 +13,51 @@ LIMITLESS = 1e9
 
 @dataclass(frozen=True)
 class Lever:
-    """Something to work on: `half` is the scenario of half its time, `gone` that of none (null: no such thing)."""
+    """One layer or kind of work: `half` is the scenario of half its time, `gone` that of none of it."""
 
     name: str
     title: str
-    half: Scenario | None
-    gone: Scenario | None
+    half: Scenario
+    gone: Scenario
+    options: str
+    """The options of `whatif` that ask for `half`."""
 
     def applies(self, entry: Phase) -> bool:
-        """Tell whether the lever means something for a phase: its layers may not be told apart."""
+        """Return whether the lever means something for a phase, whose evidence may not separate its layers."""
         together = entry.taxbreak.ft_includes_library
         if self.name == "framework_library":
             return together
         return not (together and self.name in ("framework", "library"))
 
 
+@dataclass(frozen=True)
+class BroadChange:
+    """A change that works on several layers at once, beside the levers: a faster CPU, CUDA graphs."""
+
+    name: str
+    title: str
+    scenario: Scenario
+    options: str
+
+
 DEVICE_LEVERS = ("kernels", "copies")
 
 LEVERS = (
-    Lever("framework", "framework time", Scenario(framework=0.5), Scenario(framework=0)),
-    Lever("library", "library time", Scenario(library=0.5), Scenario(library=0)),
+    Lever("framework", "framework time", Scenario(framework=0.5), Scenario(framework=0), "--framework 0.5"),
+    Lever("library", "library time", Scenario(library=0.5), Scenario(library=0), "--library 0.5"),
     Lever(
-        "framework_library", "framework + library",
-        Scenario(framework=0.5, library=0.5), Scenario(framework=0, library=0),
+        "framework_library", "framework + library time",
+        Scenario(framework=0.5, library=0.5), Scenario(framework=0, library=0), "--framework 0.5 --library 0.5",
     ),
-    Lever("launch", "launch call time", Scenario(launch=0.5), Scenario(launch=0)),
-    Lever("kernels", "kernel time", Scenario(kernels=0.5), Scenario(kernels=0)),
-    Lever("copies", "copy time", Scenario(copies=0.5), Scenario(copies=0)),
-    Lever("cpu", "CPU time", Scenario(cpu=2), Scenario(cpu=LIMITLESS)),
-    Lever("graphs", "CUDA graphs", None, Scenario(graphs=True)),
+    Lever("launch", "launch call time", Scenario(launch=0.5), Scenario(launch=0), "--launch 0.5"),
+    Lever("copy_calls", "time of calls that copy or set", Scenario(copy_calls=0.5), Scenario(copy_calls=0),
+          "--copy-calls 0.5"),
+    Lever("module_load", "module loading", Scenario(module_load=0.5), Scenario(module_load=0), "--module-load 0.5"),
+    Lever("kernels", "kernel time", Scenario(kernels=0.5), Scenario(kernels=0), "--kernels 0.5"),
+    Lever("copies", "copy time", Scenario(copies=0.5), Scenario(copies=0), "--copies 0.5"),
 )  # fmt: skip
+"""In the order that decides between levers that save the same."""
+
+FASTER_CPU = BroadChange("cpu", "a CPU twice as fast", Scenario(cpu=2), "--cpu 2")
+GRAPHS = BroadChange("graphs", "CUDA graphs", Scenario(graphs=True), "--graphs")
+CHANGES = (FASTER_CPU, GRAPHS)

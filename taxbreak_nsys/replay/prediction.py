@@ -2,256 +2,272 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import Coverage, Ints, percentile, union
+from taxbreak_nsys.arrays.intervals import Ints, percentile
 from taxbreak_nsys.measure.device_time import device_sets
 from taxbreak_nsys.measure.measured import Measured
-from taxbreak_nsys.model.name_rules import STATES
-from taxbreak_nsys.model.trace_columns import pid, thread_slice, tid
-from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.measure.replay_columns import ReplayColumns, ReplayPart
+from taxbreak_nsys.measure.slowest_ranks import slowest_ranks
+from taxbreak_nsys.model.trace_columns import pid, tid
 from taxbreak_nsys.replay.graphs import Changed
+from taxbreak_nsys.replay.outcome import Outcome, idle_ns, outcome
+from taxbreak_nsys.replay.predicted_phase import Key, Prediction, key, why_not, why_not_asked, why_not_captured
 from taxbreak_nsys.replay.scenarios import Scenario, change, layer_shares
 from taxbreak_nsys.replay.simulate import Floats, Replayed, replay
 from taxbreak_nsys.replay.thread_model import ThreadModel, build
 from taxbreak_nsys.replay.typical_delays import Typical
-from taxbreak_nsys.replay.work import OpIndex
+from taxbreak_nsys.replay.work import NEVER, OpIndex
 from taxbreak_nsys.result import Phase, Result
 
-Key = tuple[str, int | None, int | None]
-"""(phase label, process id, thread id): which entry of the result."""
+OfModel = TypeVar("OfModel")
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What becomes of one phase entry; times in ns, null with the `reason` where nothing can be predicted.
+class _Model:
+    """One stretch of one thread, with the thread's phase entries by label code."""
 
-    `wall_ns` and `idle_ns` are measured, `predicted_*` the model's. `unchanged_error` is how far the replay of
-    the phase as it is lies from the measured wall, `loose_error` the same with typical delays in the place of
-    each measured one: both as a share of the wall. `graphs` are the CUDA graphs that the scenario launches.
+    thread: ThreadModel
+    entries: Mapping[int, Phase]
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What the replays of one entry's stretches add up to; ns.
+
+    `walls` has one row for each instance. No sum is below the busy time of the busiest stream, as far as the measured
+    one is not.
     """
 
-    phase: str
-    process: int | None
-    thread: int | None
-    instances: int
-    wall_ns: int
-    wall_median_ns: int | None
-    idle_ns: int | None
-    hdbi: float | None
-    predicted_wall_ns: int | None = None
-    predicted_wall_median_ns: int | None = None
-    predicted_idle_ns: int | None = None
-    predicted_hdbi: float | None = None
-    saved_share: float | None = None
-    unchanged_error: float | None = None
-    loose_error: float | None = None
-    graphs: int | None = None
-    reason: str | None = None
-
-    @property
-    def idle_share(self) -> float | None:
-        """The part of the predicted wall in which no device that the phase uses is busy."""
-        if self.predicted_idle_ns is None or not self.predicted_wall_ns:
-            return None
-        return self.predicted_idle_ns / self.predicted_wall_ns
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the prediction as plain data."""
-        return dataclasses.asdict(self)
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What a replay makes of the instances (arrays by instance) and of the layers (by label code and state)."""
-
-    wall: Ints
-    idle: Ints
-    layer_time: Floats
-    graphs: Ints
-    in_graphs: Ints
+    walls: Ints
+    wall: int
+    completion: int
 
 
 class Replay:
     """The models of one result's threads, ready for scenarios."""
 
-    def __init__(self, result: Result, columns: Measured) -> None:
-        """Build a model of every thread that has a phase with measured device time, from the whole report's columns."""
-        self.result, self.columns = result, columns
+    def __init__(self, result: Result, part: ReplayPart | None = None) -> None:
+        """Build a model of every thread that has a phase with measured device time.
+
+        `part` is what of the report to replay; None: what the verdicts replay.
+        """
+        part = part or result.replay_part
+        self.result, self.columns = result, part.columns
+        self.sampled = part.windows is not None
+        self.typical = Typical.of(part, result.t_sys_ns)
         labels = {label: code for code, label in enumerate(self.columns.instances.labels)}
-        self._entries: dict[int, dict[int, Phase]] = {}
-        threads = {(pid(t), tid(t)): t for t in set(self.columns.instances.thread.tolist())}
+        threads = {(pid(t), tid(t)): t for t in np.unique(self.columns.instances.thread).tolist()}
+        entries: dict[int, dict[int, Phase]] = {}
         for entry in result.entries:
             if entry.process is not None and entry.thread is not None and why_not(entry) is None:
-                of_thread = self._entries.setdefault(threads[entry.process, entry.thread], {})
-                of_thread[labels[entry.phase]] = entry
-        self.typical = Typical.of(self.columns, result.t_sys_ns)
+                entries.setdefault(threads[entry.process, entry.thread], {})[labels[entry.phase]] = entry
         index = OpIndex.of(self.columns)
-        self._models = {thread: build(self.columns, index, thread, self.typical) for thread in self._entries}
+        self._models = [
+            _Model(self._pinned(build(self.columns, index, thread, self.typical, window)), of_thread)
+            for thread, of_thread in entries.items()
+            for window in (part.windows[thread] if part.windows is not None else (None,))
+        ]
+
+    def _pinned(self, model: ThreadModel) -> ThreadModel:
+        """Return a model in which a rank waits for slower ones until they came, in the steps in which it waits most.
+
+        A change is one of this rank alone there. In the steps in which the others wait for it, what little it waits
+        for them goes along with what it does itself.
+        """
+        instances = self.columns.instances
+        paired = instances.step >= 0
+        pinned = np.append(paired & ~slowest_ranks(instances, self.result.step_sums, paired), False)
+        instance = self.columns.launch_instance[model.work.launch]
+        met = np.where(pinned[instance], model.work.met, NEVER)
+        return replace(model, work=replace(model.work, met=met))
+
+    @classmethod
+    def of_columns(cls, result: Result, columns: Measured) -> Replay:
+        """Build models of all of a report, from the columns behind its result."""
+        return cls(result, replace(result.replay_part, columns=ReplayColumns.whole(columns), windows=None))
 
     @cached_property
     def _device_sets(self) -> list[frozenset[int]]:
         columns = self.columns
-        return device_sets(columns.trace.ops, columns.launches, len(columns.instances), columns.launch_instance)
+        return device_sets(columns.ops, columns.launches, len(columns.instances), columns.launch_instance)
+
+    @cached_property
+    def _unchanged(self) -> list[Outcome]:
+        return self._outcomes(self._run(Scenario()))
 
     @cached_property
     def _errors(self) -> dict[Key, tuple[float, float]]:
         """Return (unchanged error, loose error) of each entry."""
-        same, loose = self._outcomes(Scenario()), self._outcomes(Scenario(), loose=True)
+        loose = self._outcomes(self._run(Scenario(), loose=True))
         return {
-            key(entry): (self._off(entry, same), self._off(entry, loose))
+            key(entry): (self._off(entry, self._unchanged), self._off(entry, loose))
             for entry in self.result.entries
             if why_not(entry) is None
         }
 
-    def _off(self, entry: Phase, outcomes: Mapping[int, _Outcome]) -> float:
-        predicted = sum(int(outcome.wall[which].sum()) for outcome, which in self._of(entry, outcomes))
-        return predicted / entry.wall_ns - 1 if entry.wall_ns else 0.0
+    def _off(self, entry: Phase, outcomes: list[Outcome]) -> float:
+        """Return how far a replayed wall is off the measured one, as a share of it."""
+        replayed = sum(int(of_model.wall[which].sum()) for of_model, which in self._of_entry(entry, outcomes))
+        measured = sum(int(of_model.wall[which].sum()) for of_model, which in self._of_entry(entry, self._unchanged))
+        if not self.sampled:
+            measured = entry.wall_ns
+        return replayed / measured - 1 if measured else 0.0
 
-    def _of(self, entry: Phase, outcomes: Mapping[int, _Outcome]) -> list[tuple[_Outcome, Ints]]:
-        """Return the outcomes of an entry's threads, and which instances are the entry's."""
+    def _of_entry(self, entry: Phase, of_models: Sequence[OfModel]) -> list[tuple[OfModel, Ints]]:
+        """Return what is known of an entry's stretches, and which instances in them are the entry's."""
         instances = self.columns.instances
-        code = instances.labels.index(entry.phase)
+        of_entry = instances.label == instances.labels.index(entry.phase)
+        if entry.ranks is not None:
+            of_entry = slowest_ranks(instances, self.result.step_sums, of_entry & (instances.step >= 0))
         found = []
-        for thread, outcome in outcomes.items():
-            of_thread = (pid(thread), tid(thread)) == (entry.process, entry.thread)
-            if entry.combined or of_thread:
-                found.append((outcome, np.flatnonzero((instances.thread == thread) & (instances.label == code))))
+        for model, of_model in zip(self._models, of_models, strict=True):
+            thread, origin = model.thread.thread, model.thread.origin
+            if entry.combined or (pid(thread), tid(thread)) == (entry.process, entry.thread):
+                which = of_entry & (instances.thread == thread)
+                which &= (instances.end > origin) & (instances.start < origin + int(model.thread.knots[-1]))
+                found.append((of_model, np.flatnonzero(which)))
         return found
 
-    def predict(self, scenario: Scenario) -> tuple[Prediction, ...]:
-        """Predict every phase entry under a scenario, in the result's order."""
-        outcomes = self._outcomes(scenario)
-        return tuple(self._prediction(entry, scenario, outcomes) for entry in self.result.entries)
+    def predict(self, scenario: Scenario, *, in_full: bool = True) -> tuple[Prediction, ...]:
+        """Predict every phase entry under a scenario, in the result's order.
 
-    def _prediction(self, entry: Phase, scenario: Scenario, outcomes: Mapping[int, _Outcome]) -> Prediction:
+        Without `in_full` only the walls and completions are predicted, which is quicker.
+        """
+        replays = self._run(scenario)
+        outcomes = self._outcomes(replays)
+        idle = None
+        if in_full:
+            idle = [idle_ns(self.columns, self._device_sets, changed.model, moments) for changed, moments in replays]
+        return tuple(self._prediction(entry, scenario, outcomes, idle) for entry in self.result.entries)
+
+    def _prediction(
+        self, entry: Phase, scenario: Scenario, outcomes: list[Outcome], idle: list[Ints] | None
+    ) -> Prediction:
         measured = Prediction(
-            entry.phase, entry.process, entry.thread, entry.instances, entry.wall_ns, entry.wall_median_ns,
-            entry.device.idle_ns, entry.taxbreak.hdbi,
-        )  # fmt: skip
+            phase=entry.phase,
+            process=entry.process,
+            thread=entry.thread,
+            instances=entry.instances,
+            replayed_instances=0,
+            wall_ns=entry.wall_ns,
+            wall_median_ns=entry.wall_median_ns,
+            completion_ns=None,
+            idle_ns=entry.device.idle_ns,
+            hdbi=entry.taxbreak.hdbi,
+        )
         reason = why_not(entry) or why_not_asked(entry, scenario)
         if reason is not None:
             return replace(measured, reason=reason)
-        parts = self._of(entry, outcomes)
-        walls = np.concatenate([outcome.wall[which] for outcome, which in parts])
-        wall = int(walls.sum())
-        unchanged, loose = self._errors[key(entry)]
-        graphs = sum(int(outcome.graphs[which].sum()) for outcome, which in parts)
-        return replace(
+        before, after = self._of_entry(entry, self._unchanged), self._of_entry(entry, outcomes)
+        replayed = sum(len(which) for _, which in after)
+        breaks = sum(int(of_model.breaks[which].sum()) for of_model, which in after)
+        measured = replace(measured, replayed_instances=replayed, breaks=breaks if scenario.graphs else None)
+        if scenario.graphs and (reason := why_not_captured(breaks / max(replayed, 1))):
+            return replace(measured, reason=reason)
+        then, now = _sums(before, before), _sums(before, after)
+        rate = entry.wall_ns / then.wall if self.sampled and then.wall else 1
+        graphs = sum(int(of_model.graphs[which].sum()) for of_model, which in after)
+        median = percentile(now.walls, 50)
+        then_median = percentile(then.walls, 50)
+        if self.sampled and then_median and median is not None and entry.wall_median_ns is not None:
+            median = round(entry.wall_median_ns * median / then_median)
+        left_out = sum(int(of_model.left_out[which].sum()) for of_model, which in after)
+        base = then.completion - left_out
+        predicted = replace(
             measured,
-            predicted_wall_ns=wall,
-            predicted_wall_median_ns=percentile(walls, 50),
-            predicted_idle_ns=sum(int(outcome.idle[which].sum()) for outcome, which in parts),
-            predicted_hdbi=self._hdbi(entry, scenario, parts),
-            saved_share=1 - wall / entry.wall_ns if entry.wall_ns else None,
+            completion_ns=round(then.completion * rate),
+            predicted_wall_ns=round(now.wall * rate),
+            predicted_wall_median_ns=median,
+            predicted_completion_ns=round(now.completion * rate),
+            saved_share=1 - now.completion / base if base > 0 else 0.0,
+            graphs=graphs if scenario.graphs else None,
+            left_out_ns=round(left_out * rate) if scenario.graphs else None,
+        )
+        if idle is None:
+            return predicted
+        unchanged, loose = self._errors[key(entry)]
+        return replace(
+            predicted,
+            predicted_idle_ns=round(sum(int(ns[which].sum()) for ns, which in self._of_entry(entry, idle)) * rate),
+            predicted_hdbi=self._hdbi(entry, scenario, before, after),
             unchanged_error=unchanged,
             loose_error=loose,
-            graphs=graphs if scenario.graphs else None,
         )
 
-    def _hdbi(self, entry: Phase, scenario: Scenario, parts: list[tuple[_Outcome, Ints]]) -> float | None:
-        """Return HDBI with each layer's measured figure changed as the scenario changed its host time."""
+    def _hdbi(
+        self, entry: Phase, scenario: Scenario, before: list[tuple[Outcome, Ints]], after: list[tuple[Outcome, Ints]]
+    ) -> float | None:
+        """Return HDBI with each layer's measured time changed as the scenario changed its host time.
+
+        The launch path's floor, T_sys for each launch, is taken for host work: it goes with the launch calls' factor
+        and with the CPU's speed.
+        """
         layers = entry.taxbreak
         if layers.hdbi is None or layers.t_device_active_ns is None:
             return None
         code = self.columns.instances.labels.index(entry.phase)
-        states = np.array([entry.states_ns[state] for state in STATES], float)
-        now = sum(outcome.layer_time[code] for outcome, _ in parts)
+        had = _layer_time(before, code)
+        now = _layer_time(after, code)
         framework, library = layer_shares(Scenario(), entry)
         framework_now, library_now = layer_shares(scenario, entry)
 
-        def scaled(figure: int | None, before: Floats, after: Floats) -> float:
-            had = float(states @ before)
-            return (figure or 0) * float(now @ after) / had if had else 0.0
+        def scaled(time: int | None, share: Floats, share_now: Floats) -> float:
+            then = float(had @ share)
+            return (time or 0) * float(now @ share_now) / then if then else 0.0
 
-        launched = entry.launches.kernel + entry.launches.graph
-        for outcome, which in parts:
-            launched += int(outcome.graphs[which].sum()) - int(outcome.in_graphs[which].sum())
+        launched: float = entry.launches.kernel + entry.launches.graph
+        replayed = sum(int(of_model.in_graphs[which].sum()) for of_model, which in after)
+        if replayed:
+            graphs = sum(int(of_model.graphs[which].sum()) for of_model, which in after)
+            rate = entry.instances / max(sum(len(which) for _, which in after), 1)
+            launched -= (replayed - graphs) * rate
         orchestration = (
             scaled(layers.delta_ft_ns, framework, framework_now)
             + scaled(layers.delta_ct_ns, library, library_now)
-            + launched * self.result.t_sys_ns * scenario.launch
+            + launched * self.result.t_sys_ns * scenario.launch / scenario.cpu
         )
         active = layers.t_device_active_ns * scenario.kernels
         return active / (active + orchestration) if active + orchestration else None
 
-    def _outcomes(self, scenario: Scenario, *, loose: bool = False) -> dict[int, _Outcome]:
-        found = {}
-        for thread, model in self._models.items():
-            changed = change(self.columns, model.loosened() if loose else model, scenario, self._entries[thread])
-            found[thread] = self._outcome(changed, replay(changed.model, changed.host, changed.scale))
+    def _run(self, scenario: Scenario, *, loose: bool = False) -> list[tuple[Changed, Replayed]]:
+        """Replay every stretch; `loose` with a typical delay in the place of each measured one."""
+        found = []
+        for model in self._models:
+            thread = model.thread.loosened() if loose else model.thread
+            changed = change(self.columns, thread, scenario, model.entries)
+            found.append((changed, replay(changed.model, changed.host, changed.scale)))
         return found
 
-    def _outcome(self, changed: Changed, replayed: Replayed) -> _Outcome:
-        columns, model = self.columns, changed.model
-        instances, intervals = columns.instances, columns.intervals
-        held = np.flatnonzero(model.piece_interval >= 0)
-        of = model.piece_interval[held]
-        time = np.diff(model.knots)[held] * changed.host[held] * ~changed.in_graph[held]
-        cell = instances.label[intervals.instance[of]] * len(STATES) + intervals.state[of]
-        layer_time = np.bincount(cell, weights=time, minlength=len(instances.labels) * len(STATES))
-
-        owner, begin, finish = pieces_now(instances, model, replayed)
-        wall = np.zeros(len(instances), np.int64)
-        np.add.at(wall, owner, finish - begin)
-        idle = wall - self._busy(model, replayed, owner, begin, finish)
-        return _Outcome(
-            wall, idle, layer_time.reshape(-1, len(STATES)).astype(np.float64), changed.graphs, changed.in_graphs
-        )
-
-    def _busy(self, model: ThreadModel, replayed: Replayed, owner: Ints, begin: Ints, finish: Ints) -> Ints:
-        """Return for how long a device that the instance uses is busy within each instance.
-
-        Operations that the model does not hold (other threads', other processes') keep their place beside
-        what this thread did at the time.
-        """
-        ops = self.columns.trace.ops
-        begun, ended = replayed.at(ops.start - model.origin), replayed.at(ops.end - model.origin)
-        begun[model.ops.op], ended[model.ops.op] = replayed.op_start, replayed.op_end
-        start, end = np.rint(begun).astype(np.int64), np.rint(ended).astype(np.int64)
-        busy = np.zeros(len(self.columns.instances), np.int64)
-        sets = [self._device_sets[instance] for instance in owner.tolist()]
-        for devices in set(sets):
-            of_set = np.array([s == devices for s in sets], bool)
-            on = np.isin(ops.device_global, sorted(devices))
-            covered = Coverage.of(union(start[on], end[on])).within(begin[of_set], finish[of_set])
-            np.add.at(busy, owner[of_set], covered)
-        return busy
+    def _outcomes(self, replays: list[tuple[Changed, Replayed]]) -> list[Outcome]:
+        return [outcome(self.columns, changed, replayed) for changed, replayed in replays]
 
 
-def pieces_now(instances: Instances, model: ThreadModel, replayed: Replayed) -> tuple[Ints, Ints, Ints]:
-    """Return (instance, begin, end) in whole ns of the pieces of phases in a model's window, as replayed."""
-    part = thread_slice(instances.piece_thread, model.thread)
-    until = int(model.knots[-1])
-    start = np.clip(instances.piece_start[part] - model.origin, 0, until)
-    end = np.clip(instances.piece_end[part] - model.origin, 0, until)
-    begin, finish = (np.rint(replayed.at(moment)).astype(np.int64) for moment in (start, end))
-    return instances.piece_instance[part], begin, finish
+def _layer_time(parts: list[tuple[Outcome, Ints]], label: int) -> Floats:
+    """Return the host time of a phase label by state, over all stretches, ns."""
+    return np.asarray(sum(of_model.layer_time[label] for of_model, _ in parts), np.float64)
 
 
-def key(entry: Phase | Prediction) -> Key:
-    """Return what names an entry."""
-    return entry.phase, entry.process, entry.thread
-
-
-def why_not(entry: Phase) -> str | None:
-    """Return why nothing can be predicted of a phase, None where it can."""
-    if entry.exposed_ns is None:
-        return entry.taxbreak.hdbi_reason or "device time not measured"
-    return None if entry.wall_ns else "the phase has no wall time"
-
-
-def why_not_asked(entry: Phase, scenario: Scenario) -> str | None:
-    """Return why this scenario cannot be predicted of a phase."""
-    if scenario.library != scenario.framework and entry.taxbreak.ft_includes_library:
-        return (
-            "nothing in the report tells library time from framework time (evidence none): give --framework and "
-            "--library the same factor, or capture cuBLAS and cuDNN ranges"
-        )
-    return None
+def _sums(before: list[tuple[Outcome, Ints]], after: list[tuple[Outcome, Ints]]) -> _Sums:
+    """Add up an entry's instances under a scenario; `before` has them unchanged."""
+    walls, wall, completion = [], 0, 0
+    least_wall, least_completion, busiest = 0, 0, 0.0
+    for (then, which), (now, _) in zip(before, after, strict=True):
+        busy = np.floor(now.busiest[which]).astype(np.int64)
+        walls.append(np.maximum(now.wall[which], np.minimum(then.wall[which], busy)))
+        completion += int(now.completion[which].sum())
+        least_wall += int(then.wall[which].sum())
+        least_completion += int(then.completion[which].sum())
+        busiest += float(now.busy[which].sum(axis=0).max(initial=0.0))
+    joined = np.concatenate(walls) if walls else np.empty(0, np.int64)
+    wall = int(joined.sum())
+    return _Sums(
+        walls=joined,
+        wall=max(wall, min(least_wall, int(busiest))),
+        completion=max(completion, min(least_completion, int(busiest))),
+    )

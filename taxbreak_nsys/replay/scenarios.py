@@ -14,7 +14,7 @@ from taxbreak_nsys.arrays.intervals import Ints
 from taxbreak_nsys.attribution.layers import layer_parts
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.measure.host_states import STATE
-from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model.launches import KERNEL_LAUNCH
 from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
 from taxbreak_nsys.model.trace_columns import thread_slice
@@ -23,13 +23,17 @@ from taxbreak_nsys.replay.thread_model import ThreadModel
 from taxbreak_nsys.result import Phase
 
 Floats = NDArray[np.float64]
-NOT_THE_CPUS = ("device_wait", "os_wait")
-"""Host states that a faster CPU does not shorten."""
+NOT_THE_CPUS = ("device_wait", "os_wait", "profiler")
+"""Host states that a faster CPU does not shorten; the profiler's would be shorter, but is no part of the program."""
+FACTORS = ("framework", "library", "launch", "copy_calls", "module_load", "kernels", "copies")
+"""What a scenario can multiply."""
 
 
 @dataclass(frozen=True)
 class Scenario:
     """Factors on times: 1 as measured, 0.5 half, 0 gone. `cpu` is a speed: 2 is twice as fast.
+
+    `launch` and `copy_calls` are host time (the states `launch` and `memop`), `kernels` and `copies` device time.
 
     `framework_minus_ns` is taken from the framework time before each launch (of a kernel that `before` finds,
     where given). `graphs` launches each stretch between two waits of the host as one CUDA graph, the call taking
@@ -39,6 +43,8 @@ class Scenario:
     framework: float = 1.0
     library: float = 1.0
     launch: float = 1.0
+    copy_calls: float = 1.0
+    module_load: float = 1.0
     kernels: float = 1.0
     copies: float = 1.0
     cpu: float = 1.0
@@ -49,8 +55,8 @@ class Scenario:
 
     def __post_init__(self) -> None:
         """Refuse factors that are negative or not numbers."""
-        for name in ("framework", "library", "launch", "kernels", "copies"):
-            check_factor(getattr(self, name), f"--{name}")
+        for name in FACTORS:
+            check_factor(getattr(self, name), f"--{name.replace('_', '-')}")
         if check_factor(self.cpu, "--cpu") == 0:
             raise TaxbreakError("--cpu 0: is a speed and must be more than 0 (2 is twice as fast)")
         if self.framework_minus_ns < 0:
@@ -81,7 +87,7 @@ def state_factors(scenario: Scenario, entry: Phase) -> Floats:
     for state, (framework, library) in layer_parts(entry).items():
         rest = 1 - framework - library
         factors[state] = framework * scenario.framework + library * scenario.library + rest
-    factors["launch"] = scenario.launch
+    factors |= {"launch": scenario.launch, "memop": scenario.copy_calls, "module_load": scenario.module_load}
     for state in STATES:
         if state not in NOT_THE_CPUS:
             factors[state] /= scenario.cpu
@@ -98,7 +104,7 @@ def layer_shares(scenario: Scenario, entry: Phase) -> tuple[Floats, Floats]:
     return shares[0], shares[1]
 
 
-def change(columns: Measured, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase]) -> Changed:
+def change(columns: ReplayColumns, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase]) -> Changed:
     """Apply a scenario to a thread; `entries` are the thread's phase entries by label code.
 
     Time outside the phases, and in phases that are not among the entries, stays as measured.
@@ -107,8 +113,9 @@ def change(columns: Measured, model: ThreadModel, scenario: Scenario, entries: M
     nothing = np.zeros(len(instances), np.int64)
     pieces = len(model.piece_interval)
     changed = Changed(
-        model, np.ones(pieces), _scale(columns, model, scenario, entries), np.zeros(pieces, bool), nothing, nothing
-    )
+        model, np.ones(pieces), _scale(columns, model, scenario, entries), np.zeros(pieces, bool),
+        graphs=nothing, in_graphs=nothing, breaks=nothing, left_out=nothing,
+    )  # fmt: skip
     graph_host = None
     if scenario.graphs:
         changed, graph_host = with_graphs(columns, changed, scenario.graph_launch_ns, entries)
@@ -121,11 +128,11 @@ def change(columns: Measured, model: ThreadModel, scenario: Scenario, entries: M
     if scenario.framework_minus_ns:
         host = host * _less(columns, changed.model, scenario, label, entries)
     if graph_host is not None:
-        host = np.where(changed.in_graph, graph_host, host)
+        host = np.where(changed.in_graph, graph_host, host * graph_host)
     return replace(changed, host=host)
 
 
-def _scale(columns: Measured, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase]) -> Floats:
+def _scale(columns: ReplayColumns, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase]) -> Floats:
     """Return the factor on each item's device work: what the phases launched is scaled."""
     instance = columns.launch_instance[model.work.launch]
     label = np.where(instance >= 0, columns.instances.label[np.maximum(instance, 0)], -1)
@@ -134,7 +141,7 @@ def _scale(columns: Measured, model: ThreadModel, scenario: Scenario, entries: M
 
 
 def _less(
-    columns: Measured, model: ThreadModel, scenario: Scenario, label: Ints, entries: Mapping[int, Phase]
+    columns: ReplayColumns, model: ThreadModel, scenario: Scenario, label: Ints, entries: Mapping[int, Phase]
 ) -> Floats:
     """Return the factor that takes `framework_minus_ns` off the framework time before each chosen launch.
 
@@ -156,9 +163,9 @@ def _less(
     return np.where(framework, kept[gap], 1.0)
 
 
-def _matching_launches(columns: Measured, pattern: re.Pattern[str]) -> Ints:
+def _matching_launches(columns: ReplayColumns, pattern: re.Pattern[str]) -> Ints:
     """Return the launches of kernels whose name a pattern finds."""
-    ops, launches = columns.trace.ops, columns.launches
+    ops, launches = columns.ops, columns.launches
     named = np.array([pattern.search(name) is not None for name in ops.names], bool)
     which = (launches.of_op >= 0) & named[ops.name]
     if not which.any():

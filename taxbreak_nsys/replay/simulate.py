@@ -17,6 +17,8 @@ from taxbreak_nsys.replay.thread_model import ThreadModel
 from taxbreak_nsys.replay.work import NEVER
 
 Floats = NDArray[np.float64]
+NOT_BINDING = -1e9
+"""A moment before everything, near enough for sums with it to keep their nanoseconds."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,17 @@ def replay(model: ThreadModel, host: Floats, scale: Floats) -> Replayed:
     before = np.r_[0.0, np.interp(waits.end, model.knots, own)]
     until_wait = np.interp(waits.start, model.knots, own) - before[:-1]
     length = work.busy * scale + (work.end - work.start - work.busy)
-    item = _chains(model, own, before, length)
+    item = _chains(model, own, before, length, _met_end(model, scale))
     stands = _stand(model, until_wait, item)
 
     item_end = np.maximum(stands.host[item.segment] + item.by_host, stands.reach[item.group] + item.by_queue)
+    item_end = np.maximum(item_end, item.by_clock)
     item_start = item_end - length
+    followers = model.followers
+    reached = np.interp(model.anchor[followers.item], model.knots, own) - before[item.segment[followers.item]]
+    item_start[followers.item] = np.maximum(
+        stands.host[item.segment[followers.item]] + reached, item_end[followers.leader] + followers.gap
+    )
     ops = model.ops
     return Replayed(
         model.knots, _knot_times(model, own, before, stands.host),
@@ -62,34 +70,48 @@ def replay(model: ThreadModel, host: Floats, scale: Floats) -> Replayed:
 class _Chains:
     """For each item: its stretch between waits, its group (neighbours of one lane and stretch), and its end.
 
-    An item ends at the later of `by_host` after the host's moment at the start of the stretch, and `by_queue`
-    after the end of what its lane held at that time. `last` are the groups' last items.
+    An item ends at the latest of: `by_host` after the host's moment at the start of the stretch, `by_queue` after the
+    end of what its lane held at that time, and the moment `by_clock`. `last` are the groups' last items.
     """
 
     segment: Ints
     group: Ints
     by_host: Floats
     by_queue: Floats
+    by_clock: Floats
     last: Ints
 
 
-def _chains(model: ThreadModel, own: Floats, before: Floats, length: Floats) -> _Chains:
+def _met_end(model: ThreadModel, scale: Floats) -> Floats:
+    """Return when each item ends at the earliest, as the slower rank that it waits for comes when it came."""
+    work = model.work
+    left = work.busy_after * scale + (work.end - work.met - work.busy_after)
+    # without such a wait: before all that the model holds
+    return np.where(work.met > NEVER, work.met + left, -1.0)
+
+
+def _chains(model: ThreadModel, own: Floats, before: Floats, length: Floats, met_end: Floats) -> _Chains:
     waits, work = model.waits, model.work
     segment = np.searchsorted(waits.end, model.anchor, side="right")
     if not len(segment):
         empty = np.empty(0)
-        return _Chains(segment, segment, empty, empty, segment)
+        return _Chains(segment, segment, empty, empty, empty, segment)
     at = begins((np.diff(work.lane) != 0) | (np.diff(segment) != 0))
     group = np.zeros(len(segment), np.int64)
     group[at[1:]] = 1
     group = np.cumsum(group)
+    # a follower comes after all else is known: its lane goes on as if it were not there
+    follows = model.followers.flags(len(segment))
+    gap, length = np.where(follows, 0, model.gap), np.where(follows, 0.0, length)
     # end_j = max(ready_j, end_(j-1) + gap_j) + length_j: subtracting the running sum of gap and length leaves
     # a running maximum
-    total = np.cumsum(model.gap + length)
+    total = np.cumsum(gap + length)
     queued = total - np.r_[0.0, total][at][group]
     ready = np.interp(model.anchor, model.knots, own) - before[segment] + model.latency + length
+    ready, met_end = np.where(follows, NOT_BINDING, ready), np.where(follows, -1.0, met_end)
     by_host = _running_maximum(ready - queued, at, group) + queued
-    return _Chains(segment, group, by_host, queued, np.r_[at[1:] - 1, len(segment) - 1])
+    by_clock = _running_maximum(met_end - queued, at, group) + queued
+    return _Chains(segment, group, by_host, queued, by_clock, np.r_[at[1:] - 1, len(segment) - 1])
 
 
 def _running_maximum(values: Floats, at: Ints, group: Ints) -> Floats:
@@ -114,6 +136,7 @@ def _stand(model: ThreadModel, until_wait: Floats, item: _Chains) -> _Stands:
     last = item.last[order]
     lane_of, segment_of = work.lane[last].tolist(), item.segment[last].tolist()
     last_by_host, last_by_queue = item.by_host[last].tolist(), item.by_queue[last].tolist()
+    last_by_clock = item.by_clock[last].tolist()
     lanes = int(work.lane.max()) + 1 if len(work) else 0
     lane_end = [float(NEVER)] * lanes
     for lane, previous in zip(work.lane[work.first].tolist(), work.previous_end[work.first].tolist(), strict=True):
@@ -124,6 +147,7 @@ def _stand(model: ThreadModel, until_wait: Floats, item: _Chains) -> _Stands:
     need_group = np.argsort(order)[item.group[need]].tolist() if len(need) else []
     need_segment = item.segment[need].tolist()
     need_by_host, need_by_queue = item.by_host[need].tolist(), item.by_queue[need].tolist()
+    need_by_clock = item.by_clock[need].tolist()
 
     host, reach = [0.0], []
     group, pair, groups, pairs = 0, 0, len(last), len(need)
@@ -134,7 +158,7 @@ def _stand(model: ThreadModel, until_wait: Floats, item: _Chains) -> _Stands:
             lane = lane_of[group]
             standing = lane_end[lane]
             reach.append(standing)
-            lane_end[lane] = max(now + last_by_host[group], standing + last_by_queue[group])
+            lane_end[lane] = max(now + last_by_host[group], standing + last_by_queue[group], last_by_clock[group])
             group += 1
         if k == len(waits):
             break
@@ -142,7 +166,7 @@ def _stand(model: ThreadModel, until_wait: Floats, item: _Chains) -> _Stands:
         while pair < pairs and need_wait[pair] == k:
             by_host = host[need_segment[pair]] + need_by_host[pair]
             by_queue = reach[need_group[pair]] + need_by_queue[pair]
-            now = max(now, by_host + lag[pair], by_queue + lag[pair])
+            now = max(now, by_host + lag[pair], by_queue + lag[pair], need_by_clock[pair] + lag[pair])
             pair += 1
         host.append(now)
     by_group = np.empty(groups)

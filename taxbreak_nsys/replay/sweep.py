@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from taxbreak_nsys.replay.levers import LEVERS
-from taxbreak_nsys.replay.prediction import Key, Prediction, Replay, key
+from taxbreak_nsys.replay.levers import CHANGES, LEVERS, BroadChange, Lever
+from taxbreak_nsys.replay.predicted_phase import Key, Prediction, key
+from taxbreak_nsys.replay.prediction import Replay
+from taxbreak_nsys.replay.scenarios import FACTORS as SCENARIO_FACTORS
 from taxbreak_nsys.replay.scenarios import Scenario
 from taxbreak_nsys.result import Phase
 
@@ -29,50 +32,58 @@ class LeverPoint:
 
 
 def rank_levers(replay: Replay) -> list[LeverPoint]:
-    """Return for each phase and lever what half of it and none of it would bring.
+    """Return for each phase and lever what half of it and none of it would bring; factor is 0.5 or 0.
 
-    Levers come in the order of what they save at most, phases in the result's; factor is 0.5 or 0. Graphs,
-    which are there or not, have factor 0 alone.
+    Levers come in the order of what their half saves, as the verdict has it, phases in the result's.
     """
     found: list[LeverPoint] = []
     for lever in LEVERS:
         for factor, scenario in ((0.5, lever.half), (0.0, lever.gone)):
-            if scenario is not None:
-                found += _points(replay, lever.name, lever.title, factor, scenario)
-    most = {(p.lever, key(p.prediction)): p.prediction.saved_share or 0.0 for p in found if p.factor == 0}
+            found += _points(replay, lever, factor, replay.predict(scenario))
+    half = {(p.lever, key(p.prediction)): p.prediction.saved_share or 0.0 for p in found if p.factor == 0.5}
     order = {key(entry): number for number, entry in enumerate(replay.result.entries)}
-    return sorted(found, key=lambda p: (order[key(p.prediction)], -most[p.lever, key(p.prediction)], -p.factor))
+    # the sort is stable: levers that save the same stay in the order of LEVERS, as in the verdict
+    return sorted(found, key=lambda p: (order[key(p.prediction)], -half[p.lever, key(p.prediction)]))
+
+
+@dataclass(frozen=True)
+class ChangePoint:
+    """What a change to several layers at once makes of one phase; the prediction may have a reason instead."""
+
+    change: BroadChange
+    prediction: Prediction
+
+
+def predict_changes(replay: Replay) -> list[ChangePoint]:
+    """Return for each phase what a faster CPU and CUDA graphs would bring, phases in the result's order."""
+    found = [ChangePoint(change, one) for change in CHANGES for one in replay.predict(change.scenario)]
+    order = {key(entry): number for number, entry in enumerate(replay.result.entries)}
+    return sorted((p for p in found if p.prediction.wall_ns), key=lambda p: order[key(p.prediction)])
 
 
 def sweep_levers(replay: Replay) -> list[LeverPoint]:
     """Return each lever's curve for each phase: wall time by factor, and by the speed of the CPU."""
     found: list[LeverPoint] = []
     for lever in LEVERS:
-        if lever.name == "cpu":
-            for speed in SPEEDS:
-                found += _points(replay, "cpu", "CPU speed", speed, Scenario(cpu=speed))
-        elif lever.half is not None:
-            for factor in FACTORS:
-                scenario = _at(lever.half, factor)
-                found += _points(replay, lever.name, lever.title, factor, scenario)
+        for factor in FACTORS:
+            found += _points(replay, lever, factor, replay.predict(_at(lever.half, factor)))
+    for speed in SPEEDS:
+        predictions = replay.predict(Scenario(cpu=speed))
+        found += [LeverPoint("cpu", "CPU speed", speed, one) for one in predictions if one.reason is None]
     order = {key(entry): number for number, entry in enumerate(replay.result.entries)}
     return sorted(found, key=lambda p: order[key(p.prediction)])
 
 
 def _at(half: Scenario, factor: float) -> Scenario:
     """Return a scenario of half of something with another factor in the place of the half."""
-    changed: dict[str, Any] = {
-        name: factor for name in ("framework", "library", "launch", "kernels", "copies") if getattr(half, name) != 1
-    }
+    changed: dict[str, Any] = {name: factor for name in SCENARIO_FACTORS if getattr(half, name) != 1}
     return replace(half, **changed)
 
 
-def _points(replay: Replay, name: str, title: str, factor: float, scenario: Scenario) -> list[LeverPoint]:
-    lever = next(one for one in LEVERS if one.name == name)
-    predictions = zip(replay.result.entries, replay.predict(scenario), strict=True)
+def _points(replay: Replay, lever: Lever, factor: float, predictions: Sequence[Prediction]) -> list[LeverPoint]:
     return [
-        LeverPoint(name, title, factor, prediction)
-        for entry, prediction in predictions
+        LeverPoint(lever.name, lever.title, factor, prediction)
+        for entry, prediction in zip(replay.result.entries, predictions, strict=True)
         if prediction.reason is None and lever.applies(entry)
     ]
 

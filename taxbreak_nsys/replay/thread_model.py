@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
-from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model.trace_columns import runs, thread_slice
+from taxbreak_nsys.replay.followers import Followers, find_followers, wait_for_leaders
 from taxbreak_nsys.replay.typical_delays import Typical
 from taxbreak_nsys.replay.waits import Waits, find_waits
 from taxbreak_nsys.replay.work import NEVER, OpIndex, Work, WorkOps, collect
@@ -23,7 +24,8 @@ class ThreadModel:
 
     `knots` cut the time: piece k lies between knots k and k+1 and belongs to the host interval
     `piece_interval[k]` (an index into `columns.intervals`, -1 outside phases). An item of the work starts at
-    the later of `anchor + latency` on the host's clock and `gap` after the item before it on its lane.
+    the later of `anchor + latency` on the host's clock and `gap` after the item before it on its lane; the `followers`
+    at the later of their anchor and their leader's end.
     """
 
     thread: int
@@ -37,6 +39,7 @@ class ThreadModel:
     latency: Ints
     gap: Ints
     host_bound: Flags
+    followers: Followers
     typical: Typical
 
     def loosened(self) -> ThreadModel:
@@ -51,7 +54,7 @@ class ThreadModel:
 
 
 def build(
-    columns: Measured, index: OpIndex, thread: int, typical: Typical, window: tuple[int, int] | None = None
+    columns: ReplayColumns, index: OpIndex, thread: int, typical: Typical, window: tuple[int, int] | None = None
 ) -> ThreadModel:
     """Build the model of one thread, from its first phase instance to its last or within `window` (ns)."""
     intervals = columns.intervals
@@ -73,17 +76,27 @@ def build(
     work, ops = collect(columns, index, thread, low, high)
     # what held an item back in the report: the host, or the item before it on its stream
     host_bound = work.called + typical.latency >= work.previous_end + typical.gap
-    waits = find_waits(columns, thread, low, high, work, host_bound)
+    followers = find_followers(work, host_bound, typical.latency)
+    waits = wait_for_leaders(find_waits(columns, thread, low, high, work, host_bound), work, followers)
     anchor = _anchor(work, waits, host_bound)
     delay = work.start - anchor
     since = np.where(work.previous_end > NEVER, work.start - work.previous_end, 0)
     return ThreadModel(
-        thread, low, knots, piece_interval, waits, work, ops, anchor,
+        thread=thread,
+        origin=low,
+        knots=knots,
+        piece_interval=piece_interval,
+        waits=waits,
+        work=work,
+        ops=ops,
+        anchor=anchor,
         # each choice gives back the measured start: the binding delay is as measured, the other at most that
-        np.where(host_bound, delay, np.minimum(delay, typical.latency)),
-        np.where(host_bound, np.minimum(since, typical.gap), since),
-        host_bound, typical,
-    )  # fmt: skip
+        latency=np.where(host_bound, delay, np.minimum(delay, typical.latency)),
+        gap=np.where(host_bound, np.minimum(since, typical.gap), since),
+        host_bound=host_bound,
+        followers=followers,
+        typical=typical,
+    )
 
 
 def distinct_rising(rising: Ints) -> Ints:

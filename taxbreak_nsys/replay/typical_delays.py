@@ -9,6 +9,7 @@ import numpy as np
 from taxbreak_nsys.arrays.grouped import ValueCounts, ValueStats
 from taxbreak_nsys.arrays.intervals import FOREVER, NEVER, Flags, Ints
 from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.measure.replay_columns import ReplayColumns, ReplayPart
 from taxbreak_nsys.model.assumptions import WrongAssumption
 from taxbreak_nsys.model.trace_columns import KERNEL
 
@@ -36,11 +37,13 @@ class Typical:
     graph_gap_source: str
 
     @classmethod
-    def of(cls, columns: Measured, t_sys_ns: int) -> Typical:
-        """Measure them in a report, or take the assumed ones where it has fewer than 20 samples."""
-        gaps = Gaps()
-        gaps.add(columns, np.ones(len(columns.trace.ops), bool))
-        return gaps.typical(t_sys_ns)
+    def of(cls, part: ReplayPart, t_sys_ns: int) -> Typical:
+        """Return the medians over a report, or the assumed times where it has fewer than 20 gaps."""
+        gap, source = _or_assumed(part.queued_gaps, ASSUMED_GAP_NS, "queued kernels of this report")
+        graph_gap, graph_source = _or_assumed(
+            part.node_gaps, min(ASSUMED_GRAPH_GAP_NS, gap), "graph nodes of this report"
+        )
+        return cls(latency=t_sys_ns, gap=gap, gap_source=source, graph_gap=graph_gap, graph_gap_source=graph_source)
 
 
 @dataclass(frozen=True)
@@ -137,14 +140,10 @@ class Gaps:
         keep[before] = ~final
         self._pending = ops.take(keep)
 
-    def typical(self, t_sys_ns: int) -> Typical:
-        """Return the medians, or the assumed times where there are fewer than 20 gaps."""
+    def part(self, columns: ReplayColumns, windows: dict[int, tuple[tuple[int, int], ...]] | None) -> ReplayPart:
+        """Return what there is to replay, with the gaps of the whole report."""
         stats = self._found.stats()
-        gap, source = _or_assumed(stats.get(_QUEUED), ASSUMED_GAP_NS, "queued kernels of this report")
-        graph_gap, graph_source = _or_assumed(
-            stats.get(_NODES), min(ASSUMED_GRAPH_GAP_NS, gap), "graph nodes of this report"
-        )
-        return Typical(t_sys_ns, gap, source, graph_gap, graph_source)
+        return ReplayPart(columns, windows, stats.get(_QUEUED), stats.get(_NODES))
 
 
 def _or_assumed(found: ValueStats | None, assumed: int, source: str) -> tuple[int, str]:

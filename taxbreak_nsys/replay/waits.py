@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
-from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.launches import BLOCKING_DEFAULT_NS, MEMORY_LAUNCH
 from taxbreak_nsys.model.trace_columns import ApiCalls, runs
@@ -19,7 +19,8 @@ class Waits:
     """A thread's waits, sorted by time and disjoint; ns since the start of the model's window.
 
     A wait begins at `start` on the host's clock, takes at least `floor`, and ends no earlier than `lag` after
-    each item that it needs: `need_wait`, `need_item` and `need_lag` list those pairs, sorted by wait.
+    each item that it needs: `need_wait`, `need_item` and `need_lag` list those pairs, sorted by wait. `full_queue`
+    flags launches that had to wait for room on their stream: unlike a synchronisation, such a wait ends no CUDA graph.
     """
 
     start: Ints
@@ -28,10 +29,25 @@ class Waits:
     need_wait: Ints
     need_item: Ints
     need_lag: Ints
+    full_queue: Flags
 
     def __len__(self) -> int:
         """Return the number of waits."""
         return len(self.start)
+
+    def without(self, which: Flags) -> Waits:
+        """Return the waits that are not flagged."""
+        number = np.cumsum(~which) - 1
+        pair = ~which[self.need_wait]
+        return Waits(
+            start=self.start[~which],
+            end=self.end[~which],
+            floor=self.floor[~which],
+            need_wait=number[self.need_wait[pair]],
+            need_item=self.need_item[pair],
+            need_lag=self.need_lag[pair],
+            full_queue=self.full_queue[~which],
+        )
 
 
 @dataclass(frozen=True)
@@ -47,13 +63,14 @@ class _Found:
     name: Ints
 
 
-def find_waits(columns: Measured, thread: int, low: int, high: int, work: Work, host_bound: Flags) -> Waits:
+def find_waits(columns: ReplayColumns, thread: int, low: int, high: int, work: Work, host_bound: Flags) -> Waits:
     """Find the waits of a thread that lie within [low, high).
 
     A synchronisation waits for what was launched before it: the last item of every lane where it is for the
     whole device, else the item that ended last before the wait did. A copy that returns after its own
     operation waits for that; any other launch that blocks, for the last item of its lane that ended before.
-    A kernel launch call of more than 50 us whose kernel the report lost waits for the item that ended last.
+    A kernel launch call of more than 50 us whose kernel the report lost waits for the item that ended last, and so
+    does the rest of an instance that lasts until its device work is done.
     """
     found = _candidates(columns, thread, low, high, work, host_bound)
     wait, item = _needs(found, work)
@@ -64,16 +81,16 @@ def find_waits(columns: Measured, thread: int, low: int, high: int, work: Work, 
     sync = found.sync
 
     wake = percentile((found.end - latest)[sync & waited], 50) or 0
-    usual = np.zeros(len(columns.trace.api.names) + 1, np.int64)
+    usual = np.zeros(len(columns.api.names) + 1, np.int64)
     for code in set(found.name[sync & ~waited].tolist()):
         usual[code] = percentile(duration[sync & ~waited & (found.name == code)], 50) or 0
     floor = np.where(waited, np.where(sync, np.minimum(duration, usual[found.name]), 0), duration)
     lag = np.where(waited, found.end - latest, np.minimum(wake, found.end - latest))
-    return Waits(found.start, found.end, floor, wait, item, lag[wait])
+    return Waits(found.start, found.end, floor, wait, item, lag[wait], ~sync & ~found.own)
 
 
-def _candidates(columns: Measured, thread: int, low: int, high: int, work: Work, host_bound: Flags) -> _Found:
-    api, launches = columns.trace.api, columns.launches
+def _candidates(columns: ReplayColumns, thread: int, low: int, high: int, work: Work, host_bound: Flags) -> _Found:
+    api, launches = columns.api, columns.launches
     mine = slice(*launches_within(columns, thread, low, high))
     calls = api.thread_slice(thread)
     part = np.searchsorted(api.start[calls], [low, high]) + calls.start
@@ -82,6 +99,7 @@ def _candidates(columns: Measured, thread: int, low: int, high: int, work: Work,
     sync = np.flatnonzero(sync_name[api.name[part[0] : part[1]]]) + part[0]
     sync = sync[~np.isin(sync, launches.api[mine])]
     stuck = _stuck(api, part, launches.api[mine])
+    drain_start, drain_end = _drains(columns, thread, low, high, work)
 
     own_work = np.flatnonzero(work.own)
     nth = work.launch[own_work] - mine.start
@@ -100,16 +118,36 @@ def _candidates(columns: Measured, thread: int, low: int, high: int, work: Work,
     index = np.flatnonzero(own | (blocked > start))
 
     alone = np.r_[sync, stuck]
-    start = np.r_[api.start[alone] - low, begin[index]]
-    end = np.r_[api.end[alone] - low, np.where(own, end, blocked)[index]]
-    launch = np.r_[np.full(len(alone), -1, np.int64), index + mine.start]
+    start = np.r_[api.start[alone] - low, drain_start, begin[index]]
+    end = np.r_[api.end[alone] - low, drain_end, np.where(own, end, blocked)[index]]
+    without_launch = len(alone) + len(drain_start)
+    launch = np.r_[np.full(without_launch, -1, np.int64), index + mine.start]
     is_sync = np.arange(len(start)) < len(sync)
-    is_own = np.r_[np.zeros(len(alone), bool), own[index]]
-    wide = np.r_[wide_name[api.name[alone]], np.zeros(len(index), bool)] & is_sync
-    name = np.r_[api.name[alone], np.full(len(index), len(api.names), np.int64)]
+    is_own = np.r_[np.zeros(without_launch, bool), own[index]]
+    wide = np.r_[wide_name[api.name[alone]], np.zeros(len(start) - len(alone), bool)] & is_sync
+    name = np.r_[api.name[alone], np.full(len(start) - len(alone), len(api.names), np.int64)]
     inside = (end <= high - low) & (end > start)
     order = np.flatnonzero(inside)[np.argsort(start[inside], kind="stable")]
     return _Found(start[order], end[order], launch[order], is_sync[order], is_own[order], wide[order], name[order])
+
+
+def _drains(columns: ReplayColumns, thread: int, low: int, high: int, work: Work) -> tuple[Ints, Ints]:
+    """Return (start, end) of the waits at the ends of instances that last until their device work is done.
+
+    Such an instance is a cycle (method section 2.1) whose mark has ended and whose thread calls no API any more: all
+    it does is last as long as the device.
+    """
+    api, instances = columns.api, columns.instances
+    mine = instances.cycle & (instances.thread == thread) & (instances.end > low) & (instances.end <= high)
+    end, marked = instances.end[mine] - low, instances.mark_end[mine] - low
+    lasts = np.isin(end, work.end[work.own])
+    end, marked = end[lasts], marked[lasts]
+    calls = api.thread_slice(thread)
+    # calls of one thread do not overlap, so the last one that starts before the end also ends last
+    before = np.searchsorted(api.start[calls] - low, end) - 1
+    called = (api.end[calls] - low)[np.maximum(before, 0)] if len(api.end[calls]) else end
+    start = np.maximum(np.where(before >= 0, called, end), marked)
+    return start[start < end], end[start < end]
 
 
 def _stuck(api: ApiCalls, part: Ints, launching: Ints) -> Ints:

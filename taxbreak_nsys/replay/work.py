@@ -8,7 +8,7 @@ import numpy as np
 
 from taxbreak_nsys.arrays.intervals import NEVER as NO_EARLIER
 from taxbreak_nsys.arrays.intervals import Coverage, Flags, Ints, union
-from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, runs, thread_slice
 
 NEVER = -(2**60)
@@ -20,8 +20,9 @@ class Work:
     """What each launch put on each stream: items, sorted by (lane, launch start); a lane is a stream.
 
     Times are ns since the start of the model's window. `called` and `returned` bound the launching call;
-    `busy` is how long its kernels and graphs ran (their union, which may have gaps: a CUDA graph) or, where it
-    has none (`computes` is False), its copies and sets;
+    `busy` is how long its kernels and graphs worked (their union, which may have gaps: a CUDA graph) or, where it
+    has none (`computes` is False), its copies and sets; waiting for a slower rank is no work. Such waiting is over at
+    `met` (NEVER: there is none), when the slower rank has come, and `busy_after` is the work after that;
     `previous_end` is the end of the item before it on its lane (NEVER: none); `own` tells this thread's
     launches from other threads' on the same stream.
     """
@@ -33,6 +34,8 @@ class Work:
     start: Ints
     end: Ints
     busy: Ints
+    busy_after: Ints
+    met: Ints
     computes: Flags
     first: Flags
     previous_end: Ints
@@ -67,9 +70,9 @@ class OpIndex:
     first: Ints
 
     @classmethod
-    def of(cls, columns: Measured) -> OpIndex:
+    def of(cls, columns: ReplayColumns) -> OpIndex:
         """Sort a report's operations by launch, once for all models."""
-        of_op, start = columns.launches.of_op, columns.trace.ops.start
+        of_op, start = columns.launches.of_op, columns.ops.start
         held = np.flatnonzero(of_op >= 0)
         op = held[np.lexsort((start[held], of_op[held]))]
         counts = np.bincount(of_op[held], minlength=len(columns.launches))
@@ -80,13 +83,13 @@ class OpIndex:
         return self.op[self.first[low] : self.first[high]]
 
 
-def collect(columns: Measured, index: OpIndex, thread: int, low: int, high: int) -> tuple[Work, WorkOps]:
+def collect(columns: ReplayColumns, index: OpIndex, thread: int, low: int, high: int) -> tuple[Work, WorkOps]:
     """Collect the work on the streams that a thread launches to in [low, high); `low` becomes time 0.
 
     Other threads' launches to those streams in that time are in it. What was launched before only bounds the
     first item of its lane.
     """
-    ops, launches = columns.trace.ops, columns.launches
+    ops, launches = columns.ops, columns.launches
     own = index.of_launches(*launches_within(columns, thread, low, high))
     streams = np.flatnonzero(np.bincount(ops.stream[own], minlength=1))
     found = [own]
@@ -103,7 +106,10 @@ def collect(columns: Measured, index: OpIndex, thread: int, low: int, high: int)
     at = _first_of_runs(lane, of)
     if not len(at):
         empty, none = np.empty(0, np.int64), np.empty(0, bool)
-        work = Work(empty, empty, empty, empty, empty, empty, empty, none, none, empty, none)
+        times = dict.fromkeys(
+            ("called", "returned", "start", "end", "busy", "busy_after", "met", "previous_end"), empty
+        )
+        work = Work(launch=empty, lane=empty, computes=none, first=none, own=none, **times)
         return work, WorkOps(empty, empty, empty, empty, empty, empty)
     item = np.zeros(len(held), np.int64)
     item[at[1:]] = 1
@@ -113,20 +119,37 @@ def collect(columns: Measured, index: OpIndex, thread: int, low: int, high: int)
     since_start, since_end = op_start - start[item], op_end - start[item]
     computes = np.logical_or.reduceat(ops.computes[held], at)
     counted = ops.computes[held] | ~computes[item]
-    before, after = _busy_within(item, since_start, since_end, counted, len(at))
+    wait = columns.comm_wait[held]
+    before, after = _busy_within(item, since_start, wait, since_end, counted, len(at))
+    busy = np.maximum.reduceat(after, at)
+    # an operation that waited has done no work when the slower rank comes
+    met = np.where(wait > 0, op_start + wait, NEVER)
+    last = np.maximum.reduceat(met, at)
+    done = np.maximum.reduceat(np.where((wait > 0) & (met == last[item]), before, 0), at)
     launch, lane = of[at], lane[at]
     first = np.r_[True, lane[1:] != lane[:-1]]
     queued = launches.queued_until[launch]
     work = Work(
-        launch, lane, launches.start[launch] - low, launches.end[launch] - low, start, end,
-        np.maximum.reduceat(after, at), computes, first,
-        np.where(first, np.where(queued > NO_EARLIER, queued - low, NEVER), np.r_[np.int64(NEVER), end[:-1]]),
-        launches.thread[launch] == thread,
-    )  # fmt: skip
+        launch=launch,
+        lane=lane,
+        called=launches.start[launch] - low,
+        returned=launches.end[launch] - low,
+        start=start,
+        end=end,
+        busy=busy,
+        busy_after=busy - done,
+        met=last,
+        computes=computes,
+        first=first,
+        previous_end=np.where(
+            first, np.where(queued > NO_EARLIER, queued - low, NEVER), np.r_[np.int64(NEVER), end[:-1]]
+        ),
+        own=launches.thread[launch] == thread,
+    )
     return work, WorkOps(held, item, before, since_start - before, after, since_end - after)
 
 
-def launches_within(columns: Measured, thread: int, low: int, high: int) -> tuple[int, int]:
+def launches_within(columns: ReplayColumns, thread: int, low: int, high: int) -> tuple[int, int]:
     """Return the range of launches that a thread starts in [low, high)."""
     mine = thread_slice(columns.launches.thread, thread)
     bounds = np.searchsorted(columns.launches.start[mine], [low, high]) + mine.start
@@ -144,16 +167,16 @@ def _first_of_runs(*keys: Ints) -> Ints:
     return np.flatnonzero(new)
 
 
-def _busy_within(item: Ints, start: Ints, end: Ints, counted: Flags, items: int) -> tuple[Ints, Ints]:
-    """Return for how long the counted operations had run in its item when each started, and when it ended.
+def _busy_within(item: Ints, start: Ints, wait: Ints, end: Ints, counted: Flags, items: int) -> tuple[Ints, Ints]:
+    """Return for how long the counted operations had worked in their item when each started, and when it ended.
 
-    `start` and `end` are relative to the item's start.
+    `start` and `end` are relative to the item's start; an operation works from `wait` after its start on.
     """
     if len(item) == items:
-        return np.zeros(items, np.int64), np.where(counted, end - start, 0)
+        return np.zeros(items, np.int64), np.where(counted, end - start - wait, 0)
     # each item in a stretch of its own, so that one union serves all
     length = np.zeros(items, np.int64)
     np.maximum.at(length, item, end)
     shift = (np.cumsum(length + 1) - length - 1)[item]
-    running = Coverage.of(union((start + shift)[counted], (end + shift)[counted]))
+    running = Coverage.of(union((start + wait + shift)[counted], (end + shift)[counted]))
     return running.within(shift, shift + start), running.within(shift, shift + end)

@@ -14,7 +14,8 @@ from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.output.output_files import write_whole
 from taxbreak_nsys.read import file_safety
 from taxbreak_nsys.read.column_checks import decoded
-from taxbreak_nsys.read.database import Database, open_report
+from taxbreak_nsys.read.database import Database
+from taxbreak_nsys.read.report_inspection import inspect
 from taxbreak_nsys.read.schema import RUNTIME
 from taxbreak_nsys.scrub.scrub_texts import Texts, without_secrets
 
@@ -97,7 +98,7 @@ def write_clean(report: Path, target: Path, *, names: bool = False, force: bool 
     if target.exists() and report.exists() and target.samefile(report):
         raise TaxbreakError(f"{target}: is the report itself; give another file with -o")
     copied: list[Copied] = []
-    with open_report(report) as database:
+    with Database(inspect(report, sqlite=True)) as database:
         write_whole(target, lambda path: copied.append(_Copy(database, path, names).run()), force=force)
     return copied[0]
 

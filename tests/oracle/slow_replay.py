@@ -17,6 +17,9 @@ def replay(model: ThreadModel, host: list[float], scale: list[float]) -> tuple[l
             for start, stop, factor in zip(knots[:-1], knots[1:], host, strict=True)
         )
 
+    pairs = zip(model.followers.leader, model.followers.gap, strict=True)
+    followers = dict(zip(model.followers.item.tolist(), pairs, strict=True))
+    launched: dict[int, float] = {}
     items: dict[int, tuple[float, float]] = {}
     now, last = 0.0, 0
     stretches: list[tuple[int, float]] = []
@@ -32,15 +35,29 @@ def replay(model: ThreadModel, host: list[float], scale: list[float]) -> tuple[l
                     before = items[j - 1][1]
                 elif work.previous_end[j] > -(2**60):
                     before = float(work.previous_end[j])
-                start = max(now + own(last, int(model.anchor[j])) + model.latency[j], before + model.gap[j])
+                launched[j] = now + own(last, int(model.anchor[j]))
+                if j in followers:
+                    # the lane goes on as if it were not there
+                    items[j] = (before, before)
+                    continue
+                start = max(launched[j] + model.latency[j], before + model.gap[j])
                 length = work.busy[j] * scale[j] + (work.end[j] - work.start[j] - work.busy[j])
-                items[j] = (start, start + length)
+                end = start + length
+                if work.met[j] > -(2**60):
+                    # the slower rank comes when it came: only the work after that is changed
+                    after = work.busy_after[j]
+                    end = max(end, work.met[j] + after * scale[j] + (work.end[j] - work.met[j] - after))
+                items[j] = (end - length, end)
         if k < len(waits):
             now += own(last, int(waits.start[k])) + waits.floor[k]
             for wait, item, lag in zip(waits.need_wait, waits.need_item, waits.need_lag, strict=True):
                 if wait == k:
                     now = max(now, items[int(item)][1] + lag)
             last = int(waits.end[k])
+    for j, (leader, gap) in followers.items():
+        length = work.busy[j] * scale[j] + (work.end[j] - work.start[j] - work.busy[j])
+        start = max(launched[j], items[int(leader)][1] + gap)
+        items[j] = (start, start + length)
     times = []
     for knot in knots:
         k = sum(1 for end in waits.end if end <= knot)

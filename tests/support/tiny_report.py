@@ -8,7 +8,7 @@ from pathlib import Path
 
 PROCESS = 77 << 24
 
-_TABLES = """
+TABLES = """
 CREATE TABLE StringIds (id INTEGER PRIMARY KEY, value TEXT);
 CREATE TABLE CUPTI_ACTIVITY_KIND_RUNTIME
   (start INTEGER, end INTEGER, eventClass INTEGER, globalTid INTEGER, correlationId INTEGER, nameId INTEGER,
@@ -72,7 +72,7 @@ class TinyReport:
 
     def write(self, path: Path) -> Path:
         with sqlite3.connect(path) as file:
-            file.executescript(_TABLES)
+            file.executescript(TABLES)
             rows = {
                 "StringIds": [(number, value) for value, number in self.strings.items()],
                 "CUPTI_ACTIVITY_KIND_RUNTIME": self.api,

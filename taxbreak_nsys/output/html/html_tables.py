@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from taxbreak_nsys.attribution.layers import hdbi_word
 from taxbreak_nsys.output.layer_stack import phase_title, stack_parts
 from taxbreak_nsys.output.result_tables import result_table
 from taxbreak_nsys.output.units import show_share, show_time
+from taxbreak_nsys.verdict.device_word import beside_hdbi, bound_word
 
 if TYPE_CHECKING:
     from taxbreak_nsys.result import Phase, Result
@@ -70,11 +70,14 @@ def card(entry: Phase, result: Result) -> Row:
         "title": phase_title(entry, result.entries),
         "size": f"{steps} · {kernels}",
         "hdbi": taxbreak.hdbi,
-        "word": hdbi_word(taxbreak.hdbi) if taxbreak.hdbi is not None else None,
+        "word": bound_word(entry),
+        "beside": beside_hdbi(entry),
         "reason": taxbreak.hdbi_reason,
         "corrected_hdbi": corrected.hdbi if corrected else None,
         "figures": figure_rows(entry),
         "verdict": f"{entry.verdict.why[:1].upper()}{entry.verdict.why[1:]}.",
+        "advice": entry.verdict.advice,
+        "command": entry.verdict.command,
         "comparison": comparison(entry),
     }
 

@@ -1,0 +1,189 @@
+"""The columns that a replay reads: kept piece by piece while a report is read, then joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from taxbreak_nsys.arrays.grouped import ValueStats
+from taxbreak_nsys.arrays.intervals import Flags, Intervals, Ints
+from taxbreak_nsys.measure.host_states import HostIntervals
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.launches import Launches
+from taxbreak_nsys.model.trace_columns import ApiCalls, DeviceOps, runs, thread_slice
+from taxbreak_nsys.phases import Instances
+
+
+@dataclass(frozen=True)
+class ReplayColumns:
+    """API calls, device operations, launches and host intervals of a report, or of stretches of it.
+
+    `instances` are those of the whole report; `intervals.instance` and `launches.of_op` index them and `launches`.
+    `comm_wait` is by operation the time at its start that waits for a slower rank, ns (method section 2.3).
+    """
+
+    api: ApiCalls
+    ops: DeviceOps
+    comm_wait: Ints
+    launches: Launches
+    intervals: HostIntervals
+    instances: Instances
+
+    @classmethod
+    def whole(cls, columns: Measured) -> ReplayColumns:
+        """Return the columns of a report that was read as a whole."""
+        trace = columns.trace
+        return cls(
+            api=trace.api,
+            ops=trace.ops,
+            comm_wait=columns.communication.wait,
+            launches=columns.launches,
+            intervals=columns.intervals,
+            instances=columns.instances,
+        )
+
+    @cached_property
+    def launch_instance(self) -> Ints:
+        """The instance that holds the start of each launch, -1 for none."""
+        return self.instances.at(self.launches.thread, self.launches.start)
+
+    def within(self, spans: Intervals) -> ReplayColumns:
+        """Return the rows that matter in some spans of time: what starts there, and device work that runs there."""
+        launched = _starts_within(spans, self.launches.start)
+        of_op = self.launches.of_op
+        own = (of_op >= 0) & launched[of_op] if len(launched) else np.zeros(len(of_op), bool)
+        runs_there = _overlaps(spans, self.ops.start, self.ops.end)
+        return self.rows(
+            calls=_starts_within(spans, self.api.start),
+            launched=launched,
+            ops=own | runs_there,
+            intervals=_overlaps(spans, self.intervals.start, self.intervals.end),
+        )
+
+    def rows(self, *, calls: Flags, launched: Flags, ops: Flags, intervals: Flags) -> ReplayColumns:
+        """Return the flagged rows; operations whose launch is not kept have none (-1)."""
+        number = np.where(launched, np.cumsum(launched) - 1, -1)
+        of_op = self.launches.of_op[ops]
+        renumbered = np.where(of_op >= 0, number[of_op], -1) if len(number) else of_op
+        launches = replace(_flagged(self.launches, launched, leave=("of_op",)), of_op=renumbered)
+        return ReplayColumns(
+            api=_flagged(self.api, calls),
+            ops=_flagged(self.ops, ops),
+            comm_wait=self.comm_wait[ops],
+            launches=launches,
+            intervals=_flagged(self.intervals, intervals),
+            instances=self.instances,
+        )
+
+
+@dataclass(frozen=True)
+class ReplayPart:
+    """What there is to replay of a report: the columns, and by thread the spans of time (ns; None: all there is).
+
+    `queued_gaps` and `node_gaps` are the gaps between kernels in one stream's queue and between the nodes of a CUDA
+    graph, ns, over the whole report; None where it has no such gap.
+    """
+
+    columns: ReplayColumns
+    windows: dict[int, tuple[tuple[int, int], ...]] | None
+    queued_gaps: ValueStats | None
+    node_gaps: ValueStats | None
+
+
+def piece_columns(columns: Measured, instances: Instances, index: Ints, own: Flags, own_ops: Flags) -> ReplayColumns:
+    """Return what belongs to one piece of a report alone.
+
+    `instances` are those of the whole report and `index` the numbers in it of the piece's; `own` flags the launches
+    and `own_ops` the operations that no other piece counts.
+    """
+    part = ReplayColumns.whole(columns)
+    part = part.rows(
+        calls=np.ones(len(part.api), bool),
+        launched=own,
+        ops=own_ops,
+        intervals=np.ones(len(part.intervals.start), bool),
+    )
+    local = part.intervals.instance
+    intervals = replace(part.intervals, instance=index[local] if len(local) else local)
+    return replace(part, intervals=intervals, instances=instances)
+
+
+def join_columns(parts: Sequence[ReplayColumns]) -> ReplayColumns:
+    """Join the pieces of one report, which are in the order of time; a call that two pieces hold is kept once."""
+    api = _joined([part.api for part in parts])
+    order = np.lexsort((api.start, api.thread))
+    api = _taken(api, order)
+    again = np.zeros(len(api), bool)
+    again[1:] = (api.thread[1:] == api.thread[:-1]) & (api.start[1:] == api.start[:-1])
+    api = _flagged(api, ~again)
+
+    offset = np.cumsum([0, *(len(part.launches) for part in parts[:-1])])
+    of_op = np.concatenate(
+        [np.where(p.launches.of_op >= 0, p.launches.of_op + at, -1) for p, at in zip(parts, offset, strict=True)]
+    )
+    launches = _joined([part.launches for part in parts], leave=("of_op",))
+    order = np.lexsort((launches.start, launches.thread))
+    number = np.empty(len(order), np.int64)
+    number[order] = np.arange(len(order))
+    launches = replace(
+        _taken(launches, order, leave=("of_op",)),
+        of_op=np.where(of_op >= 0, number[of_op], -1) if len(number) else of_op,
+    )
+    launches = replace(launches, api=_calls_of_launches(api, launches))
+
+    intervals = _joined([part.intervals for part in parts])
+    intervals = _taken(intervals, np.lexsort((intervals.start, intervals.thread)))
+    return ReplayColumns(
+        api=api,
+        ops=_joined([part.ops for part in parts]),
+        comm_wait=np.concatenate([part.comm_wait for part in parts]),
+        launches=launches,
+        intervals=intervals,
+        instances=parts[0].instances,
+    )
+
+
+def _calls_of_launches(api: ApiCalls, launches: Launches) -> Ints:
+    """Return the index of each launch's call: the one of its thread that starts with it."""
+    found = np.zeros(len(launches), np.int64)
+    for low, high in runs(launches.thread):
+        calls = thread_slice(api.thread, int(launches.thread[low]))
+        found[low:high] = np.searchsorted(api.start[calls], launches.start[low:high]) + calls.start
+    return found
+
+
+def _starts_within(spans: Intervals, start: Ints) -> Flags:
+    """Return which moments lie in one of some disjoint, sorted spans."""
+    low, high = spans
+    if not len(low):
+        return np.zeros(len(start), bool)
+    at = np.searchsorted(low, start, side="right") - 1
+    return np.asarray((at >= 0) & (start < high[np.maximum(at, 0)]))
+
+
+def _overlaps(spans: Intervals, start: Ints, end: Ints) -> Flags:
+    """Return which intervals overlap one of some disjoint, sorted spans."""
+    low, high = spans
+    return np.asarray(np.searchsorted(high, start, side="right") < np.searchsorted(low, end, side="left"))
+
+
+def _flagged(table: Any, which: Flags, leave: tuple[str, ...] = ()) -> Any:
+    """Return a dataclass of columns with the flagged rows."""
+    return _taken(table, np.flatnonzero(which), leave)
+
+
+def _taken(table: Any, index: Ints, leave: tuple[str, ...] = ()) -> Any:
+    """Return a dataclass of columns with some rows, in the order of `index`."""
+    columns = {f.name: getattr(table, f.name) for f in fields(table) if f.name not in leave}
+    return replace(table, **{name: column[index] for name, column in columns.items() if isinstance(column, np.ndarray)})
+
+
+def _joined(tables: Sequence[Any], leave: tuple[str, ...] = ()) -> Any:
+    """Return dataclasses of columns as one; the names are the last's, which has all that came before."""
+    last = tables[-1]
+    columns = [f.name for f in fields(last) if f.name not in leave and isinstance(getattr(last, f.name), np.ndarray)]
+    return replace(last, **{name: np.concatenate([getattr(table, name) for table in tables]) for name in columns})

@@ -1,0 +1,26 @@
+"""Which rank of a step the others wait for (method section 2.3)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import Flags
+from taxbreak_nsys.measure.measured import InstanceSums
+from taxbreak_nsys.phases import Instances
+
+
+def slowest_ranks(instances: Instances, steps: InstanceSums, paired: Flags) -> Flags:
+    """Flag of the paired instances that of the slowest rank in each step.
+
+    The slowest is the rank that waits least for others; of equals the one with the longest wall, then the lowest thread
+    id. A step whose waiting is not known goes by the wall alone.
+    """
+    rows = np.flatnonzero(paired)
+    step = instances.step[rows]
+    unknown = np.isin(step, np.unique(step[steps.comm_unpaired[rows]]))
+    wait = np.where(unknown, 0, steps.comm_wait[rows])
+    order = np.lexsort((instances.thread[rows], -steps.wall[rows], wait, step))
+    first = np.r_[True, np.diff(step[order]) != 0] if len(order) else np.zeros(0, bool)
+    slowest = np.zeros(len(instances), bool)
+    slowest[rows[order[first]]] = True
+    return slowest

@@ -1,0 +1,147 @@
+"""What a replayed thread means for its phase instances: wall, time to completion, busy streams, idle devices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import Coverage, Ints, union
+from taxbreak_nsys.measure.replay_columns import ReplayColumns
+from taxbreak_nsys.model.name_rules import STATES
+from taxbreak_nsys.model.trace_columns import thread_slice
+from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.replay.graphs import Changed
+from taxbreak_nsys.replay.simulate import Floats, Replayed
+from taxbreak_nsys.replay.thread_model import ThreadModel
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A replay's outcome: arrays by instance (ns), and host time by label code and state.
+
+    `wall` is the host's. `completion` is how much later an instance makes the thread's work complete, host and device:
+    its wall, and what the device still works on for it afterwards, without what earlier instances' work covers. The
+    completions of a thread's instances never count a moment twice. `busy` (instance, stream) is the device work.
+    """
+
+    wall: Ints
+    completion: Ints
+    busy: Floats
+    layer_time: Floats
+    graphs: Ints
+    in_graphs: Ints
+    breaks: Ints
+    left_out: Ints
+
+    @property
+    def busiest(self) -> Floats:
+        """How long the busiest stream works for each instance, ns."""
+        return self.busy.max(axis=1, initial=0.0)
+
+
+def outcome(columns: ReplayColumns, changed: Changed, replayed: Replayed) -> Outcome:
+    """Return what one thread's replay means for the instances in it."""
+    instances, intervals, model = columns.instances, columns.intervals, changed.model
+    held = np.flatnonzero(model.piece_interval >= 0)
+    interval = model.piece_interval[held]
+    time = np.diff(model.knots)[held] * changed.host[held] * ~changed.in_graph[held]
+    cell = instances.label[intervals.instance[interval]] * len(STATES) + intervals.state[interval]
+    layer_time = np.bincount(cell, weights=time, minlength=len(instances.labels) * len(STATES)).astype(np.float64)
+
+    pieces = replayed_pieces(instances, model, replayed)
+    wall = np.zeros(len(instances), np.int64)
+    np.add.at(wall, pieces.instance, pieces.end - pieces.begin)
+    return Outcome(
+        wall=wall,
+        completion=_completion(columns, model, replayed, pieces),
+        busy=_stream_busy(columns, changed),
+        layer_time=layer_time.reshape(-1, len(STATES)),
+        graphs=changed.graphs,
+        in_graphs=changed.in_graphs,
+        breaks=changed.breaks,
+        left_out=changed.left_out,
+    )
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The pieces of phase instances in a model's window: `start` as measured, `begin` and `end` as replayed, ns."""
+
+    instance: Ints
+    start: Ints
+    begin: Ints
+    end: Ints
+
+
+def replayed_pieces(instances: Instances, model: ThreadModel, replayed: Replayed) -> Pieces:
+    """Return the pieces of phases in a model's window, in whole ns since its origin."""
+    part = thread_slice(instances.piece_thread, model.thread)
+    until = int(model.knots[-1])
+    start = instances.piece_start[part] - model.origin
+    end = instances.piece_end[part] - model.origin
+    # a thread that helps with another's instance has pieces of it too, and its time is not the instance's
+    inside = (end > 0) & (start < until) & instances.host_piece[part]
+    start, end = np.clip(start[inside], 0, until), np.clip(end[inside], 0, until)
+    begin, finish = (np.rint(replayed.at(moment)).astype(np.int64) for moment in (start, end))
+    return Pieces(instances.piece_instance[part][inside], start, begin, finish)
+
+
+def _completion(columns: ReplayColumns, model: ThreadModel, replayed: Replayed, pieces: Pieces) -> Ints:
+    """Return how much later each instance makes the thread's work complete, ns.
+
+    Work is a piece's where the piece holds its launch. Complete is what all pieces up to one have asked for.
+    """
+    work, count = model.work, len(pieces.start)
+    done = np.zeros(len(work), np.int64)
+    np.maximum.at(done, model.ops.item, np.rint(replayed.op_end).astype(np.int64))
+    launched = np.searchsorted(pieces.start, work.called, side="right") - 1
+    instance = columns.launch_instance[work.launch]
+    inside = (instance >= 0) & (launched >= 0) & work.own
+    # by piece: the host's end and its work's; then the work that is launched between it and the next piece
+    complete = np.zeros((count, 2), np.int64)
+    complete[:, 0] = pieces.end
+    np.maximum.at(complete[:, 0], launched[inside], done[inside])
+    between = (instance < 0) & (launched >= 0) & work.own
+    np.maximum.at(complete[:, 1], launched[between], done[between])
+    reached = np.maximum.accumulate(complete.ravel())
+    before = np.r_[np.int64(0), reached[1:-1:2]] if count else reached
+    result = np.zeros(len(columns.instances), np.int64)
+    np.add.at(result, pieces.instance, reached[::2] - np.maximum(pieces.begin, before))
+    return result
+
+
+def _stream_busy(columns: ReplayColumns, changed: Changed) -> Floats:
+    """Return for how long each stream works for each instance: (instances, streams), ns."""
+    work = changed.model.work
+    streams = int(work.lane.max()) + 1 if len(work) else 0
+    instance = columns.launch_instance[work.launch]
+    own = work.own & (instance >= 0)
+    cell = instance[own] * streams + work.lane[own]
+    weights = (work.busy * changed.scale)[own]
+    instances = len(columns.instances)
+    busy = np.bincount(cell, weights=weights, minlength=instances * streams).astype(np.float64)
+    return busy.reshape(instances, streams)
+
+
+def idle_ns(columns: ReplayColumns, devices: list[frozenset[int]], model: ThreadModel, replayed: Replayed) -> Ints:
+    """Return for how long no device that an instance uses is busy within its wall, by instance, ns.
+
+    Operations that the model does not hold (other threads', other processes') keep their place beside what this thread
+    did at the time. `devices` are those of each instance.
+    """
+    pieces, ops = replayed_pieces(columns.instances, model, replayed), columns.ops
+    begun, ended = replayed.at(ops.start - model.origin), replayed.at(ops.end - model.origin)
+    begun[model.ops.op], ended[model.ops.op] = replayed.op_start, replayed.op_end
+    start, end = np.rint(begun).astype(np.int64), np.rint(ended).astype(np.int64)
+    idle = np.zeros(len(columns.instances), np.int64)
+    np.add.at(idle, pieces.instance, pieces.end - pieces.begin)
+    sets = [devices[instance] for instance in pieces.instance.tolist()]
+    for used in set(sets):
+        of_set = np.array([s == used for s in sets], bool)
+        on = np.isin(ops.device_global, sorted(used))
+        covered = Coverage.of(union(start[on] + columns.comm_wait[on], end[on])).within(
+            pieces.begin[of_set], pieces.end[of_set]
+        )
+        np.subtract.at(idle, pieces.instance[of_set], covered)
+    return idle

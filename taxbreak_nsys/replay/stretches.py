@@ -1,0 +1,122 @@
+"""Which part of a report is replayed: all of a small one, contiguous stretches of each thread of a large one.
+
+The verdict and `whatif` replay the same part. Pieces of a report are added in the order of time, and the choice does
+not depend on how the report was cut into pieces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import FOREVER, Intervals, Ints, percentile, union
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.measure.replay_columns import ReplayColumns, ReplayPart, join_columns, piece_columns
+from taxbreak_nsys.model.assumptions import Assumptions
+from taxbreak_nsys.phases.phase_threads import PhaseThreads
+from taxbreak_nsys.replay.typical_delays import Gaps
+from taxbreak_nsys.totals.warning_facts import Piece
+
+WHOLE_LAUNCHES = 40_000
+"""A report with at most this many launches is replayed whole; the stretches of a larger one share this number."""
+LEAST_LAUNCHES = 1_000
+"""What each stretch has at least, however many phases a report has."""
+INSTANCES_BEFORE = 2
+"""Instances before the one of median wall time with which a stretch starts: their backlog is part of it."""
+
+
+@dataclass
+class _Stretch:
+    """Instances `first` to `past` of one thread around `centre`; `high` (ns) is None while it may grow."""
+
+    centre: int
+    first: int
+    low: int
+    launches: int = 0
+    until: int | None = None
+    high: int | None = None
+
+
+class Stretches:
+    """Chooses what to replay, and keeps its columns."""
+
+    def __init__(self, entries: PhaseThreads, assumptions: Assumptions) -> None:
+        """Start a stretch for every phase entry, around its instance of median wall time."""
+        self._instances = entries.instances
+        self._budget = max(WHOLE_LAUNCHES // max(len(entries), 1), LEAST_LAUNCHES)
+        self._gaps = Gaps(assumptions.clock_slack_ns)
+        self._parts: list[ReplayColumns] = []
+        self._launches = 0
+        self._whole = True
+        self._by_thread: dict[int, list[_Stretch]] = {}
+        for entry in range(len(entries)):
+            stretch = self._around_median(np.flatnonzero(entries.instances_of(entry)))
+            self._by_thread.setdefault(int(entries.thread[entry]), []).append(stretch)
+
+    def _around_median(self, members: Ints) -> _Stretch:
+        of, wall = self._instances, self._instances.wall[members]
+        centre = int(members[np.argmin(np.abs(wall - (percentile(wall, 50) or 0)))])
+        first = centre
+        while first > max(centre - INSTANCES_BEFORE, 0) and of.thread[first - 1] == of.thread[centre]:
+            first -= 1
+        return _Stretch(centre, first, int(of.start[first]))
+
+    def add(self, piece: Piece) -> None:
+        """Keep what will be replayed of a piece."""
+        columns, index, own, own_ops = piece.columns, piece.index, piece.own, piece.own_ops
+        self._gaps.add(columns, own_ops, piece.settled)
+        self._grow(columns, index)
+        self._launches += int(own.sum())
+        part = piece_columns(columns, self._instances, index, own, own_ops)
+        if self._whole and self._launches <= WHOLE_LAUNCHES:
+            self._parts.append(part)
+            return
+        spans = self._spans()
+        if self._whole:
+            self._whole = False
+            self._parts = [kept.within(spans) for kept in self._parts]
+        self._parts.append(part.within(spans))
+
+    def _grow(self, columns: Measured, index: Ints) -> None:
+        """Let the stretches take in the instances of a piece, as long as they have few launches."""
+        held = columns.launch_instance
+        counts = np.bincount(held[held >= 0], minlength=len(index)).tolist()
+        for local, instance in enumerate(index.tolist()):
+            for stretch in self._by_thread.get(int(self._instances.thread[instance]), ()):
+                if stretch.high is None and instance >= stretch.first:
+                    self._take(stretch, instance, counts[local], columns, local)
+
+    def _take(self, stretch: _Stretch, instance: int, launches: int, columns: Measured, local: int) -> None:
+        of = self._instances
+        if instance < stretch.centre and launches > self._budget // 2:
+            # too long to be there for its backlog alone: start after it
+            stretch.first, stretch.launches, stretch.until = instance + 1, 0, None
+            stretch.low = int(of.start[instance + 1])
+        elif instance == stretch.centre and launches > self._budget:
+            start = columns.launches.start[columns.launch_instance == local]
+            middle = (launches - self._budget) // 2
+            stretch.first = instance
+            stretch.low, stretch.high = int(start[middle]), int(start[middle + self._budget])
+        elif instance > stretch.centre and stretch.launches + launches > self._budget:
+            stretch.high = stretch.until
+        else:
+            stretch.launches += launches
+            stretch.until = max(int(of.end[instance]), stretch.until or 0)
+
+    def _spans(self) -> Intervals:
+        every = [stretch for stretches in self._by_thread.values() for stretch in stretches]
+        low = np.array([stretch.low for stretch in every], np.int64)
+        return union(low, np.array([FOREVER if s.high is None else s.high for s in every], np.int64))
+
+    def chosen(self) -> ReplayPart:
+        """Return what to replay, after the last piece."""
+        columns = join_columns(self._parts)
+        if self._whole:
+            return self._gaps.part(columns, None)
+        windows = {}
+        for thread, stretches in self._by_thread.items():
+            begins = np.array([stretch.low for stretch in stretches], np.int64)
+            ends = np.array([s.until if s.high is None else s.high for s in stretches], np.int64)
+            windows[thread] = tuple(zip(*(side.tolist() for side in union(begins, ends)), strict=True))
+        return self._gaps.part(columns, windows)

@@ -1,0 +1,202 @@
+"""What to do about a verdict's target, from what the report shows of the phase."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from taxbreak_nsys.replay.levers import GRAPHS, Lever
+from taxbreak_nsys.replay.predicted_phase import Prediction, why_not_captured
+from taxbreak_nsys.result import Phase, Result
+
+HOT = 0.1
+"""A part of the target's time is named from this share on."""
+MOST_NAMED = 2
+NAME_WIDTH = 40
+_TRITON = re.compile(r"^triton_")
+_XLA = re.compile(r"fusion(?:[_.]|$)|^wrapped_")
+_COMPILED_RANGE = re.compile(r"CompiledFxGraph|Torch-Compiled Region|CompiledFunction")
+_GRAPHS_WORTH = 0.05
+"""What CUDA graphs must save of a phase to be advised."""
+
+Rows = Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class PhaseRows:
+    """The listings' rows of one phase entry: of its thread, or of all threads that share the label."""
+
+    kernels: Rows
+    operators: Rows
+    modules: Rows
+
+    @classmethod
+    def of(cls, entry: Phase, result: Result) -> PhaseRows:
+        """Choose the rows of a phase."""
+
+        def own(rows: Rows) -> Rows:
+            return [
+                row
+                for row in rows
+                if row["phase"] == entry.phase
+                and (entry.combined or (row["process"], row["thread"]) == (entry.process, entry.thread))
+            ]
+
+        return cls(own(result.kernel_rows), own(result.operator_rows), own(result.sample_rows))
+
+    @property
+    def compiled(self) -> str | None:
+        """What shows that the phase runs compiled code, None where nothing does."""
+        kernels = [row["name"] for row in self.kernels]
+        if any(_COMPILED_RANGE.search(row["operator"]) for row in self.operators):
+            return "CompiledFxGraph ranges"
+        if any(_TRITON.search(name) for name in kernels):
+            return "Triton kernels"
+        if sum(_XLA.search(name) is not None for name in kernels) * 2 > len(kernels) > 0:
+            return "XLA fusions"
+        return None
+
+
+def advise(entry: Phase, rows: PhaseRows, lever: Lever, graphs: Prediction) -> str:
+    """Return advice on a phase whose best lever is `lever`; `graphs` is what CUDA graphs are predicted to do."""
+    if lever.name in ("framework", "framework_library"):
+        return _joined(where_framework(entry, rows), _fewer_launches(entry, rows, graphs), _evidence(entry))
+    if lever.name == "launch":
+        most = _largest(rows.kernels, "name", "launches", entry.launches.kernel)
+        return _joined(
+            f"{_launches(entry)} per step", _where("most launched:", most), _fewer_launches(entry, rows, graphs)
+        )
+    if lever.name == "library":
+        return _joined(
+            _where(
+                "largest part of it:", _largest_layer(entry, rows, "delta_ct_ns", "library", entry.taxbreak.delta_ct_ns)
+            ),
+            "cut library calls: cached plans and heuristics, grouped or fused operations",
+        )
+    if lever.name == "module_load":
+        return "modules are loaded inside the phase: warm up before capturing, or leave the first steps out with --skip"
+    if lever.name == "copy_calls":
+        return f"{_per_step(entry, entry.launches.memory)} copies and sets per step: batch them, or cut them"
+    if lever.name == "copies":
+        return (
+            f"{_per_step(entry, entry.launches.memory)} copies and sets per step hold the device: move fewer bytes, or "
+            "overlap them with kernels (pinned memory, a stream of their own)"
+        )
+    total = sum(row["device_ns"] for row in rows.kernels)
+    most = _largest(rows.kernels, "name", "device_ns", total)
+    return _joined(_where("largest kernels:", most), "less or faster device work: fusion, precision, fewer bytes")
+
+
+def where_framework(entry: Phase, rows: PhaseRows) -> str | None:
+    """Return where the framework's time lies, by the best that the report has."""
+    total = entry.taxbreak.delta_ft_ns
+    return _where("largest part of it:", _largest_layer(entry, rows, "delta_ft_ns", "framework", total))
+
+
+def command(entry: Phase, lever: Lever, graphs: Prediction, path: str) -> str:
+    """Return the `whatif` that says what following the advice would bring, with the report's name in its folder."""
+    hosts = lever.name in ("framework", "framework_library", "launch")
+    options = GRAPHS.options if hosts and _worth(graphs) else lever.options
+    return f"taxbreak-nsys whatif {shlex.quote(Path(path).name)} {options}"
+
+
+def _largest_layer(entry: Phase, rows: PhaseRows, column: str, layer: str, total: int | None) -> list[str]:
+    """Return the operators, else the modules, else the launched kernels that hold most of a layer's time."""
+    if rows.operators:
+        outside = max((total or 0) - sum(row[column] or 0 for row in rows.operators), 0)
+        python = {"operator": "Python outside operators", column: outside if layer == "framework" else 0}
+        return _largest([*rows.operators, python], "operator", column, total)
+    modules = [row for row in rows.modules if row["layer"] == layer]
+    if modules and entry.taxbreak.evidence == "samples":
+        return _largest(modules, "module", "total_ns", sum(row["total_ns"] for row in modules))
+    kernels = _largest(rows.kernels, "name", column, total)
+    return [f"the host time before launches of {' and '.join(kernels)}"] if kernels else []
+
+
+def _fewer_launches(entry: Phase, rows: PhaseRows, graphs: Prediction) -> str:
+    """Return what is left to do about launching from Python: compilation and CUDA graphs, as far as not done."""
+    parts = []
+    compiled = rows.compiled
+    there = entry.launches.graph / max(entry.instances, 1)
+    if compiled:
+        parts.append(f"compiled already ({compiled})")
+    beside = entry.launches.kernel / max(entry.instances, 1)
+    if there:
+        outside = f", with {_count(beside)} kernel launches per step outside" if beside else ""
+        parts.append(f"{_count(there)} CUDA {_graphs(there)} per step already there{outside}")
+    breaks = (graphs.breaks or 0) / max(graphs.replayed_instances, 1)
+    refused = why_not_captured(breaks)
+    if refused is not None:
+        parts.append(refused)
+    elif _worth(graphs) and graphs.graphs_per_step is not None:
+        per_step = graphs.graphs_per_step
+        more = " more" if there else ""
+        parts.append(
+            f"CUDA graphs ({_count(per_step)}{more} per step) would save {graphs.saved_share:.0%} where the launches "
+            "between two waits do not depend on data"
+        )
+    elif there and beside >= 1:
+        parts.append("capture more of the step in graphs, or do less on the host between them")
+    elif there:
+        parts.append("do less on the host before and after the graph launch")
+    if not compiled and not there:
+        parts.append("launch less from Python: compilation, fewer and larger operators")
+    return "; ".join(parts)
+
+
+def _evidence(entry: Phase) -> str | None:
+    if not entry.taxbreak.ft_includes_library:
+        return None
+    return "capture cuBLAS and cuDNN ranges, or CPU samples, to tell framework from library"
+
+
+def _worth(graphs: Prediction) -> bool:
+    return (graphs.saved_share or 0.0) >= _GRAPHS_WORTH and bool(graphs.graphs)
+
+
+def _largest(rows: Rows, name: str, column: str, total: int | None) -> list[str]:
+    """Return the names with the largest sums of a column, each with its share of the total."""
+    sums: dict[str, int] = {}
+    for row in rows:
+        sums[row[name]] = sums.get(row[name], 0) + (row[column] or 0)
+    ranked = sorted(sums.items(), key=lambda item: (-item[1], item[0]))[:MOST_NAMED]
+    return [f"{_short(text)} ({value / total:.0%})" for text, value in ranked if total and value / total >= HOT]
+
+
+def _short(name: str) -> str:
+    """Return a kernel's or operator's name without template arguments, cut to a readable width."""
+    plain = re.sub(r"^void |<unnamed>::|\(anonymous namespace\)::", "", name)
+    text = plain.split("<")[0].split("(")[0] or name
+    return text if len(text) <= NAME_WIDTH else f"{text[: NAME_WIDTH - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _where(words: str, named: Iterable[str]) -> str | None:
+    text = " and ".join(named)
+    return f"{words} {text}" if text else None
+
+
+def _launches(entry: Phase) -> str:
+    """Return how many launches a step has, by kind."""
+    kinds = ((entry.launches.kernel, "kernel launches"), (entry.launches.graph, "graph launches"))
+    return " and ".join(f"{_per_step(entry, count)} {name}" for count, name in kinds if count)
+
+
+def _per_step(entry: Phase, count: int) -> str:
+    return _count(count / max(entry.instances, 1))
+
+
+def _count(number: float) -> str:
+    """Return a count per step: whole where it is, or large."""
+    return f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:.1f}"
+
+
+def _graphs(number: float) -> str:
+    return "graph" if number == 1 else "graphs"
+
+
+def _joined(*parts: str | None) -> str:
+    return "; ".join(part for part in parts if part)
