@@ -44,11 +44,11 @@ def phase(answer: Any, label: str) -> Any:
     return next(entry for entry in answer["phases"] if entry["phase"] == label)
 
 
-def change(answer: Any, after: str, figure: str) -> dict[str, Any]:
+def change(answer: Any, after: str, metric: str) -> dict[str, Any]:
     """Return one change of the phase that is called `after` in the second report, by column name."""
     changes = next(entry for entry in answer["phases"] if entry["after"] == after)["changes"]
     rows = [dict(zip(changes["columns"], row, strict=True)) for row in changes["rows"]]
-    return next(row for row in rows if row["figure"] == figure)
+    return next(row for row in rows if row["metric"] == metric)
 
 
 def _largest_layer_change(answer: Any, after: str) -> str:

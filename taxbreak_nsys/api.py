@@ -136,7 +136,7 @@ def gate(report: Report | Sequence[Report], rules: str | Sequence[str], baseline
     from taxbreak_nsys.gating.metric_sources import parse_any_rule
     from taxbreak_nsys.gating.side_sources import load_baseline
     from taxbreak_nsys.gating.sides import side_of_results
-    from taxbreak_nsys.gating.verdicts import judge_rules
+    from taxbreak_nsys.gating.all_rules import judge_rules
     from taxbreak_nsys.notebook.answers import GateOutcome
 
     results = _side(report)

@@ -71,7 +71,7 @@ def gate(
     from taxbreak_nsys.gating.metric_sources import find_rules
     from taxbreak_nsys.gating.side_sources import analyze_side, load_baseline
     from taxbreak_nsys.gating.sides import baseline_text, side_of_results
-    from taxbreak_nsys.gating.verdicts import judge_rules
+    from taxbreak_nsys.gating.all_rules import judge_rules
     from taxbreak_nsys.output.output_files import check_target, put_text, write_whole
 
     written.check()
