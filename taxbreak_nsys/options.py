@@ -42,3 +42,9 @@ class Options:
     modules: Path | None = None
     reference: str | None = None
     library_map: Path | None = None
+    tables: frozenset[str] = frozenset()
+    """The tables of details to make beside the phases, of `detail_rows.DETAIL_TABLES`."""
+    tree_depth: int | None = None
+    """The tables of ranges and of calls leave out deeper rows than this, and count their time for the row above."""
+    kernel_classes: Path | None = None
+    """A user's table of kernel classes, tried before the built-in one."""

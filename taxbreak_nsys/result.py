@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.detail_rows import DetailRows
 from taxbreak_nsys.model.engine_figures import CommunicationTime, Idle, OtherProcessTime, Ranks
 from taxbreak_nsys.model.phase_verdict import UNJUDGED, Verdict
 from taxbreak_nsys.model.report_facts import ReportFacts
@@ -234,6 +236,10 @@ class Result:
     """Every host interval, in a temporary file that is mapped into memory; None unless it was asked for."""
     t_base_ns: int | None = None
     """T_base of the subtraction (method section 4, Eq. 5); null where no launch has an operator range to tell it."""
+    thread_names: Mapping[int, str] = field(default_factory=dict, repr=False)
+    """The names of threads by globalTid, where the report has them."""
+    details: DetailRows = field(default_factory=DetailRows, repr=False)
+    """The tables that `Options.tables` asked for."""
 
     def to_arrow(self) -> pa.Table:
         """Return the phases as an Arrow table, one row an entry, nested keys joined by a dot."""

@@ -15,7 +15,7 @@ try:
     from taxbreak_nsys.cli.option_groups import add_arguments, read_arguments
     from taxbreak_nsys.cli.shared_options import AnalysisChoices
     from taxbreak_nsys.errors import TaxbreakError
-    from taxbreak_nsys.recipe import multi_rank
+    from taxbreak_nsys.recipe import detail_stats, multi_rank
 except ImportError as error:
     raise ImportError(
         f"{error}; nsys runs recipes with {sys.executable}: install there with "
@@ -45,12 +45,23 @@ class TaxbreakLayers(recipe.Recipe):
             raise _RecipeError(str(error)) from error
         self._save("rank_stats", per_rank)
         self._save("all_stats", multi_rank.all_table(per_rank))
+        self._save_details([rank for rank in found if rank.table is not None])
         multi_rank.write_plain(multi_rank.files_table(found), self.add_output_file("files.parquet"))
         self.create_notebook("taxbreak_layers.ipynb")
         self._analysis_dict.update(
             {"EndTime": str(datetime.now()), "InputFiles": given.input, "Outputs": self._output_files}
         )
         self.create_analysis_file()
+
+    def _save_details(self, ranks):
+        files = multi_rank.file_names([rank.path for rank in ranks])
+        for name in detail_stats.RANK_TABLES:
+            per_rank = detail_stats.detail_rank_table(name, [rank.details for rank in ranks], files)
+            over_ranks = detail_stats.detail_all_table(name, per_rank)
+            for title, table in ((f"{name}_rank_stats", per_rank), (f"{name}_all_stats", over_ranks)):
+                multi_rank.write_plain(table, self.add_output_file(f"{title}.parquet"))
+                if self._parsed_args.csv:
+                    multi_rank.write_csv(table, self.add_output_file(f"{title}.csv"))
 
     def _save(self, name, table):
         multi_rank.write_indexed(table, self.add_output_file(f"{name}.parquet"))

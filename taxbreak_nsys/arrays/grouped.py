@@ -151,6 +151,16 @@ class ValueCounts:
             group, value, counts = group[order], value[order], counts[order]
         return group, value, counts
 
+    def regrouped(self, group_of: Ints) -> ValueCounts:
+        """Return the same values in other groups: those of group g in group `group_of[g]`; several may be in one."""
+        found = ValueCounts()
+        for keys, counts in zip(self._keys, self._counts, strict=True):
+            other = (group_of[keys >> _VALUE_BITS] << _VALUE_BITS) | (keys & ((1 << _VALUE_BITS) - 1))
+            order = np.argsort(other, kind="stable")
+            found._hold(other[order], counts[order])
+        found._large = [(group_of[group], value) for group, value in self._large]
+        return found
+
     def above(self, floor: int) -> dict[int, int]:
         """Return by group the sum of what its values have above a floor."""
         group, value, count = self._table()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +14,10 @@ from taxbreak_nsys.cli.shared_options import (
     AnalysisChoices,
     OutputChoices,
     RankChoices,
-    RowsFormat,
     SeveralReports,
 )
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.model.choices import OutputFormat, ReportName
+from taxbreak_nsys.model.choices import ReportFormat, ReportName
 
 if TYPE_CHECKING:
     from taxbreak_nsys.output.shown_rows import RowOrder
@@ -33,10 +32,20 @@ def analyze(
         typer.Option("-r", "--report", metavar="NAME", rich_help_panel=OUTPUT,
                      help=f"What to show, repeatable: {', '.join(ReportName)}; default: {ReportName.SUM}."),
     ] = None,
-    format: RowsFormat = OutputFormat.TABLE,
+    format: Annotated[
+        ReportFormat,
+        typer.Option("-f", "--format", rich_help_panel=OUTPUT,
+                     help="Format of the output; parquet needs -o; speedscope and collapsed are flame graphs of "
+                     "taxbreak_call_sum."),
+    ] = ReportFormat.TABLE,
     top: Annotated[
         int | None,
         typer.Option("--top", metavar="N", min=1, help="Only the first N rows of a table.", rich_help_panel=OUTPUT),
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option("--depth", metavar="N", min=1, rich_help_panel=OUTPUT,
+                     help="taxbreak_nvtx_sum, taxbreak_call_sum: only N levels; what lies deeper counts there."),
     ] = None,
     sort: Annotated[
         str | None,
@@ -54,19 +63,23 @@ def analyze(
     from taxbreak_nsys.read.report_inspection import Opening
 
     first = Opening(reports[0])  # goes on while the modules below load
+    from taxbreak_nsys.output.detail_tables import tables_for
     from taxbreak_nsys.output.result_tables import INTERVALS
     from taxbreak_nsys.output.shown_rows import RowOrder
     from taxbreak_nsys.pipeline.analysis import analyze_report as analyze_report
 
     names = list(dict.fromkeys(name.value for name in report or [ReportName.SUM]))
-    if format == OutputFormat.PARQUET and written.output is None:
+    if format == ReportFormat.PARQUET and written.output is None:
         raise TaxbreakError("-f parquet needs -o FILE")
-    unordered = (OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL, OutputFormat.MARKDOWN)
+    graphs = (ReportFormat.SPEEDSCOPE, ReportFormat.COLLAPSED)
+    if format in graphs and names != [ReportName.CALL_SUM]:
+        raise TaxbreakError(f"-f {format.value} is the flame graph of one report: add -r taxbreak_call_sum")
+    unordered = (ReportFormat.TABLE, ReportFormat.JSON, ReportFormat.JSONL, ReportFormat.MARKDOWN)
     if (top is not None or sort is not None) and ReportName.SUM in names and format in unordered:
         raise TaxbreakError("--top and --sort choose rows of a table; name one with -r, as -r taxbreak_kern_sum")
     view = _View(format, tables, RowOrder(top, sort), written)
     targets = view.targets(names)
-    options = analysis.options()
+    options = replace(analysis.options(), tables=tables_for(names), tree_depth=depth)
 
     results: list[Result] = []
     failed = False
@@ -90,7 +103,7 @@ def analyze(
 class _View:
     """How the results are shown, and where they go."""
 
-    format: OutputFormat
+    format: ReportFormat
     tables: RankChoices
     order: RowOrder
     written: OutputChoices
@@ -119,7 +132,7 @@ class _View:
         from taxbreak_nsys.output.output_files import put_text, write_whole
 
         force = self.written.force_overwrite
-        if self.format == OutputFormat.PARQUET:
+        if self.format == ReportFormat.PARQUET:
             assert target is not None
             write_whole(target, lambda path: formats.write_parquet(results, names[0], path, self.order), force=force)
         else:
@@ -128,19 +141,23 @@ class _View:
             print(f"wrote {target}", file=sys.stderr)
 
     def _text(self, results: list[Result], names: list[str]) -> str:
-        from taxbreak_nsys.output import formats, markdown, text_report
+        from taxbreak_nsys.output import flame_graph, formats, markdown, text_report
 
-        if self.format == OutputFormat.MARKDOWN:
+        if self.format == ReportFormat.MARKDOWN:
             return "\n".join(
                 markdown.render_markdown(result, name, self.tables.timeunit, self.order)
                 for name in names
                 for result in results
             )
-        if self.format == OutputFormat.JSON:
+        if self.format == ReportFormat.SPEEDSCOPE:
+            return flame_graph.speedscope(results)
+        if self.format == ReportFormat.COLLAPSED:
+            return flame_graph.collapsed_stacks(results)
+        if self.format == ReportFormat.JSON:
             return formats.results_json(results, names, self.order)
-        if self.format == OutputFormat.JSONL:
+        if self.format == ReportFormat.JSONL:
             return formats.results_jsonl(results, names, self.order)
-        if self.format == OutputFormat.CSV:
+        if self.format == ReportFormat.CSV:
             return "".join(formats.to_csv(results, name, self.tables.timeunit, self.order) for name in names)
         return "\n".join(
             text_report.render_text(result, name, self.tables.timeunit, self.order, ranks=self.tables.ranks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -29,6 +30,7 @@ def html(
 
     Example: taxbreak-nsys html before.sqlite after.sqlite -o report.html
     """
+    from taxbreak_nsys.output.html.html_details import PAGE_TABLES
     from taxbreak_nsys.output.html.html_page import render_page
     from taxbreak_nsys.output.html.timelines import TimelineCollector
     from taxbreak_nsys.output.output_files import check_target, write_whole
@@ -36,7 +38,7 @@ def html(
 
     target = target_path(output, reports, ".html")
     check_target(target, written.force_overwrite)
-    options = analysis.options()
+    options = replace(analysis.options(), tables=PAGE_TABLES)
     each = events // len(reports)
     collected = [collect_report(report, options, lambda steps: TimelineCollector(steps, each)) for report in reports]
     with working("building the page"):

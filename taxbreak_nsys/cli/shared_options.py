@@ -177,6 +177,11 @@ class AnalysisChoices:
         typer.Option("--library-map", metavar="FILE", rich_help_panel=ATTRIBUTION,
                      help="Which kernels a library launches, as the command library-map learned it."),
     ] = None  # fmt: skip
+    kernel_classes: Annotated[
+        Path | None,
+        typer.Option("--kernel-classes", metavar="FILE", rich_help_panel=ATTRIBUTION,
+                     help="Your own classes of kernels (TOML), tried before the built-in ones."),
+    ] = None  # fmt: skip
 
     def options(self) -> Options:
         """Return the options of the analysis; raises TaxbreakError where a text cannot be read or choices conflict."""
@@ -199,6 +204,7 @@ class AnalysisChoices:
             modules=self.modules,
             reference=self.reference,
             library_map=self.library_map,
+            kernel_classes=self.kernel_classes,
         )
 
     def _window(self) -> tuple[int, int] | None:

@@ -67,6 +67,12 @@ class ReportName(StrEnum):
     API_SUM = "taxbreak_api_sum"
     SAMPLE_SUM = "taxbreak_sample_sum"
     SYMBOL_SUM = "taxbreak_symbol_sum"
+    GAP_SUM = "taxbreak_gap_sum"
+    GAP_TRACE = "taxbreak_gap_trace"
+    NVTX_SUM = "taxbreak_nvtx_sum"
+    CLASS_SUM = "taxbreak_class_sum"
+    FUSION_SUM = "taxbreak_fusion_sum"
+    CALL_SUM = "taxbreak_call_sum"
     STEP_TRACE = "taxbreak_step_trace"
     TRACE = "taxbreak_trace"
 
@@ -80,6 +86,19 @@ class OutputFormat(StrEnum):
     JSONL = "jsonl"
     PARQUET = "parquet"
     MARKDOWN = "markdown"
+
+
+class ReportFormat(StrEnum):
+    """The formats of the named reports: those of `OutputFormat`, and flame graphs of a call tree."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    MARKDOWN = "markdown"
+    SPEEDSCOPE = "speedscope"
+    COLLAPSED = "collapsed"
 
 
 class SummaryFormat(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from taxbreak_nsys.model.choices import ReportName
 from taxbreak_nsys.notebook.frames import table_frame, warnings_frame
@@ -81,12 +81,12 @@ class ReportResult(Result):
     @property
     def gaps(self) -> pd.DataFrame:
         """Time in which the device is idle, by what the host did and the kernel that ended it; reads the report."""
-        return self._detailed("taxbreak_gap_sum")
+        return self._detailed(ReportName.GAP_SUM)
 
     @property
     def ranges(self) -> pd.DataFrame:
         """NVTX ranges, nested, with host and device time; reads the report."""
-        return self._detailed("taxbreak_nvtx_sum")
+        return self._detailed(ReportName.NVTX_SUM)
 
     @property
     def warnings(self) -> pd.DataFrame:
@@ -110,13 +110,15 @@ class ReportResult(Result):
 
     def html(self, path: str | PathLike[str], *, events: int = 50_000) -> Path:
         """Write the HTML report (extra `html`) and return its path; reads the report."""
+        from taxbreak_nsys.output.html.html_details import PAGE_TABLES
         from taxbreak_nsys.output.html.html_page import render_page
         from taxbreak_nsys.output.html.timelines import TimelineCollector
         from taxbreak_nsys.output.output_files import put_text
         from taxbreak_nsys.pipeline.analysis import collect_report
 
+        options = dataclasses.replace(self.options, tables=PAGE_TABLES)
         result, timelines = collect_report(
-            self.source, self.options, lambda instances: TimelineCollector(instances, events)
+            self.source, options, lambda instances: TimelineCollector(instances, events)
         )
         put_text(render_page([result], [timelines]), Path(path), force=True)
         return Path(path)
@@ -136,7 +138,7 @@ class ReportResult(Result):
         from taxbreak_nsys.output.detail_tables import tables_for
         from taxbreak_nsys.pipeline.analysis import analyze_report
 
-        asked: Any = dataclasses.replace(self.options, tables=tables_for([name]))
+        asked = dataclasses.replace(self.options, tables=tables_for([name]))
         return table_frame(analyze_report(self.source, asked), name)
 
 

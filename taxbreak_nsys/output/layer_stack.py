@@ -59,6 +59,9 @@ STATE_COLOURS = {
     "runtime": "#7F7FD5",
 }
 
+RANGE_COLOURS = ("#54707F", "#6B8797", "#8299A6", "#93A5B0")
+"""Nested NVTX ranges, outermost first: marks are no states, and have no state's colour."""
+
 
 @dataclass(frozen=True)
 class Part:

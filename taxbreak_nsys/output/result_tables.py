@@ -9,6 +9,8 @@ from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import ReportName
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.step_counts import COUNTS, UNKNOWN
+from taxbreak_nsys.output.arrow_rows import HEAD_TITLES, dictionary_column, percent_share, rows_table, stats_titles
+from taxbreak_nsys.output.detail_tables import DETAIL_REPORTS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,50 +20,11 @@ if TYPE_CHECKING:
 DEFAULT_REPORT = ReportName.SUM.value
 
 _COUNTS = {name: name.replace("_", " ").title() for name in COUNTS}
-_HEAD = {"phase": "Phase", "process": "PID", "thread": "TID"}
 
 
 def result_table(result: Result, report: str) -> pa.Table:
     """Return one named report (`REPORTS`) as a table; times are integer ns, absent figures null."""
     return REPORTS[report](result)
-
-
-def _rows(rows: Iterable[dict[str, Any]], titles: dict[str, str]) -> pa.Table:
-    import pyarrow as pa
-
-    held = list(rows)
-    # the key stands beside the title: JSON rows have it
-    schema = pa.schema([pa.field(title, _type(key), metadata={"key": key}) for key, title in titles.items()])
-    columns = [pa.array([_cell(row[key]) for row in held], schema.field(title).type) for key, title in titles.items()]
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-_TEXT_KEYS = frozenset(
-    {
-        *("phase", "name", "operator", "why", "target", "verdict", "evidence", "hdbi_reason", "state"),
-        *("phase_source", "layer", "kind", "module", "file", "symbol"),
-    }
-)
-_REAL_KEYS = frozenset({"hdbi", "hdbi_corrected", "dilation", "phase_confidence", "time_percent", "exposed_percent"})
-_TRUTH_KEYS = frozenset({"library_mediated"})
-
-
-def _type(key: str) -> pa.DataType:
-    import pyarrow as pa
-
-    if key in _TEXT_KEYS:
-        return pa.string()
-    if key in _REAL_KEYS:
-        return pa.float64()
-    return pa.bool_() if key in _TRUTH_KEYS else pa.int64()
-
-
-def _cell(value: Any) -> Any:
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else round(100 * share, 1)
 
 
 def _summary_row(entry: Phase) -> dict[str, Any]:
@@ -97,7 +60,7 @@ def _summary_row(entry: Phase) -> dict[str, Any]:
             "unmeasured_graph_launches": entry.launches.unmeasured_graph,
             "kernels": entry.kernels,
             "target": entry.verdict.target,
-            "exposed_percent": _percent(entry.verdict.exposed_share),
+            "exposed_percent": percent_share(entry.verdict.exposed_share),
             "verdict": entry.verdict.why,
             "phase_source": entry.phase_source.name or entry.phase_source.kind,
             "phase_confidence": entry.phase_source.confidence,
@@ -109,7 +72,7 @@ def _summary_row(entry: Phase) -> dict[str, Any]:
 
 
 _SUMMARY_TITLES = (
-    _HEAD
+    HEAD_TITLES
     | {
         "instances": "Instances",
         "wall_ns": "Wall (ns)",
@@ -148,25 +111,16 @@ _SUMMARY_TITLES = (
 
 
 def _sum(result: Result) -> pa.Table:
-    return _rows(map(_summary_row, result.entries), _SUMMARY_TITLES)
-
-
-def _stats_titles(prefix: str, lead: str = "") -> dict[str, str]:
-    return {
-        f"{prefix}_avg_ns": f"{lead}Avg (ns)",
-        f"{prefix}_med_ns": f"{lead}Med (ns)",
-        f"{prefix}_min_ns": f"{lead}Min (ns)",
-        f"{prefix}_max_ns": f"{lead}Max (ns)",
-    }
+    return rows_table(map(_summary_row, result.entries), _SUMMARY_TITLES)
 
 
 def _kern_sum(result: Result) -> pa.Table:
     titles = (
-        _HEAD
+        HEAD_TITLES
         | {"time_percent": "Time (%)", "device_ns": "Total Time (ns)", "instances": "Instances"}
-        | _stats_titles("device")
+        | stats_titles("device")
         | {"launches": "Launches", "launch_ns": "Launch Time (ns)"}
-        | _stats_titles("launch", "Launch ")
+        | stats_titles("launch", "Launch ")
         | {
             "delta_ft_ns": "delta_ft (ns)",
             "delta_ct_ns": "delta_ct (ns)",
@@ -176,7 +130,8 @@ def _kern_sum(result: Result) -> pa.Table:
             "name": "Name",
         }
     )
-    return _rows((row | {"time_percent": _percent(row["device_share"])} for row in result.kernel_rows), titles)
+    rows = (row | {"time_percent": percent_share(row["device_share"])} for row in result.kernel_rows)
+    return rows_table(rows, titles)
 
 
 def _op_sum(result: Result) -> pa.Table:
@@ -187,13 +142,13 @@ def _op_sum(result: Result) -> pa.Table:
 
     def shared(row: dict[str, Any]) -> dict[str, Any]:
         of = total[(row["phase"], row["process"], row["thread"])]
-        return row | {"time_percent": _percent(row["self_ns"] / of if of else None)}
+        return row | {"time_percent": percent_share(row["self_ns"] / of if of else None)}
 
     titles = (
-        _HEAD
+        HEAD_TITLES
         | {"time_percent": "Time (%)", "self_ns": "Self Time (ns)", "total_ns": "Total Time (ns)"}
         | {"instances": "Instances"}
-        | _stats_titles("total")
+        | stats_titles("total")
         | {
             "delta_ft_ns": "delta_ft (ns)",
             "delta_ct_ns": "delta_ct (ns)",
@@ -204,27 +159,27 @@ def _op_sum(result: Result) -> pa.Table:
             "operator": "Operator",
         }
     )
-    return _rows(map(shared, result.operator_rows), titles)
+    return rows_table(map(shared, result.operator_rows), titles)
 
 
 def _api_sum(result: Result) -> pa.Table:
     titles = (
-        _HEAD
+        HEAD_TITLES
         | {"time_percent": "Time (%)", "total_ns": "Total Time (ns)", "instances": "Instances"}
-        | _stats_titles("total")
+        | stats_titles("total")
         | {"blocked_ns": "Blocked (ns)", "launches": "Launches", "name": "Name"}
     )
-    return _rows((row | {"time_percent": _percent(row["share"])} for row in result.api_rows), titles)
+    return rows_table((row | {"time_percent": percent_share(row["share"])} for row in result.api_rows), titles)
 
 
 def _samples(rows: Iterable[dict[str, Any]], titles: dict[str, str]) -> pa.Table:
     titles = (
-        _HEAD
+        HEAD_TITLES
         | {"time_percent": "Time (%)", "total_ns": "Total Time (ns)", "samples": "Samples"}
         | {"layer": "Layer", "kind": "Kind", "module": "Module", "file": "File"}
         | titles
     )
-    return _rows((row | {"time_percent": _percent(row["share"])} for row in rows), titles)
+    return rows_table((row | {"time_percent": percent_share(row["share"])} for row in rows), titles)
 
 
 def _sample_sum(result: Result) -> pa.Table:
@@ -257,7 +212,7 @@ def _steps(result: Result) -> pa.Table:
         {
             "Start (ns)": instances.start,
             "Wall (ns)": steps.wall,
-            "Phase": _dictionary(instances.label, instances.labels),
+            "Phase": dictionary_column(instances.label, instances.labels),
             "Instance": step_numbers(instances),
             "PID": (instances.thread >> 24) & 0xFFFFFF,
             "TID": instances.thread & 0xFFFFFF,
@@ -274,13 +229,6 @@ def _steps(result: Result) -> pa.Table:
     )
 
 
-def _dictionary(codes: Any, names: tuple[str, ...]) -> pa.Array:
-    import pyarrow as pa
-
-    # as plain strings: CSV cannot write dictionaries
-    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string())).cast(pa.string())
-
-
 REPORTS: dict[str, Callable[[Result], pa.Table]] = {
     "taxbreak_sum": _sum,
     "taxbreak_kern_sum": _kern_sum,
@@ -288,6 +236,7 @@ REPORTS: dict[str, Callable[[Result], pa.Table]] = {
     "taxbreak_api_sum": _api_sum,
     "taxbreak_sample_sum": _sample_sum,
     "taxbreak_symbol_sum": _symbol_sum,
+    **DETAIL_REPORTS,
     "taxbreak_step_trace": _steps,
     "taxbreak_trace": _trace,
 }

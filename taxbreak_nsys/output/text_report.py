@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.attribution.exposed_layers import phase_exposed_layers
 from taxbreak_nsys.output import sample_lines
+from taxbreak_nsys.output.detail_tables import table_notes
 from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
 from taxbreak_nsys.output.shown_rows import RowOrder
 from taxbreak_nsys.output.step_lines import between_ns, shown_entries, step_lines
@@ -241,13 +242,27 @@ _LISTED = {
     "taxbreak_api_sum": ("Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "Blocked (ns)", "Name"),
     "taxbreak_sample_sum": ("Phase", "Layer", "Kind", "Time (%)", "Total Time (ns)", "Samples", "Module"),
     "taxbreak_symbol_sum": ("Phase", "Layer", "Time (%)", "Total Time (ns)", "Module", "Symbol"),
+    "taxbreak_gap_sum": ("Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "State", "Before"),
+    "taxbreak_gap_trace": ("Start (ns)", "Duration (ns)", "Phase", "Instance", "State", "Before"),
+    "taxbreak_nvtx_sum": (
+        "Phase", "Time (%)", "Total Time (ns)", "Self Time (ns)", "Exposed (ns)", "Instances", "Kernels", "Range",
+    ),
+    "taxbreak_class_sum": (
+        "Phase", "Class", "Time (%)", "Total Time (ns)", "Instances", "Launches", "Exposed Launch (ns)",
+    ),
+    "taxbreak_fusion_sum": (
+        "Phase", "Time (%)", "Saved (ns)", "Saved at Most (ns)", "Instances", "Kernels", "Pattern",
+    ),
+    "taxbreak_call_sum": (
+        "Phase", "Layer", "Time (%)", "Total Time (ns)", "Self Time (ns)", "Exposed (ns)", "Module", "Symbol",
+    ),
     "taxbreak_step_trace": (
         "Start (ns)", "Wall (ns)", "Phase", "Requests", "Tokens", "Kernels", "Device Active (ns)",
     ),
     "taxbreak_trace": ("Start (ns)", "Duration (ns)", "State", "Phase", "Instance", "TID", "Exposed (ns)"),
 }  # fmt: skip
 
-_NAMES = ("Name", "Operator", "Symbol")
+_NAMES = ("Name", "Operator", "Symbol", "Before", "Range", "Pattern")
 
 _NO_SAMPLES = (
     "the report has no CPU samples with call chains; capture with 'nsys profile -s process-tree "
@@ -256,7 +271,9 @@ _NO_SAMPLES = (
 _WHY_EMPTY = {
     "taxbreak_op_sum": "the report has no operator ranges; capture with -t cuda,nvtx and run the model inside "
     "torch.autograd.profiler.emit_nvtx()",
+    "taxbreak_fusion_sum": "no short kernels follow each other with exposed launches between them",
     "taxbreak_sample_sum": _NO_SAMPLES,
+    "taxbreak_call_sum": _NO_SAMPLES,
     "taxbreak_symbol_sum": _NO_SAMPLES,
 }
 """Why a listing can be empty, and what would fill it."""
@@ -271,12 +288,17 @@ def _listing(console: Console, result: Result, report: str, unit: str | None, or
     if len(threads) > 1 and "TID" not in titles:
         titles.insert(1, "TID")
     console.print(f"{printable(result.report.path)}: {report}", style="bold")
+    for sentence in table_notes(result, report, unit):
+        console.print(printable(sentence))
     if not len(rows):
         console.print(f"no rows: {_WHY_EMPTY.get(report, 'nothing of the kind lies in a phase')}")
         return
     most = MOST_ROWS if order.top is None else order.top
     shown = rows.select(titles).slice(0, most).to_pylist()
     cells = [[_cell(title, row[title], unit) for title in titles] for row in shown]
+    if "Depth" in rows.column_names and order.sort is None:
+        depths = rows.column("Depth").slice(0, most).to_pylist()
+        cells = [[*row[:-1], "  " * max(depth - 1, 0) + row[-1]] for row, depth in zip(cells, depths, strict=True)]
     heads = [title.replace(" (ns)", "") for title in titles]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     if not sys.stdout.isatty():

@@ -86,10 +86,10 @@ class LaneAllocator:
         self._busy: dict[int, list[tuple[int, int]]] = {}
         self._free: dict[int, list[int]] = {}
 
-    def lanes(self, group: Ints, start: Ints, end: Ints) -> Ints:
-        """Return the lanes of some more intervals."""
+    def lanes(self, group: Ints, start: Ints, end: Ints, *, longest_first: bool = False) -> Ints:
+        """Return the lanes of some more intervals; of those that start together the shortest, or longest, is first."""
         result = np.zeros(len(start), np.int64)
-        order = np.lexsort((end, start, group))
+        order = np.lexsort((-end if longest_first else end, start, group))
         for low, high in runs(group[order]):
             of_group = order[low:high]
             key = int(group[of_group[0]])

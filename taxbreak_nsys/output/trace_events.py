@@ -17,7 +17,7 @@ from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid, tid
 from taxbreak_nsys.output.layer_stack import LAYER_OF_STATE, TITLES
 from taxbreak_nsys.output.timeline import lanes, row_title
-from taxbreak_nsys.output.trace_spool import PART, TraceSpool, busy_key, device_key
+from taxbreak_nsys.output.trace_spool import PART, RANGE_KINDS, TraceSpool, busy_key, device_key, range_key
 from taxbreak_nsys.result import Result
 
 WINDOW_NS = 10_000_000
@@ -91,7 +91,7 @@ def walk(result: Result, spool: TraceSpool, window: int = WINDOW_NS) -> Iterator
     keys = iter(range(1, 2**40))
     for process in sorted({*(instances.thread & PROCESS_MASK).tolist(), *spool.processes}):
         number = pid(process)
-        top = Track(next(keys), f"process {number}", None, number)
+        top = Track(next(keys), _process_name(result, process), None, number)
         yield top
         for thread in np.unique(instances.thread[(instances.thread & PROCESS_MASK) == process]).tolist():
             yield from _thread(result, spool, thread, top, keys)
@@ -101,7 +101,8 @@ def walk(result: Result, spool: TraceSpool, window: int = WINDOW_NS) -> Iterator
 
 def _thread(result: Result, spool: TraceSpool, thread: int, top: Track, keys: Iterator[int]) -> Iterator[Event]:
     instances = result.instances
-    group = Track(next(keys), f"thread {tid(thread)}", top.key, top.pid)
+    name = result.thread_names.get(thread)
+    group = Track(next(keys), f"{name} (thread {tid(thread)})" if name else f"thread {tid(thread)}", top.key, top.pid)
     yield group
     chosen = np.flatnonzero(instances.thread == thread)
     lane = lanes(np.zeros(len(chosen), np.int64), instances.start[chosen], instances.end[chosen])
@@ -112,6 +113,7 @@ def _thread(result: Result, spool: TraceSpool, thread: int, top: Track, keys: It
     track = Track(next(keys), "layers", group.key, top.pid)
     yield track
     yield from _layers(result, spool, thread, track)
+    yield from _ranges(spool, thread, group, keys)
     track = Track(next(keys), "states", group.key, top.pid)
     yield track
     for part in spool.files.parts(f"states-{thread}"):
@@ -130,6 +132,37 @@ def _thread(result: Result, spool: TraceSpool, thread: int, top: Track, keys: It
             numbers={"exposed_ns": np.where(unknown, -1, part["exposed"])},
             leaves=part["leaves"],
         )
+
+
+def _process_name(result: Result, process: int) -> str:
+    """Return a process's name: its number, the name of its first thread, its rank where it has one."""
+    name = result.thread_names.get(process | pid(process))
+    ranks = {
+        rank
+        for group in result.instances.groups
+        for rank, thread in enumerate(group.threads)
+        if thread & PROCESS_MASK == process
+    }
+    words = [f"rank {min(ranks)}"] if len(ranks) == 1 else []
+    return ": ".join([*words, f"{name} (process {pid(process)})" if name else f"process {pid(process)}"])
+
+
+def _ranges(spool: TraceSpool, thread: int, group: Track, keys: Iterator[int]) -> Iterator[Event]:
+    """Yield the NVTX ranges of a thread, a track for each level of nesting; operators have tracks of their own."""
+    for kind in RANGE_KINDS:
+        for level in sorted(spool.range_tracks.get(thread, {}).get(kind, ())):
+            title = "NVTX ranges" if kind == "ranges" else "operators"
+            track = Track(next(keys), f"{title} (level {level + 1})" if level else title, group.key, group.pid)
+            yield track
+            for part in spool.files.parts(range_key(thread, kind, level)):
+                yield Slices(
+                    track=track.key,
+                    category="nvtx" if kind == "ranges" else "operator",
+                    start=part["start"],
+                    end=part["end"],
+                    name=part["name"],
+                    names=spool.range_names,
+                )
 
 
 def _phases(result: Result, chosen: Ints, track: Track) -> Slices:

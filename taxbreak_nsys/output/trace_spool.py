@@ -21,6 +21,8 @@ PART = 100_000
 _SLACK_NS = 10_000_000
 """Device work that seems to start this long before its launch still counts exactly in the counters."""
 _NAME_TUPLES = 3
+RANGE_KINDS = ("ranges", "operators")
+"""NVTX ranges have tracks of their own, and so have those of framework operators among them."""
 
 DeviceRow = tuple[int, int, int, int]
 """(process, device, stream code, lane) of a track of device operations."""
@@ -79,6 +81,11 @@ class TraceSpool:
         self._busy: dict[str, tuple[Ints, Ints]] = {}
         self._counted_until: dict[str, int] = {}
         self._launches = 0
+        self.range_names: tuple[str, ...] = ()
+        self.range_tracks: dict[int, dict[str, set[int]]] = {}
+        """By thread, the levels of its nested NVTX ranges: those of operators, and all others."""
+        self._levels = {kind: LaneAllocator() for kind in RANGE_KINDS}
+        self._ranges_until = NEVER
 
     def add(self, piece: Piece) -> None:
         """Take the next piece."""
@@ -89,6 +96,7 @@ class TraceSpool:
         self._add_device(piece, source)
         self._add_launches(piece)
         self._add_busy(piece)
+        self._add_ranges(columns)
         trace = columns.trace
         self.op_names, self.detail_names = trace.ops.names, details.names
         self._lengths = (len(trace.ops.names), len(trace.api.names))
@@ -112,6 +120,30 @@ class TraceSpool:
                 kernel=details.kernel[part],
                 leaves=leaves[part],
             )
+
+    def _add_ranges(self, columns: Measured) -> None:
+        """Keep the NVTX ranges that no piece before had; nested ranges get a level each, outermost first."""
+        ranges = columns.trace.ranges
+        self.range_names = ranges.names
+        fresh = ranges.start > self._ranges_until
+        if not fresh.any():
+            return
+        for kind, is_operator in zip(RANGE_KINDS, (False, True), strict=True):
+            chosen = np.flatnonzero(fresh & (ranges.is_operator == is_operator))
+            thread, start, end = ranges.thread[chosen], ranges.start[chosen], ranges.end[chosen]
+            # of ranges that begin in one nanosecond the longest is the outermost
+            level = self._levels[kind].lanes(thread, start, end, longest_first=True)
+            places = np.unique(np.stack([thread, level]), axis=1).T.tolist()
+            for of_thread, of_level in places:
+                self.range_tracks.setdefault(of_thread, {}).setdefault(kind, set()).add(of_level)
+                mine = (thread == of_thread) & (level == of_level)
+                self.files.append(
+                    range_key(of_thread, kind, of_level),
+                    start=start[mine],
+                    end=end[mine],
+                    name=ranges.name[chosen][mine],
+                )
+        self._ranges_until = int(ranges.start.max())
 
     def final_names(self, name: Ints) -> Ints:
         """Return codes into `detail_names` for the column `name` of host intervals."""
@@ -206,6 +238,11 @@ class TraceSpool:
 def device_key(row: DeviceRow) -> str:
     """Return the key of a device row's operations."""
     return "device-" + "-".join(map(str, row))
+
+
+def range_key(thread: int, kind: str, level: int) -> str:
+    """Return the key of a level of nested ranges of a thread; `kind` is one of RANGE_KINDS."""
+    return f"{kind}-{thread}-{level}"
 
 
 def busy_key(process: int, device: int, *, in_phase: bool = False) -> str:

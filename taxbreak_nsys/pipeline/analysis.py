@@ -24,7 +24,7 @@ from taxbreak_nsys.pipeline.reading import Reading, check_launches
 from taxbreak_nsys.pipeline.summary import summarise
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.read.database import Database, open_inspected, open_report
-from taxbreak_nsys.read.metadata import read_facts, stated_period
+from taxbreak_nsys.read.metadata import read_facts, read_thread_names, stated_period
 from taxbreak_nsys.read.other_processes import read_other_processes
 from taxbreak_nsys.read.report_inspection import Opening
 from taxbreak_nsys.read.report_reader import api_threads, read_trace
@@ -86,8 +86,10 @@ def collect_report(
         facts = read_facts(database, path)
         sums, collected = Reading(database, path, options, window_rows).sums(collector)
         result = _finished(database, facts, sums, options, path)
+        names = read_thread_names(database)
     with working(f"hashing {path.name}"):
-        return replace(result, report=replace(result.report, sha256=opening.sha256())), collected
+        facts = replace(result.report, sha256=opening.sha256())
+    return replace(result, report=facts, thread_names=names), collected
 
 
 def _finished(database: Database, facts: ReportFacts, sums: Sums, options: Options, path: Path) -> Result:
@@ -95,6 +97,7 @@ def _finished(database: Database, facts: ReportFacts, sums: Sums, options: Optio
     totals = sums.totals
     check_launches(totals.facts.launches, path)
     totals.samples.symbols = symbol_texts(database, totals.samples.symbol_ids)
+    totals.details.symbols = symbol_texts(database, totals.details.symbol_ids)
     if has_samples(database):
         totals.samples.stated_period = stated_period(database)
     facts = replace(facts, warnings=result_warnings.reading_warnings(database))

@@ -30,6 +30,7 @@ from taxbreak_nsys.pipeline.outlining import OutlineCollector
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.pipeline.windows import Windows
 from taxbreak_nsys.read.call_chains import read_chains
+from taxbreak_nsys.read.call_tree import CallTree
 from taxbreak_nsys.read.conversion import Domains
 from taxbreak_nsys.read.database import BATCH_ROWS, Database
 from taxbreak_nsys.read.module_table import Pattern, read_patterns
@@ -75,7 +76,7 @@ class Reading:
                     # the tables are prefetched while the phases are looked for
                     with self._reader(database) as reader:
                         instances = instances or selected(self._instances(marks.result()), options, self._path)
-                        sums, collected = Sums.over(instances, self._assumptions), collector(instances)
+                        sums, collected = Sums.over(instances, self._assumptions, options), collector(instances)
                         for piece in self._pieces(reader, instances, evidence, blocking):
                             sums.add(piece)
                             collected.add(piece)
@@ -103,10 +104,21 @@ class Reading:
             if self._patterns and has_samples(self._database) and assumptions.has_samples:
                 numbered = SAMPLES in assumptions.sorted_tables
                 samples = stack.enter_context(
-                    SampleReader(self._database, reader.threads, self._patterns, reader.batch, numbered=numbered)
+                    SampleReader(
+                        self._database,
+                        reader.threads,
+                        self._patterns,
+                        reader.batch,
+                        numbered=numbered,
+                        tree=self._tree(),
+                    )
                 )
             windows = Windows(reader, samples, instances, self._threads, evidence, self._rows, assumptions)
             yield from stack.enter_context(closing(Prefetcher(windows.pieces(blocking), 1)))
+
+    def _tree(self) -> CallTree | None:
+        """Return a tree for the stacks of CPU samples, where one was asked for."""
+        return CallTree() if "call_tree" in self._options.tables else None
 
     def _instances(self, marks: Ranges) -> Instances:
         """Return the phase instances of the report: by its marks, or else by its launches."""

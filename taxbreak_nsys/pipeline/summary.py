@@ -10,6 +10,7 @@ import numpy as np
 from taxbreak_nsys.attribution.layers import EVIDENCES
 from taxbreak_nsys.attribution.reference import reference_times
 from taxbreak_nsys.diagnostics import result_warnings
+from taxbreak_nsys.model.detail_rows import DetailRows
 from taxbreak_nsys.model.engine_figures import Idle
 from taxbreak_nsys.model.launches import TSys
 from taxbreak_nsys.model.report_facts import ReportFacts
@@ -22,6 +23,7 @@ from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.read.other_processes import OtherProcess
 from taxbreak_nsys.result import Phase, Result, TracedRanges
 from taxbreak_nsys.totals import sample_breakdown
+from taxbreak_nsys.totals.detail_totals import EntryFacts
 from taxbreak_nsys.totals.operator_totals import MovedToLibrary
 from taxbreak_nsys.totals.sampled_split import (
     Split,
@@ -79,6 +81,7 @@ def summarise(
         sample_rows=by_module,
         symbol_rows=by_symbol,
         t_base_ns=moved.t_base,
+        details=_details(totals, entries, splits),
     )
     result = with_verdicts(result)
     return replace(
@@ -86,6 +89,17 @@ def summarise(
     )
 
 
+def _details(totals: Totals, entries: list[Phase], splits: list[Split | None]) -> DetailRows:
+    """Return the tables of details that were asked for."""
+    by_key = {(entry.phase, entry.process, entry.thread): entry for entry in entries}
+    phases = [by_key[totals.entries.key(k)] for k in range(len(totals.entries))]
+    facts = EntryFacts(
+        wall=np.array([entry.wall_ns for entry in phases], np.int64),
+        steps=np.array([entry.instances for entry in phases], np.int64),
+        tokens=[entry.steps.tokens if entry.steps else None for entry in phases],
+        measured=[entry.exposed_ns is not None for entry in phases],
+    )
+    return totals.details.rows(totals.names.get("ops", ()), facts, totals.samples, splits)
 def _common_group(of: PhaseThreads, label: int, members: Sequence[int]) -> int | None:
     """Return the rank group of a label, where all its threads are ranks of one group and their steps pair up."""
     instances = of.instances

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from taxbreak_nsys.model.assumptions import Assumptions
+from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.replay.stretches import Stretches
 from taxbreak_nsys.totals.totals import Totals
@@ -19,9 +20,9 @@ class Sums:
     stretches: Stretches
 
     @classmethod
-    def over(cls, instances: Instances, assumptions: Assumptions) -> Sums:
-        """Return empty sums over the phase instances of a report."""
-        totals = Totals(instances, assumptions)
+    def over(cls, instances: Instances, assumptions: Assumptions, options: Options) -> Sums:
+        """Return empty sums over the phase instances of a report; `options` say which details are added up as well."""
+        totals = Totals(instances, assumptions, options)
         return cls(totals, Stretches(totals.entries, assumptions))
 
     def add(self, piece: Piece) -> None:

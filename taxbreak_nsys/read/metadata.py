@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from taxbreak_nsys.arrays.arrow_codes import numbers
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.read.database import Database
 
@@ -55,3 +56,11 @@ def stated_period(database: Database) -> int | None:
         if row["name"] == "LINUX_PERF_OPTIONS:SAMPLING_PERIOD" and str(row["value"]).isdigit():
             return int(row["value"])
     return None
+
+
+def read_thread_names(database: Database) -> dict[int, str]:
+    """Return the names of the threads that call CUDA or mark ranges, by globalTid; empty where the report has none."""
+    if "ThreadNames" not in database.schema:
+        return {}
+    table = database.query("thread_names")
+    return dict(zip(numbers(table["thread"]).tolist(), table["name"].to_pylist(), strict=True))

@@ -14,6 +14,7 @@ from taxbreak_nsys.arrays.arrow_codes import numbers
 from taxbreak_nsys.arrays.intervals import FOREVER, NEVER, Flags, Intervals, Ints
 from taxbreak_nsys.model.assumptions import WrongAssumption
 from taxbreak_nsys.model.trace_columns import thread_slice
+from taxbreak_nsys.read.call_tree import CallTree
 from taxbreak_nsys.read.database import Database
 from taxbreak_nsys.read.module_table import Pattern
 from taxbreak_nsys.read.stack_frames import DEPTH_BITS, KNOWN, OWN, Frames, Modules, Stacks
@@ -47,6 +48,9 @@ class CpuSamples:
     switch_thread: Ints
     switch_in: Flags
     """Context switches of the whole report, sorted by (thread, start)."""
+    node: Ints | None = None
+    """The node of each sample's stack in `tree`; None where no tree was asked for."""
+    tree: CallTree | None = None
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -86,9 +90,10 @@ class SampleReader:
         batch: int,
         *,
         numbered: bool = False,
+        tree: CallTree | None = None,
     ) -> None:
-        """Start reading, `batch` rows of a table at a time."""
-        self._stack, self._patterns = ExitStack(), patterns
+        """Start reading, `batch` rows of a table at a time; the stacks are put into `tree`, where there is one."""
+        self._stack, self._patterns, self._tree = ExitStack(), patterns, tree
         self.modules = Modules()
         listed = json.dumps(list(threads))
         suffix = "_by_time" if numbered else ""
@@ -149,6 +154,8 @@ class SampleReader:
         columns: dict[str, Column] = {
             f"{name}_{part}": getattr(of, part) for name, of in found.items() for part in _PARTS
         }
+        if self._tree is not None:
+            columns["node"] = self._tree.numbered(stacks)
         return TableRows(columns | {"start": stacks.chain, "end": stacks.chain, "deep": stacks.depth > 1})
 
     def until(self, moment: int) -> CpuSamples:
@@ -161,7 +168,8 @@ class SampleReader:
         fresh = held["start"] >= self._seen_until
         first, caller, leaf = (Frames(*(held[f"{name}_{part}"] for part in _PARTS)) for name in _FRAMES)
         return CpuSamples(
-            held["start"], held["thread"], first, caller, leaf, held.flag("deep"), fresh, self.modules, *self._switches
+            held["start"], held["thread"], first, caller, leaf, held.flag("deep"), fresh, self.modules, *self._switches,
+            node=held["node"] if self._tree is not None else None, tree=self._tree,
         )  # fmt: skip
 
     def _join(self, moment: int) -> None:

@@ -7,8 +7,8 @@ What the nsys recipe writes. Column names and the shape (one name an index row, 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
 from taxbreak_nsys.pipeline.analysis import analyze_report
+from taxbreak_nsys.recipe.detail_stats import RANK_DETAILS, details_of_rank
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +36,8 @@ class Rank:
     path: str
     table: pa.Table | None
     error: str | None
+    details: Mapping[str, pa.Table] = field(default_factory=dict)
+    """The tables of details, by the names in `detail_stats.RANK_TABLES`."""
 
 
 def analyze_rank(path: str, options: Options) -> Rank:
@@ -43,7 +46,8 @@ def analyze_rank(path: str, options: Options) -> Rank:
     A module-level function of plain arguments: it is sent to worker processes, on this machine or another.
     """
     try:
-        return Rank(path, _rows(analyze_report(path, options)), None)
+        result = analyze_report(path, replace(options, tables=RANK_DETAILS))
+        return Rank(path, _rows(result), None, details_of_rank(result))
     except TaxbreakError as error:
         return Rank(path, None, str(error))
     except Exception as error:

@@ -45,7 +45,7 @@ def rows(
                 for (module, symbol), count in hits[stratum.state, kind].items():
                     key: tuple[str, ...] = (
                         totals.modules.name.get(module, ""), totals.modules.file.get(module, ""),
-                        _symbol(totals.symbols.get(symbol, "")),
+                        symbol_to_show(totals.symbols.get(symbol, "")),
                     )  # fmt: skip
                     frames[key] = frames.get(key, 0) + count
                 order = sorted(frames, key=lambda key: key[1:])
@@ -73,6 +73,6 @@ def _listed(head_of: Row, found: dict[tuple[str, ...], list[int]]) -> list[Row]:
     ]
 
 
-def _symbol(name: str) -> str:
+def symbol_to_show(name: str) -> str:
     """Return a symbol to show: nsys gives the address where it has no name."""
     return NO_SYMBOL if not name or name.startswith("0x") else name

@@ -10,9 +10,11 @@ from taxbreak_nsys.measure.measured import InstanceSums, Measured
 from taxbreak_nsys.measure.self_time import host_time_before
 from taxbreak_nsys.model.assumptions import Assumptions
 from taxbreak_nsys.model.launches import launch_latency
+from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.totals.call_totals import CallTotals
+from taxbreak_nsys.totals.detail_totals import DetailTotals
 from taxbreak_nsys.totals.device_totals import DeviceTotals
 from taxbreak_nsys.totals.kernel_totals import KernelTotals
 from taxbreak_nsys.totals.operator_totals import OperatorTotals
@@ -28,8 +30,8 @@ class Totals:
     ranges.
     """
 
-    def __init__(self, instances: Instances, assumptions: Assumptions) -> None:
-        """Start with empty sums; `instances` are those of the whole report."""
+    def __init__(self, instances: Instances, assumptions: Assumptions, options: Options) -> None:
+        """Start with empty sums; `instances` are those of the whole report, `options` choose details."""
         self.instances = instances
         self.entries = PhaseThreads.of(instances)
         self._steps = StepTotals(len(instances))
@@ -39,6 +41,7 @@ class Totals:
         self.calls = CallTotals(self.entries)
         self.samples = SampleTotals(self.entries)
         self.facts = WarningFacts(self.entries)
+        self.details = DetailTotals(self.entries, options)
         self.latency = ValueCounts()
         self.skew = ValueCounts()
         """Arrival of collectives on the last rank less that on the first, ns, by (rank group, label)."""
@@ -71,6 +74,7 @@ class Totals:
         if columns.sampled is not None:
             self.samples.add(columns.sampled, index)
         self.facts.add(piece, launch_entry)
+        self.details.add(piece, launch_entry)
 
         latency = launch_latency(launches, piece.own & launches.idle_stream)
         self.latency.add(np.zeros(len(latency), np.int64), latency)

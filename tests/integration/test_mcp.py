@@ -18,7 +18,6 @@ import anyio
 import pytest
 
 from taxbreak_nsys import analyze
-from taxbreak_nsys.model.choices import ReportName
 from tests.support.mcp_client import PROJECT, ask, error_of, server_command, session
 
 pytest.importorskip("mcp")
@@ -94,7 +93,6 @@ def test_answers_are_those_of_the_analysis() -> None:
     talk(SAMPLES, conversation)
 
 
-@pytest.mark.skipif("taxbreak_gap_sum" not in list(ReportName), reason="the tables of gaps are not in this version")
 def test_gaps_add_up_to_the_idle_time(root: Path) -> None:
     idle = analyze(SAMPLES / "llama-1b.sqlite").phase("decode").device.idle_ns
 

@@ -18,7 +18,9 @@ from typer.testing import CliRunner
 from taxbreak_nsys import TaxbreakError, analyze
 from taxbreak_nsys.cli.app import app
 from taxbreak_nsys.model.name_rules import STATES
-from taxbreak_nsys.pipeline.analysis import Options
+from taxbreak_nsys.output.result_tables import result_table
+from taxbreak_nsys.pipeline.analysis import Options, analyze_report
+from taxbreak_nsys.recipe.detail_stats import RANK_DETAILS, RANK_TABLES
 from taxbreak_nsys.recipe.multi_rank import Rank, all_table, analyze_rank, file_names, in_rank_order, rank_table
 from tests.support.real_nsys import capture_without_gpu, environment, lay_out, need_nsys
 from tests.support.reports import ROOT, SAMPLES
@@ -101,11 +103,38 @@ def test_recipe_gives_the_command_lines_figures(reports: Path, tmp_path: Path, m
     assert written == {
         "rank_stats.parquet", "rank_stats.csv", "all_stats.parquet", "all_stats.csv", "files.parquet",
         "taxbreak_layers.ipynb", "out.nsys-analysis",
+        *(f"{name}_{which}_stats.{suffix}" for name in RANK_TABLES for which in ("rank", "all")
+          for suffix in ("parquet", "csv")),
     }  # fmt: skip
     analysis = json.loads((out / "out.nsys-analysis").read_text())
     assert analysis["RecipeName"] == "taxbreak_layers"
     assert analysis["Outputs"] == {"taxbreak_layers.ipynb": "Notebook"}
     assert {path.name for path in reports.iterdir()} == {f"{n}.{s}" for n in RANKS for s in ("nsys-rep", "sqlite")}
+
+
+def test_tables_of_details_over_ranks(reports: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_recipe("taxbreak_layers", "--input", reports, "--output", out)
+    for name, (report, keys, time) in RANK_TABLES.items():
+        rows = pq.read_table(out / f"{name}_rank_stats.parquet").to_pylist()
+        totals: dict[tuple[str, ...], dict[int, int]] = {}
+        for number, (file, sample) in enumerate(RANKS.items()):
+            result = analyze_report(SAMPLES / f"{sample}.sqlite", Options(tables=RANK_DETAILS))
+            expected = result_table(result, report).to_pylist()
+            mine = [row for row in rows if row["File"] == file]
+            assert {row["Rank"] for row in mine} <= {number}
+            assert [{title: row[title] for title in row if title not in ("File", "Rank")} for row in mine] == expected
+            for row in expected:
+                ranks = totals.setdefault(tuple(row[key] for key in keys), {})
+                ranks[number] = ranks.get(number, 0) + row[time]
+        over = pq.read_table(out / f"{name}_all_stats.parquet").to_pylist()
+        assert {tuple(row[key] for key in keys) for row in over} == set(totals)
+        for row in over:
+            times = list(totals[tuple(row[key] for key in keys)].values())
+            assert (row["Ranks"], row[time]) == (len(times), sum(times))
+            assert (row["Min (ns)"], row["Max (ns)"]) == (min(times), max(times))
+            assert row["Avg (ns)"] == pytest.approx(sum(times) / len(times))
+        assert [row[time] for row in over] == sorted((row[time] for row in over), reverse=True)
 
 
 def test_broken_ranks_are_named_and_left_out(reports: Path, seed: Path, tmp_path: Path) -> None:

@@ -247,3 +247,52 @@ def test_command(report, tmp_path: Path) -> None:
         assert "\n" not in str(run.exception)
         assert "--window" in str(run.exception)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("name", ["llama-1b-aten", "inject", "jax", "vllm-tp2"])
+@pytest.mark.parametrize("rows", [2_000, 400_000])
+def test_every_range_is_there_once(report, name: str, rows: int, tmp_path: Path) -> None:
+    result = analyze(report(name))
+    write_perfetto(result, spool_of(result, rows), tmp_path / "t.pftrace")
+    trace = Decoded(tmp_path / "t.pftrace")
+    ranges = columns_of(result).trace.ranges
+    of_hosts = np.isin(ranges.thread, np.unique(result.instances.thread))
+    expected = Counter(
+        (ranges.names[code], start, end, "operator" if operator else "nvtx")
+        for code, start, end, operator, wanted in zip(
+            ranges.name.tolist(), ranges.start.tolist(), ranges.end.tolist(), ranges.is_operator.tolist(),
+            of_hosts.tolist(), strict=True,
+        )
+        if wanted
+    )  # fmt: skip
+    drawn = [
+        (path, one)
+        for key, slices in trace.slices.items()
+        for path in [trace.path_of(key)]
+        for one in slices
+        if one["category"] in ("nvtx", "operator")
+    ]
+    assert Counter((one["name"], one["start"], one["end"], one["category"]) for _, one in drawn) == expected
+    for path, one in drawn:
+        assert path[-1].startswith("operators" if one["category"] == "operator" else "NVTX ranges")
+    outermost = [one for path, one in drawn if path[-1] == "operators"]
+    assert (not outermost) == (not ranges.is_operator.any())
+
+
+def test_processes_and_threads_have_names_and_ranks(report, tmp_path: Path) -> None:
+    import sqlite3
+
+    path = report("vllm-tp2")
+    result = analyze(path)
+    write_perfetto(result, spool_of(result), tmp_path / "t.pftrace")
+    trace = Decoded(tmp_path / "t.pftrace")
+    processes = [track.process.process_name for track in trace.tracks.values() if track.HasField("process")]
+    assert len(processes) == 2
+    assert [name.split(":")[0] for name in processes] == ["rank 0", "rank 1"]
+    with sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True) as database:
+        names = dict(
+            database.execute("SELECT t.globalTid, s.value FROM ThreadNames t JOIN StringIds s ON s.id = t.nameId")
+        )
+    for thread in np.unique(result.instances.thread).tolist():
+        title = f"{names[thread]} (thread {thread & 0xFFFFFF})"
+        assert any(track.name == title for track in trace.tracks.values())

@@ -19,7 +19,8 @@ from taxbreak_nsys.arrays.intervals import union
 from taxbreak_nsys.measure.blocking import BlockingLimits
 from taxbreak_nsys.model.launch_outline import LaunchOutline
 from taxbreak_nsys.options import Options
-from taxbreak_nsys.output.html.timelines import ChartNames, TimelineCollector
+from taxbreak_nsys.output.html.timeline_rows import ChartNames
+from taxbreak_nsys.output.html.timelines import TimelineCollector
 from taxbreak_nsys.output.trace_events import Slices, Track, walk
 from taxbreak_nsys.output.trace_spool import TraceSpool
 from taxbreak_nsys.phases import PhaseRule

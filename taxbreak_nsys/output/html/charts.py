@@ -10,8 +10,17 @@ import numpy as np
 from taxbreak_nsys.attribution.layers import PhaseSums, split
 from taxbreak_nsys.measure.measured import InstanceSums
 from taxbreak_nsys.model.name_rules import STATES
-from taxbreak_nsys.output.html.timelines import ChartNames, StepsToDraw, TimelineCollector
-from taxbreak_nsys.output.layer_stack import COLOURS, STATE_COLOURS, TITLES, device_busy_ns, phase_title, stack_parts
+from taxbreak_nsys.output.html.timeline_rows import ChartNames
+from taxbreak_nsys.output.html.timelines import StepsToDraw, TimelineCollector
+from taxbreak_nsys.output.layer_stack import (
+    COLOURS,
+    RANGE_COLOURS,
+    STATE_COLOURS,
+    TITLES,
+    device_busy_ns,
+    phase_title,
+    stack_parts,
+)
 from taxbreak_nsys.result import DeviceTime, LaunchCounts
 
 if TYPE_CHECKING:
@@ -43,11 +52,13 @@ def page_data(
         "groups": groups,
         "timelines": lines,
         "names": list(names.codes),
+        "shorts": names.shorts,
         "states": list(STATES),
         "kinds": list(KIND_NAMES),
         "titles": TITLES,
         "colours": COLOURS,
         "stateColours": STATE_COLOURS,
+        "rangeColours": RANGE_COLOURS,
     }
     return data, omitted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 from collections.abc import Sequence
@@ -12,12 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys import __version__
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.output.html import charts, html_tables
+from taxbreak_nsys.output.html import charts, html_details, html_tables
 from taxbreak_nsys.output.layer_stack import COLOURS, TITLES
 
 if TYPE_CHECKING:
     from taxbreak_nsys.output.html.timelines import TimelineCollector
     from taxbreak_nsys.result import Result
+
+_DETAILS = {
+    "taxbreak_gap_sum": "Idle gaps of the device",
+    "taxbreak_class_sum": "Kernel classes",
+    "taxbreak_nvtx_sum": "Ranges",
+}
+"""The tables of details that come before those of kernels and operators, where the analysis made them."""
 
 EVENTS = 50_000
 """Host intervals and device operations that the timelines of a page hold together, unless more are asked for."""
@@ -38,10 +46,16 @@ def render_page(results: Sequence[Result], timelines: Sequence[TimelineCollector
         ) from error
     titles = _titles(results)
     data, omitted = charts.page_data(results, timelines, titles)
-    listings = [html_tables.listing(results, titles, "taxbreak_kern_sum", "Kernels")]
+    listings = [
+        html_tables.listing(results, titles, report, title)
+        for report, title in _DETAILS.items()
+        if all(result.details.gaps is not None for result in results)
+    ]
+    listings.append(html_tables.listing(results, titles, "taxbreak_kern_sum", "Kernels"))
     if any(result.operator_rows for result in results):
         listings.append(html_tables.listing(results, titles, "taxbreak_op_sum", "Operators"))
     omitted += [f"{table['title']}: {table['more'].rstrip('.')}" for table in listings if table["more"]]
+    data["flames"] = html_details.flames(results)
     plotly_js, js = get_plotlyjs(), _text("page.js")
     reports = [_report(result, title) for result, title in zip(results, titles, strict=True)]
     keys = {part[0] for stack in data["stacks"] for part in stack["parts"]} | {"device"}
@@ -51,13 +65,15 @@ def render_page(results: Sequence[Result], timelines: Sequence[TimelineCollector
         policy=_policy(plotly_js, js),
         css=_text("page.css"),
         js=js,
-        plotly=plotly_js,
+        plotly=_packed(plotly_js),
+        levers=html_details.lever_rows(results, titles),
+        deltas=html_details.delta_rows(results),
+        flames=data["flames"],
         data=embedded(data),
         reports=reports,
         layers=html_tables.layers(results, titles),
         legend=[(TITLES[key], COLOURS[key]) for key in TITLES if key in keys],
         tables=listings,
-        operators=len(listings) > 1,
         warnings=sum(len(report["warnings"]) for report in reports),
         omitted=omitted,
         version=__version__,
@@ -77,6 +93,7 @@ def _report(result: Result, title: str) -> dict[str, Any]:
         "title": title,
         "machine": html_tables.machine(result),
         "cards": _cards(result),
+        "gaps": html_details.sentences(result),
         "evidence": html_tables.evidence_rows(result),
         "outside": html_tables.outside(result),
         "t_sys": html_tables.t_sys(result),
@@ -103,6 +120,11 @@ def embedded(data: Any) -> str:
         text = text.replace(character, f"\\u{ord(character):04x}")
     # a lone surrogate from a broken name cannot be written as UTF-8
     return text.encode("utf-8", "replace").decode()
+
+
+def _packed(script: str) -> str:
+    """Return a script compressed, as text that can stand in an element: a third of its size."""
+    return base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
 
 
 def _policy(*scripts: str) -> str:

@@ -6,16 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from taxbreak_nsys.output.html.html_details import large_numbers
 from taxbreak_nsys.output.layer_stack import phase_title, stack_parts
 from taxbreak_nsys.output.result_tables import result_table
 from taxbreak_nsys.output.units import show_share, show_time
 from taxbreak_nsys.verdict.device_word import beside_hdbi, bound_word
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from taxbreak_nsys.result import Phase, Result
 
 Row = dict[str, Any]
 
+FOUND_BY = 160
+"""Characters of a name by which a table's row is found in a timeline (`timelines.NAME_LENGTH`)."""
 MOST_ROWS = 400
 """Rows of kernels, and of operators, that all reports of a page have together."""
 
@@ -29,7 +34,23 @@ _SHOWN = {
         "delta_ft (ns)", "delta_ct (ns)", "Launch Time (ns)", "Kernels", "Device Time (ns)", "Operator",
     ),
 }  # fmt: skip
-_TITLES = {"delta_ft (ns)": "ΔFT", "delta_ct (ns)": "ΔCT"}
+_SHOWN |= {
+    "taxbreak_class_sum": (
+        "Phase", "PID", "TID", "Title", "Time (%)", "Total Time (ns)", "Per Step (ns)", "Instances", "Launches",
+        "Launch Time (ns)", "Exposed Launch (ns)", "Kernels",
+    ),
+    "taxbreak_gap_sum": (
+        "Phase", "PID", "TID", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "P10 (ns)", "P90 (ns)", "State",
+        "Before", "Range",
+    ),
+    "taxbreak_nvtx_sum": (
+        "Phase", "PID", "TID", "Range", "Time (%)", "Total Time (ns)", "Self Time (ns)", "Exposed (ns)",
+        "Per Step (ns)", "Instances", "Launches", "Kernels", "Device Time (ns)",
+    ),
+}  # fmt: skip
+"""Columns of each table of the page."""
+_NAMES = {"Name", "Operator", "Before", "Range"}
+_TITLES = {"Title": "Class", "delta_ft (ns)": "ΔFT", "delta_ct (ns)": "ΔCT"}
 
 EVIDENCE = {
     "ranges": "the libraries' own ranges in the report. Exact for what the libraries mark.",
@@ -75,6 +96,7 @@ def card(entry: Phase, result: Result) -> Row:
         "reason": taxbreak.hdbi_reason,
         "corrected_hdbi": corrected.hdbi if corrected else None,
         "figures": figure_rows(entry),
+        "numbers": large_numbers(entry),
         "verdict": f"{entry.verdict.why[:1].upper()}{entry.verdict.why[1:]}.",
         "advice": entry.verdict.advice,
         "command": entry.verdict.command,
@@ -171,18 +193,24 @@ def listing(results: Sequence[Result], titles: Sequence[str], report: str, title
         if any(len(table.column(name).unique()) > 1 for table in tables):
             shown.insert(1, name)
     most = max(MOST_ROWS // max(len(results), 1), 20)
-    number = {name: not _is_text(name) for name in shown}
+    number = {name: _is_number(tables[0], name) for name in shown}
     heads = [{"title": _TITLES.get(name, name.removesuffix(" (ns)")), "number": number[name]} for name in shown]
     if len(results) > 1:
         heads.insert(0, {"title": "Report", "number": False})
     rows = []
     for table, name in zip(tables, titles, strict=True):
-        # the largest first: each phase's rows come in order of time, so that cutting takes the smallest
-        sort = "Total Time (ns)" if "Total Time (ns)" in table.column_names else "Self Time (ns)"
-        kept = table.sort_by([(sort, "descending")]).slice(0, most) if len(table) > most else table
-        for row in kept.select(shown).to_pylist():
-            cells = [_cell(key, row[key], number[key]) for key in shown]
-            rows.append([Cell(name), *cells] if len(results) > 1 else cells)
+        for row in _largest(table, most).to_pylist():
+            depth = row.get("Depth")
+            cells = [_cell(key, row[key], number[key], depth if key == "Range" else None) for key in shown]
+            named = next((key for key in ("Name", "Before", "Range") if key in shown and row.get(key)), None)
+            rows.append(
+                {
+                    "cells": [Cell(name), *cells] if len(results) > 1 else cells,
+                    "phase": row["Phase"],
+                    "report": titles.index(name),
+                    "find": row[named][:FOUND_BY] if named else "",
+                }
+            )
     total = sum(map(len, tables))
     more = f"{total - len(rows):,} more rows with less time: taxbreak-nsys -r {report} -f csv has them all."
     return {
@@ -191,8 +219,22 @@ def listing(results: Sequence[Result], titles: Sequence[str], report: str, title
     }  # fmt: skip
 
 
-def _is_text(title: str) -> bool:
-    return title in ("Phase", "Name", "Operator", "Library-Mediated")
+def _largest(table: pa.Table, most: int) -> pa.Table:
+    """Return the rows with the largest times, in the table's own order."""
+    if len(table) <= most:
+        return table
+    import pyarrow.compute as pc
+
+    sort = "Total Time (ns)" if "Total Time (ns)" in table.column_names else "Self Time (ns)"
+    order = pc.sort_indices(table, sort_keys=[(sort, "descending")]).slice(0, most)
+    return table.take(pc.take(order, pc.sort_indices(order)))
+
+
+def _is_number(table: pa.Table, title: str) -> bool:
+    import pyarrow as pa
+
+    kind = table.schema.field(title).type
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 @dataclass(frozen=True)
@@ -204,11 +246,11 @@ class Cell:
     kind: str = "text"
 
 
-def _cell(title: str, value: Any, number: bool) -> Cell:
-    if title in ("Name", "Operator"):
-        return Cell(value, kind="name")
+def _cell(title: str, value: Any, number: bool, depth: int | None = None) -> Cell:
     if value is None:
         return Cell("-", kind="number" if number else "text")
+    if title in _NAMES or (title == "Kernels" and isinstance(value, str)):
+        return Cell("\N{NO-BREAK SPACE}" * 3 * max((depth or 1) - 1, 0) + value, kind="name")
     if isinstance(value, bool):
         return Cell("yes" if value else "no")
     if not number:

@@ -15,6 +15,7 @@ function time(ns) {
   return `${(ns / factor).toLocaleString("en", {minimumFractionDigits: digits, maximumFractionDigits: digits})} ${sign}`;
 }
 
+const sum = (values) => values.reduce((total, value) => total + value, 0);
 const percent = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)} %` : "-");
 // plotly reads some markup in texts: a name from the report must come out as it is
 const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
@@ -138,6 +139,7 @@ class Panel {
     for (const button of root.querySelectorAll("[data-zoom]")) {
       button.addEventListener("click", () => this.zoom(button.dataset.zoom));
     }
+    $(".gap", root).addEventListener("click", () => this.nextGap());
     this.chart = $(".timeline-chart", root);
     this.chart.addEventListener("keydown", (event) => {
       const what = {ArrowLeft: "left", ArrowRight: "right", "+": "in", "=": "in", "-": "out", Home: "all", Escape: "all"}[event.key];
@@ -159,6 +161,8 @@ class Panel {
     this.step.value = String(this.at);
     this.line = findLine(this.group, this.at);
     this.range = this.line ? [0, this.line.span] : [0, 1];
+    this.mark = this.gap = null;
+    $(".gap-note", this.root).textContent = "";
     this.drawSteps();
     this.drawLine();
     this.fill();
@@ -238,6 +242,36 @@ class Panel {
     this.drawLine();
   }
 
+  // Shows a stretch of the step with a frame around it.
+  show(from, to, margin, note) {
+    const span = this.line.span, wide = Math.max((to - from) * (1 + 2 * margin), Math.min(2000, span)), middle = (from + to) / 2;
+    const a = Math.min(Math.max(middle - wide / 2, 0), Math.max(span - wide, 0));
+    this.range = [a, Math.min(a + wide, span)];
+    this.mark = [from, to];
+    $(".gap-note", this.root).textContent = note;
+    this.drawLine();
+  }
+
+  nextGap() {
+    if (!this.line) return;
+    const gaps = idleGaps(this.line);
+    if (!gaps.length) { $(".gap-note", this.root).textContent = "The device has no idle gap in this step."; return; }
+    const after = this.gap === null ? this.range[0] - 1 : this.gap;
+    const index = Math.max(gaps.findIndex(([from]) => from > after), 0);
+    const [from, to] = gaps[index];
+    this.gap = from;
+    const host = expand(this.line.host), states = new Map();
+    for (let i = between(host, from, to)[0]; i < host.start.length && host.start[i] < to; i++) {
+      const part = Math.min(host.start[i] + host.length[i], to) - Math.max(host.start[i], from);
+      if (part > 0) states.set(host.kind[i], (states.get(host.kind[i]) || 0) + part);
+    }
+    const most = [...states].sort((p, q) => q[1] - p[1])[0];
+    const doing = most ? `; the host is in ${DATA.states[most[0]].replace("_", " ")} for ${percent(most[1], to - from)} of it` : "";
+    const ended = opAt(this.line, to);
+    this.show(from, to, 1, `Gap ${index + 1} of ${gaps.length}: ${time(Math.round(to - from))} at ${time(Math.round(from))}${doing}` +
+      (ended ? `; ended by ${ended}.` : "."));
+  }
+
   drawLine() {
     const line = this.line, note = $(".line-note", this.root);
     this.chart.hidden = !line;
@@ -253,20 +287,30 @@ class Panel {
     const single = draw(traces, host, shown, most, a, b, "y", (k) => DATA.stateColours[DATA.states[k]], (i) => hostText(host, i),
       (k) => DATA.states[k].replace("_", " "));
     // from the top, in pixels: the host's label and band, then a label and a band for each device row
-    const BAND = 110, LABEL = 20, ROW = 34, plot = LABEL + BAND + Math.max(rows, 1) * (LABEL + ROW);
+    const BAND = 110, LABEL = 20, ROW = 34, LEVEL = 18, levels = line.ranges.length;
+    const marks = levels ? LABEL + levels * LEVEL : 0, TOP = LABEL + BAND + marks;
+    const plot = TOP + Math.max(rows, 1) * (LABEL + ROW);
     const height = plot + 44, at = (pixels) => 1 - pixels / plot;
     const axes = {}, notes = [label("host thread", at(LABEL))];
     let singles = single;
+    if (levels) notes.push(label("NVTX ranges", at(LABEL + BAND + LABEL)));
+    line.ranges.forEach((row, r) => {
+      const high = LABEL + BAND + LABEL + r * LEVEL;
+      axes[`yaxis${rows + r + 2}`] = axis({domain: [at(high + LEVEL - 1), at(high)], range: [0, 1], visible: false, fixedrange: true});
+      const marked = expand(row);
+      singles = draw(traces, marked, between(marked, a, b), most, a, b, `y${rows + r + 2}`, () => DATA.rangeColours[r % DATA.rangeColours.length],
+        (i) => rangeText(marked, i), () => "range", (i) => (marked.name[i] >= 0 ? DATA.names[marked.name[i]] : "")) && singles;
+    });
     line.device.forEach((row, r) => {
-      const high = LABEL + BAND + LABEL + r * (LABEL + ROW);
+      const high = TOP + LABEL + r * (LABEL + ROW);
       axes[`yaxis${r + 2}`] = axis({domain: [Math.max(at(high + ROW), 0), at(high)], range: [0, 1], visible: false, fixedrange: true});
       const ops = expand(row);
       singles = draw(traces, ops, between(ops, a, b), most, a, b, `y${r + 2}`,
         (k) => (DATA.kinds[k] === "kernel" || DATA.kinds[k] === "graph" ? DATA.colours.device : DATA.colours.memop),
-        (i) => opText(ops, i), (k) => DATA.kinds[k]) && singles;
+        (i) => opText(ops, i), (k) => DATA.kinds[k], (i) => opName(ops, i)) && singles;
       notes.push(label(row.title, at(high)));
     });
-    const below = at(LABEL + BAND + 8);
+    const below = at(TOP + 8);
     if (line.reason) {
       notes.push({xref: "paper", yref: "paper", x: 0, y: below, xanchor: "left", yanchor: "top", showarrow: false, align: "left",
         text: wrapped(`device not measured: ${line.reason}`, narrow() ? 40 : 80), font: {color: t.ink}});
@@ -277,7 +321,9 @@ class Panel {
     this.chart.style.height = `${height}px`;
     const redraw = (this.drawn = (this.drawn || 0) + 1);
     const options = layout({
-      height, dragmode: "zoom", annotations: notes, margin: {l: 8, r: 8, t: 0, b: 44},
+      height, dragmode: "zoom", annotations: notes, uniformtext: {minsize: 9, mode: "hide"},
+      shapes: this.mark ? [{type: "rect", xref: "x", yref: "paper", x0: this.mark[0] / 1e6, x1: this.mark[1] / 1e6, y0: 0, y1: at(LABEL),
+        line: {color: t.accent, width: 2}, fillcolor: t.accent, opacity: 0.18, layer: "below"}] : [], margin: {l: 8, r: 8, t: 0, b: 44},
       xaxis: axis({range: [a / 1e6, b / 1e6], title: {text: "ms from the start of the step"}, anchor: "free", position: 0, exponentformat: "none"}),
       yaxis: axis({domain: [at(LABEL + BAND), at(LABEL)], range: [0, 1], visible: false, fixedrange: true}), ...axes,
     });
@@ -342,21 +388,30 @@ function between(full, a, b) {
 }
 
 // Adds bars to `traces`: single intervals where they are few, shares of equal stretches where they are many.
-function draw(traces, full, [low, high], most, a, b, yaxis, colour, text, title) {
+function draw(traces, full, [low, high], most, a, b, yaxis, colour, text, title, word = null) {
   const single = high - low <= most, byKind = new Map();
   const trace = (kind) => {
     if (!byKind.has(kind)) {
       byKind.set(kind, {type: "bar", x: [], y: [], base: [], width: [], hovertext: [], hoverinfo: "text", yaxis, name: title(kind),
-        marker: {color: colour(kind), line: {width: 0}}});
+        marker: {color: colour(kind), line: {width: word ? 0.5 : 0, color: theme().paper}},
+        ...(word ? {text: [], textposition: "inside", insidetextanchor: "middle", textangle: 0, constraintext: "inside",
+          insidetextfont: {size: 11, color: "#ffffff"}, cliponaxis: true} : {})});
     }
     return byKind.get(kind);
   };
-  const put = (kind, from, length, base, height, hover) => {
+  const put = (kind, from, length, base, height, hover, shown = "") => {
     const to = trace(kind);
     to.x.push((from + length / 2) / 1e6); to.width.push(length / 1e6); to.base.push(base); to.y.push(height); to.hovertext.push(hover);
+    if (word) to.text.push(shown);
   };
   if (single) {
-    for (let i = low; i < high; i++) if (full.start[i] + full.length[i] > a) put(full.kind[i], full.start[i], full.length[i], 0, 1, text(i));
+    for (let i = low; i < high; i++) {
+      if (full.start[i] + full.length[i] <= a) continue;
+      // a name is drawn where its bar has room for a few letters
+      const room = word && (full.length[i] * most * 2) / (b - a) > 34 ? Math.floor((full.length[i] * most * 2) / (b - a) / 6.5) : 0;
+      const name = room ? word(i) : "";
+      put(full.kind[i], full.start[i], full.length[i], 0, 1, text(i), plain(name.length > room ? `${name.slice(0, Math.max(room - 1, 1))}…` : name));
+    }
   } else {
     const width = (b - a) / BINS, sums = Array.from({length: BINS}, () => new Map());
     for (let i = low; i < high; i++) {
@@ -386,6 +441,88 @@ function hostText(host, i) {
   const name = host.name[i] >= 0 ? `<br>${wrapped(DATA.names[host.name[i]])}` : "";
   const kernel = host.kernel[i] >= 0 ? `<br>kernel: ${wrapped(DATA.names[host.kernel[i]])}` : "";
   return `<b>${state}</b> ${time(host.length[i])}${name}${kernel}<br>at ${time(host.start[i])}`;
+}
+
+const opName = (ops, i) => (ops.name[i] < 0 ? "" : DATA.shorts[ops.name[i]] || DATA.names[ops.name[i]]);
+
+function rangeText(ranges, i) {
+  if (ranges.count[i] > 1) return `<b>${ranges.count[i]} ranges</b> drawn as one, ${time(ranges.length[i])}`;
+  return `<b>${ranges.name[i] >= 0 ? wrapped(DATA.names[ranges.name[i]]) : "range"}</b><br>${time(ranges.length[i])} at ${time(ranges.start[i])}`;
+}
+
+// When no device row works, from the first to the last moment of the step: [from, to] in order of time.
+function idleGaps(line) {
+  if (line.gaps) return line.gaps;
+  const busy = line.device.flatMap((row) => { const ops = expand(row); return ops.start.map((from, i) => [from, from + ops.length[i]]); });
+  busy.sort((p, q) => p[0] - q[0]);
+  const gaps = [];
+  let reached = 0;
+  for (const [from, to] of busy) { if (from > reached) gaps.push([reached, from]); reached = Math.max(reached, to); }
+  if (line.span > reached) gaps.push([reached, line.span]);
+  const found = line.reason ? [] : gaps;
+  Object.defineProperty(line, "gaps", {value: found});
+  return found;
+}
+
+function opAt(line, moment) {
+  for (const row of line.device) {
+    const ops = expand(row), i = ops.start.indexOf(moment);
+    if (i >= 0) return opName(ops, i) || DATA.kinds[ops.kind[i]];
+  }
+  return "";
+}
+
+// The places in a step's timeline of what a table's row names: a kernel, or a range: [from, to].
+function places(line, text) {
+  const found = [], same = (code) => code >= 0 && (DATA.shorts[code] === text || DATA.names[code] === text || DATA.names[code].replace(/…$/, "") === text.slice(0, DATA.names[code].length - 1));
+  for (const row of [...line.ranges, ...line.device]) {
+    const full = expand(row);
+    full.start.forEach((from, i) => { if (same(full.name[i])) found.push([from, from + full.length[i]]); });
+  }
+  return found.sort((p, q) => p[0] - q[0]);
+}
+
+function findRow(row) {
+  const {find, phase, report} = row.dataset, panel = panels[0];
+  const lines = DATA.timelines.filter((line) => {
+    const group = DATA.groups[line.group];
+    return group.phase === phase && String(group.report) === report;
+  });
+  lines.sort((p, q) => (q === panel.line) - (p === panel.line));
+  for (const line of lines) {
+    const found = places(line, find);
+    if (!found.length) continue;
+    if (line !== panel.line) panel.choose(line.group, line.step);
+    const again = panel.found && panel.found.find === find && panel.found.line === line;
+    const index = again ? (panel.found.index + 1) % found.length : 0;
+    panel.found = {find, line, index};
+    panel.show(...found[index], 8, `${find}: ${index + 1} of ${found.length} in step ${line.step}. Click the row again for the next.`);
+    panel.root.scrollIntoView({block: "start"});
+    return;
+  }
+  $(".gap-note", panel.root).textContent = `${find} is in no timeline of this file.`;
+  panel.root.scrollIntoView({block: "start"});
+}
+
+// ---- calls -----------------------------------------------------------------------------------------------
+
+function drawFlame() {
+  const select = $("#flame"), flame = DATA.flames[Number(select.value)], exposed = $("#flame-exposed").checked;
+  const values = exposed ? flame.exposed : flame.ns, ids = flame.label.map((_, i) => String(i));
+  const whole = flame.parent.reduce((sum, parent, i) => sum + (parent < 0 ? values[i] : 0), 0);
+  const title = flame.title, keep = ids.map((_, i) => values[i] > 0);
+  const pick = (list) => list.filter((_, i) => keep[i]);
+  Plotly.react("flame-chart", [{
+    type: "icicle", branchvalues: "total", sort: false, tiling: {orientation: "v"}, maxdepth: 24, root: {color: "rgba(0,0,0,0)"},
+    ids: ["all", ...pick(ids)], labels: [plain(title), ...pick(flame.label.map(plain))],
+    parents: ["", ...pick(flame.parent.map((parent) => (parent < 0 ? "all" : String(parent))))],
+    values: [whole, ...pick(values)], marker: {colors: [theme().line, ...pick(flame.colour)], line: {width: 1, color: theme().paper}},
+    hovertext: ["", ...pick(flame.label.map((name, i) => `<b>${wrapped(name)}</b><br>${plain(flame.module[i])}<br>${time(flame.ns[i])}, ` +
+      `${percent(flame.ns[i], flame.ns.reduce((sum, ns, k) => sum + (flame.parent[k] < 0 ? ns : 0), 0))} of the samples' time` +
+      (flame.measured ? `<br>exposed ${time(flame.exposed[i])}` : "")))],
+    hoverinfo: "text", textfont: {size: 11}, pathbar: {visible: true, side: "top"},
+  }], layout({height: 520, margin: {l: 0, r: 0, t: 24, b: 0}, uniformtext: {minsize: 9, mode: "hide"}}), {...PLOT, displayModeBar: false});
+  $("#flame-note").textContent = "Callers that only pass one call on are left out." + (flame.left_out ? ` ${flame.left_out.toLocaleString("en")} frames with little time are not drawn either.` : "");
 }
 
 function opText(ops, i) {
@@ -434,6 +571,20 @@ function sortable(table) {
   };
   search.addEventListener("input", filter);
   filter();
+  for (const row of body.rows) {
+    if (!row.dataset.find) continue;
+    row.addEventListener("click", () => findRow(row));
+    row.addEventListener("keydown", (event) => { if (event.key === "Enter") findRow(row); });
+  }
+}
+
+// Plotly is in the page compressed; its script element is allowed by the hash of its text.
+async function unpack() {
+  const bytes = Uint8Array.from(atob($("#plotly").textContent), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const script = document.createElement("script");
+  script.textContent = await new Response(stream).text();
+  document.body.append(script);
 }
 
 // ---- start -----------------------------------------------------------------------------------------------
@@ -442,14 +593,21 @@ const panels = [];
 function drawAll() {
   drawLayers();
   for (const panel of panels) { panel.drawSteps(); panel.drawLine(); }
+  if (DATA.flames.length) drawFlame();
 }
 
 function start() {
   document.querySelectorAll("table.sortable").forEach(sortable);
   document.querySelectorAll("input[name=unit]").forEach((input) => input.addEventListener("change", drawLayers));
   drawLayers();
+  if (DATA.flames.length) {
+    DATA.flames.forEach((flame, i) => $("#flame").append(make("option", {value: i},
+      DATA.reports.length > 1 ? `${DATA.reports[flame.report]}: ${flame.title}` : flame.title)));
+    $("#flame").value = String(DATA.flames.reduce((best, flame, i) => (sum(flame.ns) > sum(DATA.flames[best].ns) ? i : best), 0));
+    for (const input of ["#flame", "#flame-exposed"]) $(input).addEventListener("change", drawFlame);
+    drawFlame();
+  }
   // open with the phase that takes longest, of those that launch kernels
-  const sum = (values) => values.reduce((total, value) => total + value, 0);
   const longest = (report) => DATA.groups.filter((g) => g.report === report)
     .sort((a, b) => (sum(b.kernels) > 0) - (sum(a.kernels) > 0) || sum(b.wall) - sum(a.wall))[0];
   const template = $("#panel");
@@ -484,4 +642,7 @@ function start() {
   name();
   document.documentElement.dataset.ready = "yes";
 }
-start();
+unpack().then(start, (error) => {
+  document.documentElement.dataset.ready = "failed";
+  $("#layers").prepend(make("p", {class: "warn"}, `The charts need a browser of 2023 or later (${error.message}). The figures and tables do not.`));
+});

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.measure.host_cells import RangeNesting
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model.name_rules import STATES
-from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid
+from taxbreak_nsys.model.range_names import range_label
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid, thread_slice
 from taxbreak_nsys.output.html.thinning import Thinned, thin
+from taxbreak_nsys.output.html.timeline_rows import (
+    ChartNames,
+    DeviceOpsRow,
+    HostRow,
+    Json,
+    NamedColumn,
+    RangeRow,
+    StepTimeline,
+)
 from taxbreak_nsys.output.timeline import (
     Details,
     StreamNumbers,
@@ -25,28 +35,15 @@ from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.totals.warning_facts import Piece
 
-Json = dict[str, Any]
-
 MOST_ROWS = 8
 """Device rows of a timeline."""
+MOST_LEVELS = 4
+"""Levels of nested ranges of a timeline."""
 LEAST_EVENTS = 1500
 """A timeline is not thinned below this many entries."""
 _KEPT = 4
 """Timelines are kept until they hold this many times the entries that the page may show: some may not fit in."""
 _NAMED = np.array([state not in ("python", "os_wait", "profiler") for state in STATES])
-NAME_LENGTH = 160
-
-
-@dataclass
-class ChartNames:
-    """Distinct names of the page, each once; long names are cut where they are only shown on hovering."""
-
-    codes: dict[str, int] = field(default_factory=dict)
-
-    def code(self, name: str) -> int:
-        """Return the number of a name."""
-        shown = name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
-        return self.codes.setdefault(shown, len(self.codes))
 
 
 @dataclass(frozen=True)
@@ -91,116 +88,6 @@ def _worth(wall: Ints, out: Flags) -> list[int]:
         rest += range(0, len(wall), stride)
         stride //= 2
     return list(dict.fromkeys(first + rest))
-
-
-@dataclass(frozen=True)
-class _Named:
-    """A column of names: a code per row (-1: none) into some texts."""
-
-    code: Ints
-    texts: tuple[str, ...]
-
-    @classmethod
-    def of(cls, code: Ints, names: Sequence[str]) -> _Named:
-        """Return a column of codes into all names as a column of codes into those that it uses."""
-        distinct, at = np.unique(code, return_inverse=True)
-        texts = tuple(names[c] for c in distinct.tolist() if c >= 0)
-        return cls(np.asarray(at, np.int64).reshape(-1) - (len(distinct) - len(texts)), texts)
-
-    def spelt(self, names: ChartNames) -> Ints:
-        """Return the page's number of each name, -1 for none."""
-        numbers = np.array([*(names.code(text) for text in self.texts), -1], np.int64)
-        return numbers[self.code]
-
-
-@dataclass(frozen=True)
-class _HostRow:
-    """The host's row of a timeline; columns over its entries."""
-
-    gap: Ints
-    entries: Thinned
-    name: _Named
-    kernel: _Named
-
-
-@dataclass(frozen=True)
-class _DeviceRow:
-    """One device row of a timeline; columns over its entries. `waited` is the time since the launch, -1: unknown."""
-
-    title: str
-    gap: Ints
-    entries: Thinned
-    name: _Named
-    waited: Ints
-
-
-@dataclass(frozen=True)
-class StepTimeline:
-    """The timeline of one step; `width` is as in `Thinned`, `hidden` counts device rows that are left out."""
-
-    start: int
-    span: int
-    host: _HostRow
-    device: tuple[_DeviceRow, ...]
-    hidden: int
-    reason: str | None
-
-    @property
-    def width(self) -> int:
-        """The width below which entries are drawn together, ns; 0 where all are there."""
-        return max([self.host.entries.width, *(row.entries.width for row in self.device)])
-
-    @property
-    def events(self) -> int:
-        """The number of entries."""
-        return len(self.host.entries) + sum(len(row.entries) for row in self.device)
-
-    def to_json(self, names: ChartNames) -> Json:
-        """Return what the page's script draws."""
-        return {
-            "start": self.start,
-            "span": self.span,
-            "host": self._host_json(names),
-            "device": [_device_json(row, names) for row in self.device],
-            "hidden": self.hidden,
-            "reason": self.reason,
-            "width": self.width,
-        }
-
-    def _host_json(self, names: ChartNames) -> Json:
-        """Return columns: duration, state, name and kernel (for the states that have one), gap before, count."""
-        entries = self.host.entries
-        return {
-            "d": entries.duration.tolist(),
-            "s": "".join(map(str, entries.kind.tolist())),
-            "n": sparse(self.host.name.spelt(names), -1),
-            "k": sparse(self.host.kernel.spelt(names), -1),
-            "g": sparse(self.host.gap, 0),
-            "c": sparse(entries.count, 1),
-        }
-
-
-def _device_json(row: _DeviceRow, names: ChartNames) -> Json:
-    return {
-        "title": row.title,
-        "g": row.gap.tolist(),
-        "d": row.entries.duration.tolist(),
-        "s": "".join(map(str, row.entries.kind.tolist())),
-        "n": row.name.spelt(names).tolist(),
-        "l": row.waited.tolist(),
-        "c": sparse(row.entries.count, 1),
-    }
-
-
-def sparse(values: Ints, usual: int) -> Json:
-    """Return a column as the distances between the places that are not the usual value, and their values.
-
-    Written in full where that is shorter.
-    """
-    at = np.flatnonzero(values != usual)
-    if len(at) * 2 >= len(values):
-        return {"all": values.tolist()}
-    return {"usual": usual, "skip": np.diff(at, prepend=0).tolist(), "value": values[at].tolist()}
 
 
 class TimelineCollector:
@@ -265,6 +152,7 @@ class _Drawer:
     def __init__(self, columns: Measured, rows: TimelineRows) -> None:
         self.columns, self.rows = columns, rows
         self.details: Details = timeline_details(columns)
+        self.nesting = RangeNesting.of(columns.trace.ranges)
         self.order = np.argsort(columns.intervals.instance, kind="stable")
         self.by_instance = columns.intervals.instance[self.order]
         ops = columns.trace.ops
@@ -280,10 +168,12 @@ class _Drawer:
         origin, stop = int(instances.start[instance]), int(instances.end[instance])
         host = thin(intervals.start[chosen], intervals.end[chosen], intervals.state[chosen], most * 3 // 4)
         device, hidden = self._device(instance, origin, stop, most // 4)
+        ranges = self._ranges(int(instances.thread[instance]), origin, stop, most // 8)
         return StepTimeline(
             start=origin,
             span=stop - origin,
             host=self._host(host, chosen, origin),
+            ranges=tuple(ranges),
             device=tuple(device),
             hidden=hidden,
             reason=self._unmeasured(instance),
@@ -294,16 +184,42 @@ class _Drawer:
             return None
         return "CUDA graph launches left no device time in the report; capture with --cuda-graph-trace=node"
 
-    def _host(self, host: Thinned, chosen: Ints, origin: int) -> _HostRow:
+    def _host(self, host: Thinned, chosen: Ints, origin: int) -> HostRow:
         index = np.where(host.index >= 0, chosen[np.maximum(host.index, 0)], -1)
         named = np.where(_NAMED[host.kind], index, -1)
         name, kernel = (
-            _Named.of(np.where(named >= 0, code[named], -1), self.details.names)
+            NamedColumn.of(np.where(named >= 0, code[named], -1), self.details.names)
             for code in (self.details.name, self.details.kernel)
         )
-        return _HostRow(_gaps(host, origin), host, name, kernel)
+        return HostRow(_gaps(host, origin), host, name, kernel)
 
-    def _device(self, instance: int, origin: int, stop: int, most: int) -> tuple[list[_DeviceRow], int]:
+    def _ranges(self, thread: int, origin: int, stop: int, most: int) -> list[RangeRow]:
+        """Return the NVTX ranges of a thread in [origin, stop) by level, outermost first."""
+        ranges = self.columns.trace.ranges
+        part = thread_slice(ranges.thread, thread)
+        held = np.flatnonzero((ranges.start[part] < stop) & (ranges.end[part] > origin)) + part.start
+        container = self.nesting.container
+        level = np.zeros(len(ranges), np.int64)
+        found = []
+        for depth in range(MOST_LEVELS):
+            chosen = held[level[held] == depth]
+            if not len(chosen):
+                break
+            # ranges that overlap without nesting: the one that began first is drawn
+            apart = np.r_[True, ranges.start[chosen][1:] >= np.maximum.accumulate(ranges.end[chosen])[:-1]]
+            shown = chosen[apart]
+            start, end = np.maximum(ranges.start[shown], origin), np.minimum(ranges.end[shown], stop)
+            entries = thin(start, end, np.zeros(len(shown), np.int64), max(most // MOST_LEVELS, 100))
+            index = np.where(entries.index >= 0, shown[np.maximum(entries.index, 0)], -1)
+            name = NamedColumn.of(np.where(index >= 0, ranges.name[index], -1), ranges.names)
+            labels = NamedColumn(name.code, tuple(map(range_label, name.texts)))
+            found.append(RangeRow(_gaps(entries, origin), entries, labels))
+            inner = held[(container[held] >= 0) & (level[container[held]] == depth)]
+            inner = inner[np.isin(container[inner], chosen)]
+            level[inner] = depth + 1
+        return found
+
+    def _device(self, instance: int, origin: int, stop: int, most: int) -> tuple[list[DeviceOpsRow], int]:
         """Return the device rows that show something in [origin, stop), and how many more there are."""
         ops, rows = self.columns.trace.ops, self.rows
         low = int(np.searchsorted(self.op_start, origin - self.longest_op))
@@ -329,11 +245,11 @@ class _Drawer:
             begun = self.columns.launches.start[launch] if len(self.columns.launches) else launch
             known = (index >= 0) & (launch >= 0)
             drawn.append(
-                _DeviceRow(
+                DeviceOpsRow(
                     title=rows.title(row) + (f", process {pid(int(rows.process[row]))}" if several else ""),
                     gap=_gaps(device, origin),
                     entries=device,
-                    name=_Named.of(np.where(index >= 0, ops.name[index], -1), ops.names),
+                    name=NamedColumn.of(np.where(index >= 0, ops.name[index], -1), ops.names),
                     waited=np.where(known, ops.start[index] - begun, -1),
                 )
             )

@@ -1,0 +1,198 @@
+"""The host's time cut by state, NVTX range and launch, and the stretches of it that were exposed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from taxbreak_nsys.arrays.intervals import FOREVER, NEVER, Intervals, Ints, among, begins, innermost, parents, union
+from taxbreak_nsys.measure.device_time import device_sets
+from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.trace_columns import Ranges, runs, thread_slice
+
+_MOST_CROSSED = 64
+"""A range that more than so many open ranges end before counts as one that no range holds."""
+
+
+@dataclass(frozen=True)
+class RangeNesting:
+    """How the NVTX ranges of a report nest; columns over the ranges.
+
+    `parent` is the innermost range of the thread that was open when a range began, `container` the innermost one that
+    holds the range as a whole (an index, -1 for none). For push/pop ranges they are the same.
+    """
+
+    parent: Ints
+    container: Ints
+
+    @classmethod
+    def of(cls, ranges: Ranges) -> RangeNesting:
+        """Find the parents of all ranges."""
+        parent = np.full(len(ranges), -1, np.int64)
+        for low, high in runs(ranges.thread):
+            found = parents(ranges.start[low:high], ranges.end[low:high])
+            parent[low:high] = np.where(found >= 0, found + low, -1)
+        container = parent.copy()
+        crossing = np.flatnonzero(container >= 0)
+        for _ in range(_MOST_CROSSED):
+            # a range that ends before this one does not hold it: look at the range around that one
+            crossing = crossing[ranges.end[container[crossing]] < ranges.end[crossing]]
+            if not len(crossing):
+                break
+            container[crossing] = parent[container[crossing]]
+            crossing = crossing[container[crossing] >= 0]
+        else:
+            container[crossing[ranges.end[container[crossing]] < ranges.end[crossing]]] = -1
+        return cls(parent, container)
+
+    def innermost_at(self, ranges: Ranges, thread: int, moments: Ints) -> Ints:
+        """Return the innermost range of a thread that is open at each moment, -1 for none."""
+        part = thread_slice(ranges.thread, thread)
+        parent = self.parent[part]
+        found = innermost(
+            ranges.start[part], ranges.end[part], np.where(parent >= 0, parent - part.start, -1), moments
+        )  # fmt: skip
+        return np.where(found >= 0, found + part.start, -1)
+
+
+@dataclass(frozen=True)
+class HostCells:
+    """Host intervals cut where ranges begin and end and where launches begin; sorted by (thread, start).
+
+    `range` is the innermost NVTX range (an index into the trace's), `launch` the launch whose call it is for the
+    states `launch` and `memop` (an index into the launches); -1 for none. The cells of an instance add up to its wall
+    time.
+    """
+
+    start: Ints
+    end: Ints
+    thread: Ints
+    instance: Ints
+    state: Ints
+    range: Ints
+    launch: Ints
+
+    @property
+    def duration(self) -> Ints:
+        """Duration of each cell, ns."""
+        return self.end - self.start
+
+    @classmethod
+    def of(cls, columns: Measured, nesting: RangeNesting, call_states: tuple[int, ...]) -> HostCells:
+        """Cut the intervals; `call_states` are the states that lie inside a launching call."""
+        intervals, ranges, launches = columns.intervals, columns.trace.ranges, columns.launches
+        parts: list[tuple[Ints, Ints, Ints, Ints, Ints]] = []
+        for low, high in runs(intervals.thread):
+            thread = int(intervals.thread[low])
+            mine, calls = thread_slice(ranges.thread, thread), thread_slice(launches.thread, thread)
+            edges = (ranges.start[mine], ranges.end[mine], launches.start[calls])
+            start, end, at = cut_intervals(intervals.start[low:high], intervals.end[low:high], np.concatenate(edges))
+            inside = np.isin(intervals.state[low:high][at], call_states)
+            launch = np.full(len(start), -1, np.int64)
+            launch[inside] = np.searchsorted(launches.start[calls], start[inside], side="right") - 1
+            launch[inside] = np.where(launch[inside] >= 0, launch[inside] + calls.start, -1)
+            parts.append((start, end, at + low, nesting.innermost_at(ranges, thread, start), launch))
+        if not parts:
+            empty = np.empty(0, np.int64)
+            return cls(
+                start=empty, end=empty, thread=empty, instance=empty, state=empty, range=empty, launch=empty
+            )  # fmt: skip
+        start, end, at, inner, launch = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return cls(
+            start=start,
+            end=end,
+            thread=intervals.thread[at],
+            instance=intervals.instance[at],
+            state=intervals.state[at],
+            range=inner,
+            launch=launch,
+        )
+
+
+def cut_intervals(start: Ints, end: Ints, edges: Ints) -> tuple[Ints, Ints, Ints]:
+    """Cut sorted disjoint intervals at some moments; return (start, end, index of the interval) of each part."""
+    edges = np.sort(edges, kind="stable")
+    edges = edges[begins(edges[1:] != edges[:-1])] if len(edges) else edges
+    at = np.searchsorted(start, edges, side="right") - 1
+    held = (at >= 0) & (edges > start[np.maximum(at, 0)]) & (edges < end[np.maximum(at, 0)])
+    edges, at = edges[held], at[held]
+    # part k of the intervals comes after k edges: the edges' places among the starts are known
+    count = len(start) + len(edges)
+    place = at + 1 + np.arange(len(edges))
+    is_edge = np.zeros(count, bool)
+    is_edge[place] = True
+    begin, owner = np.empty(count, np.int64), np.empty(count, np.int64)
+    begin[is_edge], owner[is_edge] = edges, at
+    begin[~is_edge], owner[~is_edge] = start, np.arange(len(start))
+    stop = np.empty(count, np.int64)
+    stop[:-1] = begin[1:]
+    last = np.ones(count, bool)
+    last[:-1] = owner[1:] != owner[:-1]
+    stop[last] = end[owner[last]]
+    return begin, stop, owner
+
+
+@dataclass(frozen=True)
+class ExposedParts:
+    """The exposed stretches of host cells, sorted by (thread, start); columns of one length.
+
+    `cell` is an index into the cells; `gap_end` the moment at which the device gets to work again (FOREVER: it does
+    not); `devices` a code into `sets`, the devices that the cell's instance uses.
+    """
+
+    start: Ints
+    end: Ints
+    cell: Ints
+    gap_end: Ints
+    devices: Ints
+    sets: tuple[frozenset[int], ...]
+
+    @property
+    def duration(self) -> Ints:
+        """Duration of each stretch, ns."""
+        return self.end - self.start
+
+    @classmethod
+    def of(cls, columns: Measured, cells: HostCells) -> ExposedParts:
+        """Find the stretches in which no device that the instance's launches use is at work (method section 5)."""
+        ops = columns.trace.ops
+        of_instance = device_sets(ops, columns.launches, len(columns.instances), columns.launch_instance)
+        sets = tuple(sorted(set(of_instance), key=sorted))
+        parts: list[tuple[Ints, ...]] = []
+        for code, devices in enumerate(sets):
+            of_set = np.array([one == devices for one in of_instance], bool)
+            chosen = among(of_set[cells.instance])
+            on = np.isin(ops.device_global, sorted(devices))
+            idle = complement(union(ops.start[on] + columns.communication.wait[on], ops.end[on]))
+            start, end, cell, gap = intersect(cells.start[chosen], cells.end[chosen], idle)
+            if not isinstance(chosen, slice):
+                cell = chosen[cell]
+            parts.append((start, end, cell, idle[1][gap], np.full(len(start), code, np.int64)))
+        if not parts:
+            empty = np.empty(0, np.int64)
+            return cls(start=empty, end=empty, cell=empty, gap_end=empty, devices=empty, sets=())
+        start, end, cell, gap_end, code_of = (np.concatenate(column) for column in zip(*parts, strict=True))
+        found = cls(start=start, end=end, cell=cell, gap_end=gap_end, devices=code_of, sets=sets)
+        return found if len(parts) == 1 else found._sorted()
+
+    def _sorted(self) -> ExposedParts:
+        order = np.lexsort((self.start, self.cell))
+        columns = {name: getattr(self, name)[order] for name in ("start", "end", "cell", "gap_end", "devices")}
+        return ExposedParts(**columns, sets=self.sets)
+
+
+def complement(intervals: Intervals) -> Intervals:
+    """Return all time that the result of a `union` leaves free, from NEVER to FOREVER."""
+    start, end = intervals
+    return np.r_[NEVER, end], np.r_[start, FOREVER]
+
+
+def intersect(start: Ints, end: Ints, others: Intervals) -> tuple[Ints, Ints, Ints, Ints]:
+    """Intersect intervals with sorted disjoint ones: (start, end, index, index of the other) of each part."""
+    first = np.searchsorted(others[1], start, side="right")
+    count = np.maximum(np.searchsorted(others[0], end, side="left") - first, 0)
+    index = np.repeat(np.arange(len(start)), count)
+    offset = np.cumsum(count) - count
+    other = np.arange(len(index)) - offset[index] + first[index]
+    return np.maximum(start[index], others[0][other]), np.minimum(end[index], others[1][other]), index, other

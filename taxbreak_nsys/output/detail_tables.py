@@ -1,0 +1,184 @@
+"""The named reports of details as Arrow tables: idle gaps, nested ranges, kernel classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.name_rules import STATES
+from taxbreak_nsys.output.arrow_rows import HEAD_TITLES, dictionary_column, percent_share, rows_table, stats_titles
+from taxbreak_nsys.output.units import show_share, show_time
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from taxbreak_nsys.result import Result
+
+TABLES: dict[str, frozenset[str]] = {
+    "taxbreak_gap_sum": frozenset({"gaps"}),
+    "taxbreak_gap_trace": frozenset({"gap_trace"}),
+    "taxbreak_nvtx_sum": frozenset({"ranges"}),
+    "taxbreak_class_sum": frozenset({"classes"}),
+    "taxbreak_fusion_sum": frozenset({"fusion"}),
+    "taxbreak_call_sum": frozenset({"call_tree"}),
+}
+"""What each of these reports needs of `detail_rows.DETAIL_TABLES`."""
+
+
+def tables_for(reports: list[str]) -> frozenset[str]:
+    """Return the tables that the analysis must make for some named reports."""
+    return frozenset().union(*(TABLES.get(name, frozenset()) for name in reports))
+
+
+def _asked(result: Result, table: str) -> Any:
+    """Return a table's rows or columns; raises TaxbreakError where the analysis was not asked for it."""
+    held = getattr(result.details, table)
+    if held is None:
+        raise TaxbreakError(f"{result.report.path}: analysed without the table {table!r}; ask for it in Options.tables")
+    return held
+
+
+def _gap_sum(result: Result) -> pa.Table:
+    titles = (
+        HEAD_TITLES
+        | {"time_percent": "Time (%)", "total_ns": "Total Time (ns)", "instances": "Instances"}
+        | stats_titles("total")
+        | {"total_p10_ns": "P10 (ns)", "total_p90_ns": "P90 (ns)"}
+        | {"state": "State", "range": "Range", "name": "Before"}
+    )
+    rows = _asked(result, "gaps")
+    return rows_table((row | {"time_percent": percent_share(row["share"])} for row in rows), titles)
+
+
+def _gap_trace(result: Result) -> pa.Table:
+    import pyarrow as pa
+
+    from taxbreak_nsys.measure.step_numbers import step_numbers
+
+    columns: Mapping[str, Any] = _asked(result, "gap_trace")
+    instances, instance = result.instances, columns["instance"]
+    launched = columns["launch_start_ns"]
+    return pa.table(
+        {
+            "Start (ns)": columns["start_ns"],
+            "Duration (ns)": columns["duration_ns"],
+            "Phase": dictionary_column(instances.label[instance], instances.labels),
+            "Instance": step_numbers(instances)[instance],
+            "PID": (instances.thread[instance] >> 24) & 0xFFFFFF,
+            "TID": instances.thread[instance] & 0xFFFFFF,
+            "State": dictionary_column(*columns["state"]),
+            "Range": dictionary_column(*columns["range"]),
+            "Launch Start (ns)": pa.array(launched, mask=launched < 0),
+            "Before": dictionary_column(*columns["name"]),
+        }
+    )
+
+
+def _nvtx_sum(result: Result) -> pa.Table:
+    titles = (
+        HEAD_TITLES
+        | {"time_percent": "Time (%)", "total_ns": "Total Time (ns)", "self_ns": "Self Time (ns)"}
+        | {"instances": "Instances", "per_step_ns": "Per Step (ns)"}
+        | {"exposed_ns": "Exposed (ns)", "self_exposed_ns": "Self Exposed (ns)"}
+        | {"launches": "Launches", "self_launches": "Self Launches"}
+        | {"kernels": "Kernels", "self_kernels": "Self Kernels"}
+        | {"device_ns": "Device Time (ns)", "self_device_ns": "Self Device Time (ns)"}
+        | {f"state_{name}": f"{name} (ns)" for name in STATES}
+        | {"depth": "Depth", "range": "Range", "path": "Path"}
+    )
+    rows = _asked(result, "ranges")
+    return rows_table((row | {"time_percent": percent_share(row["share"])} for row in rows), titles)
+
+
+def _class_sum(result: Result) -> pa.Table:
+    titles = (
+        HEAD_TITLES
+        | {"time_percent": "Time (%)", "device_ns": "Total Time (ns)", "operations": "Instances"}
+        | {"launches": "Launches", "launch_ns": "Launch Time (ns)", "exposed_launch_ns": "Exposed Launch (ns)"}
+        | {"device_per_step_ns": "Per Step (ns)", "exposed_launch_per_step_ns": "Exposed Launch Per Step (ns)"}
+        | {"device_per_token_ns": "Per Token (ns)", "exposed_launch_per_token_ns": "Exposed Launch Per Token (ns)"}
+        | {"class": "Class", "title": "Title", "kernel_names": "Kernels"}
+    )
+    rows = _asked(result, "classes")
+    return rows_table((row | {"time_percent": percent_share(row["share"])} for row in rows), titles)
+
+
+def _fusion_sum(result: Result) -> pa.Table:
+    titles = (
+        HEAD_TITLES
+        | {"time_percent": "Time (%)", "saved_ns": "Saved (ns)", "saved_per_step_ns": "Saved Per Step (ns)"}
+        | {"path_ns": "Saved at Most (ns)", "instances": "Instances", "kernels": "Kernels"}
+        | {"device_ns": "Device Time (ns)", "pattern": "Pattern"}
+    )
+    rows = _asked(result, "fusion")
+    return rows_table((row | {"time_percent": percent_share(row["share"])} for row in rows), titles)
+
+
+def _call_sum(result: Result) -> pa.Table:
+    titles = (
+        HEAD_TITLES
+        | {"layer": "Layer", "time_percent": "Time (%)", "total_ns": "Total Time (ns)", "self_ns": "Self Time (ns)"}
+        | {"exposed_ns": "Exposed (ns)", "self_exposed_ns": "Self Exposed (ns)"}
+        | {"samples": "Samples", "self_samples": "Self Samples"}
+        | {"exposed_samples": "Exposed Samples", "self_exposed_samples": "Self Exposed Samples"}
+        | {"depth": "Depth", "module": "Module", "file": "File", "symbol": "Symbol"}
+    )
+    rows = _asked(result, "calls")
+    return rows_table((row | {"time_percent": percent_share(row["share"])} for row in rows), titles)
+
+
+DETAIL_REPORTS: dict[str, Callable[[Result], pa.Table]] = {
+    "taxbreak_gap_sum": _gap_sum,
+    "taxbreak_gap_trace": _gap_trace,
+    "taxbreak_nvtx_sum": _nvtx_sum,
+    "taxbreak_class_sum": _class_sum,
+    "taxbreak_fusion_sum": _fusion_sum,
+    "taxbreak_call_sum": _call_sum,
+}
+"""The named reports of details, beside `result_tables.REPORTS`."""
+
+
+def table_notes(result: Result, report: str, unit: str | None = None) -> list[str]:
+    """Return the sentences that stand above a listing: what the table says in one line, and what it cannot say."""
+    if report == "taxbreak_fusion_sum":
+        return [
+            "Saved: the exposed time of the launch calls that fusing the kernels of a run would leave out; no replay. "
+            "Saved at Most: all exposed time between the first and the last of them."
+        ]
+    if report not in ("taxbreak_gap_sum", "taxbreak_gap_trace"):
+        return []
+    unknown = [
+        f"{entry.phase}: the idle gaps are not measured: {entry.taxbreak.hdbi_reason}"
+        for entry in result.entries
+        if not entry.combined and entry.exposed_ns is None
+    ]
+    return [*(f"{sentence}." for sentence in gap_sentences(result, unit)), *dict.fromkeys(unknown)]
+
+
+def gap_sentences(result: Result, unit: str | None = None) -> list[str]:
+    """Return a sentence for each phase and thread on what makes most of the device's idle time."""
+    rows = result.details.gap_summary or ()
+    several = len({(row["process"], row["thread"]) for row in rows}) > 1
+    return [
+        f"{row['phase']}{' (' + str(row['process']) + '/' + str(row['thread']) + ')' if several else ''}: "
+        + _gap_sentence(row, unit)
+        for row in rows
+        if row["idle_ns"]
+    ]
+
+
+def _gap_sentence(row: Mapping[str, Any], unit: str | None) -> str:
+    low, high = show_time(row["low_ns"], unit), show_time(row["high_ns"], unit)
+    length = f"of {low}" if low == high else f"of {low} to {high}"
+    count = row["instances"]
+    gaps = f"{count:,} gap{'s' if count != 1 else ''} {length}"
+    where = {"kernel": f" before {row['name']}", "class": f" before kernels of the class {row['name']}"}.get(
+        row["kind"], f" while the host is in `{row['name']}`" if row["kind"] == "state" else ""
+    )
+    share = show_share(row["total_ns"], row["idle_ns"])
+    host = "" if row["kind"] == "state" else f"; in {row['state_share']:.0%} of it the host is in `{row['state']}`"
+    largest = ""
+    if row["kind"] != "kernel" and row["kernel"] is not None:
+        largest = f", {row['kernel_share']:.0%} of that before {row['kernel']}"
+    return f"{share} % of the device's idle time ({show_time(row['idle_ns'], unit)}) is {gaps}{where}{largest}{host}"

@@ -1,0 +1,52 @@
+"""The call chains of CPU samples as one tree, from the outermost caller down to the frames that were sampled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from taxbreak_nsys.arrays.arrow_codes import distinct_values
+from taxbreak_nsys.arrays.intervals import Ints
+from taxbreak_nsys.read.stack_frames import Stacks
+
+MOST_NODES = 500_000
+"""Stacks that would need more nodes than this end at the frame where the tree is full."""
+
+
+class CallTree:
+    """Distinct stacks as nodes that are numbered as they turn up; a parent has a lower number than its callees.
+
+    Node 0 is the root and no frame. `parent` and `frame` (module id * 2^32 + symbol id) describe the nodes.
+    """
+
+    def __init__(self) -> None:
+        """Start with the root alone."""
+        self.parent, self.frame = [-1], [0]
+        self._known: dict[tuple[int, int], int] = {}
+
+    def numbered(self, stacks: Stacks) -> Ints:
+        """Return the node of each chain's leaf."""
+        node = np.zeros(len(stacks.chain), np.int64)
+        if not len(stacks.row):
+            return node
+        length = np.bincount(stacks.row, minlength=len(node))
+        place = np.arange(len(stacks.row)) - (np.cumsum(length) - length)[stacks.row]
+        from_root = length[stacks.row] - 1 - place
+        code, frames = distinct_values(stacks.frame)
+        order = np.argsort(from_root, kind="stable")
+        levels = np.split(order, np.flatnonzero(np.diff(from_root[order])) + 1)
+        for level in levels:
+            row = stacks.row[level]
+            key, distinct = distinct_values(node[row] * len(frames) + code[level])
+            found = [self._node(one // len(frames), int(frames[one % len(frames)])) for one in distinct.tolist()]
+            node[row] = np.array(found, np.int64)[key]
+        return node
+
+    def _node(self, parent: int, frame: int) -> int:
+        known = self._known.get((parent, frame))
+        if known is None:
+            if len(self.parent) >= MOST_NODES:
+                return parent
+            known = self._known[parent, frame] = len(self.parent)
+            self.parent.append(parent)
+            self.frame.append(frame)
+        return known

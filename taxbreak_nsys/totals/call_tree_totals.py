@@ -1,0 +1,208 @@
+"""The host's call tree by phase and layer, from CPU samples; exposed samples are counted apart."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from taxbreak_nsys.arrays.grouped import GroupSums
+from taxbreak_nsys.arrays.intervals import Ints
+from taxbreak_nsys.measure.sample_hits import KINDS
+from taxbreak_nsys.model.name_rules import STATES
+from taxbreak_nsys.model.trace_columns import runs
+from taxbreak_nsys.phases.phase_threads import PhaseThreads
+from taxbreak_nsys.read.call_tree import CallTree
+from taxbreak_nsys.read.stack_frames import Modules
+from taxbreak_nsys.totals.exposed_piece import ExposedPiece
+from taxbreak_nsys.totals.listing_rows import Row, head
+from taxbreak_nsys.totals.sample_breakdown import layer_name, symbol_to_show
+from taxbreak_nsys.totals.sample_totals import SampleTotals
+from taxbreak_nsys.totals.sampled_split import Split, apportion
+
+_FIGURES = ("samples", "exposed_samples", "ns", "exposed_ns")
+
+
+class CallTreeTotals:
+    """Samples by entry, node of the call tree, state, kind, and whether the device was idle at that moment."""
+
+    def __init__(self, entries: PhaseThreads) -> None:
+        """Start at zero for the phase entries of a report."""
+        self._entries = entries
+        self._tree: CallTree | None = None
+        self._by_entry: dict[int, GroupSums] = {}
+
+    def add(self, part: ExposedPiece) -> None:
+        """Add a piece."""
+        sampled = part.piece.columns.sampled
+        if sampled is None or sampled.source.node is None:
+            return
+        self._tree = sampled.source.tree
+        held = np.flatnonzero(sampled.instance >= 0)
+        entry = self._entries.of_held(sampled.instance[held], part.piece.index)
+        exposed = _exposed(part, sampled.source.thread[held], sampled.source.start[held])
+        hit = (sampled.state[held] * len(KINDS) + sampled.kind[held]) * 2 + exposed
+        group = sampled.source.node[held] * (len(STATES) * len(KINDS) * 2) + hit
+        for one in np.unique(entry).tolist():
+            self._by_entry.setdefault(one, GroupSums("samples")).add(group[entry == one], samples=1)
+
+    @property
+    def symbol_ids(self) -> Ints:
+        """The StringIds of the symbols in the tree."""
+        frames = self._tree.frame if self._tree is not None else []
+        return np.unique(np.array([frame & 0xFFFFFFFF for frame in frames], np.int64))
+
+    def rows(
+        self, samples: SampleTotals, splits: list[Split | None], symbols: Mapping[int, str], measured: list[bool]
+    ) -> list[Row]:
+        """Return a row for each frame and layer of each entry, callers before callees, the longest of siblings first.
+
+        `splits` are the strata of the entries. The time of a state and kind is split among its samples
+        (`sampled_split.apportion`), so that the own times of an entry's rows add up to its time on the CPU. `parent` is
+        the place of the caller's row among the entry's rows, None for an outermost frame; `row` is the own place.
+        """
+        if self._tree is None:
+            return []
+        shown = _ShownTree.of(self._tree, samples.modules, symbols)
+        return [
+            row
+            for entry, split in enumerate(splits)
+            if split is not None and entry in self._by_entry
+            for row in self._entry_rows(entry, split, shown, measured[entry])
+        ]
+
+    def _entry_rows(self, entry: int, split: Split, tree: _ShownTree, measured: bool) -> list[Row]:
+        own = self._own_figures(entry, split, tree)
+        rows: list[Row] = []
+        for layer in sorted(own, key=lambda name: (-sum(f[2] for f in own[name].values()), name)):
+            total = _with_callees(tree, own[layer])
+            callees: dict[int, list[int]] = {}
+            for node in total:
+                callees.setdefault(tree.parent[node], []).append(node)
+            waiting: list[tuple[int, int | None, int]] = [
+                (node, None, 1) for node in _by_time(callees.get(0, []), total)
+            ]  # fmt: skip
+            while waiting:
+                node, parent, depth = waiting.pop()
+                number = len(rows)
+                rows.append(
+                    head(self._entries, entry)
+                    | {"layer": layer, "row": number, "parent": parent, "depth": depth}
+                    | _figures("", total[node], measured)
+                    | _figures("self_", own[layer].get(node, [0] * len(_FIGURES)), measured)
+                    | dict(zip(("file", "module", "symbol"), tree.frame[node], strict=True))
+                )
+                waiting += [(inner, number, depth + 1) for inner in _by_time(callees.get(node, []), total)]
+        whole = sum(row["self_ns"] for row in rows)
+        return [row | {"share": row["total_ns"] / whole if whole else None} for row in rows]
+
+    def _own_figures(self, entry: int, split: Split, tree: _ShownTree) -> dict[str, dict[int, list[int]]]:
+        """Return the figures of each node by layer."""
+        cells: dict[tuple[int, int], dict[tuple[int, int], int]] = {}
+        for group, row in self._by_entry[entry].table().items():
+            node, hit = divmod(group, len(STATES) * len(KINDS) * 2)
+            state_kind, exposed = divmod(hit, 2)
+            held = cells.setdefault(divmod(state_kind, len(KINDS)), {})
+            key = (tree.of_node[node], exposed)
+            held[key] = held.get(key, 0) + row["samples"]
+        found: dict[str, dict[int, list[int]]] = {}
+        for stratum in split.strata:
+            for kind, time in stratum.kinds_ns.items():
+                counts = sorted(cells.get((STATES.index(stratum.state), KINDS.index(kind)), {}).items())
+                layer = found.setdefault(layer_name(stratum.state, kind), {})
+                times = apportion(time, [count for _, count in counts])
+                for ((node, exposed), count), ns in zip(counts, times, strict=True):
+                    figures = layer.setdefault(node, [0] * len(_FIGURES))
+                    figures[0] += count
+                    figures[1] += count * exposed
+                    figures[2] += ns
+                    figures[3] += ns * exposed
+        return {layer: nodes for layer, nodes in found.items() if nodes}
+
+
+@dataclass(frozen=True)
+class _ShownTree:
+    """A call tree by what is shown of its frames: callees that look alike are one, in an order of their own.
+
+    `parent` and `frame` (file, module's name, symbol) are columns over the nodes of this tree, `of_node` has the node
+    of this tree for each of the other. A parent has a lower number than its callees.
+    """
+
+    parent: list[int]
+    frame: list[tuple[str, str, str]]
+    of_node: list[int]
+
+    @classmethod
+    def of(cls, tree: CallTree, modules: Modules, symbols: Mapping[int, str]) -> _ShownTree:
+        """Merge the nodes of a tree whose frames show the same texts; the order is that of the texts."""
+        merged: dict[tuple[int, tuple[str, str, str]], int] = {}
+        of_node, callees = [0], [list[tuple[tuple[str, str, str], int]]()]
+        for parent, frame in zip(tree.parent[1:], tree.frame[1:], strict=True):
+            module, symbol = frame >> 32, frame & 0xFFFFFFFF
+            texts = (
+                modules.file.get(module, ""), modules.name.get(module, ""), symbol_to_show(symbols.get(symbol, "")),
+            )  # fmt: skip
+            key = (of_node[parent], texts)
+            if key not in merged:
+                merged[key] = len(callees)
+                callees[of_node[parent]].append((texts, len(callees)))
+                callees.append([])
+            of_node.append(merged[key])
+        number = [0] * len(callees)
+        parents, frames = [-1], [("", "", "")]
+        waiting = [0]
+        while waiting:
+            caller = waiting.pop()
+            for texts, node in sorted(callees[caller]):
+                number[node] = len(parents)
+                parents.append(number[caller])
+                frames.append(texts)
+                waiting.append(node)
+        return cls(parent=parents, frame=frames, of_node=[number[node] for node in of_node])
+
+
+def _exposed(part: ExposedPiece, thread: Ints, moment: Ints) -> Ints:
+    """Return 1 for each moment of a thread that lies in an exposed stretch, else 0."""
+    exposed = part.exposed
+    of_thread = part.cells.thread[exposed.cell]
+    found = np.zeros(len(moment), np.int64)
+    for low, high in runs(of_thread):
+        mine = np.flatnonzero(thread == of_thread[low])
+        at = np.searchsorted(exposed.start[low:high], moment[mine], side="right") - 1
+        found[mine] = (at >= 0) & (moment[mine] < exposed.end[low:high][np.maximum(at, 0)])
+    return found
+
+
+def _with_callees(tree: _ShownTree, own: Mapping[int, list[int]]) -> dict[int, list[int]]:
+    """Return the figures of each node together with all that it called."""
+    total = {node: list(figures) for node, figures in own.items()}
+    heap = [-node for node in total]
+    heapq.heapify(heap)
+    while heap:
+        node = -heapq.heappop(heap)
+        parent = tree.parent[node]
+        if parent <= 0:
+            continue
+        if parent not in total:
+            total[parent] = [0] * len(_FIGURES)
+            heapq.heappush(heap, -parent)
+        total[parent] = [a + b for a, b in zip(total[parent], total[node], strict=True)]
+    return total
+
+
+def _by_time(nodes: list[int], total: Mapping[int, list[int]]) -> list[int]:
+    """Return nodes with the longest last: they are taken from the end."""
+    return sorted(nodes, key=lambda node: (total[node][2], -node))
+
+
+def _figures(prefix: str, figures: list[int], measured: bool) -> dict[str, Any]:
+    samples, exposed_samples, ns, exposed = figures
+    return {
+        f"{prefix}samples": samples,
+        f"{prefix}exposed_samples": exposed_samples if measured else None,
+        f"{prefix or 'total_'}ns": ns,
+        f"{prefix}exposed_ns": exposed if measured else None,
+    }

@@ -1,0 +1,40 @@
+"""A call tree for reading: callers that only pass a call on are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from taxbreak_nsys.totals.listing_rows import Row
+
+_OWN = ("samples", "exposed_samples", "ns", "exposed_ns")
+
+
+def folded_calls(rows: Sequence[Row], depth: int | None = None) -> list[Row]:
+    """Return the rows of a call tree without the frames that have no samples of their own and one callee.
+
+    `depth` of a row is then the number of rows above it that are left, plus 1. Rows deeper than `depth` are left out as
+    well; their figures count as the own ones of the row above. The own times still add up to the same sum.
+    """
+    callees: dict[tuple[object, ...], int] = {}
+    for row in rows:
+        callees[_place(row, row["parent"])] = callees.get(_place(row, row["parent"]), 0) + 1
+    found: list[Row] = []
+    level: dict[tuple[object, ...], int] = {}
+    for row in rows:
+        own = _place(row, row["row"])
+        above = level.get(_place(row, row["parent"]), 0)
+        if not row["self_samples"] and callees.get(own, 0) == 1:
+            level[own] = above
+            continue
+        level[own] = above + 1
+        if depth is not None and level[own] > depth:
+            continue
+        kept = row | {"depth": level[own]}
+        if depth is not None and level[own] == depth:
+            kept |= {f"self_{name}": row["total_ns" if name == "ns" else name] for name in _OWN}
+        found.append(kept)
+    return found
+
+
+def _place(row: Row, number: int | None) -> tuple[object, ...]:
+    return row["phase"], row["process"], row["thread"], number

@@ -1,0 +1,283 @@
+"""The device's idle gaps inside phases: what the host did meanwhile, and which operation ended each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from taxbreak_nsys.arrays.arrow_codes import distinct_values
+from taxbreak_nsys.arrays.grouped import ValueCounts, group_sums
+from taxbreak_nsys.arrays.intervals import FOREVER, Ints, begins
+from taxbreak_nsys.model.kernel_classes import KernelClass
+from taxbreak_nsys.model.kernel_names import short_name
+from taxbreak_nsys.model.launches import Launches
+from taxbreak_nsys.model.name_rules import STATES
+from taxbreak_nsys.model.trace_columns import COPY, GRAPH, SET, DeviceOps
+from taxbreak_nsys.phases.phase_threads import PhaseThreads
+from taxbreak_nsys.totals.exposed_piece import ExposedPiece
+from taxbreak_nsys.totals.gap_causes import largest_groups
+from taxbreak_nsys.totals.label_codes import LabelCodes
+from taxbreak_nsys.totals.listing_rows import Row, head, stats_row
+from taxbreak_nsys.totals.range_tree import RangeTree
+
+NO_OP, _COPY, _SET, _GRAPH = range(4)
+_OP_NAMES = (None, "(memory copy)", "(memory set)", "(CUDA graph)")
+"""What ends a gap beside kernels: nothing (the capture ends), copies, sets, graphs traced as a whole."""
+_OF_KIND = {COPY: _COPY, SET: _SET, GRAPH: _GRAPH}
+
+
+@dataclass(frozen=True)
+class IdleGaps:
+    """Idle gaps of the devices that a phase instance uses, cut at the instance's ends; columns of one length.
+
+    `instance` numbers the instances of the whole report; `state` is the host state and `node` the path of NVTX ranges
+    that filled most of the gap. `op` says which operation began at the gap's end (`GapTotals.op_name`), `launch_start`
+    is the start of its call (FOREVER: no call in the report). `devices` is a code into the sets of the piece.
+    """
+
+    start: Ints
+    end: Ints
+    instance: Ints
+    state: Ints
+    node: Ints
+    op: Ints
+    launch_start: Ints
+    devices: Ints
+
+    def take(self, which: Ints) -> IdleGaps:
+        """Return some of the gaps."""
+        return IdleGaps(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
+
+    @classmethod
+    def joined(cls, parts: Sequence[IdleGaps]) -> IdleGaps:
+        """Return the gaps of several pieces."""
+        if not parts:
+            return cls(**{field.name: np.empty(0, np.int64) for field in fields(cls)})
+        return cls(**{field.name: np.concatenate([getattr(p, field.name) for p in parts]) for field in fields(cls)})
+
+    def __len__(self) -> int:
+        """Return the number of gaps."""
+        return len(self.start)
+
+
+class GapTotals:
+    """IdleGaps by cause: the host's state and range, and the operation that ended them.
+
+    The gaps of an entry add up to its device idle time. With `keep` the single gaps are kept as well.
+    """
+
+    def __init__(self, entries: PhaseThreads, tree: RangeTree, *, keep: bool) -> None:
+        """Start at zero for the phase entries of a report; `tree` numbers the paths of ranges."""
+        self._entries, self._tree, self.keeps = entries, tree, keep
+        self._lengths = ValueCounts()
+        self._kernels = LabelCodes(short_name)
+        self._causes: dict[int, int] = {}
+        self._open: list[tuple[frozenset[int], IdleGaps]] = []
+        self._single: list[IdleGaps] = []
+        self._running: dict[tuple[int, int, int], int] = {}
+
+    def add(self, part: ExposedPiece) -> None:
+        """Add a piece; what ended a gap at the end of the last piece is looked up in this one."""
+        ops, settled = part.piece.columns.trace.ops, part.piece.settled
+        launch_start = self._launch_starts(ops, part.piece.columns.launches, settled)
+        # waiting for a slower rank is no device work: such an operation begins behind it
+        begin = ops.start + part.piece.columns.communication.wait
+        waiting, self._open = self._open, []
+        for devices, gaps in waiting:
+            self._put(devices, gaps, ops, begin, launch_start, settled)
+        gaps = _found(part)
+        for code in np.unique(gaps.devices).tolist():
+            mine = np.flatnonzero(gaps.devices == code)
+            self._put(part.exposed.sets[code], gaps.take(mine), ops, begin, launch_start, settled)
+
+    def _launch_starts(self, ops: DeviceOps, launches: Launches, settled: int | None) -> Ints:
+        """Return the start of each operation's launch (FOREVER: none).
+
+        An operation that runs on after its piece comes again in the next one, its launch may not: it is remembered.
+        """
+        found = np.full(len(ops), FOREVER, np.int64)
+        joined = np.flatnonzero(launches.of_op >= 0)
+        found[joined] = launches.start[launches.of_op[joined]]
+        if self._running:
+            for op in np.flatnonzero(found == FOREVER).tolist():
+                key = (int(ops.stream[op]), int(ops.start[op]), int(ops.end[op]))
+                found[op] = self._running.get(key, FOREVER)
+        over = np.flatnonzero((ops.end > settled) & (found != FOREVER)) if settled is not None else joined[:0]
+        columns = (ops.stream[over], ops.start[over], ops.end[over])
+        keys = zip(*(column.tolist() for column in columns), strict=True)
+        self._running = dict(zip(keys, found[over].tolist(), strict=True))
+        return found
+
+    def _put(
+        self,
+        devices: frozenset[int],
+        gaps: IdleGaps,
+        ops: DeviceOps,
+        begin: Ints,
+        launch_start: Ints,
+        settled: int | None,
+    ) -> None:
+        """Name what ended the gaps, as far as that is known before `settled` (ns), and count them.
+
+        `begin` and `launch_start` say when each operation, and its launch, began.
+        """
+        on = np.flatnonzero(np.isin(ops.device_global, sorted(devices)))
+        on = on[np.argsort(begin[on], kind="stable")]
+        following = np.searchsorted(begin[on], gaps.end, side="left")
+        there = following < len(on)
+        op = on[np.minimum(following, max(len(on) - 1, 0))] if len(on) else following
+        if len(on):
+            gaps.op[there] = self._op_codes(ops, op[there])
+            gaps.launch_start[there] = launch_start[op[there]]
+        known = there if settled is None else there & (begin[op] < settled) if len(on) else there
+        if settled is not None and not known.all():
+            left = gaps.take(np.flatnonzero(~known))
+            left.op[:], left.launch_start[:] = NO_OP, FOREVER
+            self._open.append((devices, left))
+            gaps = gaps.take(np.flatnonzero(known))
+        self._count(gaps)
+
+    def _op_codes(self, ops: DeviceOps, which: Ints) -> Ints:
+        code = self._kernels.of_names(ops.names)[ops.name[which]] + len(_OP_NAMES)
+        for kind, special in _OF_KIND.items():
+            code[ops.kind[which] == kind] = special
+        return code
+
+    def op_name(self, op: int) -> str | None:
+        """Return what ended a gap: a kernel's short name, or what other operation it was; None: nothing did."""
+        return self._kernels.labels[op - len(_OP_NAMES)] if op >= len(_OP_NAMES) else _OP_NAMES[op]
+
+    @property
+    def op_names(self) -> tuple[str | None, ...]:
+        """The names of all codes in `IdleGaps.op`."""
+        return (*_OP_NAMES, *self._kernels.labels)
+
+    def _count(self, gaps: IdleGaps) -> None:
+        if not len(gaps):
+            return
+        cause = _cause(self._entries.of_instance[gaps.instance], gaps.state, gaps.node, gaps.op)
+        code, distinct = distinct_values(cause)
+        numbers = np.array([self._causes.setdefault(one, len(self._causes)) for one in distinct.tolist()], np.int64)
+        self._lengths.add(numbers[code], gaps.end - gaps.start)
+        if self.keeps:
+            self._single.append(gaps)
+
+    def finish(self) -> None:
+        """Count the gaps that no operation ended."""
+        waiting, self._open = self._open, []
+        for _, gaps in waiting:
+            self._count(gaps)
+
+    def rows(self, measured: list[bool]) -> list[Row]:
+        """Return a row for each cause and entry, largest first.
+
+        An entry whose device time was not measured (`measured`) has none: its idle time is not known.
+        """
+        stats = self._lengths.stats()
+        low, high = self._lengths.percentiles(10), self._lengths.percentiles(90)
+        found: list[list[Row]] = [[] for _ in range(len(self._entries))]
+        for cause, number in self._causes.items():
+            entry, state, node, op = _parts(cause)
+            if not measured[entry]:
+                continue
+            found[entry].append(
+                head(self._entries, entry)
+                | {"instances": stats[number].count}
+                | stats_row("total", stats[number])
+                | {"total_p10_ns": low[number], "total_p90_ns": high[number]}
+                | {"state": STATES[state], "range": self._tree.paths[node]}
+                | {"name": self.op_name(op)}
+            )
+        for rows in found:
+            total = sum(row["total_ns"] for row in rows)
+            for row in rows:
+                row["share"] = row["total_ns"] / total if total else None
+            rows.sort(key=lambda row: (-row["total_ns"], row["state"], row["range"], row["name"] or ""))
+        return [row for rows in found for row in rows]
+
+    def largest(self, classes: Sequence[KernelClass], measured: list[bool]) -> list[Row]:
+        """Return a row for each entry: the narrowest group of gaps that makes at least half of its idle time."""
+        described = [
+            {"entry": entry, "state": STATES[state], "name": self.op_name(op)}
+            for entry, state, _, op in map(_parts, self._causes)
+        ]
+        return [
+            head(self._entries, row.pop("entry")) | row
+            for row in largest_groups(self._lengths, described, classes)
+            if measured[row["entry"]]
+        ]
+
+    def single(self) -> IdleGaps:
+        """Return the single gaps in the order of time (by instance), where they were kept."""
+        gaps = IdleGaps.joined(self._single)
+        return gaps.take(np.lexsort((gaps.start, gaps.instance)))
+
+
+_OP_BITS, _NODE_BITS, _STATE_BITS = 28, 20, 4
+
+
+def _cause(entry: Ints, state: Ints, node: Ints, op: Ints) -> Ints:
+    """Return one number for the four columns that make a cause."""
+    high = (((entry << _STATE_BITS) | state) << _NODE_BITS) | node
+    return (high << _OP_BITS) | op
+
+
+def _parts(cause: int) -> tuple[int, int, int, int]:
+    op = cause & ((1 << _OP_BITS) - 1)
+    cause >>= _OP_BITS
+    node = cause & ((1 << _NODE_BITS) - 1)
+    cause >>= _NODE_BITS
+    return cause >> _STATE_BITS, cause & ((1 << _STATE_BITS) - 1), node, op
+
+
+def _found(part: ExposedPiece) -> IdleGaps:
+    """Return the gaps of a piece: exposed stretches that follow each other without device work between them."""
+    exposed, cells = part.exposed, part.cells
+    if not len(exposed.start):
+        return IdleGaps.joined([])
+    instance = cells.instance[exposed.cell]
+    apart = (
+        (exposed.start[1:] != exposed.end[:-1])
+        | (instance[1:] != instance[:-1])
+        | (exposed.gap_end[1:] != exposed.gap_end[:-1])
+    )
+    first = begins(apart)
+    gap = np.repeat(np.arange(len(first)), np.diff(np.r_[first, len(instance)]))
+    last = np.r_[first[1:] - 1, len(instance) - 1]
+    count = len(first)
+    by_state = group_sums(
+        gap * len(STATES) + cells.state[exposed.cell], exposed.duration, count * len(STATES)
+    ).reshape(count, len(STATES))  # fmt: skip
+    return IdleGaps(
+        start=exposed.start[first],
+        end=exposed.end[last],
+        instance=part.piece.index[instance[first]],
+        state=np.argmax(by_state, axis=1).astype(np.int64),
+        node=_most(gap, part.cell_node[exposed.cell], exposed.duration),
+        op=np.full(count, NO_OP, np.int64),
+        launch_start=np.full(count, FOREVER, np.int64),
+        devices=exposed.devices[first],
+    )
+
+
+def _most(group: Ints, value: Ints, weight: Ints) -> Ints:
+    """Return for each group (0, 1 … in order) the value with the largest sum of weights, of equal ones the least.
+
+    The values are less than 1 << _NODE_BITS; every group has at least one.
+    """
+    key = (group << _NODE_BITS) | value
+    # neighbours of one value are one: what is left to be sorted is little, and nearly in order
+    first = begins(key[1:] != key[:-1])
+    key, weight = key[first], np.add.reduceat(weight, first)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    first = begins(key[1:] != key[:-1])
+    key, sums = key[first], np.add.reduceat(weight[order], first)
+    begin = begins((key[1:] >> _NODE_BITS) != (key[:-1] >> _NODE_BITS))
+    largest = np.repeat(np.maximum.reduceat(sums, begin), np.diff(np.r_[begin, len(key)]))
+    held = np.flatnonzero(sums == largest)
+    of_group = key[held] >> _NODE_BITS
+    result: Ints = key[held[begins(of_group[1:] != of_group[:-1])]] & ((1 << _NODE_BITS) - 1)
+    return result
