@@ -27,8 +27,8 @@ def on_terminal(seconds: float) -> tuple[str, str]:
     """Run the work with standard error on a terminal; return what that shows, and standard output."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-c", SLOW.format(seconds=seconds)], cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True,
-        env=os.environ | {"TERM": "xterm", "PYTHONPATH": str(ROOT)},
+        [sys.executable, "-c", SLOW.format(seconds=seconds)], cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs,
+        text=True, env=os.environ | {"TERM": "xterm", "PYTHONPATH": str(ROOT)},
     ) as process:  # fmt: skip
         os.close(theirs)
         shown = b""
