@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import InstanceSpan
+from taxbreak_nsys.notebook.report_result import ReportResult
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import SOURCES, PhaseRule
-from taxbreak_nsys.notebook.report_result import ReportResult
 from taxbreak_nsys.pipeline.analysis import analyze_report as _analyze
 from taxbreak_nsys.result import Result
 
@@ -94,9 +94,9 @@ def analyze(
     return ReportResult(_analyze(Path(report), options, intervals=intervals), options)
 
 
-def compare(before: Report | Sequence[Report], after: Report | Sequence[Report], *, map: Sequence[str] = ()) -> (
-    ComparedReports
-):
+def compare(
+    before: Report | Sequence[Report], after: Report | Sequence[Report], *, map: Sequence[str] = ()
+) -> ComparedReports:
     """Compare two captures per step: what changed, with 95 % intervals, and in which layer.
 
     A side is a report (path or result), a folder of repeats or ranks, or a list of them. `map` pairs phases of
@@ -133,10 +133,10 @@ def gate(report: Report | Sequence[Report], rules: str | Sequence[str], baseline
     `baseline` is a report (path or result), a folder of reports, a JSON file that this program wrote, or a results
     store. Raises `TaxbreakError` where a rule or the baseline cannot be read.
     """
+    from taxbreak_nsys.gating.all_rules import judge_rules
     from taxbreak_nsys.gating.metric_sources import parse_any_rule
     from taxbreak_nsys.gating.side_sources import load_baseline
     from taxbreak_nsys.gating.sides import side_of_results
-    from taxbreak_nsys.gating.all_rules import judge_rules
     from taxbreak_nsys.notebook.answers import GateOutcome
 
     results = _side(report)

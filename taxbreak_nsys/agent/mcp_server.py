@@ -94,7 +94,9 @@ class ReportTools:
         `state` is what the host thread was doing (python, dispatch, library, launch, os_wait, ...), `range` the
         innermost NVTX range, `before` the kernel that ended the gap.
         """
-        rows = await self._rows(report, [ReportName.GAP_SUM.value, ReportName.GAP_TRACE.value], phases, None, phase, None)
+        rows = await self._rows(
+            report, [ReportName.GAP_SUM.value, ReportName.GAP_TRACE.value], phases, None, phase, None
+        )
         longest = sorted(rows[ReportName.GAP_TRACE.value], key=lambda row: -int(row["duration_ns"] or 0))
         data: dict[str, Any] = {"report": report, "table": "taxbreak_gap_sum"}
         data |= bounded_answer.table_answer(rows[ReportName.GAP_SUM.value], limit)

@@ -101,9 +101,9 @@ def plan(
 ) -> Plan:
     """Return the command that captures `program` for an evidence, with what the installed nsys can do.
 
-    `report` is the path of the report with or without its suffix. `engine` is one of `ENGINE_PRESETS`. `capture_range` is `cudaProfilerApi` or
-    `nvtx:RANGE[@DOMAIN]` where the program marks the part to capture; `extra` are options of nsys that are put
-    last, as they are. Raises TaxbreakError for an unknown evidence or capture range.
+    `report` is the path of the report with or without its suffix. `engine` is one of `ENGINE_PRESETS`. `capture_range`
+    is `cudaProfilerApi` or `nvtx:RANGE[@DOMAIN]` where the program marks the part to capture; `extra` are options of
+    nsys that are put last, as they are. Raises TaxbreakError for an unknown evidence or capture range.
     """
     if evidence not in EVIDENCES:
         raise TaxbreakError(f"--evidence {evidence!r}: not one of {', '.join(EVIDENCES)}")

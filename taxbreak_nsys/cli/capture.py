@@ -65,7 +65,8 @@ def capture(
     nsys = Nsys.require()
     plan = capturing.plan(
         nsys, evidence.value, output or Path(f"taxbreak_{evidence}"), command,
-        engine=engine.value if engine else None, capture_range=capture_range, extra=nsys_option or (), force=written.force_overwrite,
+        engine=engine.value if engine else None, capture_range=capture_range, extra=nsys_option or (),
+        force=written.force_overwrite,
     )  # fmt: skip
 
     def note(message: str) -> None:

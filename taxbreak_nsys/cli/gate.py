@@ -19,7 +19,6 @@ from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import SummaryFormat
 
 
-
 def gate(
     *,
     report: Annotated[
@@ -67,11 +66,11 @@ def gate(
     Example: taxbreak-nsys gate run.sqlite --rule 'decode.wall_ns_per_step <= 1.05 * baseline' --baseline main.json
     """
     from taxbreak_nsys.gating import gate_report
+    from taxbreak_nsys.gating.all_rules import judge_rules
     from taxbreak_nsys.gating.judging import exit_code
     from taxbreak_nsys.gating.metric_sources import find_rules
     from taxbreak_nsys.gating.side_sources import analyze_side, load_baseline
     from taxbreak_nsys.gating.sides import baseline_text, side_of_results
-    from taxbreak_nsys.gating.all_rules import judge_rules
     from taxbreak_nsys.output.output_files import check_target, put_text, write_whole
 
     written.check()

@@ -16,7 +16,11 @@ def judge_rules(
     """Judge rules; with `first_baseline` the rules that need one pass as `no baseline yet`."""
     return [
         Judgement(
-            rule=rule.text, value=None, limit=None, verdict=NO_BASELINE, reason="it compares with a baseline, and there is none yet"
+            rule=rule.text,
+            value=None,
+            limit=None,
+            verdict=NO_BASELINE,
+            reason="it compares with a baseline, and there is none yet",
         )
         if first_baseline and rule.needs_baseline
         else judge_noise_rule(rule, side, baseline)

@@ -50,7 +50,7 @@ def save_figure(figure: Figure, path: Path, *, force: bool) -> None:
 
 
 def draw_figure(results: Sequence[Result], *, per_step: bool, threads: bool) -> Figure:
-    """Return the phases of some results as stacked bars; solid parts are exposed, hatched ones hidden behind device work.
+    """Return the phases of some results as stacked bars: solid parts are exposed, hatched ones hidden.
 
     `per_step` draws milliseconds of a mean step instead of shares of the wall time; `threads` each thread
     beside the entry for all of them. Raises TaxbreakError where matplotlib is not installed, or for more

@@ -65,7 +65,9 @@ def prediction(
     if format == "csv":
         return rows_to_csv([p.to_dict() for p in predictions], _TITLES)
     if format == "markdown":
-        return f"{_head_line(replay)}What if: {_words(scenario)}.\n\n" + rows_markdown([p.to_dict() for p in predictions], _TITLES)
+        return f"{_head_line(replay)}What if: {_words(scenario)}.\n\n" + rows_markdown(
+            [p.to_dict() for p in predictions], _TITLES
+        )
     console = text_console()
     console.print(printable(replay.result.report.path), style="bold")
     console.print(printable(f"what if: {_words(scenario)}"), style="bold")

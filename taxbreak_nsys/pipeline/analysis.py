@@ -12,9 +12,9 @@ from taxbreak_nsys.arrays.intervals import FOREVER, percentile
 from taxbreak_nsys.diagnostics import result_warnings
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.current_work import working
 from taxbreak_nsys.model.launches import TSys, estimate_t_sys, find_launches, launch_latency
 from taxbreak_nsys.model.report_facts import ReportFacts
-from taxbreak_nsys.model.current_work import working
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.pipeline import limits

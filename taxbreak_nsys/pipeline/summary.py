@@ -100,6 +100,8 @@ def _details(totals: Totals, entries: list[Phase], splits: list[Split | None]) -
         measured=[entry.exposed_ns is not None for entry in phases],
     )
     return totals.details.rows(totals.names.get("ops", ()), facts, totals.samples, splits)
+
+
 def _common_group(of: PhaseThreads, label: int, members: Sequence[int]) -> int | None:
     """Return the rank group of a label, where all its threads are ranks of one group and their steps pair up."""
     instances = of.instances

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import sqlite3
-import sqlite3
 import stat
 import sys
 from collections.abc import Callable
@@ -19,12 +18,12 @@ from taxbreak_nsys import TaxbreakError
 from taxbreak_nsys.capture.engine_presets import ENGINE_PRESETS
 from taxbreak_nsys.capture.nsys_command import EVIDENCES
 from taxbreak_nsys.cli.app import app
-from taxbreak_nsys.nsys.nsys_program import Nsys
 from taxbreak_nsys.model.choices import CaptureEngine
+from taxbreak_nsys.nsys.nsys_program import Nsys
 from taxbreak_nsys.phases.engine_marks import load_engines
-from tests.support.report_builder import build
 from tests.support.fake_nsys import REACHES_RANGE, read_options
 from tests.support.real_nsys import need_nsys
+from tests.support.report_builder import build
 from tests.support.reports import ROOT, SAMPLES
 
 LISTS = ROOT / "tests" / "support" / "nsys_options"

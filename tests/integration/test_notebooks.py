@@ -25,7 +25,9 @@ def test_notebook_runs_and_is_committed_executed(path: Path, monkeypatch: pytest
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     held = nbformat.read(path, as_version=4)
     run = nbformat.read(path, as_version=4)
-    NotebookClient(run, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    NotebookClient(
+        run, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    ).execute()
     for before, after in zip(held.cells, run.cells, strict=True):
         if before.cell_type == "code":
             assert before.execution_count is not None, "committed without having been run"

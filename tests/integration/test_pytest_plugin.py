@@ -54,6 +54,8 @@ def test_what_cannot_be_checked_is_one_line(tmp_path: Path, expression: str, mes
 
 
 def test_the_plugin_is_light() -> None:
-    code = "import sys, taxbreak_nsys.pytest_plugin; print([m for m in ('numpy', 'pyarrow', 'rich') if m in sys.modules])"
+    code = (
+        "import sys, taxbreak_nsys.pytest_plugin; print([m for m in ('numpy', 'pyarrow', 'rich') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
