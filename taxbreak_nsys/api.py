@@ -91,7 +91,7 @@ def analyze(
         reference=str(reference) if reference else None,
         library_map=_path(library_map),
     )
-    return ReportResult(_analyze(Path(report), options, intervals=intervals), options)
+    return ReportResult.of_analysis(_analyze(Path(report), options, intervals=intervals), options)
 
 
 def compare(

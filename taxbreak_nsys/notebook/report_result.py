@@ -20,6 +20,7 @@ _COUNTERS_NS = 10_000_000
 """Averaging window of the counters of a trace."""
 
 
+@dataclasses.dataclass(frozen=True, repr=False)
 class ReportResult(Result):
     """The analysis of a report, which reads it once more where a frame or picture needs more than the phases do.
 
@@ -27,17 +28,16 @@ class ReportResult(Result):
     Times are integer ns, absent values NA.
     """
 
-    def __init__(self, result: Result, options: Options) -> None:
-        """Take over the fields of `result`, which an analysis with `options` gave."""
-        super().__init__(**{each.name: getattr(result, each.name) for each in dataclasses.fields(Result)})
-        object.__setattr__(self, "options", options)
-        # absolute: a notebook may change its folder
-        object.__setattr__(self, "source", Path(result.report.path).resolve())
-
-    options: Options
+    options: Options = dataclasses.field(default_factory=Options)
     """The options of the analysis."""
-    source: Path
-    """The report's file."""
+    source: Path = Path()
+    """The report's file, absolute: a notebook may change its folder."""
+
+    @classmethod
+    def of_analysis(cls, result: Result, options: Options) -> ReportResult:
+        """Return the fields of `result`, which an analysis with `options` gave, as a result with frames."""
+        fields = {each.name: getattr(result, each.name) for each in dataclasses.fields(Result)}
+        return cls(**fields, options=options, source=Path(result.report.path).resolve())
 
     def __repr__(self) -> str:
         """Return the file and HDBI of each phase in one line."""
