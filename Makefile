@@ -38,5 +38,5 @@ examples: ## the outputs of the program that the docs show
 bench: ## speed and memory, as ratios to a plain scan of the same tables (minutes)
 	$(PYTHON) benchmarks/speed.py
 
-validation: ## docs/validation.md and its figures from docs/data
+validation: ## docs/validation*.md and their figures from docs/data
 	$(PYTHON) docs/validation.py render

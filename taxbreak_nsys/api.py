@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import InstanceSpan
+from taxbreak_nsys.model.detail_rows import DETAIL_TABLES
 from taxbreak_nsys.notebook.report_result import ReportResult
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import SOURCES, PhaseRule
@@ -42,6 +43,9 @@ def analyze(
     modules: str | PathLike[str] | None = None,
     reference: str | PathLike[str] | None = None,
     library_map: str | PathLike[str] | None = None,
+    tables: Collection[str] = (),
+    tree_depth: int | None = None,
+    kernel_classes: str | PathLike[str] | None = None,
     intervals: bool = False,
 ) -> ReportResult:
     """Analyse an Nsight Systems report.
@@ -61,6 +65,9 @@ def analyze(
     `subtractive` or `none`. `modules` is a table of your own shared libraries for CPU samples, `reference` a file of
     un-profiled times to correct by, `library_map` a file that says which kernels a library launches.
 
+    `tables` asks for tables of details in `result.details`: `gaps`, `gap_trace`, `ranges`, `classes`, `fusion`,
+    `call_tree`; `tree_depth` cuts ranges and calls at a depth, `kernel_classes` is a TOML file of your own classes.
+
     The report is read in windows of time, so that memory does not grow with it; `result.step_sums` has the sums of each
     instance in `result.instances`, and with `intervals` `result.intervals` has every host interval as an Arrow table.
 
@@ -73,6 +80,9 @@ def analyze(
         raise TaxbreakError(f"phase_source {phase_source!r}: not one of {', '.join(SOURCES)}")
     if instances not in (None, *InstanceSpan):
         raise TaxbreakError(f"instances {instances!r}: not one of {', '.join(InstanceSpan)}")
+    unknown = sorted(set(tables) - set(DETAIL_TABLES))
+    if unknown:
+        raise TaxbreakError(f"tables {unknown[0]!r}: not one of {', '.join(DETAIL_TABLES)}")
     options = Options(
         rules=tuple(PhaseRule.parse(f"{label}={regex}") for label, regex in (phases or {}).items()),
         window=window_ns,
@@ -90,6 +100,9 @@ def analyze(
         modules=_path(modules),
         reference=str(reference) if reference else None,
         library_map=_path(library_map),
+        tables=frozenset(tables),
+        tree_depth=tree_depth,
+        kernel_classes=_path(kernel_classes),
     )
     return ReportResult.of_analysis(_analyze(Path(report), options, intervals=intervals), options)
 

@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from validating import figures, injection, tables
+from validating.engine_document import engine_parts, load_engine, span
 
 Records = dict[str, dict[str, Any]]
 
 
+MACHINES = ("h100", "h200")
+PAGES = ("validation", "validation-loop", "validation-engine")
+"""Pages that are rendered, each from NAME.in.md."""
+
+
 def load(data: Path) -> dict[str, Records]:
-    """Return the records: machine to capture to record."""
+    """Return the loop's records: machine to capture to record."""
     return {
-        folder.name: {file.stem: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
-        for folder in sorted(data.iterdir())
-        if folder.is_dir()
+        machine: {file.stem: json.loads(file.read_text()) for file in sorted((data / machine).glob("*.json"))}
+        for machine in MACHINES
     }
 
 
@@ -49,6 +54,8 @@ def parts_of(everything: dict[str, Records], data: Path) -> dict[str, Callable[[
         "machines": lambda: tables.machines(everything),
         "host_spread": lambda: tables.host_spread(main),
         "device_times": lambda: tables.device_times(everything),
+        "loop_off": lambda: span([cell.off.value for cell in _exact(everything)]),
+        "loop_off_samples": lambda: span([cell.off.value for cell in _sampled(everything)]),
         "capture": lambda: re.sub(r"^#+ ", "#### ", (data / "capture-h100.md").read_text(), flags=re.MULTILINE),
     }
     for machine, records in everything.items():
@@ -61,7 +68,20 @@ def parts_of(everything: dict[str, Records], data: Path) -> dict[str, Callable[[
             ),
             f"samples_{machine}": lambda r=samples: injection.phase_table(injection.by_phase(r)),
         }
-    return parts
+    return parts | engine_parts(data)
+
+
+def _exact(everything: dict[str, Records]) -> list[injection.Cell]:
+    """Return the injected costs of framework and library, evidence `ranges`, of all machines."""
+    return [
+        cell
+        for records in everything.values()
+        for cell in injection.against_base(records["inject"], ("framework", "library"))
+    ]
+
+
+def _sampled(everything: dict[str, Records]) -> list[injection.Cell]:
+    return [cell for records in everything.values() for cell in injection.by_phase(records["inject-samples"])]
 
 
 def text_of(template: str, everything: dict[str, Records], data: Path) -> str:
@@ -70,11 +90,13 @@ def text_of(template: str, everything: dict[str, Records], data: Path) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]](), template)
 
 
-def render(docs: Path, target: Path | None = None) -> Path:
-    """Write validation.md from validation.in.md and the data, and its pictures; return where (default: docs)."""
+def render(docs: Path, target: Path | None = None) -> list[Path]:
+    """Write every page from its template and the data, and the figures; return where (default: docs)."""
     target, data = target or docs, docs / "data"
     everything = load(data)
-    figures.draw(everything, target / "images")
-    document = target / "validation.md"
-    document.write_text(text_of((docs / "validation.in.md").read_text(), everything, data))
-    return document
+    figures.draw(everything, load_engine(data), target / "images")
+    pages = []
+    for name in PAGES:
+        pages.append(target / f"{name}.md")
+        pages[-1].write_text(text_of((docs / f"{name}.in.md").read_text(), everything, data))
+    return pages

@@ -83,7 +83,7 @@ def record_of(report: Path, times: Path | None) -> Record:
     elif not injected:
         record["evidence"] |= _other_evidence(report, times, record["evidence"]["best"])
     if report.stem.startswith("graph-node"):
-        record["whatif_graphs"] = graphs_of(best, report)
+        record["whatif_graphs"] = graphs_of(best)
     return record
 
 
@@ -117,14 +117,13 @@ def _other_evidence(report: Path, times: Path | None, best: Record) -> Record:
     return found
 
 
-def graphs_of(result: Any, report: Path) -> list[Record]:
+def graphs_of(result: Any) -> list[Record]:
     """Return what `whatif --graphs` predicts for each phase that launches kernels one by one."""
-    from taxbreak_nsys.pipeline.analysis import measure_report
     from taxbreak_nsys.replay.prediction import Replay
     from taxbreak_nsys.replay.scenarios import Scenario
 
     eager = {entry.phase for entry in result.entries if entry.launches.kernel and not entry.launches.graph}
-    predictions = Replay(*measure_report(report)).predict(Scenario(graphs=True))
+    predictions = Replay(result).predict(Scenario(graphs=True))
     return [prediction.to_dict() for prediction in predictions if prediction.phase in eager]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from validating.engine_cost_tables import cost_cells
+from validating.engine_steps import steps
 from validating.injection import SIZES, Cell, against_base, by_phase
 from validating.tables import corrected_hdbi, settings_points, sweep_points
 
@@ -12,7 +14,7 @@ Records = dict[str, dict[str, Any]]
 COLOURS = ("#3b6ea8", "#d07a2d", "#4f9a63", "#8a5fa8")
 
 
-def draw(everything: dict[str, Records], folder: Path) -> list[Path]:
+def draw(everything: dict[str, Records], engine_records: Records, folder: Path) -> list[Path]:
     """Write the pictures; return their paths."""
     import matplotlib
 
@@ -23,6 +25,7 @@ def draw(everything: dict[str, Records], folder: Path) -> list[Path]:
         "validation-injection.png": injection(everything),
         "validation-sweep.png": sweep(everything["h100"]),
         "validation-correction.png": correction(everything["h100"]),
+        "validation-engine.png": engine(engine_records),
     }
     for name, figure in drawn.items():
         # without the program's version and the date: the same data give the same file
@@ -114,4 +117,35 @@ def correction(records: Records) -> Any:
     axis.set(xlabel="HDBI of decode; in brackets how many times slower than without a profiler", xlim=(0, 0.125))
     axis.invert_yaxis()
     axis.legend(frameon=False, fontsize=8, loc="lower left")
+    return figure
+
+
+def engine(records: Records) -> Any:
+    """Costs added to an engine against costs found, and HDBI as captured and corrected against the bare step."""
+    from matplotlib import pyplot
+
+    figure, (found, off) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained", width_ratios=(1, 1.5))
+    places = list(dict.fromkeys(cell.place for cell in cost_cells(records)))
+    found.plot([40, 5000], [40, 5000], color="#999999", linewidth=1, zorder=1)
+    for number, place in enumerate(places):
+        cells = [cell for cell in cost_cells(records) if cell.place == place]
+        found.plot([cell.added_ns / 1e3 for cell in cells], [cell.found_ns / 1e3 for cell in cells], "o+x1sd"[number],
+                   color=COLOURS[number % len(COLOURS)], label=place, fillstyle="none")  # fmt: skip
+    found.set(xscale="log", yscale="log", xlabel="added per step, us", ylabel="found, us")
+    found.legend(frameon=False, fontsize=8)
+    shown = [step for step in steps(records) if step.corrected is not None and step.batch == 1]
+    for number, (name, values) in enumerate(
+        {
+            "as captured": [step.phase["taxbreak"]["hdbi"] / step.expected - 1 for step in shown],
+            "corrected": [(step.corrected or 0) / step.expected - 1 for step in shown],
+        }.items()
+    ):
+        off.plot([100 * value for value in values], range(len(shown)), "xo"[number], color=COLOURS[number], label=name)
+    for bar in (-5, 5):
+        off.axvline(bar, color="#999999", linewidth=1, linestyle=":")
+    names = [f"{step.mode}: {step.setting} ({step.nsys})" for step in shown]
+    off.set_yticks(range(len(shown)), names, fontsize=7)
+    off.invert_yaxis()
+    off.set(xlabel="HDBI against the bare step, % off (1 request; dotted: 5 %)")
+    off.legend(frameon=False, fontsize=8)
     return figure

@@ -13,6 +13,7 @@ from taxbreak_nsys.arrays.grouped import GroupSums
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.measure.library_launches import REASONS, launch_kernel_names, library_signs
 from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.read.input_files import read_user_text
 from taxbreak_nsys.totals.warning_facts import Piece
 
 SCHEMA = "taxbreak-library-map/1"
@@ -62,7 +63,7 @@ def read_map(path: Path | None) -> Mapping[str, bool]:
     if path is None:
         return {}
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_user_text(path))
     except OSError as error:
         raise TaxbreakError(f"{path}: cannot be read ({error.strerror}); give --library-map a file") from error
     except (ValueError, RecursionError) as error:

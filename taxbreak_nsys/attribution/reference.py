@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.read.input_files import read_user_text
 
 Times = Mapping[str, int]
 """Phase label to its median wall time, ns."""
@@ -29,7 +30,7 @@ def read_reference(choice: str) -> dict[str, Any]:
         before, _, name = choice.rpartition("#")
         path = Path(before)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_user_text(path))
     except OSError as error:
         raise TaxbreakError(f"{path}: cannot be read ({error.strerror}); give --reference a file of times") from error
     except (ValueError, RecursionError) as error:

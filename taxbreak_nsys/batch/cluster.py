@@ -56,13 +56,13 @@ def _outcome(future: Any, job: Job) -> Outcome:
 
 def _run(job: Job, settings: Settings) -> Outcome:
     """Analyse a report on a Dask worker, in a process that this thread of it keeps."""
-    from taxbreak_nsys.batch.worker import Nursery, Worker
+    from taxbreak_nsys.batch.worker import ForkServer, Worker
 
-    if not hasattr(_local, "nursery"):
-        _local.nursery = Nursery()
+    if not hasattr(_local, "fork_server"):
+        _local.fork_server = ForkServer()
     if getattr(_local, "settings", None) != settings:
         if hasattr(_local, "worker"):
             _local.worker.close()
-        _local.settings, _local.worker = settings, Worker(_local.nursery, settings)
+        _local.settings, _local.worker = settings, Worker(_local.fork_server, settings)
     outcome: Outcome = _local.worker.run(job)
     return outcome

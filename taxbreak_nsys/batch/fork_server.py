@@ -76,7 +76,7 @@ def _fork(asked: Fork, upstream: Connection) -> BaseProcess | None:
 
 
 def _in_child(jobs: Connection, asked: Fork, upstream: Connection) -> None:
-    upstream.close()  # the batch must see when the nursery dies
+    upstream.close()  # the batch must see when the fork server dies
     serve(jobs, asked.settings, asked.folder)
 
 

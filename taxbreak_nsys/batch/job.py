@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,12 +69,13 @@ def options_text(options: Options | None) -> str:
     """
     if options is None:
         return "{}"
+    from taxbreak_nsys.model.user_pattern import UserPattern
     from taxbreak_nsys.read.file_hash import sha256
 
     def plain(value: Any) -> Any:
         if isinstance(value, Path):
             return sha256(value)
-        if isinstance(value, re.Pattern):
+        if isinstance(value, UserPattern):
             return value.pattern
         if dataclasses.is_dataclass(value):
             return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}

@@ -7,15 +7,15 @@ from contextlib import ExitStack
 from multiprocessing.connection import Connection, wait
 
 from taxbreak_nsys.batch.job import Job, Settings
-from taxbreak_nsys.batch.worker import Nursery, Worker
+from taxbreak_nsys.batch.worker import ForkServer, Worker
 from taxbreak_nsys.store.records import Outcome
 
 
-def local_outcomes(jobs: Iterable[Job], settings: Settings, count: int, nursery: Nursery) -> Iterator[Outcome]:
+def local_outcomes(jobs: Iterable[Job], settings: Settings, count: int, fork_server: ForkServer) -> Iterator[Outcome]:
     """Analyse reports with `count` workers; yields outcomes as they come, in no order.
 
     No more than one report a worker is held, and a worker without work ends. What runs when the iterator is closed
-    ends with the nursery.
+    ends with the fork server.
     """
     waiting = iter(jobs)
     busy: dict[Connection, Worker] = {}
@@ -29,7 +29,7 @@ def local_outcomes(jobs: Iterable[Job], settings: Settings, count: int, nursery:
 
     with ExitStack() as stack:
         for job in waiting:
-            worker = Worker(nursery, settings)
+            worker = Worker(fork_server, settings)
             stack.callback(worker.close)
             busy[worker.give(job)] = worker
             if len(busy) == count:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from taxbreak_nsys.batch.fetch import PACKED, SUFFIXES
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.read.input_files import note_input
 from taxbreak_nsys.store.records import is_url
 
 
@@ -52,6 +53,8 @@ def find(names: Iterable[str], listed: Iterable[str] = ()) -> ReportList:
             if not matches:
                 raise TaxbreakError(f"{name}: matches no file")
             paths |= {os.path.abspath(match): _size(match) for match in matches if not os.path.isdir(match)}
+    for path in paths:
+        note_input(path)
     # a large one that comes last would leave the other workers without work
     return ReportList(tuple(sorted(paths, key=lambda path: (-paths[path], path))), twins, tuple(unreadable))
 

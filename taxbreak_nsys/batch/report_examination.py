@@ -9,13 +9,10 @@ from pathlib import Path
 
 from taxbreak_nsys.batch.fetch import fetched, unpacked
 from taxbreak_nsys.batch.job import Job, Settings
-from taxbreak_nsys.errors import NoSuchFileError, TaxbreakError
+from taxbreak_nsys.errors import NoSuchFileError, TaxbreakError, is_memory_error
 from taxbreak_nsys.store.records import Analysed, Failed, Outcome, Unchanged
 
 Stamp = tuple[int, int, int, int]
-
-_NO_MEMORY = ("out of memory", "cannot allocate memory", "can't start new thread")
-"""What SQLite, its driver and Python say without it; a thread needs some for its stack."""
 
 
 def examine(job: Job, settings: Settings, folder: Path) -> Outcome:
@@ -29,14 +26,14 @@ def examine(job: Job, settings: Settings, folder: Path) -> Outcome:
     try:
         return _examine(job, settings, folder, digest, began)
     except TaxbreakError as error:
-        kind = "memory" if _is_memory(error) else "refused" if digest else "unreadable"
+        kind = "memory" if is_memory_error(error) else "refused" if digest else "unreadable"
         message = _memory_message(job.path, settings) if kind == "memory" else _as_named(str(error), job.path, folder)
     except _ChangedError:
         kind, message = "changed", f"{job.path}: changed while it was read; run the batch again when it is complete"
     except MemoryError:
         kind, message = "memory", _memory_message(job.path, settings)
     except Exception as error:  # a defect here must not cost the other reports
-        if _is_memory(error):
+        if is_memory_error(error):
             kind, message = "memory", _memory_message(job.path, settings)
         else:
             message = (
@@ -90,15 +87,6 @@ def _as_named(message: str, path: str, folder: Path) -> str:
         return message
     name, colon, rest = message.partition(": ")
     return f"{path}: {rest}" if colon else message.replace(name, path)
-
-
-def _is_memory(error: BaseException | None) -> bool:
-    while error is not None:
-        said = str(error).lower()
-        if isinstance(error, MemoryError) or any(sign in said for sign in _NO_MEMORY):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _memory_message(path: str, settings: Settings) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.user_pattern import UserPattern
 
 _KEY = re.compile(r"[A-Za-z_][\w.-]*")
 
@@ -16,7 +17,7 @@ class TagRules:
     """Tags for every report, and patterns whose named groups are tags of the paths that they are found in."""
 
     given: dict[str, str]
-    patterns: tuple[re.Pattern[str], ...]
+    patterns: tuple[UserPattern, ...]
 
     @classmethod
     def parse(cls, given: Sequence[str], patterns: Sequence[str]) -> TagRules:
@@ -24,11 +25,8 @@ class TagRules:
         tags = dict(parse_tag(text, "--tag") for text in given)
         compiled = []
         for text in patterns:
-            try:
-                pattern = re.compile(text)
-            except re.error as error:
-                raise TaxbreakError(f"--tag-from {text!r}: not a regular expression ({error})") from error
-            if not pattern.groupindex:
+            pattern = UserPattern.parse(text, f"--tag-from {text!r}")
+            if not pattern.groups:
                 raise TaxbreakError(
                     f"--tag-from {text!r}: has no named group; write (?P<model>[^/]+) for a tag 'model'"
                 )

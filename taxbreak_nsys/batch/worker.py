@@ -1,4 +1,4 @@
-"""The batch's side of the processes that analyse: the nursery's client, and workers with a report each."""
+"""The batch's side of the processes that analyse: the fork server's client, and workers with a report each."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ ENVIRONMENT = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "MALLOC_ARENA_MAX": "2",
 }
-"""For the nursery: no threads before a fork, and no memory set aside that a limit would count."""
+"""For the fork_server: no threads before a fork, and no memory set aside that a limit would count."""
 
 
-class Nursery:
+class ForkServer:
     """The process that children are forked from; started again where it dies. Use it as a context manager."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Nursery:
         self._asked = False
 
     def fork(self, settings: Settings, folder: Path) -> Child:
-        """Return a new child that may write to `folder`; raises TaxbreakError where no nursery can be had."""
+        """Return a new child that may write to `folder`; raises TaxbreakError where no fork server can be had."""
         for _ in range(2):
             ours, theirs = Pipe()
             try:
@@ -66,7 +66,7 @@ class Nursery:
         raise TaxbreakError(f"the process of the workers ends with code {self._process.returncode} at its start")
 
     def end(self, child: Child) -> int | None:
-        """End a child and all that it started; returns its exit code, None where the nursery is gone as well."""
+        """End a child and all that it started; returns its exit code, None where the fork server is gone as well."""
         child.connection.close()
         if not child.pid or child.forked_from is not self._process:
             return None
@@ -76,6 +76,10 @@ class Nursery:
             return code
         except (EOFError, ConnectionError):
             return None
+
+    def has_lost(self, child: Child) -> bool:
+        """Return whether a child was ended because the process that it was forked from was."""
+        return child.forked_from is not self._process or self._process.poll() is not None
 
     def close(self) -> None:
         """End it; it ends its children and removes their folders first."""
@@ -88,7 +92,7 @@ class Nursery:
             self._process.kill()
             self._process.wait()
 
-    def __enter__(self) -> Nursery:
+    def __enter__(self) -> ForkServer:
         """Return it."""
         return self
 
@@ -111,27 +115,29 @@ class Child:
 class Worker:
     """Analyses one report at a time, each in a child that no report has left a trace in."""
 
-    def __init__(self, nursery: Nursery, settings: Settings) -> None:
+    def __init__(self, fork_server: ForkServer, settings: Settings) -> None:
         """Start without a child; the first report makes one."""
-        self._nursery, self._settings = nursery, settings
+        self._fork_server, self._settings = fork_server, settings
         self._child: Child | None = None
-        # emptied after each report, and removed by the nursery too, should this process be the first to die
+        self._tries = 0
+        # emptied after each report, and removed by the fork server too, should this process be the first to die
         self._folder = tempfile.TemporaryDirectory(prefix="taxbreak-", ignore_cleanup_errors=True)
 
-    def give(self, job: Job) -> Connection:
-        """Send a report to be analysed; returns what becomes ready when `take` has its outcome."""
+    def give(self, job: Job, *, again: bool = False) -> Connection:
+        """Send a report to be analysed; returns the pipe that becomes ready when `take` has its outcome."""
         if self._child is not None and self._child.connection.poll():  # at its end: it died while it had no work
             self._end()
         if self._child is None:
-            self._child = self._nursery.fork(self._settings, Path(self._folder.name))
+            self._child = self._fork_server.fork(self._settings, Path(self._folder.name))
         self._job, self._began = job, time.monotonic()
+        self._tries = self._tries + 1 if again else 1
         with suppress(ConnectionError):  # where the child is dead, `take` finds the pipe at its end
             self._child.connection.send(job)
         return self._child.connection
 
     def give_again(self) -> Connection:
         """Send the same report to a new child."""
-        return self.give(self._job)
+        return self.give(self._job, again=True)
 
     @property
     def left(self) -> float | None:
@@ -145,7 +151,12 @@ class Worker:
         try:
             found: tuple[Outcome, Answer] = self._child.connection.recv()
         except (EOFError, ConnectionError):
-            return self._failed("killed", f"{_death(self._end())}; the others are not touched")
+            innocent = self._fork_server.has_lost(self._child)
+            code = self._end()
+            if innocent and self._tries == 1:
+                self._empty()
+                return None  # it was ended with the process that it was forked from, for nothing that it did
+            return self._failed("killed", f"{_death(code)}; the others are not touched")
         outcome, answer = found
         if not answer.goes_on:
             self._end()
@@ -160,11 +171,13 @@ class Worker:
 
     def run(self, job: Job) -> Outcome:
         """Analyse one report and wait for it."""
+        pipe = self.give(job)
         while True:
-            ready = wait([self.give(job)], self.left)
+            ready = wait([pipe], self.left)
             outcome = self.take() if ready else self.stop()
             if outcome is not None:
                 return outcome
+            pipe = self.give_again()
 
     def leave(self) -> None:
         """Let the child go once it has no work."""
@@ -173,7 +186,7 @@ class Worker:
             self._child = None
 
     def close(self) -> None:
-        """Let the child go and remove the folder; a report that runs still ends with the nursery."""
+        """Let the child go and remove the folder; a report that runs still ends with the fork server."""
         self.leave()
         self._folder.cleanup()
 
@@ -184,7 +197,7 @@ class Worker:
 
     def _end(self) -> int | None:
         child, self._child = self._child, None
-        return self._nursery.end(child) if child is not None else None
+        return self._fork_server.end(child) if child is not None else None
 
     def _empty(self) -> None:
         for entry in Path(self._folder.name).iterdir():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ from taxbreak_nsys.cli import recipe, store
 from taxbreak_nsys.cli.analyze import analyze
 from taxbreak_nsys.cli.batch import batch
 from taxbreak_nsys.cli.capture import capture
-from taxbreak_nsys.cli.command_group import CallError, DefaultCommandGroup, add_command, call_error_line, new_app
+from taxbreak_nsys.cli.command_group import DefaultCommandGroup, add_command, new_app
 from taxbreak_nsys.cli.diff import diff
 from taxbreak_nsys.cli.doctor import doctor
 from taxbreak_nsys.cli.gate import gate
@@ -22,14 +21,13 @@ from taxbreak_nsys.cli.html import html
 from taxbreak_nsys.cli.library_map import library_map
 from taxbreak_nsys.cli.mcp import mcp
 from taxbreak_nsys.cli.plot import plot
+from taxbreak_nsys.cli.process_exit import PROGRAM, run_to_exit
 from taxbreak_nsys.cli.scrub import scrub
 from taxbreak_nsys.cli.slow_work import shown_when_slow
 from taxbreak_nsys.cli.trace import trace
 from taxbreak_nsys.cli.trend import trend
 from taxbreak_nsys.cli.whatif import whatif
-from taxbreak_nsys.errors import TaxbreakError
 
-PROGRAM = "taxbreak-nsys"
 _ONE_REPORT, _VIEWS, _CAPTURING, _MANY_REPORTS = "Analyse", "Pictures", "Capture", "Many reports"
 
 app = new_app(cls=DefaultCommandGroup, name=PROGRAM)
@@ -81,20 +79,6 @@ def main() -> None:
     try:
         # an exit code where a command ended with typer.Exit, else what the command returned: None
         with shown_when_slow():
-            code = app(prog_name=PROGRAM, standalone_mode=False)
-    except TaxbreakError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        sys.exit(2)
-    except CallError as error:
-        if error.format_message():
-            print(f"{PROGRAM}: {call_error_line(error)}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # the reader of our output went away; keep the interpreter from complaining about it at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+            run_to_exit(lambda: app(prog_name=PROGRAM, standalone_mode=False))
     finally:
         gc.freeze()  # all of it ends with the process; to search it for garbage first takes longer than a small report
-    sys.exit(code or 0)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from taxbreak_nsys.batch.job import Settings
     from taxbreak_nsys.batch.report_discovery import ReportList
     from taxbreak_nsys.batch.tags import TagRules
-    from taxbreak_nsys.batch.worker import Nursery
+    from taxbreak_nsys.batch.worker import ForkServer
     from taxbreak_nsys.options import Options
 
 WORKERS = "Workers"
@@ -114,7 +114,7 @@ def batch(
     """
     from taxbreak_nsys.batch.report_discovery import find
     from taxbreak_nsys.batch.tags import TagRules
-    from taxbreak_nsys.batch.worker import Nursery
+    from taxbreak_nsys.batch.worker import ForkServer
     from taxbreak_nsys.output.listing import check_format
 
     if format is None and written.output is not None:
@@ -128,7 +128,7 @@ def batch(
     if not written.quiet and reports.twins:
         print(f"{reports.twins} .nsys-rep left out: their .sqlite lies beside them", file=sys.stderr)
     # it imports what an analysis needs while this process imports what the store needs
-    with Nursery() if reports.paths and not workers.scheduler else nullcontext() as nursery:
+    with ForkServer() if reports.paths and not workers.scheduler else nullcontext() as fork_server:
         from taxbreak_nsys.batch.job import Settings
 
         settings = Settings(
@@ -136,7 +136,7 @@ def batch(
             isolate=workers.isolate,
         )  # fmt: skip
         shown = _Shown(format, written.output, written.force_overwrite, written.quiet)
-        failed = _run(store, reports, rules, settings, _runner(workers.scheduler, workers.count, nursery), shown)
+        failed = _run(store, reports, rules, settings, _runner(workers.scheduler, workers.count, fork_server), shown)
     if failed:
         raise typer.Exit(1)
 
@@ -199,14 +199,14 @@ def _run(store: str, reports: ReportList, rules: TagRules, settings: Settings, r
     return bool(totals.failed)
 
 
-def _runner(scheduler: str | None, count: int, nursery: Nursery | None) -> Runner:
+def _runner(scheduler: str | None, count: int, fork_server: ForkServer | None) -> Runner:
     if scheduler is not None:
         from taxbreak_nsys.batch.cluster import outcomes
 
         return lambda jobs, settings: outcomes(jobs, settings, scheduler)
     from taxbreak_nsys.batch.pool import local_outcomes
 
-    return lambda jobs, settings: local_outcomes(jobs, settings, count, nursery) if nursery else iter(())
+    return lambda jobs, settings: local_outcomes(jobs, settings, count, fork_server) if fork_server else iter(())
 
 
 def _say(totals: BatchCounts, store: str, quiet: bool) -> None:

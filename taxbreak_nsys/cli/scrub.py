@@ -28,7 +28,7 @@ def scrub(
 
     Example: taxbreak-nsys scrub llama.sqlite -o llama-clean.sqlite
     """
-    from taxbreak_nsys.scrub import gives_away, write_clean
+    from taxbreak_nsys.scrub import gives_away, kept_lines, write_clean
 
     if output is None:
         findings = gives_away(report)
@@ -44,3 +44,5 @@ def scrub(
             f"{copied.texts_of_report})",
             file=sys.stderr,
         )
+        for line in kept_lines(copied, names=names):
+            print(line, file=sys.stderr)

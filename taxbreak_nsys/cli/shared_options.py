@@ -262,7 +262,19 @@ class OutputChoices:
         typer.Option("-o", "--output", metavar="FILE", help="Write to a file.", rich_help_panel=OUTPUT),
     ] = None
     force_overwrite: ForceOverwrite = False
+    raw_csv: Annotated[
+        bool,
+        typer.Option("--raw-csv", help="CSV texts as they are, also those that a spreadsheet would run as formulas.",
+                     rich_help_panel=OUTPUT),
+    ] = False
     quiet: Quiet = False
+
+    def __post_init__(self) -> None:
+        """Let the writers of CSV know."""
+        if self.raw_csv:
+            from taxbreak_nsys.output.csv_text import RAW_CSV
+
+            RAW_CSV.set(True)
 
     def check(self) -> None:
         """Raise TaxbreakError where the file cannot be written; called before the work, not after it."""

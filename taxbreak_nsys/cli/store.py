@@ -22,6 +22,9 @@ def query(
     store: StoreUrl = "taxbreak.db",
     format: RowsFormat = OutputFormat.TABLE,
     written: OutputChoices,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="The most time for the statement.")
+    ] = 300,
 ) -> None:
     """Show the rows of a SELECT over reports, tags, warnings, phases, states, kernels and failures.
 
@@ -29,11 +32,11 @@ def query(
     """
     from taxbreak_nsys.output.listing import check_format, put_rows
     from taxbreak_nsys.store.store_opening import open_store
-    from taxbreak_nsys.store.store_queries import ask
+    from taxbreak_nsys.store.user_query import run_select
 
     check_format(format, written.output, written.force_overwrite)
     with open_store(store) as opened:
-        rows = ask(opened, sql)
+        rows = run_select(opened, sql, timeout)
     put_rows(rows, format, written.output, force=written.force_overwrite, quiet=written.quiet)
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.comparison.change import BETTER, FEW, NO_DIFFERENCE, NO_INTERVAL, WORSE, Change
 from taxbreak_nsys.comparison.diff_markdown import diff_markdown
-from taxbreak_nsys.output.plain_rows import console_text, percent, plain_table, rows_json, rows_to_csv
+from taxbreak_nsys.output.csv_text import rows_to_csv
+from taxbreak_nsys.output.json_text import json_document
+from taxbreak_nsys.output.plain_rows import console_text, percent, plain_table
 from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
 
@@ -35,7 +37,7 @@ _TITLES = {
 def render_diff(comparison: Comparison, format: str, unit: str | None) -> str:
     """Return the comparison in a format; metrics are medians per step, times in ns in CSV and JSON."""
     if format == "json":
-        return rows_json(_data(comparison))
+        return json_document(_data(comparison))
     if format == "csv":
         return rows_to_csv(comparison_rows(comparison), _TITLES)
     if format == "markdown":

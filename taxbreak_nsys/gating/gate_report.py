@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.gating.judging import BROKEN, EXIT_CODES, HELD, NO_BASELINE, NOT_JUDGED, Judgement, exit_code
+from taxbreak_nsys.output.csv_text import rows_to_csv
+from taxbreak_nsys.output.json_text import json_document
 from taxbreak_nsys.output.markdown import code, markdown_table, plain
-from taxbreak_nsys.output.plain_rows import console_text, plain_table, rows_json, rows_to_csv
+from taxbreak_nsys.output.plain_rows import console_text, plain_table
 from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
 
@@ -32,7 +34,7 @@ def render_gate(results: Sequence[Result], judgements: Sequence[Judgement], form
     if format == "json":
         reports = [{"path": result.report.path, "sha256": result.report.sha256} for result in results]
         head = {"report": reports[0]} if len(reports) == 1 else {"reports": reports}
-        return rows_json({"schema": SCHEMA} | head | {"exit_code": exit_code(judgements), "rules": rows})
+        return json_document({"schema": SCHEMA} | head | {"exit_code": exit_code(judgements), "rules": rows})
     if format == "csv":
         return rows_to_csv(rows, _TITLES)
     if format == "markdown":

@@ -10,6 +10,7 @@ from typing import Any
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.gating.noise_rules import NoiseRule, parse_noise_rule
 from taxbreak_nsys.gating.rules import Rule, parse_rule
+from taxbreak_nsys.read.input_files import read_user_text
 
 PYPROJECT = "pyproject.toml"
 TABLE = "tool.taxbreak-nsys.gate"
@@ -49,7 +50,7 @@ def parse_any_rule(text: str) -> Rule | NoiseRule:
 def _table(file: Path) -> dict[str, Any]:
     """Return the table with the rules: [tool.taxbreak-nsys.gate] where the file has it, else its top level."""
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_user_text(file))
     except OSError as error:
         raise TaxbreakError(f"{file}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

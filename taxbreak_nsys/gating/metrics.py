@@ -10,6 +10,7 @@ from typing import Any
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.metric_names import METRICS, PER_STEP
+from taxbreak_nsys.read.input_files import read_user_text
 from taxbreak_nsys.result import SCHEMA, Result
 
 
@@ -33,7 +34,7 @@ def baseline_reports(path: Path) -> dict[str, Any]:
     """
     remedy = f"write one with 'taxbreak-nsys gate REPORT --baseline {path.name} --update-baseline'"
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_user_text(path))
     except OSError as error:
         raise TaxbreakError(f"{path}: the baseline cannot be read ({error.strerror}); {remedy}") from error
     except (ValueError, RecursionError) as error:

@@ -79,20 +79,27 @@ class HostCells:
         return self.end - self.start
 
     @classmethod
-    def of(cls, columns: Measured, nesting: RangeNesting, call_states: tuple[int, ...]) -> HostCells:
-        """Cut the intervals; `call_states` are the states that lie inside a launching call."""
+    def of(cls, columns: Measured, nesting: RangeNesting | None, call_states: tuple[int, ...]) -> HostCells:
+        """Cut the intervals; `call_states` are the states that lie inside a launching call.
+
+        Without `nesting` they are not cut at ranges, without `call_states` not at launches: `range` or `launch` is -1.
+        """
         intervals, ranges, launches = columns.intervals, columns.trace.ranges, columns.launches
         parts: list[tuple[Ints, Ints, Ints, Ints, Ints]] = []
         for low, high in runs(intervals.thread):
             thread = int(intervals.thread[low])
             mine, calls = thread_slice(ranges.thread, thread), thread_slice(launches.thread, thread)
-            edges = (ranges.start[mine], ranges.end[mine], launches.start[calls])
+            edges = [ranges.start[mine], ranges.end[mine]] if nesting is not None else [np.empty(0, np.int64)]
+            edges += [launches.start[calls]] if call_states else []
             start, end, at = cut_intervals(intervals.start[low:high], intervals.end[low:high], np.concatenate(edges))
-            inside = np.isin(intervals.state[low:high][at], call_states)
-            launch = np.full(len(start), -1, np.int64)
-            launch[inside] = np.searchsorted(launches.start[calls], start[inside], side="right") - 1
-            launch[inside] = np.where(launch[inside] >= 0, launch[inside] + calls.start, -1)
-            parts.append((start, end, at + low, nesting.innermost_at(ranges, thread, start), launch))
+            nothing = np.full(len(start), -1, np.int64)
+            inner = nesting.innermost_at(ranges, thread, start) if nesting is not None else nothing
+            launch = nothing.copy()
+            if call_states:
+                inside = np.isin(intervals.state[low:high][at], call_states)
+                before = np.searchsorted(launches.start[calls], start[inside], side="right") - 1
+                launch[inside] = np.where(before >= 0, before + calls.start, -1)
+            parts.append((start, end, at + low, inner, launch))
         if not parts:
             empty = np.empty(0, np.int64)
             return cls(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taxbreak_nsys.output.csv_text import table_csv
+from taxbreak_nsys.output.json_text import json_document, json_text
 from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
 from taxbreak_nsys.output.shown_rows import RowOrder
 from taxbreak_nsys.output.units import UNITS
@@ -27,12 +27,12 @@ def results_json(results: Sequence[Result], names: Sequence[str], order: RowOrde
     """Return one JSON document: its schema, and under `reports` an object per result (docs/json.md)."""
     objects = [report_object(result, names, order) for result in results]
     reports = [{key: value for key, value in data.items() if key not in _HEAD_KEYS} for data in objects]
-    return json.dumps(json_head() | {"reports": reports}, ensure_ascii=False, indent=2) + "\n"
+    return json_document(json_head() | {"reports": reports})
 
 
 def results_jsonl(results: Sequence[Result], names: Sequence[str], order: RowOrder | None = None) -> str:
     """Return JSON lines: an object per result, each with its schema (docs/json.md)."""
-    lines = (json.dumps(report_object(result, names, order), ensure_ascii=False) for result in results)
+    lines = (json_text(report_object(result, names, order)) for result in results)
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -57,11 +57,7 @@ def row_key(column: pa.Field) -> str:
 
 def to_csv(results: Sequence[Result], name: str, unit: str | None, order: RowOrder | None = None) -> str:
     """Return CSV with nsys's column names; times in ns, or in the unit given (then as decimal fractions)."""
-    import pyarrow.csv
-
-    buffer = io.BytesIO()
-    pyarrow.csv.write_csv(in_unit(joined(results, name, order), unit), buffer)
-    return buffer.getvalue().decode()
+    return table_csv(in_unit(joined(results, name, order), unit))
 
 
 def write_parquet(results: Sequence[Result], name: str, path: Path, order: RowOrder | None = None) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.output.csv_text import table_csv
+from taxbreak_nsys.output.json_text import json_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,28 +75,25 @@ def _markdown(table: pa.Table) -> str:
 
 def _csv(table: pa.Table) -> str:
     import pyarrow as pa
-    import pyarrow.csv
 
     for index, field in enumerate(table.schema):
-        if pa.types.is_nested(field.type) or pa.types.is_null(field.type):
-            # a tag map, a list, or nothing at all
+        if pa.types.is_nested(field.type) or pa.types.is_null(field.type) or pa.types.is_binary(field.type):
+            # a tag map, a list, bytes, or nothing at all
             texts = [None if cell is None else _plain(cell) for cell in table.column(index).to_pylist()]
             table = table.set_column(index, field.name, pa.array(texts, pa.string()))
-    buffer = io.BytesIO()
-    pyarrow.csv.write_csv(table, buffer)
-    return buffer.getvalue().decode()
+    return table_csv(table)
 
 
 def _json(table: pa.Table) -> str:
-    return json.dumps(table.to_pylist(), ensure_ascii=False, indent=1, default=str) + "\n"
+    return json_text(table.to_pylist(), indent=1) + "\n"
 
 
 def _jsonl(table: pa.Table) -> str:
-    return "".join(f"{json.dumps(row, ensure_ascii=False, default=str)}\n" for row in table.to_pylist())
+    return "".join(f"{json_text(row)}\n" for row in table.to_pylist())
 
 
 def _plain(cell: Any) -> str:
-    return cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False, default=str)
+    return cell if isinstance(cell, str) else cell.hex() if isinstance(cell, bytes) else json_text(cell)
 
 
 def _text(table: pa.Table) -> str:
@@ -132,4 +129,4 @@ def _cell(name: str, value: Any) -> str:
         return show_time(value)
     if isinstance(value, float):
         return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.1f}"
-    return printable(_plain(value) if isinstance(value, (list, dict)) else str(value))
+    return printable(_plain(value) if isinstance(value, (list, dict, bytes)) else str(value))

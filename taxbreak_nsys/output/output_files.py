@@ -1,51 +1,139 @@
-"""Writing what the user asked for: whole or not at all, and never over a file unasked."""
+"""Writing what the user asked for: whole or not at all, only over regular files, and never over an input.
+
+Every writer of the program comes through here, so these rules have one place.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import secrets
+import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.errors import OutputError, TaxbreakError
+from taxbreak_nsys.read.input_files import input_name
+
+STANDARD_OUTPUT = Path("-")
+"""What `-o -` means."""
+
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
+_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 
 
 def check_target(path: Path, force: bool) -> Path:
-    """Return `path` if it may be written; raises TaxbreakError where a file is there and `force` is not given."""
-    if path.is_dir():
+    """Return `path` if it may be written.
+
+    Raises TaxbreakError where it is an input, a folder or a block device, where its folder is missing, or where a
+    file is there and `force` is not given. Pipes and character devices are written to, not replaced.
+    """
+    if _descriptor(path) is not None:
+        return path
+    mode = _mode(path)
+    if mode is None:
+        folder = Path(os.path.realpath(path)).parent
+        if not folder.is_dir():
+            raise TaxbreakError(f"{path}: the folder {folder if path.is_symlink() else path.parent} does not exist")
+        return path
+    if stat.S_ISDIR(mode):
         raise TaxbreakError(f"{path}: is a folder; give a file name with -o")
-    if path.exists() and not force:
+    if _is_stream(mode):
+        return path
+    if not stat.S_ISREG(mode):
+        raise TaxbreakError(f"{path}: is a block device or a socket; give a file name with -o")
+    if (name := input_name(path)) is not None:
+        same = "this command reads it" if name == str(path) else f"it is the same file as {name}, which is read"
+        raise TaxbreakError(f"{path}: would be overwritten, but {same}; give another file with -o")
+    if not force:
         raise TaxbreakError(f"{path}: exists; give --force-overwrite to replace it")
-    if not path.parent.is_dir():
-        raise TaxbreakError(f"{path}: the folder {path.parent} does not exist")
     return path
 
 
 def put_text(text: str, path: Path | None, *, force: bool) -> None:
     """Write text to a file, whole or not at all, or to standard output where there is no path."""
-    if path is None:
+    if path is None or path == STANDARD_OUTPUT:
         sys.stdout.write(text)
     else:
         write_whole(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"), force=force)
 
 
 def write_whole(path: Path, write: Callable[[Path], object], *, force: bool) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it; nothing is left where that fails."""
+    """Let `write` fill a temporary file, then put that in the place of `path`; nothing is left where that fails.
+
+    The temporary file lies beside `path` and is renamed. For standard output, a pipe or a character device it lies
+    in the folder for temporary files, and is copied once it is whole. A symbolic link stays, its target is replaced.
+    """
     check_target(path, force)
+    mode = None if _descriptor(path) is not None else _mode(path)
+    if _descriptor(path) is not None or (mode is not None and _is_stream(mode)):
+        with tempfile.TemporaryDirectory(prefix="taxbreak-") as folder:
+            whole = Path(folder) / "output"
+            write(whole)
+            _copy(whole, path)
+        return
+    target = Path(os.path.realpath(path))
+    # named before it is made: a signal that comes in between finds it here
+    unfinished = target.parent / f".taxbreak-{secrets.token_hex(8)}{target.suffix[:16]}"
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise TaxbreakError(f"{path}: cannot be written ({error.strerror})") from error
-    os.close(handle)
-    unfinished = Path(name)
-    try:
+        os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         write(unfinished)
         mask = os.umask(0)
         os.umask(mask)
         unfinished.chmod(0o666 & ~mask)
-        unfinished.replace(path)
+        check_target(path, force)  # what lies there may be another file by now
+        unfinished.replace(target)
     except OSError as error:
-        raise TaxbreakError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise _unwritable(path, error) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> TaxbreakError:
+    return TaxbreakError(f"{path}: cannot be written ({error.strerror or error})")
+
+
+def _mode(path: Path) -> int | None:
+    """Return the mode of what `path` leads to, None where nothing is there."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _is_stream(mode: int) -> bool:
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return the number of the open file that `path` is a name of, as `-` and /dev/stdout are; else None."""
+    if path == STANDARD_OUTPUT:
+        return 1
+    spelt = os.path.abspath(path)
+    match = _DESCRIPTOR.fullmatch(spelt)
+    return int(match[1]) if match else _STANDARD.get(spelt)
+
+
+def _copy(whole: Path, path: Path) -> None:
+    """Copy a finished file to a stream; raises OutputError where that takes no more, or where nobody reads a pipe."""
+    number = _descriptor(path)
+    try:
+        if number == 1:
+            sys.stdout.flush()
+        # a pipe that nobody reads would keep the program waiting without end: not waiting is an error (ENXIO)
+        handle = os.dup(number) if number is not None else os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        if number is None:
+            os.set_blocking(handle, True)
+        with whole.open("rb") as source, os.fdopen(handle, "wb") as stream:
+            shutil.copyfileobj(source, stream)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = "no program reads from this pipe" if error.errno == errno.ENXIO else error.strerror or error
+        raise OutputError(f"{path}: cannot be written ({reason})") from error

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,20 +10,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Row = Mapping[str, Any]
-
-
-def rows_to_csv(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
-    """Return CSV of the keys in `titles`, under those titles; an absent value is an empty cell."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(titles.values())
-    writer.writerows([["" if row[key] is None else row[key] for key in titles] for row in rows])
-    return buffer.getvalue()
-
-
-def rows_json(data: Any) -> str:
-    """Return indented JSON text."""
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
 def percent(share: float | None, *, signed: bool = False) -> str:

@@ -106,10 +106,13 @@ def _thread(result: Result, spool: TraceSpool, thread: int, top: Track, keys: It
     yield group
     chosen = np.flatnonzero(instances.thread == thread)
     lane = lanes(np.zeros(len(chosen), np.int64), instances.start[chosen], instances.end[chosen])
-    for number in range(int(lane.max()) + 1):
+    # grouped once: ranges may be nested thousands deep, and each depth is a track
+    order = np.argsort(lane, kind="stable")
+    steps, reason = step_numbers(instances), _reason(result)
+    for number, rows in enumerate(np.split(chosen[order], np.flatnonzero(np.diff(lane[order])) + 1)):
         track = Track(next(keys), "phases" if not number else f"phases (inner {number})", group.key, top.pid)
         yield track
-        yield from _phases(result, chosen[lane == number], track).parts()
+        yield from _phases(result, rows, track, steps[rows], reason).parts()
     track = Track(next(keys), "layers", group.key, top.pid)
     yield track
     yield from _layers(result, spool, thread, track)
@@ -165,8 +168,8 @@ def _ranges(spool: TraceSpool, thread: int, group: Track, keys: Iterator[int]) -
                 )
 
 
-def _phases(result: Result, chosen: Ints, track: Track) -> Slices:
-    """Return the slices of some phase instances."""
+def _phases(result: Result, chosen: Ints, track: Track, steps: Ints, reason: str) -> Slices:
+    """Return the slices of some phase instances, whose numbers among their like are `steps`."""
     instances = result.instances
     missing = result.step_sums.unmeasured[chosen]
     return Slices(
@@ -176,8 +179,8 @@ def _phases(result: Result, chosen: Ints, track: Track) -> Slices:
         end=instances.end[chosen],
         name=instances.label[chosen],
         names=instances.labels,
-        texts={"device time": (np.where(missing, 0, -1), (_reason(result),))},
-        numbers={"step": step_numbers(instances)[chosen], "wall_ns": instances.wall[chosen]},
+        texts={"device time": (np.where(missing, 0, -1), (reason,))},
+        numbers={"step": steps, "wall_ns": instances.wall[chosen]},
     )
 
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taxbreak_nsys.output.csv_text import rows_to_csv
+from taxbreak_nsys.output.json_text import json_document
 from taxbreak_nsys.output.markdown import code, markdown_table, plain, rows_markdown
-from taxbreak_nsys.output.plain_rows import console_text, number, percent, plain_table, rows_json, rows_to_csv
+from taxbreak_nsys.output.plain_rows import console_text, number, percent, plain_table
 from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
 from taxbreak_nsys.replay.levers import GRAPHS
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-SCHEMA = "taxbreak-whatif/1"
+SCHEMA = "taxbreak-whatif/2"
 BAR = 20
 UNEXPLAINED = 0.05
 """Beyond this share of the wall the output warns of delays that the model does not know."""
@@ -59,7 +61,7 @@ def prediction(
 ) -> str:
     """Return the prediction of one scenario."""
     if format == "json":
-        return rows_json(
+        return json_document(
             _head(replay) | {"scenario": dataclasses.asdict(scenario), "phases": [p.to_dict() for p in predictions]}
         )
     if format == "csv":
@@ -105,7 +107,7 @@ def ranking_report(
         return _markdown(replay, points, changes)
     if format == "json":
         rows = [{"change": p.change.name} | p.prediction.to_dict() for p in changes]
-        return rows_json(_points(replay, points) | {"changes": rows})
+        return json_document(_points(replay, points) | {"changes": rows})
     console = text_console()
     console.print(printable(replay.result.report.path), style="bold")
     console.print("what each lever would bring, best first", style="bold")
@@ -159,7 +161,7 @@ def sweep_report(
             {"phase": name, "process": process, "thread": thread, "cpu_speed_to_device_bound": speed}
             for (name, process, thread), speed in speeds.items()
         ]
-        return rows_json(_points(replay, points) | {"device_bound": bound})
+        return json_document(_points(replay, points) | {"device_bound": bound})
     console = text_console()
     console.print(printable(replay.result.report.path), style="bold")
     console.print("wall time by lever", style="bold")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +15,12 @@ from taxbreak_nsys.arrays.intervals import Flags, Ints
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.step_counts import COUNTS, UNKNOWN, PhaseSource
 from taxbreak_nsys.model.trace_columns import Ranges, thread_slice
+from taxbreak_nsys.model.user_pattern import UserPattern
 from taxbreak_nsys.phases.process_phases import ProcessPhases, marked_ranges, phases_from_marks
+from taxbreak_nsys.read.input_files import read_user_text
+
+if TYPE_CHECKING:
+    import regex
 
 STEP = "step"
 """The label of a step of which neither its mark nor its kernels say what it is."""
@@ -30,10 +34,10 @@ _GROUPS = frozenset({*COUNTS, "mode", "label"})
 class Mark:
     """One way in which an engine marks its steps; the fields are those of `data/engines.toml`."""
 
-    text: re.Pattern[str]
+    text: UserPattern
     phase: str | None
     phases: Mapping[str, str]
-    tail: re.Pattern[str] | None
+    tail: UserPattern | None
     tokens_a_generation_request: int | Mapping[str, int] | None
     named_by_kernels: bool = False
 
@@ -63,7 +67,7 @@ def load_engines(extra: Path | None = None) -> tuple[Engine, ...]:
 @cache
 def _parse_file(path: Path) -> tuple[Engine, ...]:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_user_text(path))
     except OSError as error:
         raise TaxbreakError(f"{path}: cannot be read ({error.strerror}); give --phase-rules a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -91,12 +95,9 @@ def _mark(path: Path, engine: str, entry: Any) -> Mark:
     unknown = sorted(set(entry) - _KEYS)
     if unknown:
         raise TaxbreakError(f"{where}: unknown key {unknown[0]!r}; the keys are {', '.join(sorted(_KEYS))}")
-    try:
-        text = re.compile(entry["text"])
-        tail = re.compile(entry["tail"]) if "tail" in entry else None
-    except (re.error, TypeError) as error:
-        raise TaxbreakError(f"{where}: not a regular expression ({error})") from error
-    strange = sorted(set(text.groupindex) - _GROUPS)
+    text = UserPattern.parse(entry["text"], where)
+    tail = UserPattern.parse(entry["tail"], where) if "tail" in entry else None
+    strange = sorted(text.groups - _GROUPS)
     if strange:
         raise TaxbreakError(f"{where}: unknown group {strange[0]!r}; the groups are {', '.join(sorted(_GROUPS))}")
     phase, phases = entry.get("phase"), entry.get("phases", {})
@@ -150,7 +151,7 @@ def recognise(ranges: Ranges, engines: Sequence[Engine], forced: str | None) -> 
     return None
 
 
-def _marked(ranges: Ranges, engine: Engine, mark: Mark, found: Sequence[re.Match[str] | None]) -> Marked:
+def _marked(ranges: Ranges, engine: Engine, mark: Mark, found: Sequence[regex.Match[str] | None]) -> Marked:
     labels: dict[str, int] = {}
     label = np.full(len(found), -1, np.int64)
     counts = np.full((len(found), len(COUNTS)), UNKNOWN, np.int64)
@@ -172,7 +173,7 @@ def _marked(ranges: Ranges, engine: Engine, mark: Mark, found: Sequence[re.Match
     )
 
 
-def read_mark(mark: Mark, match: re.Match[str]) -> tuple[str, dict[str, int]]:
+def read_mark(mark: Mark, match: regex.Match[str]) -> tuple[str, dict[str, int]]:
     """Return the phase of a marked step and the counts (`COUNTS`) that its text gives; what it does not say is
     not in the counts.
     """

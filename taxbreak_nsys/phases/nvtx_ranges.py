@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.step_counts import PhaseSource
 from taxbreak_nsys.model.trace_columns import Ranges
+from taxbreak_nsys.model.user_pattern import UserPattern
 from taxbreak_nsys.phases.process_phases import ProcessPhases, marked_ranges, phases_from_marks
 
 
@@ -21,7 +21,7 @@ class PhaseRule:
     """A phase chosen by the user: ranges whose text the pattern finds get the label."""
 
     label: str
-    pattern: re.Pattern[str]
+    pattern: UserPattern
 
     @classmethod
     def parse(cls, text: str) -> PhaseRule:
@@ -29,10 +29,7 @@ class PhaseRule:
         label, equals, regex = text.partition("=")
         if not equals or not label.strip() or not regex:
             raise TaxbreakError(f"--phase {text!r}: write LABEL=REGEX, as in --phase 'decode=^decode_'")
-        try:
-            return cls(label.strip(), re.compile(regex))
-        except re.error as error:
-            raise TaxbreakError(f"--phase {text!r}: not a regular expression ({error})") from error
+        return cls(label.strip(), UserPattern.parse(regex, f"--phase {text!r}"))
 
 
 def by_rules(ranges: Ranges, threads: Sequence[int], rules: Sequence[PhaseRule]) -> list[ProcessPhases]:

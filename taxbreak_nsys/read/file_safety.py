@@ -8,14 +8,16 @@ after that.
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from taxbreak_nsys.errors import NoSuchFileError, TaxbreakError
+from taxbreak_nsys.errors import NoSuchFileError, TaxbreakError, is_memory_error
 
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
@@ -24,6 +26,9 @@ _SECONDS = 5
 _BYTES_A_SECOND = 5_000_000
 _LEAST_ROW_BYTES = 4
 _LONGEST_SCHEMA_TEXT = 1 << 24
+_LARGEST_HOLE = 1 << 30
+_LEAST_DENSITY = 64
+"""No file system packs an export this tightly."""
 
 SETTINGS = ("PRAGMA trusted_schema=OFF", "PRAGMA cell_size_check=ON", "PRAGMA temp_store=MEMORY")
 """What every connection to a report begins with."""
@@ -33,7 +38,7 @@ SORTING = ("PRAGMA temp_store=FILE",)
 
 def uri(path: Path) -> str:
     """Return the address that opens a file so that SQLite neither changes it nor writes beside it."""
-    return f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
+    return f"file:{quote(os.fsencode(path.resolve()))}?mode=ro&immutable=1"
 
 
 def check_file(path: Path, file: str) -> None:
@@ -41,38 +46,71 @@ def check_file(path: Path, file: str) -> None:
 
     `file` is its name for messages.
     """
-    if not path.exists():
-        raise NoSuchFileError(f"{file}: no such file")
-    if path.is_dir():
-        raise TaxbreakError(f"{file}: is a folder, not a report")
-    if not path.is_file():
-        raise TaxbreakError(f"{file}: is not a regular file; give a report that lies on a disk")
+    _check_name(file)
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise TaxbreakError(f"{file}: is a folder, not a report")
+        if not stat.S_ISREG(mode):
+            raise TaxbreakError(f"{file}: is not a regular file; give a report that lies on a disk")
         with path.open("rb") as opened:
             header = opened.read(_HEADER_BYTES)
-        size = path.stat().st_size
+            status = os.fstat(opened.fileno())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NoSuchFileError(f"{file}: no such file") from error
     except OSError as error:
-        raise TaxbreakError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error
+        raise TaxbreakError(f"{file}: cannot be read ({error.strerror}); check its name and permissions") from error
     if not header:
         raise TaxbreakError(f"{file}: is empty; export the report again")
     if header[: len(_MAGIC)] != _MAGIC:
         raise TaxbreakError(
             f"{file}: not an SQLite file; give a .nsys-rep or what 'nsys export -t sqlite REPORT.nsys-rep' writes"
         )
-    _check_size(file, header, size)
+    _check_size(file, header, status.st_size)
+    _check_hole(file, status)
     _check_companions(path, file)
 
 
+def _check_name(file: str) -> None:
+    try:
+        file.encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(file).decode("utf-8", "backslashreplace")
+        raise TaxbreakError(f"{shown}: the name or its folder's is not UTF-8; rename it") from error
+    if "\0" in file:
+        raise TaxbreakError(f"{file}: no such file (a NUL in its name)")
+
+
 def _check_size(file: str, header: bytes, size: int) -> None:
-    """Compare the size with what the header says; the header's count holds where its two counters agree."""
+    """Compare the size with the header's number of pages, before anything else is read.
+
+    The number holds where the header's two counters agree, as every SQLite since 2010 leaves them. Bytes behind the
+    last page are no part of the database, but would have to be hashed.
+    """
     if len(header) < _HEADER_BYTES:
         raise TaxbreakError(f"{file}: cut short ({size} bytes); export the report again")
     page = int.from_bytes(header[16:18], "big")
     page = 65536 if page == 1 else page
     pages = int.from_bytes(header[28:32], "big")
-    if header[24:28] == header[92:96] and page >= 512 and pages * page > size:
+    if page < 512 or page & (page - 1) or header[24:28] != header[92:96]:
+        raise TaxbreakError(f"{file}: its header is damaged (page size, change counters); export the report again")
+    if pages * page < size:
+        raise TaxbreakError(
+            f"{file}: {size - pages * page} bytes lie behind its last page (its header has {pages} pages of {page} "
+            "bytes); export the report again"
+        )
+    if pages * page > size:
         raise TaxbreakError(
             f"{file}: cut short ({size} of {pages * page} bytes; a full disk or a broken copy); export the report again"
+        )
+
+
+def _check_hole(file: str, status: os.stat_result) -> None:
+    """Refuse a large file that is nearly all hole: it takes no room on the disk, and hours to read."""
+    on_disk = status.st_blocks * 512
+    if status.st_size > _LARGEST_HOLE and 0 < on_disk < status.st_size // _LEAST_DENSITY:
+        raise TaxbreakError(
+            f"{file}: holds {on_disk} bytes and is {status.st_size} long, the rest is a hole; export the report again"
         )
 
 
@@ -114,6 +152,8 @@ def allowed_seconds(path: Path) -> float:
 
 def broken(file: str, error: Exception) -> TaxbreakError:
     """Return the message for what SQLite or its driver said of a file while it was read."""
+    if is_memory_error(error):
+        return TaxbreakError(f"{file}: not enough memory to read it; raise the limit, or choose less with --start")
     reason = str(error).removeprefix("IO: Failed to step query: ")
     if reason == "interrupted":
         reason = "it takes longer to read than a file of its size can"

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.read.input_files import read_user_text
 
 CLASSES = ("unlisted", "system", "profiler", "library", "compiler", "driver", "framework", "interpreter")
 """What a module can be; `unlisted` is what no pattern knows. Their meaning stands in the table's header."""
@@ -41,7 +42,7 @@ def read_patterns(own: Path | None = None) -> tuple[Pattern, ...]:
 
 def _parse(path: Path) -> tuple[Pattern, ...]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_user_text(path).splitlines()
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise TaxbreakError(f"{path}: cannot be read ({reason}); give a table of modules") from error

@@ -14,6 +14,7 @@ from taxbreak_nsys.arrays.background import BackgroundTask
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.read import file_safety
 from taxbreak_nsys.read.file_hash import sha256, stamp
+from taxbreak_nsys.read.input_files import note_input
 from taxbreak_nsys.read.nsys_export import as_export, is_arrow_folder
 from taxbreak_nsys.read.schema import Layout, inspect_layout
 
@@ -71,6 +72,8 @@ def checked(report: Path, *, sqlite: bool = False) -> tuple[Path, str]:
     shown = str(file if file.parent == report.parent else report)
     if not is_arrow_folder(file):
         file_safety.check_file(file, shown)
+    note_input(report)
+    note_input(file)
     return file, shown
 
 

@@ -251,6 +251,7 @@ def write_plain(table: pa.Table, path: str) -> None:
 
 def write_csv(table: pa.Table, path: str) -> None:
     """Write CSV with nsys's column names."""
-    import pyarrow.csv
+    from taxbreak_nsys.output.csv_text import table_csv
 
-    pyarrow.csv.write_csv(table, path)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(table_csv(table))

@@ -18,7 +18,7 @@ from taxbreak_nsys.replay.thread_model import ThreadModel
 
 @dataclass(frozen=True)
 class Outcome:
-    """A replay's outcome: arrays by instance (ns), and host time by label code and state.
+    """A replay's outcome: arrays over the instances of one stretch (ns), and host time by label code and state.
 
     `wall` is the host's. `completion` is how much later an instance makes the thread's work complete, host and device:
     its wall, and what the device still works on for it afterwards, without what earlier instances' work covers. The
@@ -40,33 +40,46 @@ class Outcome:
         return self.busy.max(axis=1, initial=0.0)
 
 
-def outcome(columns: ReplayColumns, changed: Changed, replayed: Replayed) -> Outcome:
-    """Return what one thread's replay means for the instances in it."""
+def outcome(columns: ReplayColumns, changed: Changed, replayed: Replayed, held: range) -> Outcome:
+    """Return what the replay of one stretch means for the instances that it holds, whose numbers are `held`."""
     instances, intervals, model = columns.instances, columns.intervals, changed.model
-    held = np.flatnonzero(model.piece_interval >= 0)
-    interval = model.piece_interval[held]
-    time = np.diff(model.knots)[held] * changed.host[held] * ~changed.in_graph[held]
+    marked = np.flatnonzero(model.piece_interval >= 0)
+    interval = model.piece_interval[marked]
+    time = np.diff(model.knots)[marked] * changed.host[marked] * ~changed.in_graph[marked]
     cell = instances.label[intervals.instance[interval]] * len(STATES) + intervals.state[interval]
     layer_time = np.bincount(cell, weights=time, minlength=len(instances.labels) * len(STATES)).astype(np.float64)
 
-    pieces = replayed_pieces(instances, model, replayed)
-    wall = np.zeros(len(instances), np.int64)
+    pieces = replayed_pieces(instances, model, replayed, held)
+    wall = np.zeros(len(held), np.int64)
     np.add.at(wall, pieces.instance, pieces.end - pieces.begin)
+    of_stretch = slice(held.start, held.stop)
     return Outcome(
         wall=wall,
-        completion=_completion(columns, model, replayed, pieces),
-        busy=_stream_busy(columns, changed),
+        completion=_completion(columns, model, replayed, pieces, len(held)),
+        busy=_stream_busy(columns, changed, held),
         layer_time=layer_time.reshape(-1, len(STATES)),
-        graphs=changed.graphs,
-        in_graphs=changed.in_graphs,
-        breaks=changed.breaks,
-        left_out=changed.left_out,
+        graphs=changed.graphs[of_stretch].copy(),
+        in_graphs=changed.in_graphs[of_stretch].copy(),
+        breaks=changed.breaks[of_stretch].copy(),
+        left_out=changed.left_out[of_stretch].copy(),
     )
+
+
+def instances_within(instances: Instances, model: ThreadModel) -> range:
+    """Return the numbers of the instances of a thread that lie in a model's window."""
+    mine = thread_slice(instances.thread, model.thread)
+    low, high = model.origin, model.origin + int(model.knots[-1])
+    past = int(np.searchsorted(instances.start[mine], high)) + mine.start
+    first = mine.start + int(np.searchsorted(instances.start[mine], low))
+    # the middle of an instance that is too long to be replayed whole
+    while first > mine.start and instances.end[first - 1] > low:
+        first -= 1
+    return range(first, past)
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """The pieces of phase instances in a model's window: `start` as measured, `begin` and `end` as replayed, ns."""
+    """The pieces of a stretch's instances (numbered from its first): `start` as measured, `begin` and `end` now, ns."""
 
     instance: Ints
     start: Ints
@@ -74,20 +87,22 @@ class Pieces:
     end: Ints
 
 
-def replayed_pieces(instances: Instances, model: ThreadModel, replayed: Replayed) -> Pieces:
-    """Return the pieces of phases in a model's window, in whole ns since its origin."""
+def replayed_pieces(instances: Instances, model: ThreadModel, replayed: Replayed, held: range) -> Pieces:
+    """Return the pieces of the instances `held` in a model's window, in whole ns since its origin."""
     part = thread_slice(instances.piece_thread, model.thread)
     until = int(model.knots[-1])
     start = instances.piece_start[part] - model.origin
     end = instances.piece_end[part] - model.origin
     # a thread that helps with another's instance has pieces of it too, and its time is not the instance's
     inside = (end > 0) & (start < until) & instances.host_piece[part]
+    instance = instances.piece_instance[part]
+    inside &= (instance >= held.start) & (instance < held.stop)
     start, end = np.clip(start[inside], 0, until), np.clip(end[inside], 0, until)
     begin, finish = (np.rint(replayed.at(moment)).astype(np.int64) for moment in (start, end))
-    return Pieces(instances.piece_instance[part][inside], start, begin, finish)
+    return Pieces(instance[inside] - held.start, start, begin, finish)
 
 
-def _completion(columns: ReplayColumns, model: ThreadModel, replayed: Replayed, pieces: Pieces) -> Ints:
+def _completion(columns: ReplayColumns, model: ThreadModel, replayed: Replayed, pieces: Pieces, instances: int) -> Ints:
     """Return how much later each instance makes the thread's work complete, ns.
 
     Work is a piece's where the piece holds its launch. Complete is what all pieces up to one have asked for.
@@ -106,42 +121,41 @@ def _completion(columns: ReplayColumns, model: ThreadModel, replayed: Replayed, 
     np.maximum.at(complete[:, 1], launched[between], done[between])
     reached = np.maximum.accumulate(complete.ravel())
     before = np.r_[np.int64(0), reached[1:-1:2]] if count else reached
-    result = np.zeros(len(columns.instances), np.int64)
+    result = np.zeros(instances, np.int64)
     np.add.at(result, pieces.instance, reached[::2] - np.maximum(pieces.begin, before))
     return result
 
 
-def _stream_busy(columns: ReplayColumns, changed: Changed) -> Floats:
+def _stream_busy(columns: ReplayColumns, changed: Changed, held: range) -> Floats:
     """Return for how long each stream works for each instance: (instances, streams), ns."""
     work = changed.model.work
     streams = int(work.lane.max()) + 1 if len(work) else 0
-    instance = columns.launch_instance[work.launch]
-    own = work.own & (instance >= 0)
+    instance = columns.launch_instance[work.launch] - held.start
+    own = work.own & (instance >= 0) & (instance < len(held))
     cell = instance[own] * streams + work.lane[own]
     weights = (work.busy * changed.scale)[own]
-    instances = len(columns.instances)
-    busy = np.bincount(cell, weights=weights, minlength=instances * streams).astype(np.float64)
-    return busy.reshape(instances, streams)
+    busy = np.bincount(cell, weights=weights, minlength=len(held) * streams).astype(np.float64)
+    return busy.reshape(len(held), streams)
 
 
-def idle_ns(columns: ReplayColumns, devices: list[frozenset[int]], model: ThreadModel, replayed: Replayed) -> Ints:
-    """Return for how long no device that an instance uses is busy within its wall, by instance, ns.
+def idle_ns(
+    columns: ReplayColumns, devices: list[frozenset[int]], model: ThreadModel, replayed: Replayed, held: range
+) -> Ints:
+    """Return for how long no device that an instance uses is busy within its wall, by instance of a stretch, ns.
 
     Operations that the model does not hold (other threads', other processes') keep their place beside what this thread
-    did at the time. `devices` are those of each instance.
+    did at the time. `devices` are those of each instance of the report, `held` the numbers of the stretch's.
     """
-    pieces, ops = replayed_pieces(columns.instances, model, replayed), columns.ops
+    pieces, ops = replayed_pieces(columns.instances, model, replayed, held), columns.ops
     begun, ended = replayed.at(ops.start - model.origin), replayed.at(ops.end - model.origin)
     begun[model.ops.op], ended[model.ops.op] = replayed.op_start, replayed.op_end
-    start, end = np.rint(begun).astype(np.int64), np.rint(ended).astype(np.int64)
-    idle = np.zeros(len(columns.instances), np.int64)
+    start, end = np.rint(begun).astype(np.int64) + columns.comm_wait, np.rint(ended).astype(np.int64)
+    idle = np.zeros(len(held), np.int64)
     np.add.at(idle, pieces.instance, pieces.end - pieces.begin)
-    sets = [devices[instance] for instance in pieces.instance.tolist()]
+    sets = [devices[held.start + instance] for instance in pieces.instance.tolist()]
     for used in set(sets):
         of_set = np.array([s == used for s in sets], bool)
         on = np.isin(ops.device_global, sorted(used))
-        covered = Coverage.of(union(start[on] + columns.comm_wait[on], end[on])).within(
-            pieces.begin[of_set], pieces.end[of_set]
-        )
+        covered = Coverage.of(union(start[on], end[on])).within(pieces.begin[of_set], pieces.end[of_set])
         np.subtract.at(idle, pieces.instance[of_set], covered)
     return idle

@@ -16,7 +16,7 @@ from taxbreak_nsys.measure.replay_columns import ReplayColumns, ReplayPart
 from taxbreak_nsys.measure.slowest_ranks import slowest_ranks
 from taxbreak_nsys.model.trace_columns import pid, tid
 from taxbreak_nsys.replay.graphs import Changed
-from taxbreak_nsys.replay.outcome import Outcome, idle_ns, outcome
+from taxbreak_nsys.replay.outcome import Outcome, idle_ns, instances_within, outcome
 from taxbreak_nsys.replay.predicted_phase import Key, Prediction, key, why_not, why_not_asked, why_not_captured
 from taxbreak_nsys.replay.scenarios import Scenario, change, layer_shares
 from taxbreak_nsys.replay.simulate import Floats, Replayed, replay
@@ -30,10 +30,11 @@ OfModel = TypeVar("OfModel")
 
 @dataclass(frozen=True)
 class _Model:
-    """One stretch of one thread, with the thread's phase entries by label code."""
+    """One stretch of one thread: its instances' numbers, and the thread's phase entries by label code."""
 
     thread: ThreadModel
     entries: Mapping[int, Phase]
+    held: range
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,11 @@ class Replay:
             if entry.process is not None and entry.thread is not None and why_not(entry) is None:
                 entries.setdefault(threads[entry.process, entry.thread], {})[labels[entry.phase]] = entry
         index = OpIndex.of(self.columns)
-        self._models = [
-            _Model(self._pinned(build(self.columns, index, thread, self.typical, window)), of_thread)
-            for thread, of_thread in entries.items()
-            for window in (part.windows[thread] if part.windows is not None else (None,))
-        ]
+        self._models: list[_Model] = []
+        for thread, of_thread in entries.items():
+            for window in part.windows[thread] if part.windows is not None else (None,):
+                model = self._pinned(build(self.columns, index, thread, self.typical, window))
+                self._models.append(_Model(model, of_thread, instances_within(self.columns.instances, model)))
 
     def _pinned(self, model: ThreadModel) -> ThreadModel:
         """Return a model in which a rank waits for slower ones until they came, in the steps in which it waits most.
@@ -120,18 +121,34 @@ class Replay:
         return replayed / measured - 1 if measured else 0.0
 
     def _of_entry(self, entry: Phase, of_models: Sequence[OfModel]) -> list[tuple[OfModel, Ints]]:
-        """Return what is known of an entry's stretches, and which instances in them are the entry's."""
+        """Return what is known of an entry's stretches, and which instances of each are the entry's."""
+        return [(of_models[model], which) for model, which in self._parts[key(entry)]]
+
+    @cached_property
+    def _parts(self) -> dict[Key, list[tuple[int, Ints]]]:
+        """The stretches of each entry: the number of the model, and which of its instances are the entry's."""
         instances = self.columns.instances
-        of_entry = instances.label == instances.labels.index(entry.phase)
-        if entry.ranks is not None:
-            of_entry = slowest_ranks(instances, self.result.step_sums, of_entry & (instances.step >= 0))
-        found = []
-        for model, of_model in zip(self._models, of_models, strict=True):
-            thread, origin = model.thread.thread, model.thread.origin
-            if entry.combined or (pid(thread), tid(thread)) == (entry.process, entry.thread):
-                which = of_entry & (instances.thread == thread)
-                which &= (instances.end > origin) & (instances.start < origin + int(model.thread.knots[-1]))
-                found.append((of_model, np.flatnonzero(which)))
+        code = {label: number for number, label in enumerate(instances.labels)}
+        slowest = slowest_ranks(instances, self.result.step_sums, instances.step >= 0)
+        by_label: dict[tuple[int, int], list[tuple[int, Ints]]] = {}
+        for number, model in enumerate(self._models):
+            labels = instances.label[model.held.start : model.held.stop]
+            for label in np.unique(labels).tolist():
+                part = (number, np.flatnonzero(labels == label))
+                by_label.setdefault((model.thread.thread, label), []).append(part)
+        found = {}
+        for entry in self.result.entries:
+            parts = [
+                part
+                for (thread, label), of_thread in by_label.items()
+                if label == code[entry.phase]
+                and (entry.combined or (pid(thread), tid(thread)) == (entry.process, entry.thread))
+                for part in of_thread
+            ]
+            if entry.ranks is not None:
+                held = [self._models[number].held.start for number, _ in parts]
+                parts = [(n, which[slowest[first + which]]) for (n, which), first in zip(parts, held, strict=True)]
+            found[key(entry)] = parts
         return found
 
     def predict(self, scenario: Scenario, *, in_full: bool = True) -> tuple[Prediction, ...]:
@@ -143,7 +160,10 @@ class Replay:
         outcomes = self._outcomes(replays)
         idle = None
         if in_full:
-            idle = [idle_ns(self.columns, self._device_sets, changed.model, moments) for changed, moments in replays]
+            idle = [
+                idle_ns(self.columns, self._device_sets, changed.model, moments, model.held)
+                for model, (changed, moments) in zip(self._models, replays, strict=True)
+            ]
         return tuple(self._prediction(entry, scenario, outcomes, idle) for entry in self.result.entries)
 
     def _prediction(
@@ -245,7 +265,10 @@ class Replay:
         return found
 
     def _outcomes(self, replays: list[tuple[Changed, Replayed]]) -> list[Outcome]:
-        return [outcome(self.columns, changed, replayed) for changed, replayed in replays]
+        return [
+            outcome(self.columns, changed, replayed, model.held)
+            for model, (changed, replayed) in zip(self._models, replays, strict=True)
+        ]
 
 
 def _layer_time(parts: list[tuple[Outcome, Ints]], label: int) -> Floats:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -18,6 +17,7 @@ from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model.launches import KERNEL_LAUNCH
 from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
 from taxbreak_nsys.model.trace_columns import thread_slice
+from taxbreak_nsys.model.user_pattern import UserPattern
 from taxbreak_nsys.replay.graphs import Changed, with_graphs
 from taxbreak_nsys.replay.thread_model import ThreadModel
 from taxbreak_nsys.result import Phase
@@ -63,15 +63,16 @@ class Scenario:
             raise TaxbreakError("--framework-minus: must not be negative")
         if self.graph_launch_ns is not None and self.graph_launch_ns < 0:
             raise TaxbreakError("--graph-launch: must not be negative")
-        try:
-            re.compile(self.before or "")
-        except re.error as error:
-            raise TaxbreakError(f"--before {self.before!r}: not a regular expression ({error})") from error
+        _before_pattern(self.before or "")
 
     @property
     def unchanged(self) -> bool:
         """Whether nothing is asked for."""
         return self == Scenario(before=self.before, graph_launch_ns=self.graph_launch_ns)
+
+
+def _before_pattern(text: str) -> UserPattern:
+    return UserPattern.parse(text, f"--before {text!r}")
 
 
 def check_factor(value: float, option: str) -> float:
@@ -152,7 +153,7 @@ def _less(
     kernel = np.flatnonzero(launches.kind[mine] == KERNEL_LAUNCH) + mine.start
     chosen = np.ones(len(kernel), bool)
     if scenario.before is not None:
-        chosen = np.isin(kernel, _matching_launches(columns, re.compile(scenario.before)))
+        chosen = np.isin(kernel, _matching_launches(columns, _before_pattern(scenario.before)))
     gap = np.searchsorted(launches.start[kernel] - model.origin, model.knots[:-1], side="right")
     states = columns.intervals.state[np.maximum(model.piece_interval, 0)]
     framework = np.isin(states, [STATE[name] for name in FRAMEWORK_STATES]) & np.isin(label, list(entries))
@@ -163,7 +164,7 @@ def _less(
     return np.where(framework, kept[gap], 1.0)
 
 
-def _matching_launches(columns: ReplayColumns, pattern: re.Pattern[str]) -> Ints:
+def _matching_launches(columns: ReplayColumns, pattern: UserPattern) -> Ints:
     """Return the launches of kernels whose name a pattern finds."""
     ops, launches = columns.ops, columns.launches
     named = np.array([pattern.search(name) is not None for name in ops.names], bool)

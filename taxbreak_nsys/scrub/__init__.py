@@ -1,6 +1,6 @@
 """What a report gives away, and a copy of it that can be posted."""
 
 from taxbreak_nsys.scrub.scrub_findings import gives_away
-from taxbreak_nsys.scrub.scrubbed_copy import write_clean
+from taxbreak_nsys.scrub.scrubbed_copy import kept_lines, write_clean
 
-__all__ = ["gives_away", "write_clean"]
+__all__ = ["gives_away", "kept_lines", "write_clean"]

@@ -1,25 +1,24 @@
-"""How the texts that a clean copy keeps are rewritten: paths and secrets go, and with `names` the names go too.
+"""How the texts that a clean copy keeps are rewritten: private things go, and with `names` private words go too.
 
-A new text must be judged by the analysis as the old one was (`words`), and texts that were told apart stay
-apart; so the copy gives the same figures.
+A new text must be judged by the analysis as the old one was, and different texts stay different; so the copy gives
+the same results.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import count
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model import name_rules
+from taxbreak_nsys.phases import step_kind
+from taxbreak_nsys.phases.engine_marks import Mark, load_engines
+from taxbreak_nsys.scrub.private_texts import REMOVED, without_private
+from taxbreak_nsys.scrub.public_words import PublicForm, name_patterns
 
-_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[\\/](?:[^\\/\s\0]+[\\/])+")
-_SECRET = re.compile(
-    r"gh[pousr]_\w{10,}|hf_\w{10,}|AKIA[A-Z0-9]{12,}|sk-[\w-]{12,}|xox[abprs]-[\w-]{8,}|eyJ[\w-]{8,}\.[\w.-]+"
-    r"|-----BEGIN[^-]*PRIVATE KEY-----.*|[\w.+-]+@[\w-]+\.[\w.]+"
-    r"|(?i:\w*(?:password|passwd|secret|token|api_?key)\w*\s*[=:]\s*\S+)",
-    re.DOTALL,
-)
 _OPERATOR = re.compile(name_rules.OPERATOR_PATTERN)
 _TAIL = re.compile(name_rules.OPERATOR_TAIL)
 _NUMBERS = re.compile(r", (?:op_id|op_ids|seq) ?= ?\d+")
@@ -51,40 +50,62 @@ _PREDICATES: dict[str, tuple[Callable[[str], object], ...]] = {
         name_rules.is_kernel_launch,
     ),
     "os": (name_rules.is_os_wait,),
-    "kernel": (name_rules.kernel_is_mediated,),
-    "range": (name_rules.library_of_text, name_rules.operator_uses_library, lambda text: bool(_OPERATOR.search(text))),
+    "kernel": (
+        name_rules.kernel_is_mediated,
+        lambda text: [bool(pattern.search(text)) for pattern in name_patterns(step_kind)],
+        lambda text: step_kind._tile(text),
+    ),
+    "range": (name_rules.library_of_text, name_rules.operator_uses_library, lambda text: bool(_OPERATOR.search(text)),
+        lambda text: engine_mark(text)),
     "domain": (name_rules.is_library_domain, lambda text: text.lower().startswith("cublas")),
 }  # fmt: skip
 
 
 class Texts:
-    """Rewrites texts by sort (`sql/scrub_strings.sql`); the same text of a sort always becomes the same."""
+    """Rewrites texts by sort (`sql/scrub_strings.sql`); the same text of a sort always becomes the same.
 
-    def __init__(self, *, names: bool) -> None:
-        """Begin with nothing rewritten; `names` also replaces what kernels, ranges and the like are called."""
-        self.names = names
+    `kept`, `replaced` and `removed` count names by sort, and private things by kind.
+    """
+
+    def __init__(self, *, names: bool, private: Sequence[str] = ()) -> None:
+        """Have nothing rewritten yet; `names` replaces private words, `private` are names that no text may hold."""
+        self.names, self._private = names, private
+        self.kept: Counter[str] = Counter()
+        self.replaced: Counter[str] = Counter()
+        self.removed: Counter[str] = Counter()
         self._stems: dict[tuple[str, str], str] = {}
         self._taken: set[tuple[str, str]] = set()
         self._numbers = {sort: count() for sort in _SORTS}
+        self._form = PublicForm()
 
     def new(self, sort: str, text: str) -> str:
         """Return the text that stands for `text` in the copy."""
         stem, tail = _split(sort, text)
         key = (sort, stem)
         if key not in self._stems:
-            self._stems[key] = self._new_stem(sort, stem)
-            self._taken.add((sort, self._stems[key]))
+            new = self._stems[key] = self._new_stem(sort, stem, tail)
+            self._taken.add((sort, new))
+            (self.kept if new == stem else self.replaced)[sort] += 1
         return self._stems[key] + tail
 
-    def _new_stem(self, sort: str, stem: str) -> str:
+    def clean(self, text: str) -> str:
+        """Return a text without what is private, and count that."""
+        clean, removed = without_private(text, self._private)
+        self.removed += removed
+        return clean
+
+    def _new_stem(self, sort: str, stem: str, tail: str) -> str:
+        clean = self.clean(stem) if sort != "module" else stem
         if sort == "module":
             return self._module(stem)
-        clean = without_secrets(stem)
         keep = not self.names or not stem or bool(_PUBLIC.get(sort) and _PUBLIC[sort].fullmatch(clean))
-        if keep and self._stands_for(sort, clean, stem):
+        if keep and self._stands_for(sort, clean, stem, tail):
             return clean
+        formed = self._form.of_name(clean) if self.names else clean
+        if formed and self._stands_for(sort, formed, stem, tail):
+            return formed
         for candidate in self._candidates(sort, stem):
-            if self._stands_for(sort, candidate, stem):
+            if self._stands_for(sort, candidate, stem, tail):
                 return candidate
         raise TaxbreakError(f"the copy would change the analysis: no other name can stand for one of its {sort} names")
 
@@ -92,19 +113,20 @@ class Texts:
         """Keep a module's file name and the public folders above it: what the analysis knows it by."""
         *folders, name = path.replace("\\", "/").split("/")
         known = [next((k for k in _PUBLIC_FOLDERS if f == k or f.startswith(f"{k}-")), None) for f in folders]
-        name = without_secrets(name)
-        if self.names and not _PUBLIC["module"].fullmatch(name):
+        name = self.clean(name)
+        private = without_private(path, self._private)[0].endswith(REMOVED)
+        if private or (self.names and not _PUBLIC["module"].fullmatch(name)):
             name = f"module_{_letters(next(self._numbers['module']))}.so"
         return "/".join(["", *filter(None, known), name]) if any(known) else name
 
-    def _stands_for(self, sort: str, new: str, old: str) -> bool:
+    def _stands_for(self, sort: str, new: str, old: str, tail: str) -> bool:
         if (sort, new) in self._taken:
             return False
         if sort == "api":
-            new, old = name_rules.api_name(new), name_rules.api_name(old)
+            new, old, tail = name_rules.api_name(new), name_rules.api_name(old), ""
         if sort == "range" and _split(sort, new) != (new, ""):
             return False
-        return all(judge(new) == judge(old) for judge in _PREDICATES.get(sort, ()))
+        return new == old or all(judge(new + tail) == judge(old + tail) for judge in _PREDICATES.get(sort, ()))
 
     def _candidates(self, sort: str, stem: str) -> Iterator[str]:
         """Yield generated names, each in the forms that the analysis tells apart."""
@@ -125,9 +147,19 @@ class Texts:
                 yield from (f"autograd::op_{letters}", f"op_{letters} seq =", f"{prefix}_{letters} seq =")
 
 
-def without_secrets(text: str) -> str:
-    """Return a text without folders, mail addresses and what looks like a secret."""
-    return _SECRET.sub("[removed]", _PATH.sub("", text)).replace("\0", " ")
+@cache
+def _marks() -> tuple[Mark, ...]:
+    return tuple(mark for engine in load_engines() for mark in engine.marks)
+
+
+def engine_mark(text: str) -> list[object]:
+    """Return what each engine's mark reads in a range's text; a label may be another one."""
+    judged: list[object] = []
+    for mark in _marks():
+        match = mark.text.search(text)
+        judged.append(match and {key: key == "label" or value for key, value in match.groupdict().items()})
+        judged.append(mark.tail is not None and bool(mark.tail.search(text)))
+    return judged
 
 
 def _split(sort: str, text: str) -> tuple[str, str]:

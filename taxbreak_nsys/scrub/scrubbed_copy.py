@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from taxbreak_nsys.output.output_files import write_whole
 from taxbreak_nsys.read import file_safety
 from taxbreak_nsys.read.column_checks import decoded
 from taxbreak_nsys.read.database import Database
+from taxbreak_nsys.read.input_files import kept_inputs
 from taxbreak_nsys.read.report_inspection import inspect
 from taxbreak_nsys.read.schema import RUNTIME
-from taxbreak_nsys.scrub.scrub_texts import Texts, without_secrets
+from taxbreak_nsys.scrub.hardware_names import hardware_name
+from taxbreak_nsys.scrub.private_texts import without_secrets
+from taxbreak_nsys.scrub.scrub_texts import Texts
 
 _UNKNOWN = 0
 """The id, used by no string of a copy, of what refers to none in the report."""
@@ -67,7 +71,6 @@ _FACTS: dict[str, dict[str, str]] = {
         r"(?:PROCESS_\d+:)?CUDA_SKIP_SOME_API_CALLS": "true|false",
     },
     "TARGET_INFO_SYSTEM_ENV": {
-        "CpuDescription": r"[\w ()@.,+/-]{1,80}",
         "CpuArchitecture": "x86_64|aarch64|arm64",
         r"CpuCores|CpuSpeedMhz|CudaDriverVersion": r"\d+",
         "NvDriverVersion": _NUMBER,
@@ -75,6 +78,9 @@ _FACTS: dict[str, dict[str, str]] = {
 }
 _FACTS["EXPORT_META_DATA"] = _FACTS["META_DATA_EXPORT"]
 """Facts that are kept: a pattern of their name to one of their value."""
+
+_COMMON_NAMES = {"root", "user", "localhost", "admin", "ubuntu", "linux", "node", "none", "unknown", "nobody", "host"}
+"""Names of users and hosts that say nothing of anybody, and may stand in names of kernels."""
 
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9]{0,40}")
 
@@ -87,6 +93,10 @@ class Copied:
     rows: int
     texts: int
     texts_of_report: int
+    kept: Mapping[str, int]
+    replaced: Mapping[str, int]
+    removed: Mapping[str, int]
+    """Names that stay and that are other ones, by sort; private things that were taken out of names, by kind."""
 
 
 def write_clean(report: Path, target: Path, *, names: bool = False, force: bool = False) -> Copied:
@@ -95,17 +105,26 @@ def write_clean(report: Path, target: Path, *, names: bool = False, force: bool 
     The analysis of the copy gives the same integers. Raises TaxbreakError where the report cannot be read or
     the copy not be written.
     """
-    if target.exists() and report.exists() and target.samefile(report):
-        raise TaxbreakError(f"{target}: is the report itself; give another file with -o")
     copied: list[Copied] = []
-    with Database(inspect(report, sqlite=True)) as database:
+    with kept_inputs(), Database(inspect(report, sqlite=True)) as database:
         write_whole(target, lambda path: copied.append(_Copy(database, path, names).run()), force=force)
     return copied[0]
 
 
+def _people_and_hosts(database: Database) -> list[str]:
+    """Return the report's own names of hosts and users, where they are no common words."""
+    rows = database.query("people_and_hosts").to_pylist()
+    names = {str(row["name"]).strip() for row in rows}
+    names |= {name.partition(".")[0] for name in names}
+    telling = (name for name in names if len(name) > 3 and name.lower() not in _COMMON_NAMES)
+    return sorted(telling, key=len, reverse=True)
+
+
 class _Copy:
     def __init__(self, database: Database, target: Path, names: bool) -> None:
-        self._database, self._target, self._texts = database, target, Texts(names=names)
+        self._database, self._target, self._texts = (
+            database, target, Texts(names=names, private=_people_and_hosts(database)),
+        )  # fmt: skip
         self._ids: dict[tuple[str, int], int] = {}
         self._strings: list[str] = []
         self._rows = 0
@@ -131,7 +150,11 @@ class _Copy:
             raise TaxbreakError(f"{self._database.shown}: cannot be copied ({error})") from error
         finally:
             connection.close()
-        return Copied(tables, self._rows, len(self._strings), self._database.layout.rows.get("StringIds", 0))
+        return Copied(
+            tables=tables, rows=self._rows, texts=len(self._strings),
+            texts_of_report=self._database.layout.rows.get("StringIds", 0), kept=self._texts.kept,
+            replaced=self._texts.replaced, removed=self._texts.removed,
+        )  # fmt: skip
 
     def _fill(self, connection: sqlite3.Connection) -> int:
         connection.execute("CREATE TABLE StringIds (id INTEGER NOT NULL PRIMARY KEY, value TEXT NOT NULL)")
@@ -199,7 +222,7 @@ class _Copy:
         if old is None:
             return None
         text = decoded(old)
-        return without_secrets(text)[:80] if sort == "hardware" else self._texts.new(sort, text)
+        return hardware_name(text) if sort == "hardware" else self._texts.new(sort, text)
 
     def _copy_facts(self, connection: sqlite3.Connection, table: str) -> None:
         rules = [(re.compile(name), re.compile(value)) for name, value in _FACTS[table].items()]
@@ -213,6 +236,7 @@ class _Copy:
             and any(n.fullmatch(name) and v.fullmatch(value) for n, v in rules)
             and without_secrets(value) == value
         ]
+        kept += [(name, hardware_name(value)) for name, value in found if name == "CpuDescription" and value]
         connection.executemany(f'INSERT INTO main."{table}" VALUES (?, ?)', kept)
         self._rows += len(kept)
 
@@ -224,3 +248,20 @@ class _Copy:
             connection.execute("CREATE TABLE DIAGNOSTIC_EVENT (severity INTEGER, text TEXT)")
             texts = [(2, f"{shown.get(what, 'some')} events were lost") for what in lost]
             connection.executemany("INSERT INTO DIAGNOSTIC_EVENT VALUES (?, ?)", texts)
+
+
+def kept_lines(copied: Copied, *, names: bool) -> list[str]:
+    """Return for people what a copy keeps and why, and what it lost."""
+
+    def listed(counts: Mapping[str, int]) -> str:
+        return ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) or "none"
+
+    why = "public interfaces, and words by which the analysis knows a kernel, a mark or a library" if names else (
+        "the analysis is about them; --names replaces their private words"
+    )  # fmt: skip
+    return [
+        f"names kept: {listed(copied.kept)} ({why})",
+        f"names replaced: {listed(copied.replaced)}",
+        f"taken out of names: {listed(copied.removed)}",
+        "kept as well: numbers, times, process and thread ids, models of GPU and CPU, versions, the session's start",
+    ]

@@ -117,6 +117,9 @@ phases = Table(
     Column("verdict_target", Text),
     Column("verdict_exposed_share", Double),
     Column("verdict_why", Text, nullable=False),
+    # of version 0002
+    *_ns("wall_p99_ns", "range_ns", "helpers_ns", "comm_ns", "comm_wait_ns"),
+    Column("device_busy_share", Double),
     Index("ix_phases_report_id", "report_id"),
     Index("ix_phases_phase", "phase"),
 )  # fmt: skip

@@ -10,19 +10,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, column, create_engine, event, func, inspect, make_url, select, table
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.read.input_files import note_input
 from taxbreak_nsys.store.models import metadata
-
-VERSION_TABLE = "taxbreak_store_version"
-HEAD = "0001"
-"""The newest migration, and so the schema that this program reads and writes."""
+from taxbreak_nsys.store.schema_versions import HEAD, bring_to_head, is_older, version_table
 
 _BUSY_MS = 60_000
-_MIGRATING = 0x7A78_6272  # any number, the same for every taxbreak-nsys: PostgreSQL locks by number
 
 
 @dataclass(frozen=True)
@@ -60,6 +57,8 @@ def open_store(store: str, *, write: bool = False) -> Store:
     shown = url.database or "" if url.drivername == "sqlite" else url.render_as_string(hide_password=True)
     if url.drivername == "sqlite":
         _check_sqlite(Path(shown), write)
+    if url.drivername == "sqlite":
+        note_input(shown)
     with store_errors(shown):
         version = _version(url, shown)
         if version is None and not write:
@@ -68,12 +67,13 @@ def open_store(store: str, *, write: bool = False) -> Store:
             _check_version(str(version), shown, write)
         engine = _engine(url, write)
         if version != HEAD:
-            _migrate(engine)
+            with engine.begin() as connection:
+                bring_to_head(connection)
     return Store(engine, shown)
 
 
 def exists(store: str) -> bool:
-    """Tell whether there is a store, of whatever version."""
+    """Return whether there is a store, of whatever version."""
     url = _url(store)
     shown = url.database or ""
     with store_errors(shown):
@@ -101,7 +101,7 @@ def _url(store: str) -> URL:
         return URL.create("sqlite", database=str(Path(store).absolute()))
     try:
         url = make_url(store)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise TaxbreakError(
             f"--store {store!r}: not a database URL; write a file name or postgresql://USER@HOST/DATABASE"
         ) from error
@@ -144,10 +144,9 @@ def _version(url: URL, shown: str) -> str | None:
     try:
         with engine.connect() as connection:
             present = set(inspect(connection).get_table_names())
-            if VERSION_TABLE in present:
-                return str(
-                    connection.execute(select(column("version_num")).select_from(table(VERSION_TABLE))).scalar_one()
-                )
+            if version_table.name in present:
+                found = connection.execute(select(version_table.c.version_num)).scalar()
+                return None if found is None else str(found)
     finally:
         engine.dispose()
     foreign = present if url.drivername == "sqlite" else present & set(metadata.tables)
@@ -160,10 +159,7 @@ def _version(url: URL, shown: str) -> str | None:
 
 
 def _check_version(version: str, shown: str, write: bool) -> None:
-    from alembic.script import ScriptDirectory
-
-    known = {script.revision for script in ScriptDirectory(_migrations()).walk_revisions()}
-    if version not in known:
+    if not is_older(version):
         raise TaxbreakError(
             f"{shown}: was written by a newer taxbreak-nsys (store schema {version}, this program knows {HEAD}); "
             "update taxbreak-nsys"
@@ -175,18 +171,17 @@ def _check_version(version: str, shown: str, write: bool) -> None:
         )
 
 
-def _migrations() -> str:
-    return str(Path(__file__).parent / "migrations")
-
-
 def _engine(url: URL, write: bool) -> Engine:
     engine = create_engine(url)
     if url.drivername != "sqlite":
         if not write:
 
-            @event.listens_for(engine, "begin")
-            def read_only(connection: Connection) -> None:
-                connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+            @event.listens_for(engine, "connect")
+            def read_only(connection: Any, _: object) -> None:
+                connection.read_only = True  # of each transaction, from its first statement
+                with connection.cursor() as cursor:
+                    cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+                connection.commit()
 
         return engine
 
@@ -196,6 +191,8 @@ def _engine(url: URL, write: bool) -> Engine:
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("PRAGMA cell_size_check=ON")
         if write:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
@@ -208,17 +205,3 @@ def _engine(url: URL, write: bool) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
-
-
-def _migrate(engine: Engine) -> None:
-    """Bring the store to HEAD in one transaction; of two that try at once, the second finds it done."""
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", _migrations().replace("%", "%%"))
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")

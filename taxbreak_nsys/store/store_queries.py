@@ -1,11 +1,11 @@
-"""Reading the store: the phases of some reports, and any question in SQL."""
+"""Reading the store: the phases of some reports, and conditions on their tags."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, func, select, text
+from sqlalchemy import ColumnElement, RowMapping, and_, func, select
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.output.listing import table_of_rows
@@ -83,34 +83,11 @@ def phase_table(store: Store, paths: Sequence[str]) -> pa.Table:
     return table_of_rows(names, tagged)
 
 
-def ask(store: Store, sql: str) -> pa.Table:
-    """Return what a statement of the user's selects; the store was opened for reading, so nothing can change.
-
-    Raises TaxbreakError with what the database says where the statement is wrong.
-    """
-    with store.begin() as connection:
-        # a colon in it is a colon, not a parameter
-        found = connection.execute(text(sql.replace(":", r"\:")))
-        if not found.returns_rows:
-            raise TaxbreakError("the statement selects nothing; 'store query' is for SELECT")
-        names = list(found.keys())
-        return table_of_rows(_told_apart(names), [tuple(row) for row in found])
-
-
 def _in_parts(items: Iterable[Any]) -> Iterator[list[Any]]:
     """Split what goes into an IN list: databases bound its length."""
     held = list(items)
     for start in range(0, len(held), _AT_ONCE):
         yield held[start : start + _AT_ONCE]
-
-
-def _told_apart(names: Sequence[str]) -> list[str]:
-    seen: dict[str, int] = {}
-    result = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        result.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
-    return result
 
 
 def where_tags(wanted: dict[str, str]) -> ColumnElement[bool]:

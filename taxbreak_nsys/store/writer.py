@@ -205,7 +205,21 @@ def _phase_row(entry: Mapping[str, Any], only: bool) -> Row:
         | {name: value for name, value in entry["taxbreak"].items() if name in models.phases.columns}
         | {"library_low_ns": interval[0], "library_high_ns": interval[1]}
         | {f"verdict_{name}": entry["verdict"][name] for name in ("target", "exposed_share", "why")}
+        | _newer_columns(entry)
     )
+
+
+def _newer_columns(entry: Mapping[str, Any]) -> Row:
+    """Return the columns of schema 0002; null where the result does not hold them."""
+    helpers, communication = entry.get("helpers_ns"), entry.get("communication") or {}
+    return {
+        "wall_p99_ns": entry.get("wall_p99_ns"),
+        "range_ns": entry.get("range_ns"),
+        "helpers_ns": sum(helpers.values()) if helpers else None,
+        "comm_ns": communication.get("comm_ns"),
+        "comm_wait_ns": communication.get("comm_wait_ns"),
+        "device_busy_share": entry["device"].get("busy_share"),
+    }
 
 
 def _states(phase_id: int, entry: Mapping[str, Any]) -> Iterable[Row]:

@@ -64,7 +64,11 @@ class DetailTotals:
         """Add a piece, with the entry of each of its launches; pieces come in the order of time."""
         held = [totals for totals in self._all if totals is not None]
         if held:
-            part = ExposedPiece.of(piece, self._entries, self._tree, launch_entry)
+            by_range = self._ranges is not None or self._gaps is not None
+            by_launch = self._classes is not None or self._fusion is not None
+            part = ExposedPiece.of(
+                piece, self._entries, self._tree, launch_entry, ranges=by_range, launches=by_launch
+            )  # fmt: skip
             for totals in held:
                 totals.add(part)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from taxbreak_nsys.arrays.intervals import Ints
 from taxbreak_nsys.measure.host_cells import ExposedParts, HostCells, RangeNesting
 from taxbreak_nsys.measure.host_states import STATE
@@ -24,7 +26,7 @@ class ExposedPiece:
     """
 
     piece: Piece
-    nesting: RangeNesting
+    nesting: RangeNesting | None
     cells: HostCells
     exposed: ExposedParts
     node: Ints
@@ -33,12 +35,14 @@ class ExposedPiece:
     launch_entry: Ints
 
     @classmethod
-    def of(cls, piece: Piece, entries: PhaseThreads, tree: RangeTree, launch_entry: Ints) -> ExposedPiece:
-        """Cut the host time of a piece."""
+    def of(
+        cls, piece: Piece, entries: PhaseThreads, tree: RangeTree, launch_entry: Ints, *, ranges: bool, launches: bool
+    ) -> ExposedPiece:
+        """Cut the host time of a piece, at `ranges` and at `launches` where these are needed."""
         columns = piece.columns
-        nesting = RangeNesting.of(columns.trace.ranges)
-        cells = HostCells.of(columns, nesting, CALL_STATES)
-        node = tree.numbered(columns.trace.ranges, nesting)
+        nesting = RangeNesting.of(columns.trace.ranges) if ranges else None
+        cells = HostCells.of(columns, nesting, CALL_STATES if launches else ())
+        node = tree.numbered(columns.trace.ranges, nesting) if nesting is not None else np.empty(0, np.int64)
         return cls(
             piece=piece,
             nesting=nesting,

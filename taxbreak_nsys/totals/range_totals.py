@@ -32,6 +32,7 @@ class RangeTotals:
 
     def add(self, part: ExposedPiece) -> None:
         """Add a piece."""
+        assert part.nesting is not None
         cells, exposed, launches = part.cells, part.exposed, part.piece.columns.launches
         count = len(self._entries)
         group = part.cell_node * count + part.cell_entry

@@ -320,19 +320,37 @@ def count_or_none(url: str) -> int | None:
         return None
 
 
-def test_killed_nursery_costs_one_row(archive: Path, pipe_report, tmp_path: Path) -> None:
+def test_killed_fork_server_costs_no_report(archive: Path, pipe_report, tmp_path: Path) -> None:
+    """What ran on it is analysed once more; what ends it twice has failed."""
     url = str(tmp_path / "store.db")
     endless = pipe_report("endless.sqlite")
-    with running(endless, archive, "--store", url, "--jobs", "1") as process:
+    with running(endless, archive, "--store", url, "--jobs", "2") as process:
         until(lambda: count_or_none(url) == 3)
-        worker = until(lambda: grandchild(process))
-        os.kill(until(lambda: children(process.pid))[0], signal.SIGKILL)
+        for _ in range(2):
+            worker = until(lambda: grandchild(process))
+            os.kill(until(lambda: children(process.pid))[0], signal.SIGKILL)
+            until(lambda: not alive(worker))  # noqa: B023
         process.communicate(timeout=60)
-        until(lambda: not alive(worker))
     assert process.returncode == 1
     with open_store(url) as store:
         (failure,) = rows(store, models.failures)
     assert (failure["path"], failure["kind"]) == (str(endless), "killed")
+
+
+def test_reports_that_ran_on_a_killed_fork_server_are_analysed(tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(24):
+        shutil.copy(find_report("inject"), folder / f"{number}.sqlite")
+    url = str(tmp_path / "store.db")
+    with running(folder, "--store", url, "--jobs", "2") as process:
+        until(lambda: (count_or_none(url) or 0) >= 4)
+        os.kill(until(lambda: children(process.pid))[0], signal.SIGKILL)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert "24 analysed, 0 unchanged, 0 failed" in said
+    with open_store(url) as store:
+        assert rows(store, models.failures) == []
 
 
 def test_interrupt_leaves_what_is_done_and_no_process(archive: Path, pipe_report, tmp_path: Path) -> None:
@@ -359,9 +377,9 @@ def test_death_of_the_batch_ends_its_workers(pipe_report, tmp_path: Path) -> Non
     endless = pipe_report("endless.sqlite")
     with running(endless, "--store", tmp_path / "store.db", "--jobs", "1") as process:
         worker = until(lambda: grandchild(process))
-        nursery = children(process.pid)[0]
+        fork_server = children(process.pid)[0]
         process.kill()
-        until(lambda: not alive(worker) and not alive(nursery))
+        until(lambda: not alive(worker) and not alive(fork_server))
 
 
 def test_report_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from taxbreak_nsys.batch import worker_process as child_module
 from taxbreak_nsys.batch.job import Job, Settings
-from taxbreak_nsys.batch.worker import Child, Nursery, Worker
+from taxbreak_nsys.batch.worker import Child, ForkServer, Worker
 from taxbreak_nsys.batch.worker_process import KEPT_MEMORY, serve
 from taxbreak_nsys.pipeline.analysis import Options
 from taxbreak_nsys.store.records import Analysed, Failed, Outcome, Unchanged
@@ -25,8 +25,8 @@ from tests.support.reports import find_report
 
 @pytest.fixture
 def worker() -> Iterator[Worker]:
-    with Nursery() as nursery:
-        made = Worker(nursery, Settings(Options(), timeout_s=120, memory=2**30))
+    with ForkServer() as fork_server:
+        made = Worker(fork_server, Settings(Options(), timeout_s=120, memory=2**30))
         yield made
         made.close()
 
@@ -73,8 +73,8 @@ def test_what_dies_without_a_report_costs_none(worker: Worker) -> None:
     assert worker._child is not None
     assert worker._child.connection.poll(10)
     assert isinstance(worker.run(job), Analysed)
-    worker._nursery._process.kill()
-    worker._nursery._process.wait()
+    worker._fork_server._process.kill()
+    worker._fork_server._process.wait()
     assert worker._child.connection.poll(10)  # the children end with it
     assert isinstance(worker.run(job), Analysed)
 
@@ -87,21 +87,22 @@ def packages_after(*lines: str) -> set[str]:
     return set(subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout.split())
 
 
-def test_the_nursery_imports_what_an_analysis_imports_and_no_more() -> None:
+def test_the_fork_server_imports_what_an_analysis_imports_and_no_more() -> None:
     """What a child imports, every child imports; and what no analysis imports is start-up for nothing."""
     names = ("llama-1b", "llama-1b-aten", "graph-graph", "inject", "multi")
     analyses = (
         "from taxbreak_nsys.pipeline.analysis import analyze_report as analyze",
         f"for report in {[str(find_report(name)) for name in names]!r}: analyze(report).to_dict()",
     )
-    nursery = "from taxbreak_nsys.batch import nursery; nursery.import_all()"
-    alone, before, after = packages_after(*analyses), packages_after(nursery), packages_after(nursery, *analyses)
-    assert after - before == set(), "import these in nursery.import_all"
-    assert before - alone == set(), "no longer import these in nursery.import_all"
+    fork_server = "from taxbreak_nsys.batch import fork_server; fork_server.import_all()"
+    alone, before = packages_after(*analyses), packages_after(fork_server)
+    after = packages_after(fork_server, *analyses)
+    assert after - before == set(), "import these in fork_server.import_all"
+    assert before - alone == set(), "no longer import these in fork_server.import_all"
 
 
 class Scripted:
-    """In place of a nursery: children that answer as a function says, which is given how many they had before."""
+    """In place of a fork server: children that answer as a function says, which is given how many they had before."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, examine: Callable[[Job, int], Outcome]) -> None:
         count = 0
@@ -158,20 +159,20 @@ def leaves_nothing(job: Job, before: int) -> Outcome:
 def test_what_a_report_leaves_ends_its_process(
     examine: Callable[[Job, int], Outcome], forks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nursery = Scripted(monkeypatch, examine)
-    worker = Worker(nursery, Settings(Options()))  # type: ignore[arg-type]
+    fork_server = Scripted(monkeypatch, examine)
+    worker = Worker(fork_server, Settings(Options()))  # type: ignore[arg-type]
     for _ in range(3):
         assert isinstance(worker.run(Job("x")), Unchanged)
-    assert nursery.forks == forks
+    assert fork_server.forks == forks
     worker.close()
 
 
 def test_isolate_asks_for_a_process_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    nursery = Scripted(monkeypatch, leaves_nothing)
-    worker = Worker(nursery, Settings(Options(), isolate=True))  # type: ignore[arg-type]
+    fork_server = Scripted(monkeypatch, leaves_nothing)
+    worker = Worker(fork_server, Settings(Options(), isolate=True))  # type: ignore[arg-type]
     for _ in range(3):
         assert isinstance(worker.run(Job("x")), Unchanged)
-    assert nursery.forks == 3
+    assert fork_server.forks == 3
     worker.close()
 
 
@@ -180,13 +181,13 @@ def test_a_failure_that_the_past_may_explain_is_judged_anew(kind: str, monkeypat
     def examine(job: Job, before: int) -> Outcome:
         return Failed(job.path, kind, "no") if before or job.path == "bad" else Unchanged(job.path, {}, "")
 
-    nursery = Scripted(monkeypatch, examine)
-    worker = Worker(nursery, Settings(Options()))  # type: ignore[arg-type]
+    fork_server = Scripted(monkeypatch, examine)
+    worker = Worker(fork_server, Settings(Options()))  # type: ignore[arg-type]
     assert isinstance(worker.run(Job("a")), Unchanged)
     assert isinstance(worker.run(Job("b")), Unchanged)  # failed in the process of a, not in one of its own
-    assert nursery.forks == 2
+    assert fork_server.forks == 2
     worker.leave()
     # in a process of its own it is a failure at once, and that process is the last
     assert worker.run(Job("bad")) == Failed("bad", kind, "no")
-    assert nursery.forks == 3
+    assert fork_server.forks == 3
     worker.close()

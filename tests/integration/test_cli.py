@@ -123,7 +123,9 @@ def test_names_of_kernels_are_whole_in_a_pipe(report) -> None:
 @pytest.mark.parametrize("name", list(REPORTS))
 def test_every_report_in_every_format(report, tmp_path: Path, name: str) -> None:
     # the one has operator ranges, the other samples
-    path = report("inject" if name in ("taxbreak_sample_sum", "taxbreak_symbol_sum") else "llama-1b-aten")
+    path = report(
+        "inject" if name in ("taxbreak_sample_sum", "taxbreak_symbol_sum", "taxbreak_call_sum") else "llama-1b-aten"
+    )
     assert run(path, "-r", name).returncode == 0
     rows = list(csv.DictReader(io.StringIO(run(path, "-r", name, "-f", "csv").stdout)))
     target = tmp_path / "out.parquet"

@@ -17,7 +17,7 @@ from taxbreak_nsys.batch.job import Settings
 from taxbreak_nsys.batch.pool import local_outcomes
 from taxbreak_nsys.batch.report_discovery import find
 from taxbreak_nsys.batch.tags import TagRules
-from taxbreak_nsys.batch.worker import Nursery
+from taxbreak_nsys.batch.worker import ForkServer
 from taxbreak_nsys.pipeline.analysis import Options
 from taxbreak_nsys.store import models
 from taxbreak_nsys.store.store_opening import open_store
@@ -74,8 +74,10 @@ def test_two_worker_processes_give_the_rows_of_one_machine(scheduler: str, tmp_p
         shutil.copy(find_report(name), folder / f"{name}.sqlite")
     (folder / "broken.sqlite").write_bytes(b"no report")
     settings = Settings(Options(), timeout_s=120, memory=2**30)
-    with Nursery() as nursery:
-        _, expected = stored(tmp_path / "1.db", folder, lambda jobs, s: local_outcomes(jobs, s, 1, nursery), settings)
+    with ForkServer() as fork_server:
+        _, expected = stored(
+            tmp_path / "1.db", folder, lambda jobs, s: local_outcomes(jobs, s, 1, fork_server), settings
+        )
     tally, found = stored(tmp_path / "2.db", folder, lambda jobs, s: cluster.outcomes(jobs, s, scheduler), settings)
     assert (tally.analysed, len(tally.failed)) == (5, 1)
     assert expected["phases"]

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import create_engine, inspect, select, text, update
 
 from taxbreak_nsys import TaxbreakError, analyze
 from taxbreak_nsys.batch.job import options_text
@@ -22,8 +23,10 @@ from taxbreak_nsys.phases import PhaseRule
 from taxbreak_nsys.pipeline.analysis import Options
 from taxbreak_nsys.store import models
 from taxbreak_nsys.store.records import Analysed, Failed
-from taxbreak_nsys.store.store_opening import HEAD, VERSION_TABLE, open_store
+from taxbreak_nsys.store.schema_versions import HEAD, version_table
+from taxbreak_nsys.store.store_opening import _engine, _url, open_store
 from taxbreak_nsys.store.writer import write_analysed, write_failed
+from tests.support.program import one_line, run_program
 from tests.support.reports import find_report
 
 
@@ -42,25 +45,105 @@ def put(url: str, name: str, path: str | None = None, **tags: str) -> dict[str, 
     return result
 
 
-def test_migrations_give_the_tables_of_the_models(store_url: str) -> None:
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-    from alembic.script import ScriptDirectory
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 
-    from taxbreak_nsys.store import store_opening
 
-    with open_store(store_url, write=True) as store, store.begin() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
-        assert compare_metadata(context, models.metadata) == []
-        assert context.get_current_revision() == HEAD
-    assert ScriptDirectory(store_opening._migrations()).get_current_head() == HEAD
+def as_of_release(store_url: str) -> None:
+    """Put a store in place that release 0.1.0 wrote: two reports and a failure."""
+    if "://" not in store_url:
+        shutil.copy(FIXTURES / "store-0.1.0.db", store_url)
+        return
+    import psycopg
+
+    with psycopg.connect(store_url, autocommit=True) as connection:
+        connection.execute((FIXTURES / "store-0.1.0.postgresql.sql").read_text())  # type: ignore[arg-type]
+
+
+_KINDS = {"BIGINT": "INTEGER", "DOUBLE PRECISION": "DOUBLE", "DOUBLE_PRECISION": "DOUBLE", "REAL": "DOUBLE"}
+"""SQLite spells a type as it was given; these pairs are the same to it."""
+
+
+def tables_of(store_url: str) -> dict[str, list[tuple[str, str, bool]]]:
+    """Return each table's columns with type and whether null is allowed, as the database itself says."""
+    engine = create_engine(_url(store_url))
+    with engine.connect() as connection:
+        found = inspect(connection)
+        tables = {
+            name: sorted((c["name"], str(c["type"]), bool(c["nullable"])) for c in found.get_columns(name))
+            for name in found.get_table_names()
+        }
+    engine.dispose()
+    return tables
+
+
+def test_store_of_the_last_release_is_brought_up(store_url: str, tmp_path: Path) -> None:
+    as_of_release(store_url)
+    before = {name: [column for column, _, _ in columns] for name, columns in tables_of(store_url).items()}
+    for arguments in (("query", "SELECT 1"), ("export", "--parquet", tmp_path / "p")):
+        said = one_line(run_program("store", *arguments, "--store", store_url))
+        assert "has the older store schema 0001" in said
+    upgraded = run_program("store", "upgrade", "--store", store_url)
+    assert upgraded.returncode == 0, upgraded.stderr
+    engine = create_engine(_url(store_url))
+    with engine.connect() as connection:
+        counts = {
+            name: connection.execute(text(f"SELECT count(*) FROM {name}")).scalar() for name in before
+        }  # fmt: skip
+        rows = connection.execute(text("SELECT phase, wall_ns, kernels, comm_ns FROM phases ORDER BY wall_ns")).all()
+    engine.dispose()
+    assert counts == {
+        "reports": 2, "phases": 3, "states": 30, "kernels": 61, "failures": 1, "tags": 4, "warnings": 3,
+        "taxbreak_store_version": 1,
+    }  # fmt: skip
+    expected = sorted(
+        (entry.phase, entry.wall_ns, entry.kernels)
+        for name in ("null-kernel", "llama-1b")
+        for entry in analyze(find_report(name)).entries
+    )
+    assert sorted(row[:3] for row in rows) == expected
+    assert all(row[3] is None for row in rows)
+    with open_store(store_url, write=True):
+        pass  # once more changes nothing
+    after = tables_of(store_url)
+    assert all(set(before[name]) <= {column for column, _, _ in after[name]} for name in before)
+
+
+def test_upgraded_store_is_like_a_new_one(store_url: str) -> None:
+    as_of_release(store_url)
+    done = run_program("batch", find_report("llama-1b"), find_report("null-kernel"), "--store", store_url)
+    assert done.returncode == 0, done.stderr
+    upgraded = tables_of(store_url)
+    engine = create_engine(_url(store_url))
+    with engine.begin() as connection:
+        for table in (*reversed(models.metadata.sorted_tables), version_table):
+            table.drop(connection)
+    engine.dispose()
+    with open_store(store_url, write=True):
+        pass
+
+    def plain(tables: dict[str, list[tuple[str, str, bool]]]) -> Any:
+        return {
+            name: [(column, _KINDS.get(kind, kind), null) for column, kind, null in columns]
+            for name, columns in tables.items()
+        }
+
+    assert plain(upgraded) == plain(tables_of(store_url))
+    with open_store(store_url) as store, store.begin() as connection:
+        assert connection.execute(select(version_table.c.version_num)).scalars().all() == [HEAD]
+
+
+def test_two_programs_that_upgrade_at_once_agree(store_url: str) -> None:
+    as_of_release(store_url)
+    command = [sys.executable, "-m", "taxbreak_nsys", "store", "upgrade", "--store", store_url]
+    programs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [(p.communicate(timeout=120)[1], p.returncode) for p in programs] == [("", 0)] * 4
+    with open_store(store_url) as store, store.begin() as connection:
+        assert connection.execute(select(version_table.c.version_num)).scalars().all() == [HEAD]
 
 
 def test_newer_store_is_refused_and_unchanged(store_url: str) -> None:
     put(store_url, "null-kernel")
-    from sqlalchemy import column, table
-
-    version = table(VERSION_TABLE, column("version_num"))
+    version = version_table
     with open_store(store_url, write=True) as store, store.begin() as connection:
         connection.execute(update(version).values(version_num="9999"))
     file = Path(store_url)
@@ -78,8 +161,6 @@ def test_newer_store_is_refused_and_unchanged(store_url: str) -> None:
     # the rows are as they were
     with contextlib.suppress(TaxbreakError):
         open_store(store_url)
-    from taxbreak_nsys.store.store_opening import _engine, _url
-
     engine = _engine(_url(store_url), write=True)
     with engine.begin() as connection:
         connection.execute(update(version).values(version_num=HEAD))

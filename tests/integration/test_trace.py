@@ -20,7 +20,8 @@ from taxbreak_nsys.output.perfetto import write_perfetto
 from taxbreak_nsys.output.timeline import lanes, stands_out
 from taxbreak_nsys.output.trace_spool import TraceSpool
 from taxbreak_nsys.pipeline.analysis import collect_report
-from tests.support.reports import columns_of
+from tests.support.program import run_program
+from tests.support.reports import columns_of, find_report
 
 proto = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2", reason="no perfetto (the extra dev)")
 
@@ -296,3 +297,27 @@ def test_processes_and_threads_have_names_and_ranks(report, tmp_path: Path) -> N
     for thread in np.unique(result.instances.thread).tolist():
         title = f"{names[thread]} (thread {thread & 0xFFFFFF})"
         assert any(track.name == title for track in trace.tracks.values())
+
+
+def test_time_is_linear_in_nested_phases(tmp_path: Path) -> None:
+    """Each depth is a track of its own: 10,000 of them took for ever."""
+    import resource
+    import sqlite3
+
+    source = tmp_path / "nested.sqlite"
+    source.write_bytes(find_report("llama-1b").read_bytes())
+    with sqlite3.connect(source) as database:
+        low, high, thread = database.execute(
+            "SELECT min(start), max(end), min(globalTid) FROM CUPTI_ACTIVITY_KIND_RUNTIME"
+        ).fetchone()
+        database.execute("DELETE FROM NVTX_EVENTS WHERE eventType = 59")
+        rows = [(low + k, high - k, thread, f"p{k % 7}") for k in range(10_000)]
+        database.executemany(
+            "INSERT INTO NVTX_EVENTS(start, end, eventType, globalTid, text, domainId) VALUES (?, ?, 59, ?, ?, 0)", rows
+        )
+    database.close()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = run_program("trace", source, "--phase", "a=^p", "-o", tmp_path / "t.pftrace", timeout=300)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert after.ru_utime - before.ru_utime < 15  # seconds; it is 2, and was 27 for half as many

@@ -194,8 +194,9 @@ def everything() -> dict:
 
 
 def test_the_document_is_what_its_data_give(everything: dict) -> None:
-    template = (DOCS / "validation.in.md").read_text()
-    assert document.text_of(template, everything, DOCS / "data") == (DOCS / "validation.md").read_text()
+    for name in document.PAGES:
+        template = (DOCS / f"{name}.in.md").read_text()
+        assert document.text_of(template, everything, DOCS / "data") == (DOCS / f"{name}.md").read_text(), name
 
 
 def test_a_part_that_is_not_there_is_no_empty_place(everything: dict) -> None:
@@ -206,15 +207,15 @@ def test_a_part_that_is_not_there_is_no_empty_place(everything: dict) -> None:
 def test_the_command_writes_the_document_and_its_pictures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     written = document.render(DOCS, tmp_path)
-    assert written.read_text() == (DOCS / "validation.md").read_text()
-    named = set(re.findall(r"\(images/([^)]+)\)", written.read_text()))
+    assert [page.read_text() for page in written] == [(DOCS / page.name).read_text() for page in written]
+    named = {name for page in written for name in re.findall(r"\(images/([^)]+)\)", page.read_text())}
     assert {path.name for path in (tmp_path / "images").iterdir()} == named
     for name in named:
         assert (tmp_path / "images" / name).read_bytes().startswith(b"\x89PNG")
         assert (DOCS / "images" / name).exists()
-    again = document.render(DOCS, tmp_path / "again")
+    document.render(DOCS, tmp_path / "again")
     for name in named:
-        assert (again.parent / "images" / name).read_bytes() == (tmp_path / "images" / name).read_bytes()
+        assert (tmp_path / "again" / "images" / name).read_bytes() == (tmp_path / "images" / name).read_bytes()
 
 
 def test_what_the_text_claims_of_the_bars_holds_in_the_data(everything: dict) -> None:

@@ -33,7 +33,7 @@ def test_ranking_prediction_and_sweep_in_text(report) -> None:
 def test_machine_formats(report, tmp_path: Path) -> None:
     path = report("graph-graph")
     data = json.loads(run(path, "--graphs", "-f", "json").stdout)
-    assert data["schema"] == "taxbreak-whatif/1"
+    assert data["schema"] == "taxbreak-whatif/2"
     by_phase = {phase["phase"]: phase for phase in data["phases"]}
     assert by_phase["decode_graph"]["predicted_wall_ns"] is None
     assert "--cuda-graph-trace=node" in by_phase["decode_graph"]["reason"]

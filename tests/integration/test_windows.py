@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -85,8 +84,8 @@ def test_same_with_forced_evidence(report: Callable[[str], Path], name: str, evi
     [
         Options(skip=1),
         Options(t_sys_ns=4500),
-        Options(rules=(PhaseRule("gemm", re.compile("^cublasGemmEx$")), PhaseRule("step", re.compile("^decode")))),
-        Options(rules=(PhaseRule("any", re.compile(".")),)),
+        Options(rules=(PhaseRule.parse("gemm=^cublasGemmEx$"), PhaseRule.parse("step=^decode"))),
+        Options(rules=(PhaseRule.parse("any=."),)),
         Options(window=(0, 2**62)),
     ],
     ids=["skip", "t-sys", "nested rules", "all ranges", "window"],

@@ -18,7 +18,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(p for p in DOCS.rglob("*.md") if not p.name.endswith(".in.md") and DOCS / "data" not in p.parents)
 TEXTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *PAGES]
 TEXTS += [ROOT / folder / "README.md" for folder in ("sample_reports", "examples")]
-GENERATED = {"validation.md"}
+GENERATED = {"validation-loop.md"}
 """Pages with logs of programs in them, as they were printed."""
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+(?:\([^()]*\))?)\)")

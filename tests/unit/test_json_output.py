@@ -19,6 +19,7 @@ from taxbreak_nsys import Result, analyze
 from taxbreak_nsys.comparison.sample_changes import COMPARED
 from taxbreak_nsys.gating.metrics import phase_metrics
 from taxbreak_nsys.model.choices import ReportName
+from taxbreak_nsys.model.detail_rows import DETAIL_TABLES
 from taxbreak_nsys.model.metric_names import METRICS, PER_STEP
 from taxbreak_nsys.output.formats import report_object, results_json, results_jsonl, to_csv
 from taxbreak_nsys.output.result_tables import REPORTS
@@ -50,8 +51,8 @@ del CLOSED["$defs"]["line"]
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
     reference = tmp_path_factory.mktemp("reference") / "times.json"
     reference.write_text('{"decode": {"median_ms": 12.5}, "prefill": {"median_ms": 40}}')
-    corrected = analyze(find_report("llama-1b"), reference=reference, intervals=True)
-    return [*(analyze(find_report(name), intervals=True) for name in SAMPLES), corrected]
+    corrected = analyze(find_report("llama-1b"), reference=reference, tables=DETAIL_TABLES, intervals=True)
+    return [*(analyze(find_report(name), tables=DETAIL_TABLES, intervals=True) for name in SAMPLES), corrected]
 
 
 def object_of(result: Result) -> dict[str, Any]:

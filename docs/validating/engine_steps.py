@@ -1,0 +1,247 @@
+"""Tables of docs/validation-engine.md: steps, costs, correction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from validating.numbers import ms, share, table
+
+Record = dict[str, Any]
+Records = dict[str, Record]
+
+SETTINGS = {
+    "light": "cuda, nvtx",
+    "os": "+ OS calls",
+    "ranges": "+ OS calls, cuBLAS ranges",
+    "samples": "+ OS calls, samples at 4 kHz",
+    "light24": "cuda, nvtx",
+    "os24": "+ OS calls",
+    "samples24": "+ OS calls, samples at 4 kHz",
+    "whole24": "cuda, nvtx, graphs as a whole",
+}
+MODES = {"e": "eager", "g": "graphs", "tp": "graphs, 2 GPUs", "tp-e": "eager, 2 GPUs"}
+RUNS = tuple(
+    (mode, setting)
+    for mode, settings in {
+        "e": ("light", "os", "ranges", "samples", "light24", "samples24"),
+        "g": ("light", "os", "ranges", "samples", "samples24", "whole24"),
+        "tp": ("light", "os24"),
+        "tp-e": ("light",),
+    }.items()
+    for setting in settings
+)
+"""Captures whose bare times were measured in the same process, by mode and trace setting."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Decode steps of one capture and number of requests: on the workload's own clock and by the program, ns."""
+
+    mode: str
+    setting: str
+    nsys: str
+    batch: int
+    bare: list[int]
+    captured: list[int]
+    phase: Record
+
+    @property
+    def bare_ns(self) -> float:
+        """The median bare step."""
+        return median(self.bare)
+
+    @property
+    def captured_ns(self) -> float:
+        """The median captured step by the workload's own clock."""
+        return median(self.captured)
+
+    @property
+    def off(self) -> float:
+        """How far the program's median step is from the workload's."""
+        return self.phase["wall_median_ns"] / self.captured_ns - 1
+
+    @property
+    def corrected(self) -> float | None:
+        """The corrected HDBI."""
+        value: float | None = (self.phase["corrected"] or {}).get("hdbi")
+        return value
+
+    @property
+    def active_ns(self) -> float:
+        """Device active per step."""
+        return float(self.phase["taxbreak"]["t_device_active_ns"] / self.phase["instances"])
+
+    @property
+    def expected(self) -> float:
+        """HDBI of a step whose host never waits: device active over device active and the bare step."""
+        return self.active_ns / (self.active_ns + self.bare_ns)
+
+    @property
+    def slowed(self) -> bool:
+        """Whether the capture was slower than the bare steps; where it was not, the host changed in between."""
+        return self.captured_ns >= self.bare_ns
+
+    @property
+    def note(self) -> str:
+        """What keeps the step from being judged."""
+        if not self.paired:
+            return "ranks not paired"
+        return "" if self.slowed else "bare was slower"
+
+    @property
+    def paired(self) -> bool:
+        """Whether several ranks were read as one group (always, with one)."""
+        return "2 GPUs" not in self.mode or self.phase["ranks"] is not None
+
+
+def steps(records: Records) -> Iterator[Step]:
+    """Yield the decode steps of every capture in RUNS, by number of requests."""
+    for mode, setting in RUNS:
+        record = records[f"{mode}-{setting}"]
+        for batch in record["arguments"]["batches"]:
+            yield Step(
+                mode=MODES[mode],
+                setting=SETTINGS[setting],
+                nsys=record["report"]["nsys_version"].rpartition(".")[0],
+                batch=batch,
+                bare=record["bare_ns"][str(batch)],
+                captured=record["captured_ns"][str(batch)],
+                phase=record["phases"][f"decode[batch={batch}]"],
+            )
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """Return a share of one as a signed percentage."""
+    return f"{100 * value:+.{digits}f} %"
+
+
+def step_table(records: Records) -> str:
+    """The program's step against the workload's own clock."""
+    rows = [
+        (
+            step.mode,
+            step.setting,
+            step.nsys,
+            step.batch,
+            ms(step.bare_ns),
+            ms(step.captured_ns),
+            ms(step.phase["wall_median_ns"]),
+            percent(step.off),
+        )
+        for step in steps(records)
+    ]
+    head = (
+        "mode",
+        "traced",
+        "nsys",
+        "requests",
+        "bare, ms",
+        "captured, own clock, ms",
+        "captured, the program's step, ms",
+        "off by",
+    )
+    return table(head, rows)
+
+
+def off_by(records: Records) -> list[float]:
+    """Return how far the program's median step is from the workload's clock, of all captures, without its sign."""
+    return sorted(abs(step.off) for step in steps(records))
+
+
+def correction_table(records: Records) -> str:
+    """HDBI as captured and corrected, against what follows from the bare step."""
+    rows = []
+    for step in steps(records):
+        corrected = step.corrected
+        rows.append(
+            (
+                step.mode,
+                step.setting,
+                step.nsys,
+                step.batch,
+                ms(step.bare_ns),
+                f"{step.captured_ns / step.bare_ns:.2f}",
+                ms(step.active_ns, 3),
+                share(step.phase["taxbreak"]["hdbi"]),
+                share(corrected),
+                share(step.expected),
+                "-" if corrected is None else percent(corrected / step.expected - 1),
+                step.note,
+            )
+        )
+    head = (
+        "mode",
+        "traced",
+        "nsys",
+        "requests",
+        "bare step, ms",
+        "dilation",
+        "device active per step, ms",
+        "HDBI captured",
+        "HDBI corrected",
+        "HDBI expected",
+        "off by",
+        "note",
+    )
+    return table(head, rows)
+
+
+def judged(records: Records, mode: str) -> list[Step]:
+    """Return the steps of a mode whose correction can be judged: ranks paired, and slower captured than bare."""
+    return [
+        step
+        for step in steps(records)
+        if step.mode == mode and step.corrected is not None and step.paired and step.slowed
+    ]
+
+
+def correction_offs(records: Records, mode: str) -> list[float]:
+    """Return how far the corrected HDBI is from the expected, of the steps that can be judged."""
+    return [(step.corrected or 0) / step.expected - 1 for step in judged(records, mode)]
+
+
+def captured_offs(records: Records, mode: str) -> list[float]:
+    """Return how far HDBI as captured is from the expected, of the same steps."""
+    return [step.phase["taxbreak"]["hdbi"] / step.expected - 1 for step in judged(records, mode)]
+
+
+def active_spread(records: Records, mode: str) -> str:
+    """Return how far device active per step lies apart over the trace settings of a mode, one request."""
+    values = [step.active_ns for step in steps(records) if step.mode == MODES[mode] and step.batch == 1]
+    return f"{ms(min(values), 3)} to {ms(max(values), 3)} ms"
+
+
+def left_out(records: Records, mode: str) -> str:
+    """Return which part of a captured step is neither orchestration nor the profiler's, by the captures of a mode.
+
+    Captures with samples are not in it: of them the profiler's share of other states is left out as well.
+    """
+    shares = []
+    for step in steps(records):
+        if step.mode == mode and "samples" not in step.setting:
+            states, layers = step.phase["states_ns"], step.phase["taxbreak"]
+            wall = step.phase["wall_ns"] - states["profiler"]
+            shares.append(1 - layers["t_orchestration_ns"] / wall)
+    return f"{100 * min(shares):.0f} to {100 * max(shares):.0f} %"
+
+
+def without_marks(records: Records) -> list[tuple[str, str, str, bool]]:
+    """Return (run, steps of the workload, steps found without marks, whether they agree) of every capture."""
+    rows = []
+    for run, record in records.items():
+        if "counts" in record:
+            counts = record["counts"]
+            own = {"prefill": counts["own_prefills"], "decode": counts["own_steps"]}
+            found = counts["found"]
+            shown = [", ".join(f"{steps} {phase}" for phase, steps in sorted(which.items())) for which in (own, found)]
+            rows.append((run, *shown, own == found))
+    return rows
+
+
+def without_marks_table(records: Records) -> str:
+    """Steps that the program finds when it ignores the marks."""
+    rows = [(run, own, found, "yes" if same else "**no**") for run, own, found, same in without_marks(records)]
+    return table(("capture", "workload", "found without marks", "the same"), rows)

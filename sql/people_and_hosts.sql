@@ -1,0 +1,8 @@
+-- Hosts and users that a report names: they are taken out of every text that a scrubbed copy keeps.
+--
+-- name    one of them
+SELECT CAST(value AS TEXT) AS name
+FROM (SELECT name, value FROM META_DATA_EXPORT UNION ALL SELECT name, value FROM EXPORT_META_DATA)
+WHERE name IN ('EXPORT_HOST', 'EXPORT_USER') AND value <> ''
+UNION
+SELECT CAST(value AS TEXT) FROM TARGET_INFO_SYSTEM_ENV WHERE name IN ('Hostname', 'UserName') AND value <> '';

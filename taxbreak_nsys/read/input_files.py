@@ -1,0 +1,61 @@
+"""The files that a command reads, by identity: no output may replace one of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_noted: dict[tuple[int, int], str] | None = None
+"""Device and inode of each input with the name that the user gave it; None where nobody keeps inputs."""
+
+_LARGEST_TEXT = 100_000_000
+"""Bytes; a device such as /dev/zero has no end."""
+
+
+@contextmanager
+def kept_inputs() -> Iterator[None]:
+    """Keep what is read within, so that it cannot be overwritten: for a command, or a function that reads and writes.
+
+    Afterwards it is forgotten: a later file can have the identity of one that is gone.
+    """
+    global _noted
+    before = _noted
+    _noted = dict(before or {})
+    try:
+        yield
+    finally:
+        _noted = before
+
+
+def note_input(path: str | Path) -> None:
+    """Remember a file as an input, where inputs are kept; a file that is not there is none."""
+    identity = _identity(path)
+    if _noted is not None and identity is not None:
+        _noted.setdefault(identity, str(path))
+
+
+def input_name(path: str | Path) -> str | None:
+    """Return the user's name for the input that `path` leads to, by whatever spelling or link; None if it is none."""
+    identity = _identity(path)
+    return None if identity is None or _noted is None else _noted.get(identity)
+
+
+def read_user_text(path: Path) -> str:
+    """Return the text of a small file that the user named, and remember it as an input; OSError or UnicodeError."""
+    with path.open("rb") as file:
+        content = file.read(_LARGEST_TEXT + 1)
+    if len(content) > _LARGEST_TEXT:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    note_input(path)
+    return content.decode("utf-8").replace("\r\n", "\n")
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
