@@ -264,8 +264,11 @@ class OutputChoices:
     force_overwrite: ForceOverwrite = False
     raw_csv: Annotated[
         bool,
-        typer.Option("--raw-csv", help="CSV texts as they are, also those that a spreadsheet would run as formulas.",
-                     rich_help_panel=OUTPUT),
+        typer.Option(
+            "--raw-csv",
+            help="CSV texts as they are, also those that a spreadsheet would run as formulas.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False
     quiet: Quiet = False
 
