@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -72,6 +73,7 @@ def gate(
     from taxbreak_nsys.gating.side_sources import analyze_side, load_baseline
     from taxbreak_nsys.gating.sides import baseline_text, side_of_results
     from taxbreak_nsys.output.output_files import check_target, put_text, write_whole
+    from taxbreak_nsys.read.input_files import kept_inputs
 
     written.check()
     if junit is not None:
@@ -80,10 +82,16 @@ def gate(
     options = analysis.options()
     source = baseline or (str(named_baseline) if named_baseline else None)
     target = _baseline_file(source) if update_baseline else None
+    if target is not None and target in (written.output, junit):
+        raise TaxbreakError(f"{target}: would be both the baseline and an output; name another file")
     first = source is not None and (update_baseline or missing_baseline_ok) and not _exists(source)
     results = analyze_side(report, options)
     needed = not first and any(one_rule.needs_baseline for one_rule in parsed)
-    compared = load_baseline(source, options, results[0].report.sha256) if source is not None and needed else None
+    compared = None
+    if source is not None and needed:
+        # what --update-baseline reads it also replaces, and nothing else does
+        with kept_inputs() if update_baseline else nullcontext():
+            compared = load_baseline(source, options, results[0].report.sha256)
     judgements = judge_rules(parsed, side_of_results(results), compared, first_baseline=first)
     if first and not written.quiet:
         print(f"note: no baseline yet: {source}{' is written now' if target else ' does not exist'}", file=sys.stderr)

@@ -28,7 +28,7 @@ from taxbreak_nsys.capture.nsys_command import EVIDENCES as CAPTURES
 from taxbreak_nsys.cli.app import app
 from taxbreak_nsys.cli.option_groups import add_arguments, read_arguments
 from taxbreak_nsys.cli.shared_options import AnalysisChoices
-from taxbreak_nsys.model.choices import CaptureFor, LibraryEvidence, PhasesFrom, TimeUnit
+from taxbreak_nsys.model.choices import CaptureFor, LibraryEvidence, PhasesFrom, ReportFormat, TimeUnit
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.output.units import UNITS
 from taxbreak_nsys.phases import SOURCES
@@ -190,7 +190,7 @@ def test_choices_are_those_of_the_code_that_acts_on_them() -> None:
     ("line", "offered"),
     [
         ("taxbreak-nsys ana", ["analyze"]),
-        ("taxbreak-nsys x.sqlite -f ", ["table", "csv", "json", "jsonl", "parquet", "markdown", "speedscope", "collapsed"]),
+        ("taxbreak-nsys x.sqlite -f ", list(ReportFormat)),
         ("taxbreak-nsys gate x.sqlite -f ", ["table", "csv", "json", "markdown"]),
         ("taxbreak-nsys analyze x.sqlite -r taxbreak_k", ["taxbreak_kern_sum"]),
         ("taxbreak-nsys html x.sqlite --evidence s", ["samples", "subtractive"]),
