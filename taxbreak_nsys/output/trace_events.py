@@ -17,7 +17,7 @@ from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid, tid
 from taxbreak_nsys.output.layer_stack import LAYER_OF_STATE, TITLES
 from taxbreak_nsys.output.timeline import lanes, row_title
-from taxbreak_nsys.output.trace_spool import PART, RANGE_KINDS, TraceSpool, busy_key, device_key, range_key
+from taxbreak_nsys.output.trace_spool import MOST_LEVELS, PART, RANGE_KINDS, TraceSpool, busy_key, device_key, range_key
 from taxbreak_nsys.result import Result
 
 WINDOW_NS = 10_000_000
@@ -97,6 +97,7 @@ def walk(result: Result, spool: TraceSpool, window: int = WINDOW_NS) -> Iterator
             yield from _thread(result, spool, thread, top, keys)
         yield from _device(result, spool, process, top, keys)
         yield from _counters(result, spool, process, top, keys, window)
+    yield from _left_out(spool, keys)
 
 
 def _thread(result: Result, spool: TraceSpool, thread: int, top: Track, keys: Iterator[int]) -> Iterator[Event]:
@@ -135,6 +136,13 @@ def _thread(result: Result, spool: TraceSpool, thread: int, top: Track, keys: It
             numbers={"exposed_ns": np.where(unknown, -1, part["exposed"])},
             leaves=part["leaves"],
         )
+
+
+def _left_out(spool: TraceSpool, keys: Iterator[int]) -> Iterator[Track]:
+    """Yield a track whose name says how many ranges are not in the trace, where there are any."""
+    if spool.deeper_ranges:
+        title = f"{spool.deeper_ranges:,} ranges deeper than {MOST_LEVELS} levels are left out"
+        yield Track(next(keys), title, None, 0)
 
 
 def _process_name(result: Result, process: int) -> str:

@@ -21,6 +21,8 @@ PART = 100_000
 _SLACK_NS = 10_000_000
 """Device work that seems to start this long before its launch still counts exactly in the counters."""
 _NAME_TUPLES = 3
+MOST_LEVELS = 256
+"""Levels of nested ranges of a thread; a viewer shows each as a track."""
 RANGE_KINDS = ("ranges", "operators")
 """NVTX ranges have tracks of their own, and so have those of framework operators among them."""
 
@@ -86,6 +88,8 @@ class TraceSpool:
         """By thread, the levels of its nested NVTX ranges: those of operators, and all others."""
         self._levels = {kind: LaneAllocator() for kind in RANGE_KINDS}
         self._ranges_until = NEVER
+        self.deeper_ranges = 0
+        """Ranges that lie deeper than the levels that are kept."""
 
     def add(self, piece: Piece) -> None:
         """Take the next piece."""
@@ -133,7 +137,9 @@ class TraceSpool:
             thread, start, end = ranges.thread[chosen], ranges.start[chosen], ranges.end[chosen]
             # of ranges that begin in one nanosecond the longest is the outermost
             level = self._levels[kind].lanes(thread, start, end, longest_first=True)
-            places = np.unique(np.stack([thread, level]), axis=1).T.tolist()
+            self.deeper_ranges += int(np.sum(level >= MOST_LEVELS))
+            drawn = level < MOST_LEVELS
+            places = np.unique(np.stack([thread[drawn], level[drawn]]), axis=1).T.tolist()
             for of_thread, of_level in places:
                 self.range_tracks.setdefault(of_thread, {}).setdefault(kind, set()).add(of_level)
                 mine = (thread == of_thread) & (level == of_level)

@@ -321,3 +321,26 @@ def test_time_is_linear_in_nested_phases(tmp_path: Path) -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
     assert after.ru_utime - before.ru_utime < 15  # seconds; it is 2, and was 27 for half as many
+
+
+def test_ranges_too_deep_for_a_viewer_are_counted(report, tmp_path: Path) -> None:
+    import shutil
+    import sqlite3
+
+    path = tmp_path / "deep.sqlite"
+    shutil.copyfile(report("llama-1b"), path)
+    with sqlite3.connect(path) as database:
+        start, end, thread = database.execute(
+            "SELECT start, end, globalTid FROM NVTX_EVENTS WHERE text LIKE 'decode%' ORDER BY start LIMIT 1"
+        ).fetchone()
+        rows = [(start + 1 + k, end - 1 - k, 59, f"aten::x, op_id = {k}", thread, 0) for k in range(1000)]
+        database.executemany(
+            "INSERT INTO NVTX_EVENTS (start, end, eventType, text, globalTid, domainId) VALUES (?, ?, ?, ?, ?, ?)", rows
+        )
+    result = analyze(path)
+    write_perfetto(result, spool_of(result), tmp_path / "t.pftrace")
+    trace = Decoded(tmp_path / "t.pftrace")
+    operators = sum(one["category"] == "operator" for slices in trace.slices.values() for one in slices)
+    names = [track.process.process_name for track in trace.tracks.values() if track.HasField("process")]
+    assert operators == 256
+    assert "744 ranges deeper than 256 levels are left out" in names
