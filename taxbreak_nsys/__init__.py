@@ -1,7 +1,7 @@
 """TaxBreak for Nsight Systems: which layer of the software stack costs host time, from one nsys report.
 
-`analyze(report)` is the whole of it, `phase(label)` marks a phase in the program to be captured; the rest of the
-package may change.
+`analyze`, `compare`, `whatif` and `gate` take reports; `phase(label)` marks a phase in the program to be captured; the
+rest of the package may change.
 """
 
 from __future__ import annotations
@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from taxbreak_nsys.api import analyze as analyze
+    from taxbreak_nsys.api import compare as compare
+    from taxbreak_nsys.api import gate as gate
+    from taxbreak_nsys.api import whatif as whatif
     from taxbreak_nsys.errors import TaxbreakError as TaxbreakError
     from taxbreak_nsys.phase_marker import phase as phase
     from taxbreak_nsys.result import Result as Result
 
 __version__ = "0.1.0"
-__all__ = ["Result", "TaxbreakError", "__version__", "analyze", "phase"]
+__all__ = ["Result", "TaxbreakError", "__version__", "analyze", "compare", "gate", "phase", "whatif"]
 
-_HOMES = {"analyze": "api", "Result": "result", "TaxbreakError": "errors", "phase": "phase_marker"}
+_HOMES = {
+    **dict.fromkeys(("analyze", "compare", "gate", "whatif"), "api"),
+    "Result": "result",
+    "TaxbreakError": "errors",
+    "phase": "phase_marker",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,19 +1,27 @@
-"""The Python API: `from taxbreak_nsys import analyze`."""
+"""The Python API: `from taxbreak_nsys import analyze, compare, whatif, gate`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import InstanceSpan
 from taxbreak_nsys.model.detail_rows import DETAIL_TABLES
+from taxbreak_nsys.notebook.report_result import ReportResult
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import SOURCES, PhaseRule
 from taxbreak_nsys.pipeline.analysis import analyze_report as _analyze
 from taxbreak_nsys.result import Result
+
+if TYPE_CHECKING:
+    from taxbreak_nsys.notebook.answers import ComparedReports, Forecast, GateOutcome
+
+Report = str | PathLike[str] | Result
+"""A report's path, or its result: what `analyze` returned."""
 
 
 def analyze(
@@ -39,7 +47,7 @@ def analyze(
     tree_depth: int | None = None,
     kernel_classes: str | PathLike[str] | None = None,
     intervals: bool = False,
-) -> Result:
+) -> ReportResult:
     """Analyse an Nsight Systems report.
 
     `report` is a `.sqlite` export or a `.nsys-rep`. `phases` maps labels to regular expressions over NVTX
@@ -60,12 +68,13 @@ def analyze(
     `tables` asks for tables of details in `result.details`: `gaps`, `gap_trace`, `ranges`, `classes`, `fusion`,
     `call_tree`; `tree_depth` cuts ranges and calls at a depth, `kernel_classes` is a TOML file of your own classes.
 
-    The report is read in windows of time, so that memory does not grow with it; `result.steps` has the sums of each
+    The report is read in windows of time, so that memory does not grow with it; `result.step_sums` has the sums of each
     instance in `result.instances`, and with `intervals` `result.intervals` has every host interval as an Arrow table.
 
-    Returns a `Result`: `.phases` is a pandas frame, `.to_arrow()`, `.to_json()`, `.to_dict()` give the same
-    elsewhere; all times are integers in ns. Raises `TaxbreakError` with a message of one line where the
-    report or a choice cannot be used.
+    Returns a `Result`: `.phases`, `.steps`, `.kernels`, `.operators`, `.gaps`, `.ranges` and `.warnings` are pandas
+    frames, `.plot()`, `.html()` and `.trace()` make pictures, `.to_arrow()`, `.to_json()` and `.to_dict()` give the
+    phases elsewhere; all times are integers in ns. Raises `TaxbreakError` (a ValueError) with a message of one line
+    where the report or a choice cannot be used, and FileNotFoundError where there is no such report.
     """
     if phase_source not in SOURCES:
         raise TaxbreakError(f"phase_source {phase_source!r}: not one of {', '.join(SOURCES)}")
@@ -95,7 +104,73 @@ def analyze(
         tree_depth=tree_depth,
         kernel_classes=_path(kernel_classes),
     )
-    return _analyze(Path(report), options, intervals=intervals)
+    return ReportResult.of_analysis(_analyze(Path(report), options, intervals=intervals), options)
+
+
+def compare(
+    before: Report | Sequence[Report], after: Report | Sequence[Report], *, map: Sequence[str] = ()
+) -> ComparedReports:
+    """Compare two captures per step: what changed, with 95 % intervals, and in which layer.
+
+    A side is a report (path or result), a folder of repeats or ranks, or a list of them. `map` pairs phases of
+    two names, as `decode=decode_graph`. Raises `TaxbreakError` where no phase is common to both sides.
+    """
+    from taxbreak_nsys.comparison.comparison import compare as compare_results
+    from taxbreak_nsys.notebook.answers import ComparedReports
+
+    return ComparedReports(compare_results(_side(before), _side(after), map))
+
+
+def whatif(report: Report, **changes: Any) -> Forecast:
+    """Predict wall time, device idle time and HDBI after a change, by replaying the report.
+
+    `changes` are the fields of a scenario: factors `framework`, `library`, `launch`, `kernels`, `copies` (0.5 is
+    half the time), `cpu` (a speed: 2 is twice as fast), `graphs=True`, `framework_minus_ns`, `before`,
+    `graph_launch_ns`. Without any, every lever is ranked. Raises `TaxbreakError` for other names and wrong values.
+    """
+    from taxbreak_nsys.notebook.answers import Forecast
+    from taxbreak_nsys.replay.prediction import Replay
+    from taxbreak_nsys.replay.scenarios import Scenario
+
+    known = [field.name for field in dataclasses.fields(Scenario)]
+    unknown = [name for name in changes if name not in known]
+    if unknown:
+        raise TaxbreakError(f"whatif has no change {unknown[0]!r}; the changes are: {', '.join(known)}")
+    scenario = Scenario(**changes)
+    return Forecast(Replay(report if isinstance(report, Result) else analyze(report)), scenario)
+
+
+def gate(report: Report | Sequence[Report], rules: str | Sequence[str], baseline: Report | None = None) -> GateOutcome:
+    """Judge rules over a report's metrics: `assert gate(report, "decode.hdbi >= 0.2")`.
+
+    `baseline` is a report (path or result), a folder of reports, a JSON file that this program wrote, or a results
+    store. Raises `TaxbreakError` where a rule or the baseline cannot be read.
+    """
+    from taxbreak_nsys.gating.all_rules import judge_rules
+    from taxbreak_nsys.gating.metric_sources import parse_any_rule
+    from taxbreak_nsys.gating.side_sources import load_baseline
+    from taxbreak_nsys.gating.sides import side_of_results
+    from taxbreak_nsys.notebook.answers import GateOutcome
+
+    results = _side(report)
+    parsed = [parse_any_rule(text) for text in ([rules] if isinstance(rules, str) else rules)]
+    options = results[0].options if isinstance(results[0], ReportResult) else Options()
+    compared = None
+    if isinstance(baseline, Result):
+        compared = side_of_results([baseline])
+    elif baseline is not None:
+        compared = load_baseline(str(baseline), options, results[0].report.sha256)
+    return GateOutcome(tuple(results), tuple(judge_rules(parsed, side_of_results(results), compared)))
+
+
+def _side(given: Report | Sequence[Report]) -> list[Result]:
+    from taxbreak_nsys.gating.side_sources import analyze_side
+
+    if isinstance(given, Result):
+        return [given]
+    if isinstance(given, str | PathLike):
+        return analyze_side(Path(given), Options())
+    return [result for each in given for result in _side(each)]
 
 
 def _path(given: str | PathLike[str] | None) -> Path | None:

@@ -12,7 +12,7 @@ _LONGEST = 1000
 """Characters of a message; a phase or file may have any name."""
 
 
-class TaxbreakError(Exception):
+class TaxbreakError(ValueError):
     """Something about the input or the call is wrong; the message is one line and says what to do.
 
     The command line prints it and exits with code 2.
@@ -26,6 +26,14 @@ class TaxbreakError(Exception):
 
 class OutputError(TaxbreakError):
     """Standard output, a pipe or a device takes no more; the command line exits with code 74 (sysexits' EX_IOERR)."""
+
+
+class NoSuchFileError(TaxbreakError, FileNotFoundError):
+    """A report or another file that the call names does not exist."""
+
+
+class NoCudaWorkError(TaxbreakError):
+    """A report holds no CUDA call, or no launch with device work."""
 
 
 def is_memory_error(error: BaseException | None) -> bool:

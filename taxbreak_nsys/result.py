@@ -17,7 +17,6 @@ from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.step_counts import PhaseSource, StepCounts
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
     from taxbreak_nsys.measure.measured import InstanceSums
@@ -230,8 +229,8 @@ class TracedRanges:
 class Result:
     """The analysis of one report.
 
-    `phases`, `kernels`, `operators` and `api_calls` are pandas frames with one row an entry; `entries` the
-    same phases as objects.
+    `entries` are the phases as objects. `taxbreak_nsys.analyze` returns it with pandas frames and pictures
+    (`notebook.report_result`).
     """
 
     report: ReportFacts
@@ -247,9 +246,9 @@ class Result:
     instances: Instances = field(repr=False)
     replay_part: ReplayPart = field(repr=False)
     """What the verdicts and `whatif` replay: all of a small report, stretches of a large one."""
-    steps: InstanceSums = field(repr=False)
+    step_sums: InstanceSums = field(repr=False)
     """The sums of each of `instances`: states, exposed time, device time, launches."""
-    ranges: TracedRanges
+    traced_ranges: TracedRanges
     sample_rows: tuple[dict[str, Any], ...] = ()
     symbol_rows: tuple[dict[str, Any], ...] = ()
     intervals: pa.Table | None = field(default=None, repr=False)
@@ -260,32 +259,6 @@ class Result:
     """The names of threads by globalTid, where the report has them."""
     details: DetailRows = field(default_factory=DetailRows, repr=False)
     """The tables that `Options.tables` asked for."""
-
-    @property
-    def phases(self) -> pd.DataFrame:
-        """The phases as a pandas frame, nested keys joined by a dot (`taxbreak.hdbi`, `states_ns.python`)."""
-        return self._frame(self.to_arrow())
-
-    @property
-    def kernels(self) -> pd.DataFrame:
-        """Kernels by phase: instances, device and launch time, delta_ft, delta_ct."""
-        import pyarrow as pa
-
-        return self._frame(pa.Table.from_pylist(list(self.kernel_rows)))
-
-    @property
-    def operators(self) -> pd.DataFrame:
-        """Operators by phase, where the report has operator ranges."""
-        import pyarrow as pa
-
-        return self._frame(pa.Table.from_pylist(list(self.operator_rows)))
-
-    @staticmethod
-    def _frame(table: pa.Table) -> pd.DataFrame:
-
-        # nullable integers: a column with an absent figure must not turn into floats
-        frame: pd.DataFrame = table.to_pandas(types_mapper=_pandas_type)
-        return frame
 
     def to_arrow(self) -> pa.Table:
         """Return the phases as an Arrow table, one row an entry, nested keys joined by a dot."""
@@ -367,10 +340,3 @@ def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def _pandas_type(arrow: pa.DataType) -> Any:
-    import pandas as pd
-    import pyarrow as pa
-
-    return {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype(), pa.bool_(): pd.BooleanDtype()}.get(arrow)

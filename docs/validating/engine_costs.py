@@ -40,7 +40,7 @@ def _figures(result: Any, rows: Ints) -> dict[str, Ints]:
     """Return what cycles are compared by: ns by name, and `kernels`."""
     from taxbreak_nsys.model.name_rules import STATES
 
-    steps, at = result.steps, {name: number for number, name in enumerate(STATES)}
+    steps, at = result.step_sums, {name: number for number, name in enumerate(STATES)}
     figures = {state: steps.states[rows, at[state]] for state in SHOWN}
     figures["python inside"] = steps.marked[rows, at["python"]]
     figures["python between"] = figures["python"] - figures["python inside"]
@@ -75,7 +75,7 @@ def _pairs(result: Any, truth: Truth) -> Record:
         figures = _figures(result, rows)
         if len(ranks) > 1:
             (other,) = [rank for place, rank in enumerate(ranks) if place != number]
-            figures["comm_wait"] = result.steps.comm_wait[other[1]]
+            figures["comm_wait"] = result.step_sums.comm_wait[other[1]]
         for cycle, inside in enumerate(costs):
             names = {cost.name for cost in inside}
             before, after = (_clean(costs, cycle, way) for way in (-1, 1))

@@ -136,7 +136,7 @@ def in_order(result: Any) -> tuple[list[str], dict[str, Ints]]:
 
     from taxbreak_nsys.model.name_rules import STATES
 
-    instances, states = result.instances, result.steps.states
+    instances, states = result.instances, result.step_sums.states
     order = np.argsort(instances.start, kind="stable")
     at = {name: number for number, name in enumerate(STATES)}
     figures = {

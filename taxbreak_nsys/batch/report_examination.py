@@ -9,7 +9,7 @@ from pathlib import Path
 
 from taxbreak_nsys.batch.fetch import fetched, unpacked
 from taxbreak_nsys.batch.job import Job, Settings
-from taxbreak_nsys.errors import TaxbreakError, is_memory_error
+from taxbreak_nsys.errors import NoSuchFileError, TaxbreakError, is_memory_error
 from taxbreak_nsys.store.records import Analysed, Failed, Outcome, Unchanged
 
 Stamp = tuple[int, int, int, int]
@@ -75,7 +75,7 @@ def _stamp(file: Path, shown: str) -> Stamp:
     try:
         status = file.stat()
     except FileNotFoundError as error:
-        raise TaxbreakError(f"{shown}: no such file") from error
+        raise NoSuchFileError(f"{shown}: no such file") from error
     except OSError as error:
         raise TaxbreakError(f"{shown}: cannot be read ({error.strerror})") from error
     return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev

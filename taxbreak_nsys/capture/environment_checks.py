@@ -173,7 +173,7 @@ def _used(report: Report) -> list[Check]:
 
 
 def _ranges(report: Report) -> list[Check]:
-    ranges = report.result.ranges
+    ranges = report.result.traced_ranges
     if not ranges.library:
         return [Check(MISSING, "evidence ranges", "no library ranges in the report", _remedy("ranges"))]
     libraries = ", ".join(ranges.libraries)
@@ -196,7 +196,7 @@ def _samples(report: Report) -> list[Check]:
 
 
 def _subtractive(report: Report) -> list[Check]:
-    operators = report.result.ranges.operator
+    operators = report.result.traced_ranges.operator
     if not operators:
         return [Check(MISSING, "evidence subtractive", "no operator ranges in the report", _remedy("operators"))]
     if report.result.t_base_ns is None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from taxbreak_nsys.capture.engine_presets import ENGINE_PRESETS
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.nsys.nsys_program import Nsys
 
@@ -93,15 +94,16 @@ def plan(
     report: Path,
     program: Sequence[str],
     *,
+    engine: str | None = None,
     capture_range: str | None = None,
     extra: Sequence[str] = (),
     force: bool = False,
 ) -> Plan:
     """Return the command that captures `program` for an evidence, with what the installed nsys can do.
 
-    `report` is the path of the report with or without its suffix. `capture_range` is `cudaProfilerApi` or
-    `nvtx:RANGE[@DOMAIN]` where the program marks the part to capture; `extra` are options of nsys that are put
-    last, as they are. Raises TaxbreakError for an unknown evidence or capture range.
+    `report` is the path of the report with or without its suffix. `engine` is one of `ENGINE_PRESETS`. `capture_range`
+    is `cudaProfilerApi` or `nvtx:RANGE[@DOMAIN]` where the program marks the part to capture; `extra` are options of
+    nsys that are put last, as they are. Raises TaxbreakError for an unknown evidence or capture range.
     """
     if evidence not in EVIDENCES:
         raise TaxbreakError(f"--evidence {evidence!r}: not one of {', '.join(EVIDENCES)}")
@@ -118,6 +120,11 @@ def plan(
     whole = evidence == "light" and nsys.version is not None and nsys.version >= _GRAPH_ROWS_SINCE
     options["--cuda-graph-trace"] = "graph" if whole else "node"
     environment = dict(wish.environment)
+    if engine is not None:
+        preset = ENGINE_PRESETS[engine]
+        options |= preset.options
+        environment |= preset.environment
+        notes.append(f"{engine}: {preset.hint}")
     if wish.operators:
         _add_operators(nsys, options, notes)
     if capture_range is not None:
@@ -214,3 +221,16 @@ def export_report(nsys: Nsys, report: Path) -> Path:
     except OSError as error:
         raise TaxbreakError(f"{target}: cannot be written ({error.strerror})") from error
     return target
+
+
+def no_cuda_message(plan: Plan, export: Path) -> str:
+    """Return why a capture may hold no CUDA work, with what to change: the program's own children come first."""
+    children = next((part for part in plan.command if part.startswith("--trace-fork-before-exec=")), None)
+    if children is None or children.endswith("=false"):
+        return (
+            f"{export}: the program made no CUDA calls, or its children were not traced: add "
+            "--nsys=--trace-fork-before-exec=true (--engine sets it)"
+        )
+    ranged = any(part.startswith("--capture-range=") for part in plan.command)
+    where = " inside the capture range" if ranged else ""
+    return f"{export}: the program and its children made no CUDA calls with device work{where}"

@@ -74,7 +74,7 @@ def analyze(
     graphs = (ReportFormat.SPEEDSCOPE, ReportFormat.COLLAPSED)
     if format in graphs and names != [ReportName.CALL_SUM]:
         raise TaxbreakError(f"-f {format.value} is the flame graph of one report: add -r taxbreak_call_sum")
-    unordered = (ReportFormat.TABLE, ReportFormat.JSON, ReportFormat.JSONL)
+    unordered = (ReportFormat.TABLE, ReportFormat.JSON, ReportFormat.JSONL, ReportFormat.MARKDOWN)
     if (top is not None or sort is not None) and ReportName.SUM in names and format in unordered:
         raise TaxbreakError("--top and --sort choose rows of a table; name one with -r, as -r taxbreak_kern_sum")
     view = _View(format, tables, RowOrder(top, sort), written)
@@ -141,8 +141,14 @@ class _View:
             print(f"wrote {target}", file=sys.stderr)
 
     def _text(self, results: list[Result], names: list[str]) -> str:
-        from taxbreak_nsys.output import flame_graph, formats, text_report
+        from taxbreak_nsys.output import flame_graph, formats, markdown, text_report
 
+        if self.format == ReportFormat.MARKDOWN:
+            return "\n".join(
+                markdown.render_markdown(result, name, self.tables.timeunit, self.order)
+                for name in names
+                for result in results
+            )
         if self.format == ReportFormat.SPEEDSCOPE:
             return flame_graph.speedscope(results)
         if self.format == ReportFormat.COLLAPSED:

@@ -19,9 +19,11 @@ from taxbreak_nsys.cli.doctor import doctor
 from taxbreak_nsys.cli.gate import gate
 from taxbreak_nsys.cli.html import html
 from taxbreak_nsys.cli.library_map import library_map
+from taxbreak_nsys.cli.mcp import mcp
 from taxbreak_nsys.cli.plot import plot
 from taxbreak_nsys.cli.process_exit import PROGRAM, run_to_exit
 from taxbreak_nsys.cli.scrub import scrub
+from taxbreak_nsys.cli.slow_work import shown_when_slow
 from taxbreak_nsys.cli.trace import trace
 from taxbreak_nsys.cli.trend import trend
 from taxbreak_nsys.cli.whatif import whatif
@@ -43,6 +45,7 @@ for command, panel in (
     (scrub, _CAPTURING),
     (batch, _MANY_REPORTS),
     (trend, _MANY_REPORTS),
+    (mcp, _MANY_REPORTS),
 ):
     # the program that capture runs has options of its own
     settings = {"context_settings": {"allow_interspersed_args": False}} if command is capture else {}
@@ -75,6 +78,7 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         # an exit code where a command ended with typer.Exit, else what the command returned: None
-        run_to_exit(lambda: app(prog_name=PROGRAM, standalone_mode=False))
+        with shown_when_slow():
+            run_to_exit(lambda: app(prog_name=PROGRAM, standalone_mode=False))
     finally:
         gc.freeze()  # all of it ends with the process; to search it for garbage first takes longer than a small report

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from taxbreak_nsys.cli.shared_options import OUTPUT, PhaseRules, WritingChoices, parse_phase_rules
-from taxbreak_nsys.model.choices import CaptureFor
+from taxbreak_nsys.errors import NoCudaWorkError, TaxbreakError
+from taxbreak_nsys.model.choices import CaptureEngine, CaptureFor
+from taxbreak_nsys.model.current_work import working
 
 
 def capture(
@@ -21,6 +23,11 @@ def capture(
         CaptureFor,
         typer.Option("--evidence", metavar="NAME", help=f"What to record: {', '.join(CaptureFor)}."),
     ] = CaptureFor.RANGES,
+    engine: Annotated[
+        CaptureEngine | None,
+        typer.Option("--engine", metavar="NAME",
+                     help=f"Set nsys and the engine's marks up for {', '.join(CaptureEngine)}."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="NAME", rich_help_panel=OUTPUT,
@@ -58,7 +65,8 @@ def capture(
     nsys = Nsys.require()
     plan = capturing.plan(
         nsys, evidence.value, output or Path(f"taxbreak_{evidence}"), command,
-        capture_range=capture_range, extra=nsys_option or (), force=written.force_overwrite,
+        engine=engine.value if engine else None, capture_range=capture_range, extra=nsys_option or (),
+        force=written.force_overwrite,
     )  # fmt: skip
 
     def note(message: str) -> None:
@@ -76,8 +84,13 @@ def capture(
     status = capturing.run_plan(plan)
     if status:
         note(f"the program ended with status {status}")
-    export = capturing.export_report(nsys, plan.report)
+    with working(f"exporting {plan.report.name}"):
+        export = capturing.export_report(nsys, plan.report)
     note(f"wrote {plan.report} and {export}")
-    sys.stdout.write(text_report.render_text(analyze_report(export, Options(rules=rules)), DEFAULT_REPORT, None))
+    try:
+        result = analyze_report(export, Options(rules=rules))
+    except NoCudaWorkError as error:
+        raise TaxbreakError(capturing.no_cuda_message(plan, export)) from error
+    sys.stdout.write(text_report.render_text(result, DEFAULT_REPORT, None))
     if status:
         raise typer.Exit(status)

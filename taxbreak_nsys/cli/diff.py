@@ -9,11 +9,7 @@ from typing import Annotated
 import typer
 
 from taxbreak_nsys.cli.shared_options import AnalysisChoices, DocumentFormat, OutputChoices, TableChoices
-from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import SummaryFormat
-from taxbreak_nsys.read.nsys_export import is_arrow_folder
-
-_SUFFIXES = (".sqlite", ".nsys-rep")
 
 
 def diff(
@@ -33,27 +29,15 @@ def diff(
 
     Example: taxbreak-nsys diff before.sqlite after.sqlite --map decode=decode_graph
     """
-    from taxbreak_nsys.compare.comparison import compare
-    from taxbreak_nsys.compare.diff_report import render_diff
+    from taxbreak_nsys.comparison.comparison import compare
+    from taxbreak_nsys.comparison.diff_report import render_diff
+    from taxbreak_nsys.gating.side_sources import analyze_side
     from taxbreak_nsys.output.output_files import put_text
-    from taxbreak_nsys.pipeline.analysis import analyze_report
 
     written.check()
     options = analysis.options()
-    old, new = ([analyze_report(path, options) for path in _reports(side)] for side in (before, after))
+    old, new = (analyze_side(side, options) for side in (before, after))
     text = render_diff(compare(old, new, map or ()), format, tables.timeunit)
     put_text(text, written.output, force=written.force_overwrite)
     if written.output is not None and not written.quiet:
         print(f"wrote {written.output}", file=sys.stderr)
-
-
-def _reports(side: Path) -> list[Path]:
-    """Return the report itself, or the reports of a folder in the order of their names."""
-    if not side.is_dir() or is_arrow_folder(side):
-        return [side]
-    files = sorted(path for path in side.iterdir() if path.suffix in _SUFFIXES)
-    # an export beside its capture is the same report
-    reports = [path for path in files if path.suffix == ".sqlite" or path.with_suffix(".sqlite") not in files]
-    if not reports:
-        raise TaxbreakError(f"{side}: the folder holds no .sqlite export and no .nsys-rep")
-    return reports

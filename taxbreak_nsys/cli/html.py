@@ -8,13 +8,17 @@ from typing import Annotated
 
 import typer
 
-from taxbreak_nsys.cli.shared_options import AnalysisChoices, SeveralReports, TargetFile, WritingChoices
+from taxbreak_nsys.cli.shared_options import AnalysisChoices, OpenFile, SeveralReports, TargetFile, WritingChoices
+from taxbreak_nsys.cli.target_file import open_file, target_path
+from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.model.current_work import working
 
 
 def html(
     *,
     reports: SeveralReports,
-    output: TargetFile,
+    output: TargetFile = None,
+    open: OpenFile = False,
     events: Annotated[
         int,
         typer.Option("--events", min=1000, help="The most host intervals and device operations in the timelines."),
@@ -32,11 +36,15 @@ def html(
     from taxbreak_nsys.output.output_files import check_target, write_whole
     from taxbreak_nsys.pipeline.analysis import collect_report
 
-    check_target(output, written.force_overwrite)
+    target = target_path(output, reports, ".html")
+    check_target(target, written.force_overwrite)
     options = replace(analysis.options(), tables=PAGE_TABLES)
     each = events // len(reports)
     collected = [collect_report(report, options, lambda steps: TimelineCollector(steps, each)) for report in reports]
-    page = render_page([result for result, _ in collected], [timelines for _, timelines in collected])
-    write_whole(output, lambda path: path.write_text(page, encoding="utf-8"), force=written.force_overwrite)
+    with working("building the page"):
+        page = render_page([result for result, _ in collected], [timelines for _, timelines in collected])
+    write_whole(target, lambda path: path.write_text(page, encoding="utf-8"), force=written.force_overwrite)
     if not written.quiet:
-        print(f"wrote {output} ({len(page.encode()) / 1e6:.1f} MB)", file=sys.stderr)
+        print(f"wrote {target} ({len(page.encode()) / 1e6:.1f} MB)", file=sys.stderr)
+    if open and not open_file(target):
+        raise TaxbreakError(f"{target}: written, but there is no browser to open it with")

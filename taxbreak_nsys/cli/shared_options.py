@@ -41,7 +41,12 @@ SeveralReports = Annotated[
     list[Path], typer.Argument(metavar="REPORT...", help=".sqlite exports or .nsys-rep files.", show_default=False)
 ]
 TargetFile = Annotated[
-    Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.", rich_help_panel=OUTPUT)
+    Path | None,
+    typer.Option("-o", "--output", metavar="FILE", rich_help_panel=OUTPUT,
+                 help="The file to write; default: the report's name in the current folder."),
+]  # fmt: skip
+OpenFile = Annotated[
+    bool, typer.Option("--open", help="Open the file that was written in the browser.", rich_help_panel=OUTPUT)
 ]
 RowsFormat = Annotated[
     OutputFormat,

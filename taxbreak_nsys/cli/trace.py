@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from taxbreak_nsys.cli.shared_options import AnalysisChoices, OneReport, TargetFile, WritingChoices
+from taxbreak_nsys.cli.target_file import target_path
 from taxbreak_nsys.cli.text_values import parse_time
 from taxbreak_nsys.errors import TaxbreakError
 
@@ -15,7 +16,7 @@ from taxbreak_nsys.errors import TaxbreakError
 def trace(
     *,
     report: OneReport,
-    output: TargetFile,
+    output: TargetFile = None,
     window: Annotated[
         str, typer.Option("--window", metavar="TIME", help="Averaging window of the counters.")
     ] = "10ms",
@@ -34,8 +35,9 @@ def trace(
     span = parse_time(window, "--window")
     if span <= 0:
         raise TaxbreakError(f"--window {window}: must be more than 0")
-    check_target(output, written.force_overwrite)
+    target = target_path(output, [report], ".pftrace")
+    check_target(target, written.force_overwrite)
     result, spool = collect_report(report, analysis.options(), TraceSpool)
-    write_whole(output, lambda path: write_perfetto(result, spool, path, span), force=written.force_overwrite)
+    write_whole(target, lambda path: write_perfetto(result, spool, path, span), force=written.force_overwrite)
     if not written.quiet:
-        print(f"wrote {output}", file=sys.stderr)
+        print(f"wrote {target}; open it at ui.perfetto.dev", file=sys.stderr)

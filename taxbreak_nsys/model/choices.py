@@ -50,6 +50,15 @@ class CaptureFor(StrEnum):
     LIGHT = "light"
 
 
+class CaptureEngine(StrEnum):
+    """The serving engines that `capture` sets nsys up for."""
+
+    VLLM = "vllm"
+    SGLANG = "sglang"
+    TENSORRT_LLM = "tensorrt-llm"
+    XLA = "xla"
+
+
 class ReportName(StrEnum):
     """The named reports of an analysis."""
 
@@ -77,6 +86,7 @@ class OutputFormat(StrEnum):
     JSON = "json"
     JSONL = "jsonl"
     PARQUET = "parquet"
+    MARKDOWN = "markdown"
 
 
 class ReportFormat(StrEnum):
@@ -87,6 +97,7 @@ class ReportFormat(StrEnum):
     JSON = "json"
     JSONL = "jsonl"
     PARQUET = "parquet"
+    MARKDOWN = "markdown"
     SPEEDSCOPE = "speedscope"
     COLLAPSED = "collapsed"
 
@@ -97,6 +108,7 @@ class SummaryFormat(StrEnum):
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
+    MARKDOWN = "markdown"
 
 
 class ChecksFormat(StrEnum):

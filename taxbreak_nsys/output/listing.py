@@ -44,7 +44,7 @@ def put_rows(
     else:
         if format == "table" and brief is not None:
             table = table.select([name for name in table.column_names if name in brief])
-        shown = {"csv": _csv, "json": _json, "jsonl": _jsonl, "table": _text}[format](table)
+        shown = {"csv": _csv, "json": _json, "jsonl": _jsonl, "table": _text, "markdown": _markdown}[format](table)
         if output is None:
             sys.stdout.write(shown)
             return
@@ -65,6 +65,12 @@ def table_of_rows(names: Sequence[str], rows: Sequence[Sequence[Any] | Mapping[s
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
             columns.append(pa.array([None if cell is None else str(cell) for cell in cells], pa.string()))
     return pa.Table.from_arrays(columns, names=list(names))
+
+
+def _markdown(table: pa.Table) -> str:
+    from taxbreak_nsys.output.markdown import columns_markdown
+
+    return columns_markdown(table, MOST_ROWS)
 
 
 def _csv(table: pa.Table) -> str:

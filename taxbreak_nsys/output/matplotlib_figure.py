@@ -11,14 +11,46 @@ from taxbreak_nsys.output.layer_stack import COLOURS, TITLES, Part, device_busy_
 from taxbreak_nsys.output.units import show_time
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from taxbreak_nsys.result import Phase, Result
 
 FORMATS = ("svg", "png", "pdf")
 MOST_BARS = 40
 
 
+# names are names, never mathematics; text stays text, so that it can be edited and searched
+_STYLE: Any = {
+    "text.usetex": False,
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "taxbreak",
+    "font.size": 9,
+}
+
+
 def write_figure(results: Sequence[Result], path: Path, format: str, *, per_step: bool, threads: bool) -> None:
-    """Draw the phases of some results; solid parts are exposed, hatched ones hidden behind device work.
+    """Draw the phases of some results into a file of one of `FORMATS`, as `draw_figure`."""
+    figure = draw_figure(results, per_step=per_step, threads=threads)
+    stamp: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[format]
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        figure.savefig(path, format=format, dpi=200, metadata=stamp)
+
+
+def save_figure(figure: Figure, path: Path, *, force: bool) -> None:
+    """Write a figure whole or not at all; raises TaxbreakError where the name's ending is not one of `FORMATS`."""
+    from taxbreak_nsys.output.output_files import write_whole
+
+    format = path.suffix.removeprefix(".").lower()
+    if format not in FORMATS:
+        raise TaxbreakError(f"{path}: the name must end in {', '.join('.' + name for name in FORMATS)}")
+    write_whole(path, lambda file: figure.savefig(file, format=format, dpi=200), force=force)
+
+
+def draw_figure(results: Sequence[Result], *, per_step: bool, threads: bool) -> Figure:
+    """Return the phases of some results as stacked bars: solid parts are exposed, hatched ones hidden.
 
     `per_step` draws milliseconds of a mean step instead of shares of the wall time; `threads` each thread
     beside the entry for all of them. Raises TaxbreakError where matplotlib is not installed, or for more
@@ -38,15 +70,7 @@ def write_figure(results: Sequence[Result], path: Path, format: str, *, per_step
         raise TaxbreakError(
             f"{len(bars)} phases are too many for a figure (at most {MOST_BARS}); choose some with --phase, --thread"
         )
-    # names are names, never mathematics; text stays text, so that it can be edited and searched
-    style: Any = {
-        "text.usetex": False,
-        "svg.fonttype": "none",
-        "pdf.fonttype": 42,
-        "svg.hashsalt": "taxbreak",
-        "font.size": 9,
-    }
-    with mpl.rc_context(style):
+    with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7, 1.2 + 0.62 * len(bars)), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -64,8 +88,7 @@ def write_figure(results: Sequence[Result], path: Path, format: str, *, per_step
             Patch(facecolor="0.6", edgecolor="white", hatch="////", label="hidden behind device work"),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-        stamp: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[format]
-        figure.savefig(path, format=format, dpi=200, metadata=stamp)
+    return figure
 
 
 def _bars(results: Sequence[Result], threads: bool) -> list[tuple[Phase, str]]:

@@ -206,7 +206,7 @@ def _steps(result: Result) -> pa.Table:
 
     from taxbreak_nsys.measure.step_numbers import step_numbers
 
-    instances, steps = result.instances, result.steps
+    instances, steps = result.instances, result.step_sums
     unknown = steps.unmeasured
     counts = {
         title: pa.array(instances.counts[:, k], mask=instances.counts[:, k] == UNKNOWN)

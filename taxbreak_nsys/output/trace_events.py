@@ -121,7 +121,7 @@ def _thread(result: Result, spool: TraceSpool, thread: int, top: Track, keys: It
     track = Track(next(keys), "states", group.key, top.pid)
     yield track
     for part in spool.files.parts(f"states-{thread}"):
-        unknown = result.steps.unmeasured[part["instance"]]
+        unknown = result.step_sums.unmeasured[part["instance"]]
         yield Slices(
             track=track.key,
             category="state",
@@ -179,7 +179,7 @@ def _ranges(spool: TraceSpool, thread: int, group: Track, keys: Iterator[int]) -
 def _phases(result: Result, chosen: Ints, track: Track, steps: Ints, reason: str) -> Slices:
     """Return the slices of some phase instances, whose numbers among their like are `steps`."""
     instances = result.instances
-    missing = result.steps.unmeasured[chosen]
+    missing = result.step_sums.unmeasured[chosen]
     return Slices(
         track=track.key,
         category="phase",
@@ -267,7 +267,7 @@ def _counters(
     high = max(spool.bounds[process][1], int(instances.end[threads].max()))
     distance = max(window // 4, (high - low) // MOST_SAMPLES, 1)
     time = np.arange(low + window, high + distance, distance, dtype=np.int64)
-    unknown = threads & result.steps.unmeasured
+    unknown = threads & result.step_sums.unmeasured
     missing = Coverage.of(union(instances.start[unknown], instances.end[unknown]))
     time = time[missing.within(time - window, time) == 0]
     if not len(time):

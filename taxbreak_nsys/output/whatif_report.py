@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.output.csv_text import rows_to_csv
 from taxbreak_nsys.output.json_text import json_document
+from taxbreak_nsys.output.markdown import code, markdown_table, plain, rows_markdown
 from taxbreak_nsys.output.plain_rows import console_text, number, percent, plain_table
 from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
@@ -64,6 +66,10 @@ def prediction(
         )
     if format == "csv":
         return rows_to_csv([p.to_dict() for p in predictions], _TITLES)
+    if format == "markdown":
+        return f"{_head_line(replay)}What if: {_words(scenario)}.\n\n" + rows_markdown(
+            [p.to_dict() for p in predictions], _TITLES
+        )
     console = text_console()
     console.print(printable(replay.result.report.path), style="bold")
     console.print(printable(f"what if: {_words(scenario)}"), style="bold")
@@ -96,8 +102,9 @@ def ranking_report(
 ) -> str:
     """Return what half and none of each lever's time would bring, best first, then what other changes would."""
     if format == "csv":
-        rows = [{"lever": p.change.name} | p.prediction.to_dict() for p in changes if p.prediction.reason is None]
-        return rows_to_csv(_point_rows(points) + rows, _POINT_TITLES)
+        return rows_to_csv(ranking_rows(points, changes), _POINT_TITLES)
+    if format == "markdown":
+        return _markdown(replay, points, changes)
     if format == "json":
         rows = [{"change": p.change.name} | p.prediction.to_dict() for p in changes]
         return json_document(_points(replay, points) | {"changes": rows})
@@ -147,6 +154,8 @@ def sweep_report(
     """Return every lever's curve, and how fast a CPU would make each phase device-bound."""
     if format == "csv":
         return rows_to_csv(_point_rows(points), _POINT_TITLES)
+    if format == "markdown":
+        return _head_line(replay) + rows_markdown(_point_rows(points), _POINT_TITLES)
     if format == "json":
         bound = [
             {"phase": name, "process": process, "thread": thread, "cpu_speed_to_device_bound": speed}
@@ -194,6 +203,44 @@ def _bound(speed: float | None) -> str:
 
 def _point_rows(points: Sequence[LeverPoint]) -> list[dict[str, Any]]:
     return [{"lever": p.lever, "factor": p.factor} | p.prediction.to_dict() for p in points]
+
+
+def ranking_rows(points: Sequence[LeverPoint], changes: Sequence[ChangePoint]) -> list[dict[str, Any]]:
+    """Return a row per lever, factor and phase, then one per change to several layers that can be predicted."""
+    rows = [
+        {"lever": p.change.name, "factor": None} | p.prediction.to_dict()
+        for p in changes
+        if p.prediction.reason is None
+    ]
+    return _point_rows(points) + rows
+
+
+def _head_line(replay: Replay) -> str:
+    return f"### TaxBreak: {code(Path(replay.result.report.path).name)}\n\n"
+
+
+def _markdown(replay: Replay, points: Sequence[LeverPoint], changes: Sequence[ChangePoint]) -> str:
+    """Return a table per phase: what half and none of each lever's time would save, and what other changes would."""
+    text = _head_line(replay)
+    for one, of_phase in _by_phase(replay, points):
+        text += f"#### {plain(one.phase)}\n\n"
+        if not of_phase:
+            text += f"No prediction: {plain(one.reason or '')}.\n\n"
+            continue
+        half = {p.lever: p.prediction for p in of_phase if p.factor == 0.5}
+        rows = [
+            (plain(p.title), percent(half[p.lever].saved_share), percent(p.prediction.saved_share),
+             number(p.prediction.predicted_hdbi))
+            for p in of_phase if p.factor == 0
+        ]  # fmt: skip
+        rows += [
+            (plain(change.change.title), "–", percent(change.prediction.saved_share),
+             number(change.prediction.predicted_hdbi))
+            for change in changes
+            if key(change.prediction) == key(one) and change.prediction.reason is None
+        ]  # fmt: skip
+        text += markdown_table(("Lever", "half saves %", "all saves %", "HDBI then"), rows) + "\n"
+    return text
 
 
 def _points(replay: Replay, points: Sequence[LeverPoint]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from taxbreak_nsys.arrays.intervals import FOREVER, percentile
 from taxbreak_nsys.diagnostics import result_warnings
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.current_work import working
 from taxbreak_nsys.model.launches import TSys, estimate_t_sys, find_launches, floor_at_measured, launch_latency
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.options import Options
@@ -82,12 +83,13 @@ def collect_report(
     options = options or Options()
     path = Path(report)
     opening = opening or Opening(path)
-    with open_inspected(opening.inspected()) as database:
+    with working(f"reading {path.name}"), open_inspected(opening.inspected()) as database:
         facts = read_facts(database, path)
         sums, lost, collected = Reading(database, path, options, window_rows).sums(collector)
         result = _finished(database, facts, sums, lost, options, path)
         names = read_thread_names(database)
-    facts = replace(result.report, sha256=opening.sha256())
+    with working(f"hashing {path.name}"):
+        facts = replace(result.report, sha256=opening.sha256())
     return replace(result, report=facts, thread_names=names), collected
 
 

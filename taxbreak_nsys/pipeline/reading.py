@@ -13,7 +13,7 @@ from taxbreak_nsys.arrays.allocator import keep_freed_memory
 from taxbreak_nsys.arrays.background import BackgroundTask, Prefetcher
 from taxbreak_nsys.arrays.intervals import Flags
 from taxbreak_nsys.attribution.learned_map import read_map
-from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.errors import NoCudaWorkError, TaxbreakError
 from taxbreak_nsys.measure.blocking import BlockingLimits
 from taxbreak_nsys.measure.measure import LayerEvidence
 from taxbreak_nsys.model.assumptions import Assumptions, WrongAssumption
@@ -184,7 +184,7 @@ def _may_mark(options: Options, choice: Choice) -> CanMark | None:
 def check_launches(launches: int, path: Path) -> None:
     """Raise TaxbreakError where a report has no launch."""
     if not launches:
-        raise TaxbreakError(
+        raise NoCudaWorkError(
             f"{path}: no CUDA launch with device work; capture with 'nsys profile -t cuda,nvtx,osrt' around the "
             "part that uses the GPU"
         )

@@ -81,8 +81,8 @@ def summarise(
         api_rows=tuple(totals.calls.rows(totals.names["api"])),
         instances=of.instances,
         replay_part=sums.stretches.chosen(),
-        steps=totals.steps,
-        ranges=TracedRanges(
+        step_sums=totals.steps,
+        traced_ranges=TracedRanges(
             counted.operator_ranges, counted.library_ranges + counted.library_calls, tuple(sorted(totals.libraries))
         ),
         sample_rows=by_module,
@@ -108,6 +108,8 @@ def _details(totals: Totals, entries: list[Phase], splits: list[Split | None]) -
         measured=[entry.exposed_ns is not None for entry in phases],
     )
     return totals.details.rows(totals.names.get("ops", ()), facts, totals.samples, splits)
+
+
 def _common_group(of: PhaseThreads, label: int, members: Sequence[int]) -> int | None:
     """Return the rank group of a label, where all its threads are ranks of one group and their steps pair up."""
     instances = of.instances

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from taxbreak_nsys.errors import TaxbreakError, is_memory_error
+from taxbreak_nsys.errors import NoSuchFileError, TaxbreakError, is_memory_error
 
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
@@ -57,7 +57,7 @@ def check_file(path: Path, file: str) -> None:
             header = opened.read(_HEADER_BYTES)
             status = os.fstat(opened.fileno())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise TaxbreakError(f"{file}: no such file") from error
+        raise NoSuchFileError(f"{file}: no such file") from error
     except OSError as error:
         raise TaxbreakError(f"{file}: cannot be read ({error.strerror}); check its name and permissions") from error
     if not header:

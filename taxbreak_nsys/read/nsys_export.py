@@ -10,7 +10,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.errors import NoSuchFileError, TaxbreakError
+from taxbreak_nsys.model.current_work import working
 
 SUFFIXES = (".nsys-rep", ".qdrep")
 _FIRST_WHOLE = 2024
@@ -44,13 +45,14 @@ def as_export(path: Path, *, sqlite: bool = False) -> Path:
     if path.suffix not in SUFFIXES:
         return path
     if not path.is_file():
-        raise TaxbreakError(f"{path}: no such file")
+        raise NoSuchFileError(f"{path}: no such file")
     beside = path.with_suffix(".sqlite")
     if beside.is_file() and beside.stat().st_mtime_ns >= path.stat().st_mtime_ns:
         return beside
     from taxbreak_nsys.read.file_hash import sha256
 
-    key = sha256(path)
+    with working(f"hashing {path.name}"):
+        key = sha256(path)
     folder, target = cache_folder() / f"{key}.arrowdir", cache_folder() / f"{key}.sqlite"
     if target.exists():
         return target
@@ -64,11 +66,12 @@ def as_export(path: Path, *, sqlite: bool = False) -> Path:
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not sqlite and _writes_whole_folders(nsys):
-            with suppress(TaxbreakError):
-                export_to(nsys, path, folder)
-                return folder
-        export_to(nsys, path, target)
+        with working(f"exporting {path.name}"):
+            if not sqlite and _writes_whole_folders(nsys):
+                with suppress(TaxbreakError):
+                    export_to(nsys, path, folder)
+                    return folder
+            export_to(nsys, path, target)
     except OSError as error:
         raise TaxbreakError(
             f"{target.parent}: cannot hold the export ({error.strerror}); set {CACHE_VARIABLE} to a folder with room"

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from taxbreak_nsys.errors import TaxbreakError
+from taxbreak_nsys.errors import NoCudaWorkError, TaxbreakError
 from taxbreak_nsys.read import file_safety
 
 RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
@@ -149,7 +149,7 @@ def check_schema(schema: Schema, file: str) -> None:
             "'nsys export -t sqlite REPORT.nsys-rep'"
         )
     if RUNTIME not in schema:
-        raise TaxbreakError(
+        raise NoCudaWorkError(
             f"{file}: holds no CUDA API calls (no table {RUNTIME}); capture with 'nsys profile -t cuda,nvtx,osrt'"
         )
     needed = _REQUIRED | {table: columns for table, columns in _REQUIRED_WHERE_PRESENT.items() if table in schema}

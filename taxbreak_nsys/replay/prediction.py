@@ -83,7 +83,7 @@ class Replay:
         """
         instances = self.columns.instances
         paired = instances.step >= 0
-        pinned = np.append(paired & ~slowest_ranks(instances, self.result.steps, paired), False)
+        pinned = np.append(paired & ~slowest_ranks(instances, self.result.step_sums, paired), False)
         instance = self.columns.launch_instance[model.work.launch]
         met = np.where(pinned[instance], model.work.met, NEVER)
         return replace(model, work=replace(model.work, met=met))
@@ -129,7 +129,7 @@ class Replay:
         """The stretches of each entry: the number of the model, and which of its instances are the entry's."""
         instances = self.columns.instances
         code = {label: number for number, label in enumerate(instances.labels)}
-        slowest = slowest_ranks(instances, self.result.steps, instances.step >= 0)
+        slowest = slowest_ranks(instances, self.result.step_sums, instances.step >= 0)
         by_label: dict[tuple[int, int], list[tuple[int, Ints]]] = {}
         for number, model in enumerate(self._models):
             labels = instances.label[model.held.start : model.held.stop]

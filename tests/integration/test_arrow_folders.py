@@ -64,8 +64,6 @@ def figures(result: Result) -> dict[str, Any]:
     for entry in data["phases"]:
         entry["verdict"] = {key: value for key, value in entry["verdict"].items() if key != "command"}
     data["report"] = {key: value for key, value in data["report"].items() if key not in ("path", "sha256")}
-    for phase in data["phases"]:
-        phase["verdict"].pop("command")  # names the file
     return data | {"api": result.api_rows, "samples": result.sample_rows, "symbols": result.symbol_rows}
 
 

@@ -15,11 +15,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from taxbreak_nsys import TaxbreakError
+from taxbreak_nsys.capture.engine_presets import ENGINE_PRESETS
 from taxbreak_nsys.capture.nsys_command import EVIDENCES
 from taxbreak_nsys.cli.app import app
+from taxbreak_nsys.model.choices import CaptureEngine
 from taxbreak_nsys.nsys.nsys_program import Nsys
+from taxbreak_nsys.phases.engine_marks import load_engines
 from tests.support.fake_nsys import REACHES_RANGE, read_options
 from tests.support.real_nsys import need_nsys
+from tests.support.report_builder import build
 from tests.support.reports import ROOT, SAMPLES
 
 LISTS = ROOT / "tests" / "support" / "nsys_options"
@@ -27,14 +31,14 @@ VERSIONS = ("2022.4", "2023.4", "2026")
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Put an nsys with the options of a version on PATH."""
 
-    def put(version: str) -> None:
+    def put(version: str, export: Path = SAMPLES / "llama-1b.sqlite") -> None:
         program = tmp_path / "bin" / "nsys"
         program.parent.mkdir(exist_ok=True)
         stand_in = ROOT / "tests" / "support" / "fake_nsys.py"
-        parts = [sys.executable, stand_in, LISTS / f"{version}.txt", SAMPLES / "llama-1b.sqlite"]
+        parts = [sys.executable, stand_in, LISTS / f"{version}.txt", export]
         program.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, parts))} "$@"\n')
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}/usr/bin{os.pathsep}/bin")
@@ -254,3 +258,35 @@ def test_help_that_cannot_be_read_leaves_the_options_as_wished(tmp_path: Path) -
     made = plan(Nsys(silent), "operators", Path("rep"), ["true"])
     assert "--pytorch=autograd-nvtx" in made.command
     assert any("cannot be read" in note for note in made.notes)
+
+
+@pytest.mark.parametrize("engine", list(CaptureEngine))
+@pytest.mark.parametrize("version", VERSIONS)
+def test_engines_have_presets(install, engine: CaptureEngine, version: str) -> None:
+    install(version)
+    options, _, _ = dry_run("--engine", engine, "--evidence", "light", "--", "serve")
+    _, known = read_options(LISTS / f"{version}.txt")
+    assert set(options) <= set(known)
+    assert options["--cuda-graph-trace"] == "node"
+    variables = dict(pair.split("=") for pair in options.get("--env-var", "").split(",") if pair)
+    assert variables == ENGINE_PRESETS[engine].environment
+    if "--trace-fork-before-exec" in known and engine != CaptureEngine.XLA:
+        assert options["--trace-fork-before-exec"] == "true"
+
+
+def test_presets_are_of_engines_whose_marks_are_known() -> None:
+    assert set(ENGINE_PRESETS) == set(CaptureEngine) <= {engine.name for engine in load_engines()}
+
+
+def test_a_capture_without_cuda_names_what_to_change(install, tmp_path: Path) -> None:
+    export = build(tmp_path / "export.sqlite", steps=["decode_0"])
+    with sqlite3.connect(export) as database:
+        database.execute("DROP TABLE CUPTI_ACTIVITY_KIND_RUNTIME")
+    database.close()
+    install("2023.4", export)
+    message = str(run("-o", "a", "--", "true").exception)
+    assert "made no CUDA calls, or its children were not traced: add --nsys=--trace-fork-before-exec=true" in message
+    assert "nsys profile -t" not in message, "the options that capture has set are no advice"
+    message = str(run("-o", "b", "--engine", "vllm", "--", "true").exception)
+    assert "the program and its children made no CUDA calls" in message
+    assert "add --nsys" not in message

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taxbreak_nsys import Result, TaxbreakError
-from taxbreak_nsys.compare.change import Change, interval
-from taxbreak_nsys.compare.comparison import Comparison, PhaseChange, compare
-from taxbreak_nsys.compare.largest_changes import moved
-from taxbreak_nsys.compare.sample_changes import phase_samples
+from taxbreak_nsys.comparison.change import Change, interval
+from taxbreak_nsys.comparison.comparison import Comparison, PhaseChange, compare
+from taxbreak_nsys.comparison.largest_changes import moved
+from taxbreak_nsys.comparison.sample_changes import phase_samples
 from tests.support import in_process
 
 

@@ -351,7 +351,7 @@ def test_zoom_by_button_key_and_mouse(analysed, page_of, browser: Browser) -> No
 def test_choosing_a_step_by_list_click_and_button(analysed, page_of, browser: Browser) -> None:
     result = analysed("llama-1b-sampled")
     browser.open(page_of(result))
-    wall = result.steps.wall
+    wall = result.step_sums.wall
     decode = np.flatnonzero(result.instances.label == result.instances.labels.index("decode"))
 
     def shown() -> tuple[int, dict[str, int]]:
@@ -366,7 +366,7 @@ def test_choosing_a_step_by_list_click_and_button(analysed, page_of, browser: Br
     browser.run("const s = document.querySelector('.step'); s.value = '1'; s.dispatchEvent(new Event('change'))")
     at, states = shown()
     assert at == 1
-    expected = dict(zip(STATES, result.steps.states[decode[1]].tolist(), strict=True))
+    expected = dict(zip(STATES, result.step_sums.states[decode[1]].tolist(), strict=True))
     assert states == {state: ns for state, ns in expected.items() if ns}
     browser.find(".panel .next").click()
     assert shown()[0] == 2

@@ -245,7 +245,7 @@ def test_overlapping_device_work_is_the_step_that_launched_it(tmp_path: Path) ->
     report.kernels[:] = late
     result, columns = measure_report(report.write(tmp_path / "late.sqlite"))
     assert np.bincount(columns.op_instance).tolist() == [3, 3]
-    assert result.steps.kernels.tolist() == [3, 3]
+    assert result.step_sums.kernels.tolist() == [3, 3]
 
 
 def test_steps_one_by_one(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_slices_by_state_equal_states_ns(any_report: Path, tmp_path: Path) -> No
         if not entry.combined:
             expected.update(entry.states_ns)
     assert by_state == +expected
-    steps = result.steps
+    steps = result.step_sums
     assert sum(exposed.values()) == steps.exposed[~steps.unmeasured].sum()
     layers = sum(one["end"] - one["start"] for slices in trace.named("layers").values() for one in slices)
     assert layers == sum(by_state.values())

@@ -22,7 +22,7 @@ BY_KERNELS = {"jax"}
 
 def cycles_of(result: Result) -> list[dict[str, Any]]:
     """Return the cycles of a result in the twin's form."""
-    instances, steps = result.instances, result.steps
+    instances, steps = result.instances, result.step_sums
     found = []
     for k in range(len(instances)):
         if not instances.cycle[k]:

@@ -26,7 +26,7 @@ def test_states_add_up_to_wall_time(any_report: Path) -> None:
             assert all(0 <= entry.exposed_ns[s] <= entry.states_ns[s] for s in STATES)
             assert sum(entry.exposed_ns.values()) == entry.device.idle_ns
         assert all(0 <= entry.in_os_ns[s] <= entry.states_ns[s] for s in STATES)
-    steps = result.steps
+    steps = result.step_sums
     assert np.array_equal(steps.states.sum(axis=1), steps.wall)
 
 

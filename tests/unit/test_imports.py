@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "taxbreak_nsys"
 
 STAGES = (
     *("errors", "arrays", "model", "read", "phases", "options", "measure", "result", "totals", "attribution"),
-    *("replay", "verdict", "diagnostics", "pipeline", "output", "compare", "store", "gate", "nsys", "scrub", "capture"),
-    *("batch", "recipe", "api", "cli"),
+    *("replay", "verdict", "diagnostics", "pipeline", "output", "comparison", "store", "gating", "nsys", "scrub"),
+    *("capture", "batch", "recipe", "notebook", "api", "pytest_plugin", "agent", "cli"),
 )
 """Folders and top-level modules in the order of the data's way: each imports only from those before it."""
 

@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 
 from taxbreak_nsys import Result, analyze
-from taxbreak_nsys.compare.sample_changes import COMPARED
-from taxbreak_nsys.gate.metrics import phase_metrics
+from taxbreak_nsys.comparison.sample_changes import COMPARED
+from taxbreak_nsys.gating.metrics import phase_metrics
 from taxbreak_nsys.model.choices import ReportName
 from taxbreak_nsys.model.detail_rows import DETAIL_TABLES
 from taxbreak_nsys.model.metric_names import METRICS, PER_STEP

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from taxbreak_nsys import analyze
-from taxbreak_nsys.compare.comparability import LEAST_COMMON, common_kernel_share, conditions_of, not_comparable
+from taxbreak_nsys.comparison.comparability import LEAST_COMMON, common_kernel_share, conditions_of, not_comparable
 from taxbreak_nsys.store.metric_history import MetricPoint, breaks
 from tests.support.in_process import Done, run
 from tests.support.report_builder import KERNEL, build

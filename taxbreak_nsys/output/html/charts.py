@@ -86,7 +86,7 @@ def _groups(
     most: int,
 ) -> Iterable[Json]:
     """Return the steps of each phase of one thread, at most `most` of each phase."""
-    steps = result.steps
+    steps = result.step_sums
     entries = [entry for entry in result.entries if not entry.combined]
     for group, (entry, chosen) in enumerate(zip(entries, drawn, strict=True), start=first_group):
         numbers = chosen.instances

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from taxbreak_nsys.compare.change import BETTER, FEW, NO_DIFFERENCE, NO_INTERVAL, WORSE, Change
+from taxbreak_nsys.comparison.change import BETTER, FEW, NO_DIFFERENCE, NO_INTERVAL, WORSE, Change
+from taxbreak_nsys.comparison.diff_markdown import diff_markdown
 from taxbreak_nsys.output.csv_text import rows_to_csv
 from taxbreak_nsys.output.json_text import json_document
 from taxbreak_nsys.output.plain_rows import console_text, percent, plain_table
@@ -15,7 +16,7 @@ from taxbreak_nsys.output.units import show_time
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from taxbreak_nsys.compare.comparison import Comparison, PhaseChange
+    from taxbreak_nsys.comparison.comparison import Comparison, PhaseChange
 
 SCHEMA = "taxbreak-diff/2"
 _TITLES = {
@@ -38,7 +39,9 @@ def render_diff(comparison: Comparison, format: str, unit: str | None) -> str:
     if format == "json":
         return json_document(_data(comparison))
     if format == "csv":
-        return rows_to_csv(_rows(comparison), _TITLES)
+        return rows_to_csv(comparison_rows(comparison), _TITLES)
+    if format == "markdown":
+        return diff_markdown(comparison, unit)
     console = text_console()
     for name, paths in (("before", comparison.before), ("after", comparison.after)):
         console.print(printable(f"{name}: {', '.join(paths)}"), style="bold")
@@ -117,7 +120,8 @@ def _signed_time(ns: float, unit: str | None) -> str:
     return f"{'+' if ns > 0 else ''}{show_time(round(ns), unit)}"
 
 
-def _rows(comparison: Comparison) -> list[dict[str, Any]]:
+def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return a row per phase and metric, as in CSV."""
     return [
         {
             "phase_before": phase.before,

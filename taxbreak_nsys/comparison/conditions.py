@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from taxbreak_nsys.compare.sample_changes import PhaseSamples
+from taxbreak_nsys.comparison.sample_changes import PhaseSamples
 from taxbreak_nsys.result import Result
 
 
@@ -25,12 +25,22 @@ class Condition:
 
 def differences(before: Sequence[Result], after: Sequence[Result]) -> list[Condition]:
     """Return what differs in machine, profiler and trace settings."""
-    found = []
-    for name, of, effect, stretches in _CONDITIONS:
-        one, other = _all(before, of), _all(after, of)
-        if one != other:
-            found.append(Condition(name, one, other, effect, stretches))
-    return found
+    one, other = capture_settings(before), capture_settings(after)
+    return [
+        Condition(name, one[name], other[name], effect, stretches)
+        for name, _, effect, stretches in _CONDITIONS
+        if one[name] != other[name]
+    ]
+
+
+def capture_settings(results: Sequence[Result]) -> dict[str, str]:
+    """Return how the reports of a side were captured, by the name of each condition."""
+    return {name: _all(results, value) for name, value, _, _ in _CONDITIONS}
+
+
+def stretches_host(name: str) -> bool:
+    """Return whether a difference in this setting makes host times incomparable."""
+    return any(stretches for known, _, _, stretches in _CONDITIONS if known == name)
 
 
 def evidence_condition(before: PhaseSamples, after: PhaseSamples) -> Condition | None:
@@ -53,11 +63,11 @@ def _traced(result: Result) -> str:
 
 
 def _operator_ranges(result: Result) -> str:
-    return "traced" if result.ranges.operator else "none"
+    return "traced" if result.traced_ranges.operator else "none"
 
 
 def _library_ranges(result: Result) -> str:
-    return "traced" if result.ranges.library else "none"
+    return "traced" if result.traced_ranges.library else "none"
 
 
 _CONDITIONS: tuple[tuple[str, Callable[[Result], str], str, bool], ...] = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from taxbreak_nsys.compare.change import Change, changes, where
-from taxbreak_nsys.compare.conditions import Condition, differences, evidence_condition
-from taxbreak_nsys.compare.largest_changes import LargestChange, moved
-from taxbreak_nsys.compare.sample_changes import pairs, phase_samples
+from taxbreak_nsys.comparison.change import Change, changes, where
+from taxbreak_nsys.comparison.conditions import Condition, differences, evidence_condition
+from taxbreak_nsys.comparison.largest_changes import LargestChange, moved
+from taxbreak_nsys.comparison.sample_changes import pairs, phase_samples
 from taxbreak_nsys.result import Result
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taxbreak_nsys.compare.sample_changes import COMPARED, ComparedMetric, PhaseSamples
+from taxbreak_nsys.comparison.sample_changes import COMPARED, ComparedMetric, PhaseSamples
 from taxbreak_nsys.errors import TaxbreakError
 
 Floats = NDArray[np.float64]

@@ -7,12 +7,12 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from taxbreak_nsys.gate.metrics import PhaseMetrics
-from taxbreak_nsys.gate.rules import COMPARISONS, OPERATIONS, MetricName, Rule, is_baseline, metric_name
+from taxbreak_nsys.gating.metrics import PhaseMetrics
+from taxbreak_nsys.gating.rules import COMPARISONS, OPERATIONS, MetricName, Rule, is_baseline, metric_name
 from taxbreak_nsys.model.metric_names import PER_STEP
 
-HELD, BROKEN, NOT_JUDGED = "held", "broken", "not judged"
-EXIT_CODES = {HELD: 0, BROKEN: 1, NOT_JUDGED: 2}
+HELD, BROKEN, NOT_JUDGED, NO_BASELINE = "held", "broken", "not judged", "no baseline yet"
+EXIT_CODES = {HELD: 0, BROKEN: 1, NOT_JUDGED: 2, NO_BASELINE: 0}
 
 Metrics = Mapping[str, PhaseMetrics]
 
@@ -28,28 +28,16 @@ class Judgement:
     reason: str | None = None
     in_ns: bool = False
     """Whether the sides are times in ns, for showing them."""
+    note: str | None = None
+    """What else the verdict rests on: the interval of a rule that allows for noise."""
 
 
 class _NotJudged(Exception):
     """A side of a rule has no value."""
 
 
-def judge_rules(
-    rules: Sequence[Rule], metrics: Metrics, baseline: Metrics | None, different: Sequence[str] = ()
-) -> list[Judgement]:
-    """Judge rules against a report's metrics and, where they name it, a baseline's.
-
-    `different` says what keeps the two captures from being compared: rules that name the baseline are then not judged.
-    """
-    return [
-        Judgement(rule.text, None, None, NOT_JUDGED, _why_not(different))
-        if different and rule.needs_baseline
-        else _judge(rule, metrics, baseline)
-        for rule in rules
-    ]
-
-
-def _why_not(different: Sequence[str]) -> str:
+def not_comparable_reason(different: Sequence[str]) -> str:
+    """Return why a rule that names the baseline is not judged; `different` is what keeps the captures apart."""
     return f"the baseline is not comparable ({'; '.join(different)}); give --allow-different to judge all the same"
 
 
@@ -59,7 +47,8 @@ def exit_code(judgements: Sequence[Judgement]) -> int:
     return next((code for code in (1, 2) if code in codes), 0)
 
 
-def _judge(rule: Rule, metrics: Metrics, baseline: Metrics | None) -> Judgement:
+def judge_rule(rule: Rule, metrics: Metrics, baseline: Metrics | None) -> Judgement:
+    """Judge a rule against a report's metrics and, where it names it, a baseline's."""
     names = rule.metrics
     in_ns = bool(names) and all(name.name.removesuffix(PER_STEP).rsplit(".", 1)[-1].endswith("_ns") for name in names)
     own = next((name for name in names if not name.of_baseline), None)

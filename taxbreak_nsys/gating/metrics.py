@@ -27,36 +27,34 @@ def phase_metrics(result: Result) -> dict[str, PhaseMetrics]:
     return _by_label(result.to_dict()["phases"])
 
 
-def metrics_of_json(report: Mapping[str, Any]) -> dict[str, PhaseMetrics]:
-    """Return the metrics of each phase label of a report as JSON."""
-    return _by_label(report["phases"])
+def baseline_reports(path: Path) -> dict[str, Any]:
+    """Return what `-f json`, `-f jsonl` or `--update-baseline` wrote, with its reports in a list.
 
-
-def read_baseline(path: Path) -> dict[str, PhaseMetrics]:
-    """Return the metrics of the one report in what `-f json` or `-f jsonl` wrote; raises TaxbreakError otherwise."""
-    return metrics_of_json(baseline_json(path))
-
-
-def baseline_json(path: Path) -> dict[str, Any]:
-    """Return the one report in what `-f json` or `-f jsonl` wrote; raises TaxbreakError where its metrics are not."""
-    remedy = f"write one with 'taxbreak-nsys REPORT -f json -o {path.name}'"
+    Raises TaxbreakError where it is something else.
+    """
+    remedy = f"write one with 'taxbreak-nsys gate REPORT --baseline {path.name} --update-baseline'"
     try:
         data = json.loads(read_user_text(path))
     except OSError as error:
-        raise TaxbreakError(f"{path}: the baseline cannot be read ({error.strerror})") from error
+        raise TaxbreakError(f"{path}: the baseline cannot be read ({error.strerror}); {remedy}") from error
     except (ValueError, RecursionError) as error:
         raise TaxbreakError(f"{path}: the baseline is not one JSON object; {remedy}") from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise TaxbreakError(f"{path}: the baseline is not of schema {SCHEMA}; {remedy}")
     reports = data.get("reports", [data])
-    if not isinstance(reports, list) or len(reports) != 1:
-        raise TaxbreakError(f"{path}: the baseline must hold one report; {remedy}")
-    report: dict[str, Any] = reports[0]
+    if not isinstance(reports, list) or not reports or not all(isinstance(report, dict) for report in reports):
+        raise TaxbreakError(f"{path}: the baseline holds no report; {remedy}")
+    return data | {"reports": reports}
+
+
+def metrics_of_phases(report: Mapping[str, Any], path: Path) -> dict[str, PhaseMetrics]:
+    """Return the metrics of a report's JSON object, read from `path`; raises TaxbreakError where it lacks some."""
     try:
-        _by_label(report["phases"])
+        return _by_label(report["phases"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise TaxbreakError(f"{path}: the baseline lacks metrics of schema {SCHEMA} ({error}); {remedy}") from error
-    return report
+        raise TaxbreakError(
+            f"{path}: the baseline lacks metrics of schema {SCHEMA} ({error}); write it anew with --update-baseline"
+        ) from error
 
 
 def is_store(source: str) -> bool:

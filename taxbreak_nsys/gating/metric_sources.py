@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.gate.rules import Rule, parse_rule
+from taxbreak_nsys.gating.noise_rules import NoiseRule, parse_noise_rule
+from taxbreak_nsys.gating.rules import Rule, parse_rule
 from taxbreak_nsys.read.input_files import read_user_text
 
 PYPROJECT = "pyproject.toml"
 TABLE = "tool.taxbreak-nsys.gate"
 
 
-def find_rules(given: Sequence[str], file: Path | None, folder: Path) -> tuple[list[Rule], Path | None]:
+def find_rules(given: Sequence[str], file: Path | None, folder: Path) -> tuple[list[Rule | NoiseRule], Path | None]:
     """Return the rules, and the baseline that their file names.
 
     Rules given come first, then those of `file`; without either, those of pyproject.toml in `folder`. Raises
@@ -38,7 +39,12 @@ def find_rules(given: Sequence[str], file: Path | None, folder: Path) -> tuple[l
         raise TaxbreakError(
             f"no rules: give --rule 'decode.hdbi >= 0.2', --rules FILE.toml, or rules in [{TABLE}] of {PYPROJECT}"
         )
-    return [parse_rule(text) for text in texts], baseline
+    return [parse_any_rule(text) for text in texts], baseline
+
+
+def parse_any_rule(text: str) -> Rule | NoiseRule:
+    """Return the rule that a text is, of either kind; raises TaxbreakError with one line that says what is wrong."""
+    return parse_noise_rule(text) or parse_rule(text)
 
 
 def _table(file: Path) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def _of_entry(result: Result, entry: Phase) -> PhaseSamples:
     Where an estimate says what part of a state is the library's, it is the phase's part in every instance.
     """
     which = _instances(result, entry)
-    steps = result.steps
+    steps = result.step_sums
     states = steps.states[which].astype(np.float64)
     parts = layer_parts(entry)
     held = states[:, [STATE[state] for state in parts]]

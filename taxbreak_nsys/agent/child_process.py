@@ -1,0 +1,44 @@
+"""The process that answers one call: `python -m taxbreak_nsys.agent.child_process BYTES query|command ARGUMENTS…`.
+
+A report that is huge or hostile takes down this process and not the server. It ends with its server: the server holds
+the other end of its standard input.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import runpy
+import sys
+import threading
+
+OUT_OF_MEMORY = 3
+"""The exit code of a call that needed more memory than it may use."""
+
+
+def main() -> None:
+    """Limit this process's memory, then answer the call."""
+    most_bytes, kind, *arguments = sys.argv[1:]
+    resource.setrlimit(resource.RLIMIT_DATA, (int(most_bytes), int(most_bytes)))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    threading.Thread(target=_end_with_server, daemon=True).start()
+    try:
+        if kind == "query":
+            from taxbreak_nsys.agent.read_only_query import print_answer
+
+            print_answer(*arguments)
+        else:
+            sys.argv = ["taxbreak-nsys", *arguments]
+            runpy.run_module("taxbreak_nsys", run_name="__main__")
+    except MemoryError:
+        sys.exit(OUT_OF_MEMORY)
+
+
+def _end_with_server() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

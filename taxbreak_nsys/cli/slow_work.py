@@ -1,0 +1,46 @@
+"""A line on the terminal for a command that takes more than two seconds: what it does, and for how long already."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PATIENCE = 2.0
+"""Seconds without an answer after which the line appears."""
+
+
+@contextmanager
+def shown_when_slow() -> Iterator[None]:
+    """Show what `current_work` says while the block runs, on standard error and only where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    done = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(done,), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join(timeout=1)
+
+
+def _watch(done: threading.Event) -> None:
+    begun = time.monotonic()
+    if done.wait(PATIENCE):
+        return
+    from rich.console import Console
+
+    from taxbreak_nsys.model.current_work import current_work
+
+    console = Console(stderr=True)
+    while not done.is_set():
+        if (work := current_work()) is None:
+            done.wait(0.2)  # an own display, as the bar of batch, is not disturbed
+            continue
+        with console.status(work) as status:
+            while not done.wait(0.5) and (work := current_work()) is not None:
+                status.update(f"{work} ({time.monotonic() - begun:.0f} s)")

@@ -1,0 +1,135 @@
+"""Markdown for pull requests: the named reports as tables that GitHub and GitLab render."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taxbreak_nsys.model.choices import ReportName
+from taxbreak_nsys.output.plain_rows import percent
+from taxbreak_nsys.output.units import show_time
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from taxbreak_nsys.output.shown_rows import RowOrder
+    from taxbreak_nsys.result import Phase, Result
+
+MOST_ROWS = 20
+"""Rows of a table unless --top asks for more: a comment on a pull request has a largest size."""
+MOST_TEXT = 120
+_DASH = "–"
+
+
+def plain(text: str) -> str:
+    """Return text that Markdown shows as it is, on one line: no markup, no mention, no HTML."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    # a word joiner keeps @name from notifying a person, and www. and #1 from becoming links
+    return re.sub(r"([\\`*_{}\[\]<>()#+\-.!|~&@:])", r"\\\1", line) if re.search(r"[\\`*_\[\]<>|~&#@]", line) else line
+
+
+def code(text: str) -> str:
+    """Return a name as a code span, shortened to `MOST_TEXT` characters; nothing in it is read as markup."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = line if len(line) <= MOST_TEXT else f"{line[: MOST_TEXT - 1]}…"
+    fence = "`" * (max((len(run) for run in re.findall(r"`+", line)), default=0) + 1)
+    space = " " if line.startswith("`") or line.endswith("`") else ""
+    # a table's cells end at each |, also inside code, unless it is escaped
+    return f"{fence}{space}{line}{space}{fence}".replace("|", "\\|") if line else ""
+
+
+def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
+    """Return a table whose cells are Markdown already; all but the first `texts` columns are aligned to the right."""
+    marks = [":---" if column < texts else "---:" for column in range(len(titles))]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (titles, marks, *rows))
+
+
+def render_markdown(result: Result, name: str, unit: str | None, order: RowOrder | None = None) -> str:
+    """Return one named report of a result; times of the summary per step, of the other tables as nsys names them."""
+    head = f"### TaxBreak: {code(Path(result.report.path).name)}\n\n"
+    if name == ReportName.SUM:
+        return head + _summary(result, unit)
+    return head + _rows(result, name, unit, order)
+
+
+def _summary(result: Result, unit: str | None) -> str:
+    report = result.report
+    facts = [fact for fact in (report.gpu, f"nsys {report.nsys_version}" if report.nsys_version else None) if fact]
+    facts.append(f"T\\_sys {show_time(result.t_sys_ns)} per launch")
+    titles = ("Phase", "Steps", "Wall per step", "HDBI", "Framework", "Library", "Launch path", "Device idle")
+    summed = {entry.phase for entry in result.entries if entry.combined}
+    entries = [entry for entry in result.entries if entry.combined or entry.phase not in summed]
+    text = ", ".join(facts) + "\n\n" + markdown_table(titles, (_phase(entry, unit) for entry in entries))
+    text += "\nHDBI: 0 is host-bound, 1 device-bound. Layers and idle time in % of the wall.\n\n"
+    text += "".join(f"- **{plain(entry.phase)}**: {plain(entry.verdict.why)}\n" for entry in entries)
+    if report.warnings:
+        text += "\n" + "".join(f"> ⚠️ {plain(warning.message)}\n>\n" for warning in report.warnings)
+    return text
+
+
+def _phase(entry: Phase, unit: str | None) -> tuple[str, ...]:
+    layers, wall = entry.taxbreak, entry.wall_ns
+    framework = _share(layers.delta_ft_ns, wall)
+    return (
+        plain(entry.phase),
+        str(entry.instances),
+        show_time(round(wall / entry.instances), unit) if entry.instances else _DASH,
+        _DASH if layers.hdbi is None else f"{layers.hdbi:.3f}",
+        f"{framework} (with library)" if layers.ft_includes_library else framework,
+        _share(layers.delta_ct_ns, wall),
+        _share(layers.delta_kt_ns, wall),
+        _share(entry.device.idle_ns, wall),
+    )
+
+
+def _share(part: int | None, whole: int) -> str:
+    return _DASH if part is None or not whole else percent(part / whole)
+
+
+def _rows(result: Result, name: str, unit: str | None, order: RowOrder | None) -> str:
+    from taxbreak_nsys.output.formats import in_unit
+    from taxbreak_nsys.output.result_tables import result_table
+
+    table = result_table(result, name)
+    table = in_unit(table if order is None else order.apply(table), unit)
+    asked = order.top if order is not None else None
+    return f"`{name}`\n\n" + columns_markdown(table, MOST_ROWS if asked is None else asked)
+
+
+def rows_markdown(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str:
+    """Return the keys in `titles` of rows of plain data as a table, under those titles; columns without values go."""
+    kept = {key: title for key, title in titles.items() if any(row[key] is not None for row in rows)}
+    texts = {key for key in kept if any(isinstance(row[key], str) for row in rows)}
+    keys = [key for key in kept if key in texts] + [key for key in kept if key not in texts]
+    return markdown_table(
+        [plain(kept[key]) for key in keys], ([_cell(row[key]) for key in keys] for row in rows), len(texts)
+    )
+
+
+def columns_markdown(table: pa.Table, most: int) -> str:
+    """Return the first `most` rows of an Arrow table, and how many more there are."""
+    import pyarrow as pa
+
+    numbers = [pa.types.is_integer(column.type) or pa.types.is_floating(column.type) for column in table.schema]
+    # text columns first: kernel names stand at the end of nsys's tables, far from the eye in a pull request
+    columns = [index for index, number in enumerate(numbers) if not number]
+    texts = len(columns)
+    columns += [index for index, number in enumerate(numbers) if number]
+    shown = table.select(columns)
+    rows = ([_cell(value) for value in row.values()] for row in shown.slice(0, most).to_pylist())
+    text = markdown_table([plain(title) for title in shown.column_names], rows, texts)
+    if len(table) > most:
+        text += f"\n{len(table) - most} more rows; `--top` shows more of them.\n"
+    return text
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return _DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else code(str(value))
