@@ -15,7 +15,7 @@ PATIENCE = 2.0
 @contextmanager
 def shown_when_slow() -> Iterator[None]:
     """Show what `current_work` says while the block runs, on standard error and only where that is a terminal."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
     done = threading.Event()

@@ -13,7 +13,7 @@ def progress(total: int, what: str, *, quiet: bool) -> Iterator[Callable[[int, i
 
     Yields the function that takes how many are done and how many of those failed.
     """
-    if quiet or not sys.stderr.isatty():
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield lambda done, failed: None
         return
     from rich.console import Console

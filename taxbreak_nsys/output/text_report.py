@@ -64,7 +64,7 @@ def text_console() -> Console:
     """Return a console that keeps its text, as wide as the terminal (80 without one), coloured where that is wanted."""
     from rich.console import Console
 
-    terminal = sys.stdout.isatty()
+    terminal = sys.stdout is not None and sys.stdout.isatty()
     columns = os.environ.get("COLUMNS", "")
     width = int(columns) if columns.isdigit() else os.get_terminal_size().columns if terminal else NARROW
     return Console(
@@ -315,7 +315,7 @@ def _listing(console: Console, result: Result, report: str, unit: str | None, or
         cells = [[*row[:-1], "  " * max(depth - 1, 0) + row[-1]] for row, depth in zip(cells, depths, strict=True)]
     heads = [title.replace(" (ns)", "") for title in titles]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         # a file or a pipe has no width: names stay whole
         console.width = max(console.width, sum(widths) + len(widths))
     elif titles[-1] in _NAMES:
