@@ -108,7 +108,7 @@ class HostCalls:
     end: Ints
     thread: Ints
     flag: Flags
-    """What the flag says depends on the sort: an OS call that waits, an overhead of the profiler."""
+    """Its meaning depends on the sort: the OS call waits; the overhead is the profiler's."""
 
 
 @dataclass(frozen=True)

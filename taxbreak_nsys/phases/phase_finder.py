@@ -57,20 +57,20 @@ def find_instances(
     choice = choice or Choice()
     threads = launches.thread[[low for low, _ in runs(launches.thread)]].tolist()
     outline = LaunchOutline.over(trace, launches)
-    found, idle = _marked_phases(trace.ranges, threads, choice, outline)
+    processes, idle = _marked_phases(trace.ranges, threads, choice, outline)
     if shapes is not None:
-        found = [_named_by_kernels(trace, launches, phases, shapes) for phases in found]
-    left = _left(threads, found)
+        processes = [_named_by_kernels(trace, launches, phases, shapes) for phases in processes]
+    left = _uncovered(threads, processes)
     why: dict[int, str] = {}
     if left and choice.source in ("best", "auto") and shapes is not None and not choice.rules:
         from taxbreak_nsys.phases.step_detection import by_launches
 
         steps, why = by_launches(trace, launches, left, shapes)
         steps = _with_helpers(steps, left)
-        found += [to_cycles(phases, outline)[0] if phases.cycles else phases for phases in steps]
+        processes += [to_cycles(phases, outline)[0] if phases.cycles else phases for phases in steps]
     if not choice.rules:
-        found += _whole_threads(trace, launches, _left(threads, found), choice.window, why)
-    instances = assemble(_by_batch(found, choice), outline, choice.window, idle)
+        processes += _whole_threads(trace, launches, _uncovered(threads, processes), choice.window, why)
+    instances = assemble(_split_batches(processes, choice), outline, choice.window, idle)
     assert instances is not None
     return with_ranks(instances, outline)
 
@@ -87,14 +87,14 @@ def find_in_marks(
     if choice.source not in ("best", "marks") and not choice.rules:
         return None
     try:
-        found, idle = _marked_phases(ranges, threads, choice, outline)
+        processes, idle = _marked_phases(ranges, threads, choice, outline)
     except _NeedsLaunchesError:
         return None
-    if not choice.rules and _left(threads, found):
+    if not choice.rules and _uncovered(threads, processes):
         return None
-    if any(_unnamed(phases) for phases in found):
+    if any(_unnamed(phases) for phases in processes):
         return None
-    instances = assemble(_by_batch(found, choice), outline, choice.window, idle)
+    instances = assemble(_split_batches(processes, choice), outline, choice.window, idle)
     return None if instances is None else with_ranks(instances, outline)
 
 
@@ -102,9 +102,9 @@ class _NeedsLaunchesError(Exception):
     """The end of an instance depends on the launches, which are not at hand."""
 
 
-def _left(threads: Sequence[int], found: Sequence[ProcessPhases]) -> list[int]:
+def _uncovered(threads: Sequence[int], processes: Sequence[ProcessPhases]) -> list[int]:
     """Return the launching threads that no phases cover yet."""
-    done = {thread for phases in found for thread in phases.threads}
+    done = {thread for phases in processes for thread in phases.threads}
     return [thread for thread in threads if thread not in done]
 
 
@@ -113,12 +113,12 @@ def _marked_phases(
 ) -> tuple[list[ProcessPhases], list[IdleTime]]:
     """Return the phases that NVTX ranges mark, and the idle time by engines' marks."""
     idle: list[IdleTime] = []
-    found: list[ProcessPhases] = []
+    processes: list[ProcessPhases] = []
     if choice.rules:
         marked_by_rules = nvtx_ranges.by_rules(ranges, threads, choice.rules)
         return [_as_instances(p, choice, "range", outline, idle) for p in marked_by_rules], idle
     if choice.source not in ("best", "marks"):
-        return found, idle
+        return processes, idle
     known = engine_marks.load_engines() if choice.engines is None else choice.engines
     cycles = choice.instances != "range" and outline is not None
     computing = outline.computing_threads() if cycles and outline is not None else None
@@ -126,10 +126,10 @@ def _marked_phases(
     for engine in (known,) if choice.engine is not None else ((engine,) for engine in known):
         marked = engine_marks.recognise(ranges, engine, choice.engine)
         if marked is not None:
-            by_engine = engine_marks.by_engine(ranges, _left(threads, found), marked, computing)
-            found += [_as_instances(p, choice, "cycle", outline, idle) for p in by_engine]
-    outermost = nvtx_ranges.by_outermost(ranges, _left(threads, found))
-    return found + [_as_instances(p, choice, "range", outline, idle) for p in outermost], idle
+            by_engine = engine_marks.by_engine(ranges, _uncovered(threads, processes), marked, computing)
+            processes += [_as_instances(p, choice, "cycle", outline, idle) for p in by_engine]
+    outermost = nvtx_ranges.by_outermost(ranges, _uncovered(threads, processes))
+    return processes + [_as_instances(p, choice, "range", outline, idle) for p in outermost], idle
 
 
 def _as_instances(
@@ -206,17 +206,17 @@ def _whole(trace: Trace, launches: Launches, thread: int) -> tuple[int, int]:
     return int(launches.start[part].min()), last
 
 
-def _by_batch(found: Sequence[ProcessPhases], choice: Choice) -> Sequence[ProcessPhases]:
+def _split_batches(processes: Sequence[ProcessPhases], choice: Choice) -> Sequence[ProcessPhases]:
     """Return the phases, with --by batch split by number of requests; raises TaxbreakError where no mark says it."""
     if not choice.by_batch:
-        return found
-    if not any(np.any(phases.counts[:, 0] != UNKNOWN) for phases in found):
+        return processes
+    if not any(np.any(phases.counts[:, 0] != UNKNOWN) for phases in processes):
         raise TaxbreakError(
             "--by batch: no phase of the report says how many requests it works on; serving engines' marks do "
             f"({', '.join(engine.name for engine in choice.engines or engine_marks.load_engines())})"
         )
     split = []
-    for phases in found:
+    for phases in processes:
         labels: dict[str, int] = {}
         code = []
         for label, requests in zip(phases.label.tolist(), phases.counts[:, 0].tolist(), strict=True):

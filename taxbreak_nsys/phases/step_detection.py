@@ -44,7 +44,7 @@ def by_launches(
         elif periods.confidence < MIN_CONFIDENCE:
             why[thread] = f"the steps found in its launches have a confidence of only {periods.confidence:.2f}"
         else:
-            phases.append(_found(trace, launches, part, thread, launched, periods, read))
+            phases.append(_step_phases(trace, launches, part, thread, launched, periods, read))
     return phases, why
 
 
@@ -103,7 +103,7 @@ def _synchronised(trace: Trace, thread: int, start: Ints) -> Flags:
     return result
 
 
-def _found(
+def _step_phases(
     trace: Trace, launches: Launches, part: slice, thread: int, launched: Launched, periods: Periods, shapes: OpShapes
 ) -> ProcessPhases:
     """Return the repeating steps of a thread as phases, named by their kernels."""
@@ -112,7 +112,7 @@ def _found(
     how = (
         "each ends with a wait for the device"
         if periods.waited
-        else "found by a kernel that each runs once, without waits"
+        else "no wait ends them: divided by a kernel each runs once"
     )
     text = f"{len(start)} repeating steps in the launches, {how}; {evidence}"
     source = PhaseSource(kind="auto", confidence=round(periods.confidence, 3), evidence=text)
