@@ -141,12 +141,12 @@ def _queued_until(of_op: Ints, stream: Ints, op_end: Ints, launch_start: Ints, k
     if not len(joined):
         return result
     launch, on = of_op[joined], stream[joined]
-    begun = launch_start[launch]
-    order = np.lexsort((begun, on))
-    launch, on, begun, end = launch[order], on[order], begun[order], op_end[joined][order]
+    started = launch_start[launch]
+    order = np.lexsort((started, on))
+    launch, on, started, end = launch[order], on[order], started[order], op_end[joined][order]
     for low, high in runs(on):
         reach = np.maximum.accumulate(end[low:high])
-        at = begun[low:high]
+        at = started[low:high]
         before = np.searchsorted(at, at, side="left") - 1
         floor = known[on[low]] if on[low] < len(known) else NEVER
         earlier = np.maximum(np.where(before >= 0, reach[np.maximum(before, 0)], NEVER), floor)

@@ -35,7 +35,7 @@ LAYER_DOUBT = 0.5
 """Factor on the confidence where a step looks like one layer and nothing larger repeats."""
 
 _STEP_OVER_LAYER = 2
-"""In a step of one layer kind, at most this many times a layer's launches lie around the step's ends."""
+"""The most launches around the ends of a step, as a multiple of the launches between two attention kernels."""
 
 MIN_GRAPHS = 3
 """Fewer launches of one CUDA graph do not count as a repetition."""
@@ -135,7 +135,7 @@ def find_periods(launched: Launched) -> Periods | None:
         similarity=float(alike[several].mean()),
         coverage=float(np.sum(last - first + 1) / inside),
         waited=waited,
-        # Hosts hardly ever wait after each layer but not after each step, so a segment that ends with a wait is a step.
+        # A host rarely waits inside every layer without waiting at the end of the step: trust segments that end in waits.
         one_layer=attends and not waited and _is_one_layer(launched, division),
     )
 
@@ -271,7 +271,7 @@ def _is_one_layer(launched: Launched, division: _Division) -> bool:
         np.minimum(layer, other).sum() >= MIN_SIMILARITY * np.maximum(layer, other).sum() for other in between[1:]
     )
     again = np.minimum(layer, around).sum() >= MIN_SIMILARITY * layer.sum()
-    # The ends of a step add few launches to a layer's; a feed-forward part adds more than the launches between kernels.
+    # A whole step has few launches around its ends beyond one layer's; a feed-forward part would add many.
     return not (alike and again and _STEP_OVER_LAYER * layer.sum() >= around.sum())
 
 

@@ -21,11 +21,11 @@ class OutlineCollector:
     def add(self, piece: Piece) -> None:
         """Take the launches that the piece owns, and the API calls that start in it."""
         api = piece.columns.trace.api
-        whole = LaunchOutline.over(piece.columns.trace, piece.columns.launches)
+        outline = LaunchOutline.over(piece.columns.trace, piece.columns.launches)
         starts_here = api.start >= piece.since
         self._parts.append(
-            {name: getattr(whole, name)[piece.own] for name in _LAUNCH_COLUMNS}
-            | {name: getattr(whole, name)[starts_here] for name in _CALL_COLUMNS}
+            {name: getattr(outline, name)[piece.own] for name in _LAUNCH_COLUMNS}
+            | {name: getattr(outline, name)[starts_here] for name in _CALL_COLUMNS}
         )
 
     def outline(self) -> LaunchOutline:

@@ -164,8 +164,8 @@ class Reading:
 
     def _check_samples(self, sums: Sums) -> None:
         """Raise WrongAssumption where --evidence samples is requested and the phases have no sample."""
-        asked = self._options.evidence == "samples" and has_samples(self._database)
-        if asked and self._assumptions.has_samples and not sums.totals.samples.seen:
+        required = self._options.evidence == "samples" and has_samples(self._database)
+        if required and self._assumptions.has_samples and not sums.totals.samples.seen:
             raise WrongAssumption(no_samples=True)
 
 
