@@ -35,6 +35,8 @@ def numbers(value: Any) -> Any:
 
 def figures(path: Path, **options: Any) -> Any:
     data = analyze(path, **options).to_dict()
+    # the copy holds nothing of processes that call no CUDA
+    data["processes"] = []
     for rows in ("kernels", "operators"):
         # rows of one total stand in the order of their names' first use
         data[rows] = sorted(json.dumps(numbers(row), sort_keys=True) for row in data[rows])
