@@ -135,7 +135,7 @@ def find_periods(launched: Launched) -> Periods | None:
         similarity=float(alike[several].mean()),
         coverage=float(np.sum(last - first + 1) / inside),
         waited=waited,
-        # A host rarely waits inside every layer without waiting at the end of the step: trust segments that end in waits.
+        # A host rarely waits in every layer but not at the end of the step: trust segments that end in waits.
         one_layer=attends and not waited and _is_one_layer(launched, division),
     )
 
