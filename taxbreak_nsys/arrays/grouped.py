@@ -189,7 +189,7 @@ class ValueCounts:
         return dict(zip(group[first].tolist(), value[at].tolist(), strict=True))
 
     def stats(self) -> dict[int, ValueStats]:
-        """Return every group's figures."""
+        """Return {group: its statistics}."""
         group, value, count = self._table()
         if not len(group):
             return {}

@@ -70,6 +70,7 @@ def class_titles(classes: Sequence[KernelClass]) -> dict[str, str]:
 
 
 def _parse_file(path: Path) -> tuple[KernelClass, ...]:
+    """Return the classes of a TOML file; raises TaxbreakError, which names the file and the fault."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -99,7 +99,7 @@ def find_launches(trace: Trace, before: Before = NOTHING_BEFORE) -> Launches:
     of_op[joined] = launch_of_call[of_call]
 
     start, end = api.start[index], api.end[index]
-    queued_until = _queued_until(of_op, ops.stream, ops.end, start, before.queued_until)
+    queued_until = _queue_ends(of_op, ops.stream, ops.end, start, before.queued_until)
     waited = _blocked(trace, index, start, end, queued_until, kind, before.blocking_limit)
     return Launches(
         api=index,
@@ -130,7 +130,7 @@ def _sum(of_op: Ints, value: Ints, count: int, which: Flags) -> Ints:
     return group_sums(of_op[which], value[which], count)
 
 
-def _queued_until(of_op: Ints, stream: Ints, op_end: Ints, launch_start: Ints, known: Ints) -> Ints:
+def _queue_ends(of_op: Ints, stream: Ints, op_end: Ints, launch_start: Ints, known: Ints) -> Ints:
     """Return for each launch the latest end (ns) of the operations that earlier launches had queued on its streams.
 
     Launches are ordered by the start of their calls; launches that start in the same nanosecond are not earlier than

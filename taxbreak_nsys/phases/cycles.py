@@ -128,6 +128,7 @@ def _launch_count(outline: LaunchOutline, thread: int, low: int, high: int) -> i
 
 
 def _idle_times(phases: ProcessPhases, idle: Flags, time: Ints) -> list[IdleTime]:
+    """Return the sum of `time` (ns) over the idle instances of each marking thread."""
     return [
         IdleTime(
             process=phases.process,

@@ -66,6 +66,7 @@ def load_engines(extra: Path | None = None) -> tuple[Engine, ...]:
 
 @cache
 def _parse_file(path: Path) -> tuple[Engine, ...]:
+    """Return the engines of a TOML file; raises TaxbreakError, which names the file and the fault."""
     try:
         data = tomllib.loads(read_user_text(path))
     except OSError as error:
@@ -152,6 +153,7 @@ def recognise(ranges: Ranges, engines: Sequence[Engine], forced: str | None) -> 
 
 
 def _marked(ranges: Ranges, engine: Engine, mark: Mark, matches: Sequence[regex.Match[str] | None]) -> Marked:
+    """Return the marks of one form; `matches` has its match in each range name, None without."""
     labels: dict[str, int] = {}
     label = np.full(len(matches), -1, np.int64)
     counts = np.full((len(matches), len(COUNTS)), UNKNOWN, np.int64)

@@ -274,6 +274,7 @@ def _pieces(start: Ints, end: Ints, offset: int) -> tuple[Ints, Ints, Ints]:
     covered_until = starts[0]
 
     def advance(moment: int) -> None:
+        """Append the pieces up to a moment: the time of the instance on top of the stack."""
         nonlocal covered_until
         while stack and covered_until < moment:
             top = stack[-1]

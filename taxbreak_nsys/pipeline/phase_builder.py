@@ -212,6 +212,7 @@ class PhaseBuilder:
 
 
 def _sampled_sums(strata: Split) -> SampledSums:
+    """Return the layers and intervals that the samples of a part give."""
     delta_ft, delta_ct = sampled_layers(strata)
     return SampledSums(
         delta_ft_ns=delta_ft,

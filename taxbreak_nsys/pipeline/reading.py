@@ -125,7 +125,15 @@ class Reading:
                         tree=self._tree(),
                     )
                 )
-            windows = Windows(reader, samples, instances, self._threads, evidence, self._rows, assumptions)
+            windows = Windows(
+                reader=reader,
+                samples=samples,
+                instances=instances,
+                threads=self._threads,
+                evidence=evidence,
+                rows=self._rows,
+                assumptions=assumptions,
+            )
             yield from stack.enter_context(closing(Prefetcher(windows.pieces(blocking), 1)))
 
     def _tree(self) -> CallTree | None:
@@ -155,7 +163,15 @@ class Reading:
             collected = OutlineCollector()
             try:
                 with self._reader(database, launches_only=True) as reader:
-                    windows = Windows(reader, None, no_phases, self._threads, evidence, self._rows, self._assumptions)
+                    windows = Windows(
+                        reader=reader,
+                        samples=None,
+                        instances=no_phases,
+                        threads=self._threads,
+                        evidence=evidence,
+                        rows=self._rows,
+                        assumptions=self._assumptions,
+                    )
                     for piece in windows.pieces(BlockingLimits()):
                         collected.add(piece)
                 return collected.outline()

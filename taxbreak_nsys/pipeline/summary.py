@@ -53,7 +53,14 @@ def summarise(
     phases: list[Phase] = []
     thread_phases: dict[int, Phase] = {}
     for label, members in entries.by_label:
-        builder = PhaseBuilder(totals, lost, moved, t_sys, labels[label], references.get(labels[label]))
+        builder = PhaseBuilder(
+            totals=totals,
+            lost=lost,
+            moved=moved,
+            t_sys=t_sys,
+            label=labels[label],
+            reference_ns=references.get(labels[label]),
+        )
         thread_phases |= {k: builder.thread_entry(k, evidence[k], splits[k]) for k in members}
         phases += [thread_phases[k] for k in members]
         if len(members) > 1:

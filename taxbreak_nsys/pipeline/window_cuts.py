@@ -54,7 +54,15 @@ def cut_plans(instances: Instances, threads: Sequence[int]) -> list[CutPlan]:
     for members in _together(threads, thread, instance, instances.group[instance]):
         chosen = np.isin(thread, members)
         numbers = instance[chosen]
-        plans.append(CutPlan(members, thread[chosen], instances.start[numbers], instances.end[numbers], step[chosen]))
+        plans.append(
+            CutPlan(
+                threads=members,
+                thread=thread[chosen],
+                start=instances.start[numbers],
+                end=instances.end[numbers],
+                step=step[chosen],
+            )
+        )
     return plans
 
 
