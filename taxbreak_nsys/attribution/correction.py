@@ -46,9 +46,9 @@ def corrected(
     """
     claimed = _claimed(split) if split else {}
     own = _scaled_down(claimed, sums.states_ns, reference.wall_ns)
-    left = {state: ns - own[state] for state, ns in sums.states_ns.items()}
+    remaining = {state: ns - own[state] for state, ns in sums.states_ns.items()}
     host = [state for state in STATES if state not in WAITS]
-    waits, busy = sum(left[state] for state in WAITS), sum(left[state] for state in host)
+    waits, busy = sum(remaining[state] for state in WAITS), sum(remaining[state] for state in host)
     # a capture that is shorter than the reference without the profiler's own rows is not stretched to it
     wall = min(reference.wall_ns, waits + busy)
     total = sum(sums.states_ns.values())
@@ -67,8 +67,8 @@ def corrected(
             delta_ft_ns=None, delta_ct_ns=None, delta_kt_ns=None, t_orchestration_ns=None, hdbi=None,
             hdbi_interval=None, reason=reason,
         )  # fmt: skip
-    scaled = dict(zip(host, apportion(wall - waits, [left[state] for state in host]), strict=True))
-    states = {state: scaled.get(state, left[state]) for state in STATES}
+    scaled = dict(zip(host, apportion(wall - waits, [remaining[state] for state in host]), strict=True))
+    states = {state: scaled.get(state, remaining[state]) for state in STATES}
     delta_ft, delta_ct = _layers(sums, layers, split, states)
     delta_kt = min(
         _floor(layers, sums, states["launch"], scale_t_sys=scale_t_sys), wall - waits - delta_ft - (delta_ct or 0)
@@ -190,15 +190,15 @@ class _CorrectionModel:
         by_samples = self._layers.evidence == "samples"
         waits, busy, layer, launch, launched = 0.0, 0.0, 0.0, 0.0, 0
         for stratum, profiler in zip(self._strata, claimed, strict=True):
-            left = stratum.time_ns - part * profiler
+            remaining = stratum.time_ns - part * profiler
             if stratum.state in WAITS:
-                waits += left
+                waits += remaining
                 continue
-            busy += left
+            busy += remaining
             if stratum.state in SPLIT_STATES:
                 layer += (stratum.on_cpu_ns if by_samples else stratum.time_ns) - part * profiler
             if stratum.state == "launch":
-                launch, launched = launch + left, launched + stratum.time_ns
+                launch, launched = launch + remaining, launched + stratum.time_ns
         host = min(max(self._wall - waits, 0.0), busy)
         factor = host / busy if busy else 0.0
         delta_kt = float(self._layers.delta_kt_ns or 0)

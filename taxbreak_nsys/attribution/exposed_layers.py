@@ -54,17 +54,17 @@ def _by_samples(exposed: Mapping[str, int], states: Mapping[str, int], samples: 
 
     The profiler's samples stay the framework's, as in delta_ft.
     """
-    found = dict.fromkeys(("framework", "library", "launch_path", *_REST, "off_cpu"), 0)
-    found |= {"launch_path": exposed["launch"]} | {state: exposed[state] for state in _REST}
+    by_layer = dict.fromkeys(("framework", "library", "launch_path", *_REST, "off_cpu"), 0)
+    by_layer |= {"launch_path": exposed["launch"]} | {state: exposed[state] for state in _REST}
     for state in (*FRAMEWORK_STATES, "library"):
         inside = samples.states.get(state)
         if inside is None or not states[state]:
             continue
         for name, ns in (("library", inside.kinds_ns.get("library", 0)), ("off_cpu", inside.off_cpu_ns)):
-            found[name] += exposed[state] * ns // states[state]
+            by_layer[name] += exposed[state] * ns // states[state]
     # what rounding leaves is the framework's, so that nothing of the exposed time is lost
-    found["framework"] = sum(exposed.values()) - sum(found.values())
-    return found
+    by_layer["framework"] = sum(exposed.values()) - sum(by_layer.values())
+    return by_layer
 
 
 def phase_exposed_layers(entry: Phase) -> dict[str, int] | None:

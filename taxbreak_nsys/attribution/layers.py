@@ -81,8 +81,8 @@ def split(sums: PhaseSums, evidence: str, t_sys_ns: int) -> Layers:
     hdbi, reason = _hdbi(active, orchestration, sums.launches)
     without_profiler = None
     if hdbi is not None and active is not None and sums.sampled is not None and sums.sampled.profiler_ns:
-        left = active + orchestration - sums.sampled.profiler_ns
-        without_profiler = active / left if left else None
+        denominator = active + orchestration - sums.sampled.profiler_ns
+        without_profiler = active / denominator if denominator else None
     return Layers(
         delta_ft_ns=parts.delta_ft_ns,
         delta_ct_ns=parts.delta_ct_ns,

@@ -19,19 +19,19 @@ def engine_warnings(result: Result, totals: Totals) -> tuple[ReportWarning, ...]
 def _past_end(totals: Totals) -> list[ReportWarning]:
     """Warn where instances are ranges and the device works on past their ends (method section 2.1)."""
     instances, steps = totals.instances, totals.steps
-    said = []
+    shares = []
     for code, label in enumerate(instances.labels):
         which = (instances.label == code) & ~instances.cycle
         wall, past = int(steps.wall[which].sum()), int(steps.past_end[which].sum())
         if wall and past > MOST_PAST_END * wall:
-            said.append(f"{label} ({past / wall:.0%})")
-    if not said:
+            shares.append(f"{label} ({past / wall:.0%})")
+    if not shares:
         return []
     return [
         ReportWarning(
             "device_past_end",
             "the device goes on with the work of marked ranges after they have ended (share of the phase's wall time): "
-            f"{', '.join(said)}; the device's idle time and the exposed time leave that out",
+            f"{', '.join(shares)}; the device's idle time and the exposed time leave that out",
             "give --instances cycle, which takes a step from the start of its mark to the start of the next",
         )
     ]

@@ -22,16 +22,16 @@ _OUTLIERS_AT_LEAST = 5
 
 def misleading_warnings(result: Result, totals: Totals) -> tuple[ReportWarning, ...]:
     """Return the warnings about how far the captured phases are the program's usual ones."""
-    found: list[ReportWarning] = []
+    warnings: list[ReportWarning] = []
     for check in (_profiler, _clocks, _loading, _queue, _edges, _steps):
-        found += check(result, totals)
-    return tuple(found)
+        warnings += check(result, totals)
+    return tuple(warnings)
 
 
 def _single(result: Result, totals: Totals) -> Iterator[tuple[Phase, int]]:
     """Yield each entry of one thread with its number in the sums."""
-    of = totals.entries
-    number: dict[tuple[str, int | None, int | None], int] = {of.key(k): k for k in range(len(of))}
+    entries = totals.entries
+    number: dict[tuple[str, int | None, int | None], int] = {entries.key(k): k for k in range(len(entries))}
     for entry in result.entries:
         if not entry.combined:
             yield entry, number[entry.phase, entry.process, entry.thread]
@@ -57,9 +57,9 @@ def _profiler(result: Result, totals: Totals) -> list[ReportWarning]:
 
 def _clocks(result: Result, totals: Totals) -> list[ReportWarning]:
     """Warn of clocks that disagree: work before its launch (too early), or after its synchronisation (too late)."""
-    found, facts = [], totals.facts
+    warnings, facts = [], totals.facts
     if facts.early_kernels:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "clock_step",
                 f"{facts.early_kernels} kernels start before the call that launches them: the clocks of host and "
@@ -69,7 +69,7 @@ def _clocks(result: Result, totals: Totals) -> list[ReportWarning]:
         )
     clock = facts.clock
     if 2 * clock.late > clock.synchronisations:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "clock_late",
                 f"device work ends after {clock.late} of {clock.synchronisations} synchronisations "
@@ -78,7 +78,7 @@ def _clocks(result: Result, totals: Totals) -> list[ReportWarning]:
                 "capture again; give --t-sys, as the launches of this report cannot say it",
             )
         )
-    return found
+    return warnings
 
 
 def _loading(result: Result, totals: Totals) -> list[ReportWarning]:
@@ -101,18 +101,18 @@ def _loading(result: Result, totals: Totals) -> list[ReportWarning]:
 
 
 def _queue(result: Result, totals: Totals) -> list[ReportWarning]:
-    found = []
+    blocked = []
     for entry, number in _single(result, totals):
         calls, waited = totals.facts.queued.get(number, (0, 0))
         if calls and waited * _NOTABLE >= entry.wall_ns > 0:
-            found.append(f"{calls} in {entry.phase} ({waited / entry.wall_ns:.1%})")
-    if not found:
+            blocked.append(f"{calls} in {entry.phase} ({waited / entry.wall_ns:.1%})")
+    if not blocked:
         return []
     return [
         ReportWarning(
             "launch_queue_full",
             "kernel launches blocked behind earlier work of their stream, as they do when the launch queue is full; "
-            f"that part of the wall time counts as waiting for the device: {', '.join(dict.fromkeys(found))}",
+            f"that part of the wall time counts as waiting for the device: {', '.join(dict.fromkeys(blocked))}",
             "no action is needed: the host is ahead of the device there",
         )
     ]
@@ -124,7 +124,7 @@ def _edges(result: Result, totals: Totals) -> list[ReportWarning]:
     if not instances.marked:
         return []
     begun, ended = (
-        {instances.labels[instances.label[one]] for one in cut}
+        {instances.labels[instances.label[number]] for number in cut}
         for cut in (totals.facts.begun_inside, totals.facts.ended_inside)
     )
     return [
@@ -159,9 +159,9 @@ def _steps(result: Result, totals: Totals) -> list[ReportWarning]:
                 f"{entry.phase} ({len(out)} of {len(wall)}; number {worst + 1} took {_times(wall[[worst]], wall)}, "
                 f"most of it more in '{state}')"
             )
-    found = []
+    warnings = []
     if warm:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "warm_up",
                 f"the first instances take longer than the rest, as warm-up does: {', '.join(dict.fromkeys(warm))}",
@@ -169,18 +169,18 @@ def _steps(result: Result, totals: Totals) -> list[ReportWarning]:
             )
         )
     if odd:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "steps_stand_out",
                 f"single instances stand out, and sums hold them: {', '.join(dict.fromkeys(odd))}",
                 "list them with -r taxbreak_trace; leave them out with --start and --end",
             )
         )
-    return found
+    return warnings
 
 
-def _times(some: Ints, of_all: Ints) -> str:
-    return f"{int(some.max()) / max(percentile(of_all, 50) or 0, 1):.1f} times the median"
+def _times(instances: Ints, walls: Ints) -> str:
+    return f"{int(instances.max()) / max(percentile(walls, 50) or 0, 1):.1f} times the median"
 
 
 def _leading(wall: Ints) -> int:

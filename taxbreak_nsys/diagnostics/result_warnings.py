@@ -36,20 +36,24 @@ _FEWER = 20
 
 def result_warnings(result: Result, totals: Totals, lost: LostRows, t_sys: TSys) -> tuple[ReportWarning, ...]:
     """Return the warnings that a result, and the sums that it is made of, call for."""
-    found = [*_lost(lost), *_t_sys(t_sys, totals)]
+    warnings = [*_lost(lost), *_t_sys(t_sys, totals)]
     for check in (_unmeasured, _evidence, _bounds, _phases, _cut, _outside, _os_runtime):
-        found += check(result, totals)
-    found += engine_warnings(result, totals)
-    return (*found, *sample_warnings.sample_warnings(result, totals), *misleading.misleading_warnings(result, totals))
+        warnings += check(result, totals)
+    warnings += engine_warnings(result, totals)
+    return (
+        *warnings,
+        *sample_warnings.sample_warnings(result, totals),
+        *misleading.misleading_warnings(result, totals),
+    )
 
 
 def reading_warnings(database: Database) -> tuple[ReportWarning, ...]:
     """Return the warnings that a report calls for as it is read; call this after its columns were read."""
-    found = []
+    warnings = []
     left_out = database.cleaning.left_out
     if left_out:
         rows = [f"{count} {subject.replace('_', ' ')} {why}" for (subject, why), count in sorted(left_out.items())]
-        found.append(
+        warnings.append(
             ReportWarning(
                 "rows_left_out",
                 f"damaged rows were left out: {', '.join(rows)}",
@@ -57,7 +61,7 @@ def reading_warnings(database: Database) -> tuple[ReportWarning, ...]:
             )
         )
     if "META_DATA_CAPTURE" not in database.schema and database.path.is_dir():
-        found.append(
+        warnings.append(
             ReportWarning(
                 "settings_not_exported",
                 "the folder has no table META_DATA_CAPTURE: the settings of the capture are not known, and warnings "
@@ -67,14 +71,14 @@ def reading_warnings(database: Database) -> tuple[ReportWarning, ...]:
         )
     lost = _events_lost(database.query("diagnostics").to_pylist(), database.layout.rows)
     if lost:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "events_lost",
                 f"events were lost ({'; '.join(lost)}): counts and times may be too low",
                 "read the diagnostics in the nsys GUI; capture less, or for a shorter time",
             )
         )
-    return tuple(found)
+    return tuple(warnings)
 
 
 def _events_lost(messages: Sequence[Mapping[str, int | str]], rows: Mapping[str, int]) -> list[str]:
@@ -83,15 +87,15 @@ def _events_lost(messages: Sequence[Mapping[str, int | str]], rows: Mapping[str,
     That not all events "might have been collected" stands in every report of a child process (nsys 2024): it counts
     only where the report has fewer rows than nsys says it collected.
     """
-    found = []
+    lost = []
     for row in messages:
-        what, collected = str(row["what"]), int(row["collected"] or 0)
-        held = sum(rows.get(table, 0) for table in _TABLES.get(what, ()))
+        trace, collected = str(row["what"]), int(row["collected"] or 0)
+        present = sum(rows.get(table, 0) for table in _TABLES.get(trace, ()))
         if row["certain"]:
-            found.append(f"{what}: nsys says so")
-        elif row["possible"] and (collected - held) * _FEWER > collected:
-            found.append(f"{what}: nsys collected {collected} events, the report holds {held}")
-    return found
+            lost.append(f"{trace}: nsys says so")
+        elif row["possible"] and (collected - present) * _FEWER > collected:
+            lost.append(f"{trace}: nsys collected {collected} events, the report holds {present}")
+    return lost
 
 
 def _lost(lost: LostRows) -> list[ReportWarning]:
@@ -127,11 +131,11 @@ def _unmeasured(result: Result, totals: Totals) -> list[ReportWarning]:
 
 
 def _evidence(result: Result, totals: Totals) -> list[ReportWarning]:
-    found = []
+    warnings = []
     measured = [e for e in result.entries if e.taxbreak.delta_ft_ns is not None]
     weak = sorted({e.phase for e in measured if e.taxbreak.evidence == "none"})
     if weak:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "no_library_evidence",
                 f"nothing in the report distinguishes library time from framework time in {', '.join(weak)}: delta_ct "
@@ -141,7 +145,7 @@ def _evidence(result: Result, totals: Totals) -> list[ReportWarning]:
         )
     estimated = sorted({e.phase for e in result.entries if e.taxbreak.evidence == "subtractive"})
     if estimated:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "subtractive_estimate",
                 f"library time in {', '.join(estimated)} is an upper bound, not measured: the dispatch time of library "
@@ -149,7 +153,7 @@ def _evidence(result: Result, totals: Totals) -> list[ReportWarning]:
                 f"capture with '{_RANGES_FLAGS}'",
             )
         )
-    return found
+    return warnings
 
 
 def _bounds(result: Result, totals: Totals) -> list[ReportWarning]:
@@ -178,10 +182,10 @@ def _remedy_for(silent: Sequence[str]) -> str:
 
 def _t_sys(t_sys: TSys, totals: Totals) -> list[ReportWarning]:
     """Return the warnings about the floor of the launch path: assumed, lowered, or above what launches took."""
-    found = []
+    warnings = []
     remedy = "give --null-report with a capture of an empty kernel on the same machine, or --t-sys"
     if t_sys.source == "paper":
-        found.append(
+        warnings.append(
             ReportWarning(
                 "t_sys_assumed",
                 f"fewer than {T_SYS_MIN_LAUNCHES} kernel launches met an idle stream, so T_sys is the paper's "
@@ -190,7 +194,7 @@ def _t_sys(t_sys: TSys, totals: Totals) -> list[ReportWarning]:
             )
         )
     if t_sys.lowered_from is not None:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "t_sys_lowered",
                 f"launches of this report reached the device in {t_sys.ns} ns, less than the {t_sys.lowered_from} ns "
@@ -200,7 +204,7 @@ def _t_sys(t_sys: TSys, totals: Totals) -> list[ReportWarning]:
         )
     measured = totals.latency.percentile(1)
     if t_sys.source == "given" and measured is not None and t_sys.ns > measured:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "t_sys_above_measured",
                 f"--t-sys is {t_sys.ns} ns, and launches of this report reached the device in {measured} ns: delta_kt "
@@ -208,16 +212,16 @@ def _t_sys(t_sys: TSys, totals: Totals) -> list[ReportWarning]:
                 "leave --t-sys out, or give one of this machine",
             )
         )
-    return found
+    return warnings
 
 
 def _phases(result: Result, totals: Totals) -> list[ReportWarning]:
-    found = []
+    warnings = []
     remedy = "mark prefill and decode with NVTX ranges in the program, and capture with 'nsys profile -t cuda,nvtx'"
     whole = [e for e in result.entries if e.phase_source.kind == ALL]
     if whole:
         why = sorted({e.phase_source.evidence for e in whole if e.phase_source.evidence})
-        found.append(
+        warnings.append(
             ReportWarning(
                 "no_phases",
                 f"nothing divides a thread into phases, so it is one phase, '{ALL}': " + ("; ".join(why) or "no marks"),
@@ -228,7 +232,7 @@ def _phases(result: Result, totals: Totals) -> list[ReportWarning]:
     if auto:
         least = min(e.phase_source.confidence or 0.0 for e in auto)
         labels = ", ".join(sorted({e.phase for e in auto}))
-        found.append(
+        warnings.append(
             ReportWarning(
                 "phases_found",
                 f"nobody marked {labels}: they were found in the sequence of launches, with confidence {least:.2f} "
@@ -236,7 +240,7 @@ def _phases(result: Result, totals: Totals) -> list[ReportWarning]:
                 remedy,
             )
         )
-    return found
+    return warnings
 
 
 def _cut(result: Result, totals: Totals) -> list[ReportWarning]:
@@ -253,10 +257,10 @@ def _cut(result: Result, totals: Totals) -> list[ReportWarning]:
 
 
 def _outside(result: Result, totals: Totals) -> list[ReportWarning]:
-    found = []
+    warnings = []
     outside = result.outside
     if outside.kernels_without_launch:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "kernels_without_launch",
                 f"{outside.kernels_without_launch} kernels have no launching call in the report (trimmed, cut short or "
@@ -266,7 +270,7 @@ def _outside(result: Result, totals: Totals) -> list[ReportWarning]:
         )
     lone = totals.facts.lone_launches
     if lone:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "launches_without_kernel",
                 f"{lone} kernel launch calls inside phases have no kernel in the report (cut short, or recorded into "
@@ -274,7 +278,7 @@ def _outside(result: Result, totals: Totals) -> list[ReportWarning]:
                 "let the capture end after the device has finished",
             )
         )
-    return found
+    return warnings
 
 
 def _os_runtime(result: Result, totals: Totals) -> list[ReportWarning]:

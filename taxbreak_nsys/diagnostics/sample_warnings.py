@@ -25,10 +25,10 @@ _MUCH_MISSED = 20
 
 def sample_warnings(result: Result, totals: Totals) -> tuple[ReportWarning, ...]:
     """Return the warnings that the samples of a result call for."""
-    found = (*_longer_reference(result), *_claims(result))
+    about_profiler = (*_longer_reference(result), *_claims(result))
     if totals.samples.period_ns is None:
-        return found
-    return (*_too_few(result), *_chains(totals.samples), *_missed(result, totals), *found)
+        return about_profiler
+    return (*_too_few(result), *_chains(totals.samples), *_missed(result, totals), *about_profiler)
 
 
 def _too_few(result: Result) -> Iterator[ReportWarning]:

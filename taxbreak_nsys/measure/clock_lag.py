@@ -60,8 +60,8 @@ class ClockLag:
         last = np.full(len(start), NEVER, np.int64)
         first = np.full(len(start), np.iinfo(np.int64).max, np.int64)
         for code in sorted({*before, *np.unique(stream).tolist()}):
-            mine = np.flatnonzero(stream == code)
-            order = mine[np.argsort(returned[mine], kind="stable")]
+            rows = np.flatnonzero(stream == code)
+            order = rows[np.argsort(returned[rows], kind="stable")]
             reach = np.maximum.accumulate(np.r_[before.get(code, NEVER), work_end[order]])
             done = reach[np.searchsorted(returned[order], start, side="right")]
             last = np.maximum(last, done)

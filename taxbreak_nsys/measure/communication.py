@@ -102,15 +102,15 @@ def split_devices(ops: DeviceOps, op_instance: Ints, instances: Instances, commu
     With CUDA_VISIBLE_DEVICES each process numbers its devices from 0, and the report may not say which they are. Ranks
     of one collective are on different devices.
     """
-    held = op_instance >= 0
-    talks = np.flatnonzero(communication.communicates & held)
+    in_phase = op_instance >= 0
+    talks = np.flatnonzero(communication.communicates & in_phase)
     talks = talks[~communication.unpaired[op_instance[talks]] & (instances.step[op_instance[talks]] >= 0)]
     if not len(talks):
         return ops
     _, sample = row_codes(instances.group[op_instance[talks]], ops.device_global[talks], ops.process[talks])
-    seen = talks[sample]
-    group, device = instances.group[op_instance[seen]], ops.device_global[seen]
-    shared = {int(device[k]) for k in range(len(seen)) if np.sum((group == group[k]) & (device == device[k])) > 1}
+    sampled = talks[sample]
+    group, device = instances.group[op_instance[sampled]], ops.device_global[sampled]
+    shared = {int(device[k]) for k in range(len(sampled)) if np.sum((group == group[k]) & (device == device[k])) > 1}
     if not shared:
         return ops
     which = np.isin(ops.device_global, sorted(shared))

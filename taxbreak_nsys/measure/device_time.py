@@ -43,11 +43,11 @@ def device_sets(ops: DeviceOps, launches: Launches, instances: int, launch_insta
     """Return for each instance the devices that its launches use."""
     sets: list[set[int]] = [set() for _ in range(instances)]
     joined = ops_instance(launches, launch_instance)
-    held = joined >= 0
-    instance, device = joined[held], ops.device_global[held]
+    in_phase = joined >= 0
+    instance, device = joined[in_phase], ops.device_global[in_phase]
     _, sample = row_codes(instance, device)
-    for one, used in zip(instance[sample].tolist(), device[sample].tolist(), strict=True):
-        sets[one].add(used)
+    for number, used in zip(instance[sample].tolist(), device[sample].tolist(), strict=True):
+        sets[number].add(used)
     return [frozenset(devices) for devices in sets]
 
 
@@ -74,6 +74,6 @@ def active_ns(ops: DeviceOps, comm_wait: Ints, group: Ints, groups: int) -> Ints
 def unmeasured(launches: Launches, launch_instance: Ints, instances: int) -> Flags:
     """Tell which instances hold a graph launch whose device time is unknown."""
     result = np.zeros(instances, bool)
-    held = (launches.kind == UNMEASURED_GRAPH) & (launch_instance >= 0)
-    result[launch_instance[held]] = True
+    in_phase = (launches.kind == UNMEASURED_GRAPH) & (launch_instance >= 0)
+    result[launch_instance[in_phase]] = True
     return result

@@ -31,8 +31,8 @@ class RangeNesting:
         """Find the parents of all ranges."""
         parent = np.full(len(ranges), -1, np.int64)
         for low, high in runs(ranges.thread):
-            found = parents(ranges.start[low:high], ranges.end[low:high])
-            parent[low:high] = np.where(found >= 0, found + low, -1)
+            around = parents(ranges.start[low:high], ranges.end[low:high])
+            parent[low:high] = np.where(around >= 0, around + low, -1)
         container = parent.copy()
         crossing = np.flatnonzero(container >= 0)
         for _ in range(_MOST_CROSSED):
@@ -50,10 +50,10 @@ class RangeNesting:
         """Return the innermost range of a thread that is open at each moment, -1 for none."""
         part = thread_slice(ranges.thread, thread)
         parent = self.parent[part]
-        found = innermost(
+        inner = innermost(
             ranges.start[part], ranges.end[part], np.where(parent >= 0, parent - part.start, -1), moments
         )  # fmt: skip
-        return np.where(found >= 0, found + part.start, -1)
+        return np.where(inner >= 0, inner + part.start, -1)
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,12 @@ class HostCells:
         parts: list[tuple[Ints, Ints, Ints, Ints, Ints]] = []
         for low, high in runs(intervals.thread):
             thread = int(intervals.thread[low])
-            mine, calls = thread_slice(ranges.thread, thread), thread_slice(launches.thread, thread)
-            edges = [ranges.start[mine], ranges.end[mine]] if nesting is not None else [np.empty(0, np.int64)]
+            thread_ranges, calls = thread_slice(ranges.thread, thread), thread_slice(launches.thread, thread)
+            edges = (
+                [ranges.start[thread_ranges], ranges.end[thread_ranges]]
+                if nesting is not None
+                else [np.empty(0, np.int64)]
+            )
             edges += [launches.start[calls]] if call_states else []
             start, end, at = cut_intervals(intervals.start[low:high], intervals.end[low:high], np.concatenate(edges))
             nothing = np.full(len(start), -1, np.int64)
@@ -122,8 +126,8 @@ def cut_intervals(start: Ints, end: Ints, edges: Ints) -> tuple[Ints, Ints, Ints
     edges = np.sort(edges, kind="stable")
     edges = edges[begins(edges[1:] != edges[:-1])] if len(edges) else edges
     at = np.searchsorted(start, edges, side="right") - 1
-    held = (at >= 0) & (edges > start[np.maximum(at, 0)]) & (edges < end[np.maximum(at, 0)])
-    edges, at = edges[held], at[held]
+    inside = (at >= 0) & (edges > start[np.maximum(at, 0)]) & (edges < end[np.maximum(at, 0)])
+    edges, at = edges[inside], at[inside]
     # part k of the intervals comes after k edges: the edges' places among the starts are known
     count = len(start) + len(edges)
     place = at + 1 + np.arange(len(edges))
@@ -168,7 +172,7 @@ class ExposedParts:
         sets = tuple(sorted(set(of_instance), key=sorted))
         parts: list[tuple[Ints, ...]] = []
         for code, devices in enumerate(sets):
-            of_set = np.array([one == devices for one in of_instance], bool)
+            of_set = np.array([used == devices for used in of_instance], bool)
             chosen = among(of_set[cells.instance])
             on = np.isin(ops.device_global, sorted(devices))
             idle = complement(union(ops.start[on] + columns.communication.wait[on], ops.end[on]))
@@ -180,8 +184,8 @@ class ExposedParts:
             empty = np.empty(0, np.int64)
             return cls(start=empty, end=empty, cell=empty, gap_end=empty, devices=empty, sets=())
         start, end, cell, gap_end, code_of = (np.concatenate(column) for column in zip(*parts, strict=True))
-        found = cls(start=start, end=end, cell=cell, gap_end=gap_end, devices=code_of, sets=sets)
-        return found if len(parts) == 1 else found._sorted()
+        stretches = cls(start=start, end=end, cell=cell, gap_end=gap_end, devices=code_of, sets=sets)
+        return stretches if len(parts) == 1 else stretches._sorted()
 
     def _sorted(self) -> ExposedParts:
         order = np.lexsort((self.start, self.cell))

@@ -84,12 +84,12 @@ def _helper_states(trace: Trace, launches: Launches, instances: Instances, launc
 
     A helper is a thread that launches during the instance and is not its host thread.
     """
-    found = host_intervals(trace, launches, instances, helping=True)
-    if not len(found.start):
+    intervals = host_intervals(trace, launches, instances, helping=True)
+    if not len(intervals.start):
         return np.zeros((len(instances), len(STATES)), np.int64)
-    threads, code = np.unique(np.r_[launches.thread, found.thread], return_inverse=True)
+    threads, code = np.unique(np.r_[launches.thread, intervals.thread], return_inverse=True)
     launched = np.zeros((len(threads), len(instances)), bool)
     inside = launch_instance >= 0
     launched[code[: len(launches)][inside], launch_instance[inside]] = True
-    helps = launched[code[len(launches) :], found.instance]
-    return found.by_instance(found.duration * helps, len(instances))
+    helps = launched[code[len(launches) :], intervals.instance]
+    return intervals.by_instance(intervals.duration * helps, len(instances))

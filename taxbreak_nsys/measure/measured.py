@@ -107,15 +107,15 @@ class InstanceSums:
         """Return the sums over the columns by instance."""
         instances, intervals, launches = columns.instances, columns.intervals, columns.launches
         count = len(instances)
-        held = columns.launch_instance >= 0
+        in_phase = columns.launch_instance >= 0
 
         def launched(*kinds: int) -> Ints:
-            which = held & np.isin(launches.kind, kinds)
+            which = in_phase & np.isin(launches.kind, kinds)
             return np.bincount(columns.launch_instance[which], minlength=count).astype(np.int64)
 
         ops = columns.trace.ops
         kernel = (ops.kind == KERNEL) & (columns.op_instance >= 0)
-        graphs = held & np.isin(launches.kind, (GRAPH_LAUNCH, UNMEASURED_GRAPH))
+        graphs = in_phase & np.isin(launches.kind, (GRAPH_LAUNCH, UNMEASURED_GRAPH))
         graph_instance = columns.launch_instance[graphs]
         runs_there = ops.computes & (columns.op_instance >= 0)
         talks = columns.communication.communicates & (columns.op_instance >= 0)

@@ -149,11 +149,11 @@ def join_columns(parts: Sequence[ReplayColumns]) -> ReplayColumns:
 
 def _calls_of_launches(api: ApiCalls, launches: Launches) -> Ints:
     """Return the index of each launch's call: the one of its thread that starts with it."""
-    found = np.zeros(len(launches), np.int64)
+    index = np.zeros(len(launches), np.int64)
     for low, high in runs(launches.thread):
         calls = thread_slice(api.thread, int(launches.thread[low]))
-        found[low:high] = np.searchsorted(api.start[calls], launches.start[low:high]) + calls.start
-    return found
+        index[low:high] = np.searchsorted(api.start[calls], launches.start[low:high]) + calls.start
+    return index
 
 
 def _starts_within(spans: Intervals, start: Ints) -> Flags:

@@ -60,11 +60,11 @@ def locate(source: CpuSamples, intervals: HostIntervals, instances: Instances) -
     switched = np.zeros(len(instances), bool)
     for low, high in runs(intervals.thread):
         thread = int(intervals.thread[low])
-        mine = slice(*np.searchsorted(source.thread, [thread, thread + 1]).tolist())
-        at = np.searchsorted(intervals.start[low:high], source.start[mine], side="right") - 1
-        inside = (at >= 0) & (source.start[mine] < intervals.end[low:high][np.maximum(at, 0)])
-        instance[mine] = np.where(inside, intervals.instance[low:high][at], -1)
-        state[mine] = np.where(inside, intervals.state[low:high][at], 0)
+        rows = slice(*np.searchsorted(source.thread, [thread, thread + 1]).tolist())
+        at = np.searchsorted(intervals.start[low:high], source.start[rows], side="right") - 1
+        inside = (at >= 0) & (source.start[rows] < intervals.end[low:high][np.maximum(at, 0)])
+        instance[rows] = np.where(inside, intervals.instance[low:high][at], -1)
+        state[rows] = np.where(inside, intervals.state[low:high][at], 0)
         scheduled = source.on_cpu(thread)
         if scheduled is not None:
             on_cpu[low:high] = Coverage.of(scheduled).within(intervals.start[low:high], intervals.end[low:high])

@@ -50,12 +50,12 @@ def _time_in(start: Ints, end: Ints, state: Ints, begin: Ints, until: Ints) -> l
     group, duration = _GROUP[state], end - start
     at = np.maximum(count_at_or_before(start, begin) - 1, 0)
     first = np.maximum(np.minimum(until, end[at]) - np.maximum(begin, start[at]), 0)
-    result = [np.where(group[at] == one, first, 0) for one in range(len(GROUPS) - 1)] + [first]
+    result = [np.where(group[at] == code, first, 0) for code in range(len(GROUPS) - 1)] + [first]
     beyond = np.flatnonzero(until > end[at])
     behind, last = at[beyond] + 1, np.maximum(count_at_or_before(start, until[beyond]) - 1, 0)
     rest = np.minimum(until[beyond], end[last]) - start[last]
-    for one, time in enumerate(result):
-        counts = None if time is first else group == one
+    for code, time in enumerate(result):
+        counts = None if time is first else group == code
         before = np.empty(len(start) + 1, np.int64)
         before[0] = 0
         np.cumsum(duration if counts is None else duration * counts, out=before[1:])
@@ -78,13 +78,13 @@ def self_times(columns: Measured, instance: Ints) -> dict[str, Ints]:
     for low, high in runs(operators.thread):
         part = thread_slice(intervals.thread, int(operators.thread[low]))
         start, end, state = intervals.start[part], intervals.end[part], intervals.state[part]
-        held, of = among(instance[low:high] >= 0), instance[low:high]
-        of = of[held]
-        if not len(start) or not len(of):
+        rows, owner = among(instance[low:high] >= 0), instance[low:high]
+        owner = owner[rows]
+        if not len(start) or not len(owner):
             continue
-        until = np.minimum(operators.end[low:high][held], columns.instances.end[of])
-        for one, time in enumerate(_time_in(start, end, state, operators.start[low:high][held], until)):
-            covered[one, low:high][held] = time
+        until = np.minimum(operators.end[low:high][rows], columns.instances.end[owner])
+        for code, time in enumerate(_time_in(start, end, state, operators.start[low:high][rows], until)):
+            covered[code, low:high][rows] = time
     inner = np.flatnonzero((operators.parent >= 0) & (instance >= 0))
     parent = operators.parent[inner]
     return {

@@ -100,14 +100,14 @@ def with_graphs(
     inside &= shorter[np.maximum(span, 0)]
     share = np.divide(call, removable, out=np.ones(len(nodes)), where=shorter)
     factor = np.where(inside, stays + (1 - stays) * share[np.maximum(span, 0)], 1.0)
-    kept = spans.keep(shorter)
-    model = replace(_graphed(model, kept), knots=knots, piece_interval=piece)
+    graphed = spans.keep(shorter)
+    model = replace(_graphed(model, graphed), knots=knots, piece_interval=piece)
     instance = columns.intervals.instance[np.maximum(piece, 0)]
-    gone = np.flatnonzero(traced & np.isin(instance, columns.launch_instance[kept.index[kept.first]]))
-    factor[gone] = 0.0
+    removed = np.flatnonzero(traced & np.isin(instance, columns.launch_instance[graphed.index[graphed.first]]))
+    factor[removed] = 0.0
     left_out = np.zeros(len(columns.instances), np.int64)
-    np.add.at(left_out, instance[gone], length[gone])
-    return _counted(replace(changed, model=model, in_graph=inside, left_out=left_out), columns, kept), factor
+    np.add.at(left_out, instance[removed], length[removed])
+    return _counted(replace(changed, model=model, in_graph=inside, left_out=left_out), columns, graphed), factor
 
 
 def _graphed(model: ThreadModel, spans: _Spans) -> ThreadModel:
@@ -119,10 +119,10 @@ def _graphed(model: ThreadModel, spans: _Spans) -> ThreadModel:
     follows = inside & ~work.first & (np.r_[-1, node[:-1]] == node)
     waits = model.waits
     at = np.searchsorted(spans.low, waits.start, side="right") - 1
-    gone = waits.full_queue & (at >= 0) & (waits.end <= spans.high[np.maximum(at, 0)])
+    removed = waits.full_queue & (at >= 0) & (waits.end <= spans.high[np.maximum(at, 0)])
     return replace(
         model,
-        waits=waits.without(gone),
+        waits=waits.without(removed),
         anchor=np.where(inside, spans.high[node], model.anchor),
         latency=np.where(inside, 0, model.latency),
         gap=np.where(follows, model.typical.graph_gap, model.gap),
@@ -145,8 +145,8 @@ def _spans(columns: ReplayColumns, model: ThreadModel, entries: Mapping[int, Pha
     launches, waits = columns.launches, model.waits
     index = _capturable(columns, model, entries)
     start, end = launches.start[index] - model.origin, launches.end[index] - model.origin
-    mine = thread_slice(launches.thread, model.thread)
-    graphs = launches.start[mine][launches.kind[mine] == GRAPH_LAUNCH] - model.origin
+    part = thread_slice(launches.thread, model.thread)
+    graphs = launches.start[part][launches.kind[part] == GRAPH_LAUNCH] - model.origin
     keys = (
         columns.launch_instance[index],
         np.searchsorted(waits.end[~waits.full_queue], start, side="right"),
@@ -161,8 +161,8 @@ def _spans(columns: ReplayColumns, model: ThreadModel, entries: Mapping[int, Pha
 def _capturable(columns: ReplayColumns, model: ThreadModel, entries: Mapping[int, Phase]) -> Ints:
     """Return the launches that could go into a graph: those of the phases that do not make the host wait."""
     launches, waits = columns.launches, model.waits
-    mine = thread_slice(launches.thread, model.thread)
-    index = np.flatnonzero(np.isin(launches.kind[mine], (KERNEL_LAUNCH, MEMORY_LAUNCH))) + mine.start
+    part = thread_slice(launches.thread, model.thread)
+    index = np.flatnonzero(np.isin(launches.kind[part], (KERNEL_LAUNCH, MEMORY_LAUNCH))) + part.start
     start, end = launches.start[index] - model.origin, launches.end[index] - model.origin
     instance = columns.launch_instance[index]
     label = np.where(instance >= 0, columns.instances.label[np.maximum(instance, 0)], -1)
@@ -178,13 +178,13 @@ def _capturable(columns: ReplayColumns, model: ThreadModel, entries: Mapping[int
 def _breaks(columns: ReplayColumns, model: ThreadModel) -> Ints:
     """Return for each instance how many waits lie between its first kernel launch and its last."""
     launches, count = columns.launches, len(columns.instances)
-    mine = thread_slice(launches.thread, model.thread)
-    kernel = np.flatnonzero(launches.kind[mine] == KERNEL_LAUNCH) + mine.start
+    part = thread_slice(launches.thread, model.thread)
+    kernel = np.flatnonzero(launches.kind[part] == KERNEL_LAUNCH) + part.start
     instance, start = columns.launch_instance[kernel], launches.start[kernel] - model.origin
-    held = (instance >= 0) & (start >= 0) & (start < model.knots[-1])
+    inside = (instance >= 0) & (start >= 0) & (start < model.knots[-1])
     first, last = np.full(count, np.iinfo(np.int64).max), np.full(count, -1, np.int64)
-    np.minimum.at(first, instance[held], start[held])
-    np.maximum.at(last, instance[held], start[held])
+    np.minimum.at(first, instance[inside], start[inside])
+    np.maximum.at(last, instance[inside], start[inside])
     waits = model.waits.start[~model.waits.full_queue]
     return np.maximum(np.searchsorted(waits, last) - np.searchsorted(waits, first), 0)
 
@@ -197,6 +197,6 @@ def _staying_part(columns: ReplayColumns, piece: Ints, entries: Mapping[int, Pha
         for state, (framework, library) in layer_parts(entry).items():
             part[code, STATE[state]] = 1 - framework - library
         part[code, STATE[STAYS]] = 1.0
-    intervals, held = columns.intervals, np.maximum(piece, 0)
-    label = np.where(piece >= 0, columns.instances.label[intervals.instance[held]], len(columns.instances.labels))
-    return part[label, intervals.state[held]]
+    intervals, interval = columns.intervals, np.maximum(piece, 0)
+    label = np.where(piece >= 0, columns.instances.label[intervals.instance[interval]], len(columns.instances.labels))
+    return part[label, intervals.state[interval]]

@@ -40,7 +40,7 @@ class Outcome:
         return self.busy.max(axis=1, initial=0.0)
 
 
-def outcome(columns: ReplayColumns, changed: Changed, replayed: Replayed, held: range) -> Outcome:
+def outcome(columns: ReplayColumns, changed: Changed, replayed: Replayed, numbers: range) -> Outcome:
     """Return what the replay of one stretch means for the instances that it holds, whose numbers are `held`."""
     instances, intervals, model = columns.instances, columns.intervals, changed.model
     marked = np.flatnonzero(model.piece_interval >= 0)
@@ -49,14 +49,14 @@ def outcome(columns: ReplayColumns, changed: Changed, replayed: Replayed, held: 
     cell = instances.label[intervals.instance[interval]] * len(STATES) + intervals.state[interval]
     layer_time = np.bincount(cell, weights=time, minlength=len(instances.labels) * len(STATES)).astype(np.float64)
 
-    pieces = replayed_pieces(instances, model, replayed, held)
-    wall = np.zeros(len(held), np.int64)
+    pieces = replayed_pieces(instances, model, replayed, numbers)
+    wall = np.zeros(len(numbers), np.int64)
     np.add.at(wall, pieces.instance, pieces.end - pieces.begin)
-    of_stretch = slice(held.start, held.stop)
+    of_stretch = slice(numbers.start, numbers.stop)
     return Outcome(
         wall=wall,
-        completion=_completion(columns, model, replayed, pieces, len(held)),
-        busy=_stream_busy(columns, changed, held),
+        completion=_completion(columns, model, replayed, pieces, len(numbers)),
+        busy=_stream_busy(columns, changed, numbers),
         layer_time=layer_time.reshape(-1, len(STATES)),
         graphs=changed.graphs[of_stretch].copy(),
         in_graphs=changed.in_graphs[of_stretch].copy(),
@@ -67,12 +67,12 @@ def outcome(columns: ReplayColumns, changed: Changed, replayed: Replayed, held: 
 
 def instances_within(instances: Instances, model: ThreadModel) -> range:
     """Return the numbers of the instances of a thread that lie in a model's window."""
-    mine = thread_slice(instances.thread, model.thread)
+    part = thread_slice(instances.thread, model.thread)
     low, high = model.origin, model.origin + int(model.knots[-1])
-    past = int(np.searchsorted(instances.start[mine], high)) + mine.start
-    first = mine.start + int(np.searchsorted(instances.start[mine], low))
+    past = int(np.searchsorted(instances.start[part], high)) + part.start
+    first = part.start + int(np.searchsorted(instances.start[part], low))
     # the middle of an instance that is too long to be replayed whole
-    while first > mine.start and instances.end[first - 1] > low:
+    while first > part.start and instances.end[first - 1] > low:
         first -= 1
     return range(first, past)
 
@@ -87,7 +87,7 @@ class Pieces:
     end: Ints
 
 
-def replayed_pieces(instances: Instances, model: ThreadModel, replayed: Replayed, held: range) -> Pieces:
+def replayed_pieces(instances: Instances, model: ThreadModel, replayed: Replayed, numbers: range) -> Pieces:
     """Return the pieces of the instances `held` in a model's window, in whole ns since its origin."""
     part = thread_slice(instances.piece_thread, model.thread)
     until = int(model.knots[-1])
@@ -96,10 +96,10 @@ def replayed_pieces(instances: Instances, model: ThreadModel, replayed: Replayed
     # a thread that helps with another's instance has pieces of it too, and its time is not the instance's
     inside = (end > 0) & (start < until) & instances.host_piece[part]
     instance = instances.piece_instance[part]
-    inside &= (instance >= held.start) & (instance < held.stop)
+    inside &= (instance >= numbers.start) & (instance < numbers.stop)
     start, end = np.clip(start[inside], 0, until), np.clip(end[inside], 0, until)
     begin, finish = (np.rint(replayed.at(moment)).astype(np.int64) for moment in (start, end))
-    return Pieces(instance[inside] - held.start, start, begin, finish)
+    return Pieces(instance[inside] - numbers.start, start, begin, finish)
 
 
 def _completion(columns: ReplayColumns, model: ThreadModel, replayed: Replayed, pieces: Pieces, instances: int) -> Ints:
@@ -126,33 +126,33 @@ def _completion(columns: ReplayColumns, model: ThreadModel, replayed: Replayed, 
     return result
 
 
-def _stream_busy(columns: ReplayColumns, changed: Changed, held: range) -> Floats:
+def _stream_busy(columns: ReplayColumns, changed: Changed, numbers: range) -> Floats:
     """Return for how long each stream works for each instance: (instances, streams), ns."""
     work = changed.model.work
     streams = int(work.lane.max()) + 1 if len(work) else 0
-    instance = columns.launch_instance[work.launch] - held.start
-    own = work.own & (instance >= 0) & (instance < len(held))
+    instance = columns.launch_instance[work.launch] - numbers.start
+    own = work.own & (instance >= 0) & (instance < len(numbers))
     cell = instance[own] * streams + work.lane[own]
     weights = (work.busy * changed.scale)[own]
-    busy = np.bincount(cell, weights=weights, minlength=len(held) * streams).astype(np.float64)
-    return busy.reshape(len(held), streams)
+    busy = np.bincount(cell, weights=weights, minlength=len(numbers) * streams).astype(np.float64)
+    return busy.reshape(len(numbers), streams)
 
 
 def idle_ns(
-    columns: ReplayColumns, devices: list[frozenset[int]], model: ThreadModel, replayed: Replayed, held: range
+    columns: ReplayColumns, devices: list[frozenset[int]], model: ThreadModel, replayed: Replayed, numbers: range
 ) -> Ints:
     """Return for how long no device that an instance uses is busy within its wall, by instance of a stretch, ns.
 
     Operations that the model does not hold (other threads', other processes') keep their place beside what this thread
     did at the time. `devices` are those of each instance of the report, `held` the numbers of the stretch's.
     """
-    pieces, ops = replayed_pieces(columns.instances, model, replayed, held), columns.ops
+    pieces, ops = replayed_pieces(columns.instances, model, replayed, numbers), columns.ops
     begun, ended = replayed.at(ops.start - model.origin), replayed.at(ops.end - model.origin)
     begun[model.ops.op], ended[model.ops.op] = replayed.op_start, replayed.op_end
     start, end = np.rint(begun).astype(np.int64) + columns.comm_wait, np.rint(ended).astype(np.int64)
-    idle = np.zeros(len(held), np.int64)
+    idle = np.zeros(len(numbers), np.int64)
     np.add.at(idle, pieces.instance, pieces.end - pieces.begin)
-    sets = [devices[held.start + instance] for instance in pieces.instance.tolist()]
+    sets = [devices[numbers.start + instance] for instance in pieces.instance.tolist()]
     for used in set(sets):
         of_set = np.array([s == used for s in sets], bool)
         on = np.isin(ops.device_global, sorted(used))

@@ -190,22 +190,22 @@ class Replay:
         measured = replace(measured, replayed_instances=replayed, breaks=breaks if scenario.graphs else None)
         if scenario.graphs and (reason := why_not_captured(breaks / max(replayed, 1))):
             return replace(measured, reason=reason)
-        then, now = _sums(before, before), _sums(before, after)
-        rate = entry.wall_ns / then.wall if self.sampled and then.wall else 1
+        base_sums, sums = _sums(before, before), _sums(before, after)
+        rate = entry.wall_ns / base_sums.wall if self.sampled and base_sums.wall else 1
         graphs = sum(int(of_model.graphs[which].sum()) for of_model, which in after)
-        median = percentile(now.walls, 50)
-        then_median = percentile(then.walls, 50)
+        median = percentile(sums.walls, 50)
+        then_median = percentile(base_sums.walls, 50)
         if self.sampled and then_median and median is not None and entry.wall_median_ns is not None:
             median = round(entry.wall_median_ns * median / then_median)
         left_out = sum(int(of_model.left_out[which].sum()) for of_model, which in after)
-        base = then.completion - left_out
+        base = base_sums.completion - left_out
         predicted = replace(
             measured,
-            completion_ns=round(then.completion * rate),
-            predicted_wall_ns=round(now.wall * rate),
+            completion_ns=round(base_sums.completion * rate),
+            predicted_wall_ns=round(sums.wall * rate),
             predicted_wall_median_ns=median,
-            predicted_completion_ns=round(now.completion * rate),
-            saved_share=1 - now.completion / base if base > 0 else 0.0,
+            predicted_completion_ns=round(sums.completion * rate),
+            saved_share=1 - sums.completion / base if base > 0 else 0.0,
             graphs=graphs if scenario.graphs else None,
             left_out_ns=round(left_out * rate) if scenario.graphs else None,
         )
@@ -257,12 +257,12 @@ class Replay:
 
     def _run(self, scenario: Scenario, *, loose: bool = False) -> list[tuple[Changed, Replayed]]:
         """Replay every stretch; `loose` with a typical delay in the place of each measured one."""
-        found = []
+        replays = []
         for model in self._models:
             thread = model.thread.loosened() if loose else model.thread
             changed = change(self.columns, thread, scenario, model.entries)
-            found.append((changed, replay(changed.model, changed.host, changed.scale)))
-        return found
+            replays.append((changed, replay(changed.model, changed.host, changed.scale)))
+        return replays
 
     def _outcomes(self, replays: list[tuple[Changed, Replayed]]) -> list[Outcome]:
         return [
@@ -280,13 +280,13 @@ def _sums(before: list[tuple[Outcome, Ints]], after: list[tuple[Outcome, Ints]])
     """Add up an entry's instances under a scenario; `before` has them unchanged."""
     walls, wall, completion = [], 0, 0
     least_wall, least_completion, busiest = 0, 0, 0.0
-    for (then, which), (now, _) in zip(before, after, strict=True):
-        busy = np.floor(now.busiest[which]).astype(np.int64)
-        walls.append(np.maximum(now.wall[which], np.minimum(then.wall[which], busy)))
-        completion += int(now.completion[which].sum())
-        least_wall += int(then.wall[which].sum())
-        least_completion += int(then.completion[which].sum())
-        busiest += float(now.busy[which].sum(axis=0).max(initial=0.0))
+    for (unchanged, which), (changed, _) in zip(before, after, strict=True):
+        busy = np.floor(changed.busiest[which]).astype(np.int64)
+        walls.append(np.maximum(changed.wall[which], np.minimum(unchanged.wall[which], busy)))
+        completion += int(changed.completion[which].sum())
+        least_wall += int(unchanged.wall[which].sum())
+        least_completion += int(unchanged.completion[which].sum())
+        busiest += float(changed.busy[which].sum(axis=0).max(initial=0.0))
     joined = np.concatenate(walls) if walls else np.empty(0, np.int64)
     wall = int(joined.sum())
     return _Sums(

@@ -123,9 +123,11 @@ def change(columns: ReplayColumns, model: ThreadModel, scenario: Scenario, entri
     table = np.ones((len(instances.labels) + 1, len(STATES)))
     for code, entry in entries.items():
         table[code] = state_factors(scenario, entry)
-    held = changed.model.piece_interval
-    label = np.where(held >= 0, instances.label[intervals.instance[np.maximum(held, 0)]], len(instances.labels))
-    host = table[label, intervals.state[np.maximum(held, 0)]]
+    piece_interval = changed.model.piece_interval
+    label = np.where(
+        piece_interval >= 0, instances.label[intervals.instance[np.maximum(piece_interval, 0)]], len(instances.labels)
+    )
+    host = table[label, intervals.state[np.maximum(piece_interval, 0)]]
     if scenario.framework_minus_ns:
         host = host * _less(columns, changed.model, scenario, label, entries)
     if graph_host is not None:
@@ -149,8 +151,8 @@ def _less(
     Before a launch is since the launch before it; no more is taken than there is.
     """
     launches = columns.launches
-    mine = thread_slice(launches.thread, model.thread)
-    kernel = np.flatnonzero(launches.kind[mine] == KERNEL_LAUNCH) + mine.start
+    part = thread_slice(launches.thread, model.thread)
+    kernel = np.flatnonzero(launches.kind[part] == KERNEL_LAUNCH) + part.start
     chosen = np.ones(len(kernel), bool)
     if scenario.before is not None:
         chosen = np.isin(kernel, _matching_launches(columns, _before_pattern(scenario.before)))
@@ -158,10 +160,10 @@ def _less(
     states = columns.intervals.state[np.maximum(model.piece_interval, 0)]
     framework = np.isin(states, [STATE[name] for name in FRAMEWORK_STATES]) & np.isin(label, list(entries))
     length = np.diff(model.knots)
-    held = np.bincount(gap[framework], weights=length[framework], minlength=len(kernel) + 1)
-    taken = np.where(np.r_[chosen, False], np.minimum(held, scenario.framework_minus_ns), 0.0)
-    kept = np.divide(held - taken, held, out=np.ones_like(held), where=held > 0)
-    return np.where(framework, kept[gap], 1.0)
+    available = np.bincount(gap[framework], weights=length[framework], minlength=len(kernel) + 1)
+    taken = np.where(np.r_[chosen, False], np.minimum(available, scenario.framework_minus_ns), 0.0)
+    remaining = np.divide(available - taken, available, out=np.ones_like(available), where=available > 0)
+    return np.where(framework, remaining[gap], 1.0)
 
 
 def _matching_launches(columns: ReplayColumns, pattern: UserPattern) -> Ints:

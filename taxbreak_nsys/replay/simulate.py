@@ -85,9 +85,9 @@ class _Chains:
 def _met_end(model: ThreadModel, scale: Floats) -> Floats:
     """Return when each item ends at the earliest, as the slower rank that it waits for comes when it came."""
     work = model.work
-    left = work.busy_after * scale + (work.end - work.met - work.busy_after)
+    remaining = work.busy_after * scale + (work.end - work.met - work.busy_after)
     # without such a wait: before all that the model holds
-    return np.where(work.met > NEVER, work.met + left, -1.0)
+    return np.where(work.met > NEVER, work.met + remaining, -1.0)
 
 
 def _chains(model: ThreadModel, own: Floats, before: Floats, length: Floats, met_end: Floats) -> _Chains:
@@ -153,22 +153,22 @@ def _stand(model: ThreadModel, until_wait: Floats, item: _Chains) -> _Stands:
     group, pair, groups, pairs = 0, 0, len(last), len(need)
     arrivals, floors = until_wait.tolist(), waits.floor.tolist()
     for k in range(len(waits) + 1):
-        now = host[k]
+        moment = host[k]
         while group < groups and segment_of[group] == k:
             lane = lane_of[group]
             standing = lane_end[lane]
             reach.append(standing)
-            lane_end[lane] = max(now + last_by_host[group], standing + last_by_queue[group], last_by_clock[group])
+            lane_end[lane] = max(moment + last_by_host[group], standing + last_by_queue[group], last_by_clock[group])
             group += 1
         if k == len(waits):
             break
-        now += arrivals[k] + floors[k]
+        moment += arrivals[k] + floors[k]
         while pair < pairs and need_wait[pair] == k:
             by_host = host[need_segment[pair]] + need_by_host[pair]
             by_queue = reach[need_group[pair]] + need_by_queue[pair]
-            now = max(now, by_host + lag[pair], by_queue + lag[pair], need_by_clock[pair] + lag[pair])
+            moment = max(moment, by_host + lag[pair], by_queue + lag[pair], need_by_clock[pair] + lag[pair])
             pair += 1
-        host.append(now)
+        host.append(moment)
     by_group = np.empty(groups)
     by_group[order] = reach
     return _Stands(np.array(host), by_group)

@@ -55,12 +55,12 @@ class Stretches:
             self._by_thread.setdefault(int(entries.thread[entry]), []).append(stretch)
 
     def _around_median(self, members: Ints) -> _Stretch:
-        of, wall = self._instances, self._instances.wall[members]
+        instances, wall = self._instances, self._instances.wall[members]
         centre = int(members[np.argmin(np.abs(wall - (percentile(wall, 50) or 0)))])
         first = centre
-        while first > max(centre - INSTANCES_BEFORE, 0) and of.thread[first - 1] == of.thread[centre]:
+        while first > max(centre - INSTANCES_BEFORE, 0) and instances.thread[first - 1] == instances.thread[centre]:
             first -= 1
-        return _Stretch(centre, first, int(of.start[first]))
+        return _Stretch(centre, first, int(instances.start[first]))
 
     def add(self, piece: Piece) -> None:
         """Keep what will be replayed of a piece."""
@@ -75,24 +75,24 @@ class Stretches:
         spans = self._spans()
         if self._whole:
             self._whole = False
-            self._parts = [kept.within(spans) for kept in self._parts]
+            self._parts = [earlier.within(spans) for earlier in self._parts]
         self._parts.append(part.within(spans))
 
     def _grow(self, columns: Measured, index: Ints) -> None:
         """Let the stretches take in the instances of a piece, as long as they have few launches."""
-        held = columns.launch_instance
-        counts = np.bincount(held[held >= 0], minlength=len(index)).tolist()
+        launch_instance = columns.launch_instance
+        counts = np.bincount(launch_instance[launch_instance >= 0], minlength=len(index)).tolist()
         for local, instance in enumerate(index.tolist()):
             for stretch in self._by_thread.get(int(self._instances.thread[instance]), ()):
                 if stretch.high is None and instance >= stretch.first:
                     self._take(stretch, instance, counts[local], columns, local)
 
     def _take(self, stretch: _Stretch, instance: int, launches: int, columns: Measured, local: int) -> None:
-        of = self._instances
+        instances = self._instances
         if instance < stretch.centre and launches > self._budget // 2:
             # too long to be there for its backlog alone: start after it
             stretch.first, stretch.launches, stretch.until = instance + 1, 0, None
-            stretch.low = int(of.start[instance + 1])
+            stretch.low = int(instances.start[instance + 1])
         elif instance == stretch.centre and launches > self._budget:
             start = columns.launches.start[columns.launch_instance == local]
             middle = (launches - self._budget) // 2
@@ -102,7 +102,7 @@ class Stretches:
             stretch.high = stretch.until
         else:
             stretch.launches += launches
-            stretch.until = max(int(of.end[instance]), stretch.until or 0)
+            stretch.until = max(int(instances.end[instance]), stretch.until or 0)
 
     def _spans(self) -> Intervals:
         every = [stretch for stretches in self._by_thread.values() for stretch in stretches]

@@ -36,14 +36,14 @@ def rank_levers(replay: Replay) -> list[LeverPoint]:
 
     Levers come in the order of what their half saves, as the verdict has it, phases in the result's.
     """
-    found: list[LeverPoint] = []
+    points: list[LeverPoint] = []
     for lever in LEVERS:
         for factor, scenario in ((0.5, lever.half), (0.0, lever.gone)):
-            found += _points(replay, lever, factor, replay.predict(scenario))
-    half = {(p.lever, key(p.prediction)): p.prediction.saved_share or 0.0 for p in found if p.factor == 0.5}
+            points += _points(replay, lever, factor, replay.predict(scenario))
+    half = {(p.lever, key(p.prediction)): p.prediction.saved_share or 0.0 for p in points if p.factor == 0.5}
     order = {key(entry): number for number, entry in enumerate(replay.result.entries)}
     # the sort is stable: levers that save the same stay in the order of LEVERS, as in the verdict
-    return sorted(found, key=lambda p: (order[key(p.prediction)], -half[p.lever, key(p.prediction)]))
+    return sorted(points, key=lambda p: (order[key(p.prediction)], -half[p.lever, key(p.prediction)]))
 
 
 @dataclass(frozen=True)
@@ -56,22 +56,24 @@ class ChangePoint:
 
 def predict_changes(replay: Replay) -> list[ChangePoint]:
     """Return for each phase what a faster CPU and CUDA graphs would bring, phases in the result's order."""
-    found = [ChangePoint(change, one) for change in CHANGES for one in replay.predict(change.scenario)]
+    points = [ChangePoint(change, prediction) for change in CHANGES for prediction in replay.predict(change.scenario)]
     order = {key(entry): number for number, entry in enumerate(replay.result.entries)}
-    return sorted((p for p in found if p.prediction.wall_ns), key=lambda p: order[key(p.prediction)])
+    return sorted((p for p in points if p.prediction.wall_ns), key=lambda p: order[key(p.prediction)])
 
 
 def sweep_levers(replay: Replay) -> list[LeverPoint]:
     """Return each lever's curve for each phase: wall time by factor, and by the speed of the CPU."""
-    found: list[LeverPoint] = []
+    points: list[LeverPoint] = []
     for lever in LEVERS:
         for factor in FACTORS:
-            found += _points(replay, lever, factor, replay.predict(_at(lever.half, factor)))
+            points += _points(replay, lever, factor, replay.predict(_at(lever.half, factor)))
     for speed in SPEEDS:
         predictions = replay.predict(Scenario(cpu=speed))
-        found += [LeverPoint("cpu", "CPU speed", speed, one) for one in predictions if one.reason is None]
+        points += [
+            LeverPoint("cpu", "CPU speed", speed, prediction) for prediction in predictions if prediction.reason is None
+        ]
     order = {key(entry): number for number, entry in enumerate(replay.result.entries)}
-    return sorted(found, key=lambda p: order[key(p.prediction)])
+    return sorted(points, key=lambda p: order[key(p.prediction)])
 
 
 def _at(half: Scenario, factor: float) -> Scenario:
@@ -93,12 +95,12 @@ def speeds_to_bound(replay: Replay) -> dict[Key, float | None]:
 
     A phase that is device-bound as it is has speed 1. Phases without a prediction are left out.
     """
-    found: dict[Key, float | None] = {}
+    speeds: dict[Key, float | None] = {}
     for number, entry in enumerate(replay.result.entries):
         if _idle(replay, number, 1.0) is None:
             continue
-        found[key(entry)] = _speed(replay, number, entry)
-    return found
+        speeds[key(entry)] = _speed(replay, number, entry)
+    return speeds
 
 
 def _speed(replay: Replay, number: int, entry: Phase) -> float | None:

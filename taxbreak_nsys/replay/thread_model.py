@@ -70,8 +70,8 @@ def build(
     ends = np.minimum(intervals.end[part], high) - low
     knots = distinct_rising(np.r_[0, np.stack([starts, ends], axis=1).ravel(), high - low])
     at = np.searchsorted(starts, knots[:-1], side="right") - 1
-    held = (at >= 0) & (knots[:-1] < ends[np.maximum(at, 0)])
-    piece_interval = np.where(held, at + part.start, -1)
+    inside = (at >= 0) & (knots[:-1] < ends[np.maximum(at, 0)])
+    piece_interval = np.where(inside, at + part.start, -1)
 
     work, ops = collect(columns, index, thread, low, high)
     # what held an item back in the report: the host, or the item before it on its stream

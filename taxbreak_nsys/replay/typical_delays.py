@@ -68,10 +68,10 @@ class _StreamOps:
         )  # fmt: skip
 
     @classmethod
-    def of(cls, columns: Measured, held: Ints, first_launch: int) -> _StreamOps:
+    def of(cls, columns: Measured, rows: Ints, first_launch: int) -> _StreamOps:
         """Return some operations of a piece, whose launches are numbered from `first_launch`."""
         ops, launches = columns.trace.ops, columns.launches
-        order = held[np.lexsort((ops.start[held], ops.stream[held]))]
+        order = rows[np.lexsort((ops.start[rows], ops.stream[rows]))]
         launch = launches.of_op[order]
         return cls(
             stream=ops.stream[order], start=ops.start[order], end=ops.end[order],
@@ -113,8 +113,8 @@ class Gaps:
         No operation of a later piece starts before `settled` (ns; None: there is no later piece) by more than the
         slack; WrongAssumption where one does.
         """
-        held = np.flatnonzero(own & (columns.launches.of_op >= 0))
-        fresh = _StreamOps.of(columns, held, self._launches)
+        rows = np.flatnonzero(own & (columns.launches.of_op >= 0))
+        fresh = _StreamOps.of(columns, rows, self._launches)
         self._launches += len(columns.launches)
         early = self._settled - int(fresh.start.min(initial=FOREVER)) if self._settled > NEVER else 0
         if early > 0:
@@ -146,7 +146,7 @@ class Gaps:
         return ReplayPart(columns, windows, stats.get(_QUEUED), stats.get(_NODES))
 
 
-def _or_assumed(found: ValueStats | None, assumed: int, source: str) -> tuple[int, str]:
-    if found is None or found.count < MIN_SAMPLES:
+def _or_assumed(stats: ValueStats | None, assumed: int, source: str) -> tuple[int, str]:
+    if stats is None or stats.count < MIN_SAMPLES:
         return assumed, "assumed"
-    return found.median, f"median of {source}"
+    return stats.median, f"median of {source}"

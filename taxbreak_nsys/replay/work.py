@@ -73,9 +73,9 @@ class OpIndex:
     def of(cls, columns: ReplayColumns) -> OpIndex:
         """Sort a report's operations by launch, once for all models."""
         of_op, start = columns.launches.of_op, columns.ops.start
-        held = np.flatnonzero(of_op >= 0)
-        op = held[np.lexsort((start[held], of_op[held]))]
-        counts = np.bincount(of_op[held], minlength=len(columns.launches))
+        joined = np.flatnonzero(of_op >= 0)
+        op = joined[np.lexsort((start[joined], of_op[joined]))]
+        counts = np.bincount(of_op[joined], minlength=len(columns.launches))
         return cls(op, np.r_[np.int64(0), np.cumsum(counts)])
 
     def of_launches(self, low: int, high: int) -> Ints:
@@ -92,18 +92,18 @@ def collect(columns: ReplayColumns, index: OpIndex, thread: int, low: int, high:
     ops, launches = columns.ops, columns.launches
     own = index.of_launches(*launches_within(columns, thread, low, high))
     streams = np.flatnonzero(np.bincount(ops.stream[own], minlength=1))
-    found = [own]
+    parts = [own]
     for other in (int(launches.thread[first]) for first, _ in runs(launches.thread)):
         if other != thread and (other ^ thread) & PROCESS_MASK == 0:
             theirs = index.of_launches(*launches_within(columns, other, low, high))
-            found.append(theirs[np.isin(ops.stream[theirs], streams)])
-    held = np.concatenate(found)
-    of = launches.of_op[held]
-    called, lane = launches.start[of] - low, np.searchsorted(streams, ops.stream[held])
+            parts.append(theirs[np.isin(ops.stream[theirs], streams)])
+    rows = np.concatenate(parts)
+    op_launch = launches.of_op[rows]
+    called, lane = launches.start[op_launch] - low, np.searchsorted(streams, ops.stream[rows])
 
-    order = np.lexsort((ops.start[held], of, called, lane))
-    held, of, lane = held[order], of[order], lane[order]
-    at = _first_of_runs(lane, of)
+    order = np.lexsort((ops.start[rows], op_launch, called, lane))
+    rows, op_launch, lane = rows[order], op_launch[order], lane[order]
+    at = _first_of_runs(lane, op_launch)
     if not len(at):
         empty, none = np.empty(0, np.int64), np.empty(0, bool)
         times = dict.fromkeys(
@@ -111,22 +111,22 @@ def collect(columns: ReplayColumns, index: OpIndex, thread: int, low: int, high:
         )
         work = Work(launch=empty, lane=empty, computes=none, first=none, own=none, **times)
         return work, WorkOps(empty, empty, empty, empty, empty, empty)
-    item = np.zeros(len(held), np.int64)
+    item = np.zeros(len(rows), np.int64)
     item[at[1:]] = 1
     item = np.cumsum(item)
-    op_start, op_end = ops.start[held] - low, ops.end[held] - low
+    op_start, op_end = ops.start[rows] - low, ops.end[rows] - low
     start, end = np.minimum.reduceat(op_start, at), np.maximum.reduceat(op_end, at)
     since_start, since_end = op_start - start[item], op_end - start[item]
-    computes = np.logical_or.reduceat(ops.computes[held], at)
-    counted = ops.computes[held] | ~computes[item]
-    wait = columns.comm_wait[held]
+    computes = np.logical_or.reduceat(ops.computes[rows], at)
+    counted = ops.computes[rows] | ~computes[item]
+    wait = columns.comm_wait[rows]
     before, after = _busy_within(item, since_start, wait, since_end, counted, len(at))
     busy = np.maximum.reduceat(after, at)
     # an operation that waited has done no work when the slower rank comes
     met = np.where(wait > 0, op_start + wait, NEVER)
     last = np.maximum.reduceat(met, at)
     done = np.maximum.reduceat(np.where((wait > 0) & (met == last[item]), before, 0), at)
-    launch, lane = of[at], lane[at]
+    launch, lane = op_launch[at], lane[at]
     first = np.r_[True, lane[1:] != lane[:-1]]
     queued = launches.queued_until[launch]
     work = Work(
@@ -146,13 +146,13 @@ def collect(columns: ReplayColumns, index: OpIndex, thread: int, low: int, high:
         ),
         own=launches.thread[launch] == thread,
     )
-    return work, WorkOps(held, item, before, since_start - before, after, since_end - after)
+    return work, WorkOps(rows, item, before, since_start - before, after, since_end - after)
 
 
 def launches_within(columns: ReplayColumns, thread: int, low: int, high: int) -> tuple[int, int]:
     """Return the range of launches that a thread starts in [low, high)."""
-    mine = thread_slice(columns.launches.thread, thread)
-    bounds = np.searchsorted(columns.launches.start[mine], [low, high]) + mine.start
+    part = thread_slice(columns.launches.thread, thread)
+    bounds = np.searchsorted(columns.launches.start[part], [low, high]) + part.start
     return int(bounds[0]), int(bounds[1])
 
 

@@ -41,13 +41,13 @@ class CallTreeTotals:
         if sampled is None or sampled.source.node is None:
             return
         self._tree = sampled.source.tree
-        held = np.flatnonzero(sampled.instance >= 0)
-        entry = self._entries.of_held(sampled.instance[held], part.piece.index)
-        exposed = _exposed(part, sampled.source.thread[held], sampled.source.start[held])
-        hit = (sampled.state[held] * len(KINDS) + sampled.kind[held]) * 2 + exposed
-        group = sampled.source.node[held] * (len(STATES) * len(KINDS) * 2) + hit
-        for one in np.unique(entry).tolist():
-            self._by_entry.setdefault(one, GroupSums("samples")).add(group[entry == one], samples=1)
+        rows = np.flatnonzero(sampled.instance >= 0)
+        entry = self._entries.of_held(sampled.instance[rows], part.piece.index)
+        exposed = _exposed(part, sampled.source.thread[rows], sampled.source.start[rows])
+        hit = (sampled.state[rows] * len(KINDS) + sampled.kind[rows]) * 2 + exposed
+        group = sampled.source.node[rows] * (len(STATES) * len(KINDS) * 2) + hit
+        for code in np.unique(entry).tolist():
+            self._by_entry.setdefault(code, GroupSums("samples")).add(group[entry == code], samples=1)
 
     @property
     def symbol_ids(self) -> Ints:
@@ -66,12 +66,12 @@ class CallTreeTotals:
         """
         if self._tree is None:
             return []
-        shown = _ShownTree.of(self._tree, samples.modules, symbols)
+        tree = _ShownTree.of(self._tree, samples.modules, symbols)
         return [
             row
             for entry, split in enumerate(splits)
             if split is not None and entry in self._by_entry
-            for row in self._entry_rows(entry, split, shown, measured[entry])
+            for row in self._entry_rows(entry, split, tree, measured[entry])
         ]
 
     def _entry_rows(self, entry: int, split: Split, tree: _ShownTree, measured: bool) -> list[Row]:
@@ -105,14 +105,14 @@ class CallTreeTotals:
         for group, row in self._by_entry[entry].table().items():
             node, hit = divmod(group, len(STATES) * len(KINDS) * 2)
             state_kind, exposed = divmod(hit, 2)
-            held = cells.setdefault(divmod(state_kind, len(KINDS)), {})
+            by_node = cells.setdefault(divmod(state_kind, len(KINDS)), {})
             key = (tree.of_node[node], exposed)
-            held[key] = held.get(key, 0) + row["samples"]
-        found: dict[str, dict[int, list[int]]] = {}
+            by_node[key] = by_node.get(key, 0) + row["samples"]
+        by_layer: dict[str, dict[int, list[int]]] = {}
         for stratum in split.strata:
             for kind, time in stratum.kinds_ns.items():
                 counts = sorted(cells.get((STATES.index(stratum.state), KINDS.index(kind)), {}).items())
-                layer = found.setdefault(layer_name(stratum.state, kind), {})
+                layer = by_layer.setdefault(layer_name(stratum.state, kind), {})
                 times = apportion(time, [count for _, count in counts])
                 for ((node, exposed), count), ns in zip(counts, times, strict=True):
                     figures = layer.setdefault(node, [0] * len(_FIGURES))
@@ -120,7 +120,7 @@ class CallTreeTotals:
                     figures[1] += count * exposed
                     figures[2] += ns
                     figures[3] += ns * exposed
-        return {layer: nodes for layer, nodes in found.items() if nodes}
+        return {layer: nodes for layer, nodes in by_layer.items() if nodes}
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,12 @@ def _exposed(part: ExposedPiece, thread: Ints, moment: Ints) -> Ints:
     """Return 1 for each moment of a thread that lies in an exposed stretch, else 0."""
     exposed = part.exposed
     of_thread = part.cells.thread[exposed.cell]
-    found = np.zeros(len(moment), np.int64)
+    flags = np.zeros(len(moment), np.int64)
     for low, high in runs(of_thread):
-        mine = np.flatnonzero(thread == of_thread[low])
-        at = np.searchsorted(exposed.start[low:high], moment[mine], side="right") - 1
-        found[mine] = (at >= 0) & (moment[mine] < exposed.end[low:high][np.maximum(at, 0)])
-    return found
+        rows = np.flatnonzero(thread == of_thread[low])
+        at = np.searchsorted(exposed.start[low:high], moment[rows], side="right") - 1
+        flags[rows] = (at >= 0) & (moment[rows] < exposed.end[low:high][np.maximum(at, 0)])
+    return flags
 
 
 def _with_callees(tree: _ShownTree, own: Mapping[int, list[int]]) -> dict[int, list[int]]:

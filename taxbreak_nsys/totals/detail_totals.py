@@ -62,14 +62,14 @@ class DetailTotals:
 
     def add(self, piece: Piece, launch_entry: Ints) -> None:
         """Add a piece, with the entry of each of its launches; pieces come in the order of time."""
-        held = [totals for totals in self._all if totals is not None]
-        if held:
+        tables = [totals for totals in self._all if totals is not None]
+        if tables:
             by_range = self._ranges is not None or self._gaps is not None
             by_launch = self._classes is not None or self._fusion is not None
             part = ExposedPiece.of(
                 piece, self._entries, self._tree, launch_entry, ranges=by_range, launches=by_launch
             )  # fmt: skip
-            for totals in held:
+            for totals in tables:
                 totals.add(part)
 
     @property

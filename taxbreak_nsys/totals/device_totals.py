@@ -33,24 +33,24 @@ class DeviceTotals:
             early = self._settled - int(ops.start[chosen].min())
             if early > 0:
                 raise WrongAssumption(clock_slack_ns=2 * (self._slack_ns + early))
-            busy, end, of = (ops.start + comm_wait)[chosen], ops.end[chosen], entry[chosen]
-            code, sample = row_codes(of, ops.process[chosen], ops.device[chosen])
+            busy, end, op_entry = (ops.start + comm_wait)[chosen], ops.end[chosen], entry[chosen]
+            code, sample = row_codes(op_entry, ops.process[chosen], ops.device[chosen])
             for key, first in enumerate(sample.tolist()):
-                mine = np.flatnonzero(code == key) if len(sample) > 1 else slice(None)
-                who, process, device = (
-                    int(c) for c in (of[first], ops.process[chosen[first]], ops.device[chosen[first]])
+                rows = np.flatnonzero(code == key) if len(sample) > 1 else slice(None)
+                owner, process, device = (
+                    int(c) for c in (op_entry[first], ops.process[chosen[first]], ops.device[chosen[first]])
                 )
-                self._hold((who, process, device), busy[mine], end[mine])
-                label = int(self._entries.label[who])
+                self._hold((owner, process, device), busy[rows], end[rows])
+                label = int(self._entries.label[owner])
                 if label in self._shared:
-                    self._hold((-1 - label, process, device), busy[mine], end[mine])
+                    self._hold((-1 - label, process, device), busy[rows], end[rows])
         if settled is not None:
             self._settle(settled - self._slack_ns)
 
     def _hold(self, key: tuple[int, int, int], start: Ints, end: Ints) -> None:
-        held = self._pending.get(key)
-        if held is not None:
-            start, end = np.r_[held[0], start], np.r_[held[1], end]
+        pending = self._pending.get(key)
+        if pending is not None:
+            start, end = np.r_[pending[0], start], np.r_[pending[1], end]
         self._pending[key] = union(start, end)
 
     def _settle(self, moment: int) -> None:
@@ -70,6 +70,6 @@ class DeviceTotals:
         """Return T_DeviceActive of a label that several threads share, ns."""
         return self._total(-1 - label)
 
-    def _total(self, who: int) -> int:
-        pending = (intervals for key, intervals in self._pending.items() if key[0] == who)
-        return self._active.get(who, 0) + sum(int((end - start).sum()) for start, end in pending)
+    def _total(self, owner: int) -> int:
+        pending = (intervals for key, intervals in self._pending.items() if key[0] == owner)
+        return self._active.get(owner, 0) + sum(int((end - start).sum()) for start, end in pending)

@@ -59,6 +59,6 @@ def node_of(node: Ints, range_index: Ints) -> Ints:
     """Return the node of each range index, 0 (no range) for -1."""
     if not len(node):
         return range_index * 0
-    found: Ints = node[range_index]
-    found[range_index < 0] = 0
-    return found
+    nodes: Ints = node[range_index]
+    nodes[range_index < 0] = 0
+    return nodes

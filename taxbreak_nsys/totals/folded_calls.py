@@ -18,7 +18,7 @@ def folded_calls(rows: Sequence[Row], depth: int | None = None) -> list[Row]:
     callees: dict[tuple[object, ...], int] = {}
     for row in rows:
         callees[_place(row, row["parent"])] = callees.get(_place(row, row["parent"]), 0) + 1
-    found: list[Row] = []
+    folded: list[Row] = []
     level: dict[tuple[object, ...], int] = {}
     for row in rows:
         own = _place(row, row["row"])
@@ -29,11 +29,11 @@ def folded_calls(rows: Sequence[Row], depth: int | None = None) -> list[Row]:
         level[own] = above + 1
         if depth is not None and level[own] > depth:
             continue
-        kept = row | {"depth": level[own]}
+        folded_row = row | {"depth": level[own]}
         if depth is not None and level[own] == depth:
-            kept |= {f"self_{name}": row["total_ns" if name == "ns" else name] for name in _OWN}
-        found.append(kept)
-    return found
+            folded_row |= {f"self_{name}": row["total_ns" if name == "ns" else name] for name in _OWN}
+        folded.append(folded_row)
+    return folded
 
 
 def _place(row: Row, number: int | None) -> tuple[object, ...]:

@@ -67,8 +67,8 @@ class FusionTotals:
         waits = columns.intervals.state == STATE["device_wait"]
         for low, high in runs(launches.thread):
             thread = int(launches.thread[low])
-            mine = thread_slice(columns.intervals.thread, thread)
-            waited = count_at_or_before(columns.intervals.start[mine][waits[mine]], launches.start[low:high])
+            rows = thread_slice(columns.intervals.thread, thread)
+            waited = count_at_or_before(columns.intervals.start[rows][waits[rows]], launches.start[low:high])
             free = np.flatnonzero(cells.thread[exposed.cell] == thread)
             path = _between(exposed.start[free], exposed.end[free], launches.end[low:high])
             breaks = (np.diff(columns.launch_instance[low:high]) != 0) | (np.diff(waited) != 0)

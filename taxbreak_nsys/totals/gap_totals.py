@@ -89,26 +89,26 @@ class GapTotals:
             self._put(devices, gaps, ops, begin, launch_start, settled)
         gaps = _found(part)
         for code in np.unique(gaps.devices).tolist():
-            mine = np.flatnonzero(gaps.devices == code)
-            self._put(part.exposed.sets[code], gaps.take(mine), ops, begin, launch_start, settled)
+            rows = np.flatnonzero(gaps.devices == code)
+            self._put(part.exposed.sets[code], gaps.take(rows), ops, begin, launch_start, settled)
 
     def _launch_starts(self, ops: DeviceOps, launches: Launches, settled: int | None) -> Ints:
         """Return the start of each operation's launch (FOREVER: none).
 
         An operation that runs on after its piece comes again in the next one, its launch may not: it is remembered.
         """
-        found = np.full(len(ops), FOREVER, np.int64)
+        starts = np.full(len(ops), FOREVER, np.int64)
         joined = np.flatnonzero(launches.of_op >= 0)
-        found[joined] = launches.start[launches.of_op[joined]]
+        starts[joined] = launches.start[launches.of_op[joined]]
         if self._running:
-            for op in np.flatnonzero(found == FOREVER).tolist():
+            for op in np.flatnonzero(starts == FOREVER).tolist():
                 key = (int(ops.stream[op]), int(ops.start[op]), int(ops.end[op]))
-                found[op] = self._running.get(key, FOREVER)
-        over = np.flatnonzero((ops.end > settled) & (found != FOREVER)) if settled is not None else joined[:0]
+                starts[op] = self._running.get(key, FOREVER)
+        over = np.flatnonzero((ops.end > settled) & (starts != FOREVER)) if settled is not None else joined[:0]
         columns = (ops.stream[over], ops.start[over], ops.end[over])
         keys = zip(*(column.tolist() for column in columns), strict=True)
-        self._running = dict(zip(keys, found[over].tolist(), strict=True))
-        return found
+        self._running = dict(zip(keys, starts[over].tolist(), strict=True))
+        return starts
 
     def _put(
         self,
@@ -133,9 +133,9 @@ class GapTotals:
             gaps.launch_start[there] = launch_start[op[there]]
         known = there if settled is None else there & (begin[op] < settled) if len(on) else there
         if settled is not None and not known.all():
-            left = gaps.take(np.flatnonzero(~known))
-            left.op[:], left.launch_start[:] = NO_OP, FOREVER
-            self._open.append((devices, left))
+            later = gaps.take(np.flatnonzero(~known))
+            later.op[:], later.launch_start[:] = NO_OP, FOREVER
+            self._open.append((devices, later))
             gaps = gaps.take(np.flatnonzero(known))
         self._count(gaps)
 
@@ -159,7 +159,7 @@ class GapTotals:
             return
         cause = _cause(self._entries.of_instance[gaps.instance], gaps.state, gaps.node, gaps.op)
         code, distinct = distinct_values(cause)
-        numbers = np.array([self._causes.setdefault(one, len(self._causes)) for one in distinct.tolist()], np.int64)
+        numbers = np.array([self._causes.setdefault(key, len(self._causes)) for key in distinct.tolist()], np.int64)
         self._lengths.add(numbers[code], gaps.end - gaps.start)
         if self.keeps:
             self._single.append(gaps)
@@ -177,12 +177,12 @@ class GapTotals:
         """
         stats = self._lengths.stats()
         low, high = self._lengths.percentiles(10), self._lengths.percentiles(90)
-        found: list[list[Row]] = [[] for _ in range(len(self._entries))]
+        by_entry: list[list[Row]] = [[] for _ in range(len(self._entries))]
         for cause, number in self._causes.items():
             entry, state, node, op = _parts(cause)
             if not measured[entry]:
                 continue
-            found[entry].append(
+            by_entry[entry].append(
                 head(self._entries, entry)
                 | {"instances": stats[number].count}
                 | stats_row("total", stats[number])
@@ -190,12 +190,12 @@ class GapTotals:
                 | {"state": STATES[state], "range": self._tree.paths[node]}
                 | {"name": self.op_name(op)}
             )
-        for rows in found:
+        for rows in by_entry:
             total = sum(row["total_ns"] for row in rows)
             for row in rows:
                 row["share"] = row["total_ns"] / total if total else None
             rows.sort(key=lambda row: (-row["total_ns"], row["state"], row["range"], row["name"] or ""))
-        return [row for rows in found for row in rows]
+        return [row for rows in by_entry for row in rows]
 
     def largest(self, classes: Sequence[KernelClass], measured: list[bool]) -> list[Row]:
         """Return a row for each entry: the narrowest group of gaps that makes at least half of its idle time."""
@@ -277,7 +277,7 @@ def _most(group: Ints, value: Ints, weight: Ints) -> Ints:
     key, sums = key[first], np.add.reduceat(weight[order], first)
     begin = begins((key[1:] >> _NODE_BITS) != (key[:-1] >> _NODE_BITS))
     largest = np.repeat(np.maximum.reduceat(sums, begin), np.diff(np.r_[begin, len(key)]))
-    held = np.flatnonzero(sums == largest)
-    of_group = key[held] >> _NODE_BITS
-    result: Ints = key[held[begins(of_group[1:] != of_group[:-1])]] & ((1 << _NODE_BITS) - 1)
+    rows = np.flatnonzero(sums == largest)
+    of_group = key[rows] >> _NODE_BITS
+    result: Ints = key[rows[begins(of_group[1:] != of_group[:-1])]] & ((1 << _NODE_BITS) - 1)
     return result

@@ -34,18 +34,18 @@ class KernelTotals:
         ops, launches = columns.trace.ops, columns.launches
         kernels = np.flatnonzero((op_entry >= 0) & (ops.kind == KERNEL))
         self._device.add(self._group(ops.name[kernels], op_entry[kernels]), (ops.end - ops.start)[kernels])
-        mine = np.flatnonzero((launch_entry >= 0) & (launches.kind == KERNEL_LAUNCH))
-        group = self._group(launch_kernel_names(columns.trace, launches)[mine], launch_entry[mine])
-        self._launch.add(group, (launches.end - launches.start)[mine])
-        self._host.add(group, framework=framework[mine], library=library[mine])
-        self._reasons.add(group * len(REASONS) + columns.mediation.reason[mine], launches=1)
+        rows = np.flatnonzero((launch_entry >= 0) & (launches.kind == KERNEL_LAUNCH))
+        group = self._group(launch_kernel_names(columns.trace, launches)[rows], launch_entry[rows])
+        self._launch.add(group, (launches.end - launches.start)[rows])
+        self._host.add(group, framework=framework[rows], library=library[rows])
+        self._reasons.add(group * len(REASONS) + columns.mediation.reason[rows], launches=1)
         chains = columns.chains
         if chains is not None and chains.operators:
             self._operator_names = chains.operators
-            at = chains.of(columns.trace.api.callchain_id[launches.api[mine]])
+            at = chains.of(columns.trace.api.callchain_id[launches.api[rows]])
             operator = np.where(at >= 0, chains.operator[at], -1)
-            found = operator >= 0
-            self._operators.add(group[found] * len(chains.operators) + operator[found], launches=1)
+            known = operator >= 0
+            self._operators.add(group[known] * len(chains.operators) + operator[known], launches=1)
 
     def _group(self, name: Ints, entry: Ints) -> Ints:
         return name * len(self._entries) + entry
@@ -77,7 +77,7 @@ class KernelTotals:
             shares = [HostShare(host[g]["framework"], host[g]["library"], moved.get(g, 0)) for g in launched]
             *split, rest = layer_rows(phase, shares)
             layers = dict(zip(launched, split, strict=True))
-            found = [
+            entry_rows = [
                 head(self._entries, entry)
                 | {"name": names[group // len(self._entries)], "instances": device[group].count}
                 | {"launches": launch[group].count if group in launch else 0}
@@ -89,7 +89,7 @@ class KernelTotals:
                 | {"operator": operators.get(group)}
                 for group in groups
             ]
-            rows += sorted(found, key=lambda row: (-row["device_ns"], row["name"]))
+            rows += sorted(entry_rows, key=lambda row: (-row["device_ns"], row["name"]))
             if groups:
                 rows.append(self._rest(entry, phase, total) | rest)
         return rows

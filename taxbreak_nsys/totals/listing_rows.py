@@ -38,14 +38,14 @@ def head(entries: PhaseThreads, entry: int) -> Row:
     return dict(zip(("phase", "process", "thread"), entries.key(entry), strict=True))
 
 
-def stats_row(prefix: str, of: ValueStats | None) -> Row:
+def stats_row(prefix: str, stats: ValueStats | None) -> Row:
     """Return the figures of some durations, ns; null where there are none."""
     return {
-        f"{prefix}_ns": of and of.total,
-        f"{prefix}_avg_ns": of and of.total // of.count,
-        f"{prefix}_med_ns": of and of.median,
-        f"{prefix}_min_ns": of and of.least,
-        f"{prefix}_max_ns": of and of.largest,
+        f"{prefix}_ns": stats and stats.total,
+        f"{prefix}_avg_ns": stats and stats.total // stats.count,
+        f"{prefix}_med_ns": stats and stats.median,
+        f"{prefix}_min_ns": stats and stats.least,
+        f"{prefix}_max_ns": stats and stats.largest,
     }
 
 
@@ -85,10 +85,10 @@ def _moved(total: int, wanted: Sequence[int], capacity: Sequence[int]) -> list[i
     `capacity` is the framework time of each row and, last, of the rest of the phase; it is never less than `total`.
     """
     parts = [*wanted, 0] if sum(wanted) <= total else [*apportion(total, wanted), 0]
-    left = total - sum(parts)
-    if left:
+    rest = total - sum(parts)
+    if rest:
         # the phase's cap is on all of `dispatch`, a row's on what led to its launches: the rest takes the difference
-        parts[-1] = min(left, max(capacity[-1], 0))
+        parts[-1] = min(rest, max(capacity[-1], 0))
         room = [max(most - part, 0) for most, part in zip(capacity, parts, strict=True)]
-        parts = [part + more for part, more in zip(parts, apportion(left - parts[-1], room), strict=True)]
+        parts = [part + more for part, more in zip(parts, apportion(rest - parts[-1], room), strict=True)]
     return parts

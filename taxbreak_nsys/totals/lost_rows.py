@@ -40,19 +40,21 @@ class CudaSpans:
             (trace.ops.process, trace.ops.start, trace.ops.end),
         ):
             alone = len(process) and process.min() == process.max()
-            for one in process[:1].tolist() if alone else np.unique(process).tolist():
-                mine = slice(None) if alone else process == one
-                first, last = int(start[mine].min()), int(end[mine].max())
-                known = self.by_process.get(one, (first, last))
-                self.by_process[one] = (min(first, known[0]), max(last, known[1]))
+            for process_id in process[:1].tolist() if alone else np.unique(process).tolist():
+                in_process = slice(None) if alone else process == process_id
+                first, last = int(start[in_process].min()), int(end[in_process].max())
+                known = self.by_process.get(process_id, (first, last))
+                self.by_process[process_id] = (min(first, known[0]), max(last, known[1]))
                 if end is trace.ops.end:
-                    self.device_end[one] = max(last, self.device_end.get(one, last))
+                    self.device_end[process_id] = max(last, self.device_end.get(process_id, last))
         ranges = trace.ranges
         library = np.flatnonzero(ranges.is_library)
         process = ranges.thread[library] & PROCESS_MASK
-        for one in np.unique(process).tolist():
-            starts = np.r_[self.library_starts.get(one, library[:0]), ranges.start[library[process == one]]]
-            self.library_starts[one] = np.sort(starts)[-_LIBRARY_RANGES:]
+        for process_id in np.unique(process).tolist():
+            starts = np.r_[
+                self.library_starts.get(process_id, library[:0]), ranges.start[library[process == process_id]]
+            ]
+            self.library_starts[process_id] = np.sort(starts)[-_LIBRARY_RANGES:]
 
     def libraries_go_on(self, process: int, last: int) -> bool:
         """Return whether libraries marked several ranges of a process after its last CUDA row."""
@@ -103,28 +105,32 @@ def find_lost_rows(instances: Instances, counts: InstanceCounts, spans: CudaSpan
     process, phase = instances.thread & PROCESS_MASK, _phase_codes(instances)
     marked = np.array([source.kind != ALL for source in instances.sources] or [False], bool)[instances.source]
     idle = np.array([label == IDLE for label in instances.labels], bool)[instances.label]
-    for one, (first, last) in spans.by_process.items():
-        mine = marked & (process == one)
-        within = mine & (instances.start > first) & (instances.end <= last)
+    for process_id, (first, last) in spans.by_process.items():
+        in_process = marked & (process == process_id)
+        within = in_process & (instances.start > first) & (instances.end <= last)
         # a phase that has none by its nature (an idle step, tokenising) shows that between the first row and the last
-        without = mine & ~idle & ~np.isin(phase, phase[within & (counts.calls == 0)])
+        without = in_process & ~idle & ~np.isin(phase, phase[within & (counts.calls == 0)])
         launching = without & np.isin(phase, phase[within & (counts.launches > 0)])
         after = without & (instances.start >= last)
-        if np.sum(after) >= _AT_LEAST or np.any(after & launching) or spans.libraries_go_on(one, last):
-            lost |= after | (mine & (instances.start < last) & (instances.end > last))
-            ends[one] = f"the CUDA rows of process {pid(one)} end at {last / 1e6:.3f} ms, while its phases go on"
-        device_end = spans.device_end.get(one, last)
+        if np.sum(after) >= _AT_LEAST or np.any(after & launching) or spans.libraries_go_on(process_id, last):
+            lost |= after | (in_process & (instances.start < last) & (instances.end > last))
+            ends[process_id] = (
+                f"the CUDA rows of process {pid(process_id)} end at {last / 1e6:.3f} ms, while its phases go on"
+            )
+        device_end = spans.device_end.get(process_id, last)
         undone = launching & (instances.start >= device_end) & (counts.lone > 0) & ~lost
         if undone.any():
-            lost |= undone | (mine & (instances.start < device_end) & (instances.end > device_end) & (counts.lone > 0))
-            ends[one] = (
-                f"the device rows of process {pid(one)} end at {device_end / 1e6:.3f} ms, while it goes on to launch"
+            lost |= undone | (
+                in_process & (instances.start < device_end) & (instances.end > device_end) & (counts.lone > 0)
+            )
+            ends[process_id] = (
+                f"the device rows of process {pid(process_id)} end at {device_end / 1e6:.3f} ms, while it goes on to launch"
             )
         before = launching & (instances.end <= first)
         if before.any():
-            lost |= before | (mine & (instances.start < first) & (instances.end > first))
-            begin = f"the CUDA rows of process {pid(one)} begin at {first / 1e6:.3f} ms, after its phases"
-            ends[one] = f"{ends[one]}; {begin}" if one in ends else begin
+            lost |= before | (in_process & (instances.start < first) & (instances.end > first))
+            begin = f"the CUDA rows of process {pid(process_id)} begin at {first / 1e6:.3f} ms, after its phases"
+            ends[process_id] = f"{ends[process_id]}; {begin}" if process_id in ends else begin
     few = _few_launches(phase, counts.launches, counts.driver_samples) & ~lost
     return _lost_rows(instances, lost, few, ends)
 
@@ -137,22 +143,22 @@ def _phase_codes(instances: Instances) -> Ints:
 
 def _few_launches(phase: Ints, launches: Ints, driver_samples: Ints) -> Flags:
     """Return the instances with few launches for their phase, and many samples in the driver outside API calls."""
-    found = np.zeros(len(phase), bool)
-    for one in np.unique(phase[driver_samples >= _MANY_SAMPLES]).tolist():
-        mine = phase == one
-        usual, typical = percentile(launches[mine], 50) or 0, percentile(driver_samples[mine], 50) or 0
-        found |= mine & (2 * launches < usual) & (driver_samples >= _MANY_SAMPLES) & (driver_samples > 2 * typical)
-    return found
+    flags = np.zeros(len(phase), bool)
+    for code in np.unique(phase[driver_samples >= _MANY_SAMPLES]).tolist():
+        members = phase == code
+        usual, typical = percentile(launches[members], 50) or 0, percentile(driver_samples[members], 50) or 0
+        flags |= members & (2 * launches < usual) & (driver_samples >= _MANY_SAMPLES) & (driver_samples > 2 * typical)
+    return flags
 
 
 def _lost_rows(instances: Instances, cut: Flags, few: Flags, ends: Mapping[int, str]) -> LostRows:
     lost = cut | few
     dropped, counts, reasons = lost.copy(), dict[tuple[int, int], int](), dict[tuple[int, int], str]()
     for label, thread in {*zip(instances.label[lost].tolist(), instances.thread[lost].tolist(), strict=True)}:
-        mine = (instances.label == label) & (instances.thread == thread)
-        counts[label, thread] = int(np.sum(mine & lost))
-        if lost[mine].all():
-            dropped &= ~mine
+        members = (instances.label == label) & (instances.thread == thread)
+        counts[label, thread] = int(np.sum(members & lost))
+        if lost[members].all():
+            dropped &= ~members
             reasons[label, thread] = f"{ends[thread & PROCESS_MASK]}, so the report does not hold this one"
     labels = sorted({instances.labels[code] for code in instances.label[few].tolist()})
     return LostRows(dropped=dropped, counts=counts, reasons=reasons, ends=ends, few=tuple(labels))

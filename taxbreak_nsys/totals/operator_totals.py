@@ -86,12 +86,12 @@ class OperatorTotals:
         self._by_entry.add(entry, dispatch)
         # capped by the framework time before each launch, and by the operator's own framework time
         self._by_kernel.add(kernel, dispatch, framework[asked])
-        of, dispatch = around[asked][under[asked]], dispatch[under[asked]]
+        operator, dispatch = around[asked][under[asked]], dispatch[under[asked]]
         name_of = name * len(self._entries) + operator_entry
-        alone = np.bincount(of, minlength=len(operators))[of] == 1
-        one = of[alone]
-        self._by_operator.add(name_of[one], dispatch[alone], self_ns["framework"][one])
-        several = of[~alone]
+        alone = np.bincount(operator, minlength=len(operators))[operator] == 1
+        single = operator[alone]
+        self._by_operator.add(name_of[single], dispatch[alone], self_ns["framework"][single])
+        several = operator[~alone]
         self._several.append(
             (several + self._numbered, name_of[several], self_ns["framework"][several], dispatch[~alone])
         )
@@ -133,7 +133,7 @@ class OperatorTotals:
                 continue
             shares = [HostShare(sums[g]["framework"], sums[g]["library"], moved.get(g, 0)) for g in groups]
             *split, rest = layer_rows(phase, shares)
-            found = [
+            entry_rows = [
                 head(self._entries, entry)
                 | {"operator": names[group // len(self._entries)], "instances": totals[group].count}
                 | stats_row("total", totals[group])
@@ -147,11 +147,11 @@ class OperatorTotals:
                 }
                 for group, layers in zip(groups, split, strict=True)
             ]
-            rows += sorted(found, key=lambda row: (-row["self_ns"], row["operator"]))
-            rows.append(self._rest(entry, phase, found, rest))
+            rows += sorted(entry_rows, key=lambda row: (-row["self_ns"], row["operator"]))
+            rows.append(self._rest(entry, phase, entry_rows, rest))
         return rows
 
-    def _rest(self, entry: int, phase: Phase, found: Sequence[Row], layers: Row) -> Row:
+    def _rest(self, entry: int, phase: Phase, rows: Sequence[Row], layers: Row) -> Row:
         """Return the row of what a phase has outside its operators; null where the phase's figure is."""
         counts = phase.launches
         launches = counts.kernel + counts.graph + counts.memory
@@ -162,6 +162,8 @@ class OperatorTotals:
             "kernels": phase.kernels,
             "device_ns": phase.device.kernel_sum_ns,
         }
-        left = {key: None if value is None else value - sum(row[key] for row in found) for key, value in whole.items()}
+        remainder = {
+            key: None if value is None else value - sum(row[key] for row in rows) for key, value in whole.items()
+        }
         row = head(self._entries, entry) | {"operator": NO_OPERATOR, "instances": 0} | stats_row("total", None)
-        return row | {"self_ns": left["self_ns"]} | layers | left
+        return row | {"self_ns": remainder["self_ns"]} | layers | remainder

@@ -70,10 +70,10 @@ class RangeTree:
     @cached_property
     def paths(self) -> list[str]:
         """The names from the outermost range to each node, joined by `/`; read when the tree is complete."""
-        found = [NO_RANGE]
+        paths = [NO_RANGE]
         for node in self.nodes[1:]:
-            found.append(f"{found[node.parent]}/{node.name}" if node.parent else node.name)
-        return found
+            paths.append(f"{paths[node.parent]}/{node.name}" if node.parent else node.name)
+        return paths
 
     def with_children(self, own: dict[int, list[int]]) -> dict[int, list[int]]:
         """Return for each node that has figures, or has a node inside it that has, its own and its children's together.
@@ -91,11 +91,11 @@ class RangeTree:
             parent = self.nodes[node].parent
             if parent <= 0:
                 continue
-            held = total.get(parent)
-            if held is None:
+            sums = total.get(parent)
+            if sums is None:
                 total[parent] = list(total[node])
             else:
-                total[parent] = [a + b for a, b in zip(held, total[node], strict=True)]
+                total[parent] = [a + b for a, b in zip(sums, total[node], strict=True)]
             if parent not in seen:
                 seen.add(parent)
                 heapq.heappush(heap, -parent)

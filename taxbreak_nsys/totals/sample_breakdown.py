@@ -37,7 +37,7 @@ def rows(
     for entry, split in enumerate(splits):
         if split is None:
             continue
-        found: dict[tuple[str, ...], list[int]] = {}
+        by_frame: dict[tuple[str, ...], list[int]] = {}
         hits = totals.hits(entry)
         for stratum in split.strata:
             for kind, time in stratum.kinds_ns.items():
@@ -50,12 +50,12 @@ def rows(
                     frames[key] = frames.get(key, 0) + count
                 order = sorted(frames, key=lambda key: key[1:])
                 for key, ns in zip(order, apportion(time, [frames[key] for key in order]), strict=True):
-                    sums = found.setdefault((layer_name(stratum.state, kind), kind, *key), [0, 0])
+                    sums = by_frame.setdefault((layer_name(stratum.state, kind), kind, *key), [0, 0])
                     sums[0] += frames[key]
                     sums[1] += ns
-        by_symbol += _listed(head(entries, entry), found)
+        by_symbol += _listed(head(entries, entry), by_frame)
         modules: dict[tuple[str, ...], list[int]] = {}
-        for key, (count, ns) in found.items():
+        for key, (count, ns) in by_frame.items():
             sums = modules.setdefault(key[:-1], [0, 0])
             sums[0] += count
             sums[1] += ns
@@ -63,13 +63,13 @@ def rows(
     return tuple(by_module), tuple(by_symbol)
 
 
-def _listed(head_of: Row, found: dict[tuple[str, ...], list[int]]) -> list[Row]:
-    total = sum(ns for _, ns in found.values())
+def _listed(head_columns: Row, sums: dict[tuple[str, ...], list[int]]) -> list[Row]:
+    total = sum(ns for _, ns in sums.values())
     return [
-        head_of
+        head_columns
         | dict(zip(_KEYS, key, strict=False))
         | {"samples": count, "total_ns": ns, "share": ns / total if total else None}
-        for key, (count, ns) in sorted(found.items(), key=lambda item: (-item[1][1], item[0]))
+        for key, (count, ns) in sorted(sums.items(), key=lambda item: (-item[1][1], item[0]))
     ]
 
 

@@ -58,25 +58,25 @@ class SampleTotals:
         entry_of = self._entries.of_instance[index]
         np.add.at(self._on_cpu, entry_of, sampled.on_cpu)
         self._switched[entry_of[sampled.switched]] = True
-        held = np.flatnonzero(sampled.instance >= 0)
-        entry = entry_of[sampled.instance[held]]
-        state, kind = sampled.state[held], sampled.kind[held]
+        rows = np.flatnonzero(sampled.instance >= 0)
+        entry = entry_of[sampled.instance[rows]]
+        state, kind = sampled.state[rows], sampled.kind[rows]
         np.add.at(self._counts, (entry, state, kind), 1)
-        in_driver = held[(source.first.code[held] == CLASS["driver"]) & np.isin(state, _OUTSIDE_CALLS)]
+        in_driver = rows[(source.first.code[rows] == CLASS["driver"]) & np.isin(state, _OUTSIDE_CALLS)]
         self.driver_outside_calls[index] += np.bincount(sampled.instance[in_driver], minlength=len(index))
-        lost = sampled.undecided[held]
+        lost = sampled.undecided[rows]
         np.add.at(self._undecided, (entry[lost], state[lost]), 1)
-        pair, sample = np.unique((sampled.frame.module[held] << 32) | sampled.frame.symbol[held], return_inverse=True)
+        pair, sample = np.unique((sampled.frame.module[rows] << 32) | sampled.frame.symbol[rows], return_inverse=True)
         code = np.array(
             [self._frames.setdefault((one >> 32, one & 0xFFFFFFFF), len(self._frames)) for one in pair.tolist()],
             np.int64,
         )
         for one in np.unique(entry).tolist():
-            mine = entry == one
-            group = (code[sample[mine]] * len(STATES) + state[mine]) * len(KINDS) + kind[mine]
+            of_entry = entry == one
+            group = (code[sample[of_entry]] * len(STATES) + state[of_entry]) * len(KINDS) + kind[of_entry]
             self._by_frame.setdefault(one, GroupSums("samples")).add(group, samples=1)
         leaf = source.leaf
-        unlisted = held[(leaf.code[held] == 0) & (leaf.module[held] != 0)]
+        unlisted = rows[(leaf.code[rows] == 0) & (leaf.module[rows] != 0)]
         for module, count in zip(
             *(c.tolist() for c in np.unique(leaf.module[unlisted], return_counts=True)), strict=True
         ):
@@ -88,11 +88,11 @@ class SampleTotals:
         self._deep += int(np.sum(source.fresh & source.deep))
         start, thread = source.start[source.fresh], source.thread[source.fresh]
         for low, high in runs(thread):
-            who = int(thread[low])
-            moments = start[low:high] if who not in self._last else np.r_[self._last[who], start[low:high]]
+            thread_id = int(thread[low])
+            moments = start[low:high] if thread_id not in self._last else np.r_[self._last[thread_id], start[low:high]]
             gaps = moments[1:] - moments[:-1]
             self._gaps.add(np.zeros(len(gaps), np.int64), gaps)
-            self._last[who] = int(start[high - 1])
+            self._last[thread_id] = int(start[high - 1])
 
     @property
     def seen(self) -> int:
@@ -110,10 +110,10 @@ class SampleTotals:
         """
         if not self._fresh:
             return None
-        seen, stated = self._gaps.percentile(25), self.stated_period
-        if seen is None:
+        spacing, stated = self._gaps.percentile(25), self.stated_period
+        if spacing is None:
             return stated or 1
-        return stated if stated and abs(stated - seen) * _NEAR <= seen else max(seen, 1)
+        return stated if stated and abs(stated - spacing) * _NEAR <= spacing else max(spacing, 1)
 
     @property
     def has_chains(self) -> bool:
@@ -157,13 +157,13 @@ class SampleTotals:
     def hits(self, entry: int) -> Mapping[tuple[str, str], Hits]:
         """Return the samples of an entry by (state, kind), and of those by frame."""
         frames = list(self._frames)
-        found: dict[tuple[str, str], dict[tuple[int, int], int]] = {}
+        by_kind: dict[tuple[str, str], dict[tuple[int, int], int]] = {}
         table = self._by_frame[entry].table() if entry in self._by_frame else {}
         for group, row in table.items():
             rest, kind = divmod(group, len(KINDS))
             frame, state = divmod(rest, len(STATES))
-            found.setdefault((STATES[state], KINDS[kind]), {})[frames[frame]] = row["samples"]
-        return found
+            by_kind.setdefault((STATES[state], KINDS[kind]), {})[frames[frame]] = row["samples"]
+        return by_kind
 
     def library_modules(self, entry: int, states: Sequence[str]) -> set[str]:
         """Return the names of the library modules that samples of an entry are shown under, in some states."""

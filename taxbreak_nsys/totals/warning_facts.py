@@ -115,9 +115,9 @@ class WarningFacts:
         thread, start = api.thread[index], api.start[index]
         inside = columns.instances.at(thread, start)
         self.lone_by_instance[numbers] += np.bincount(inside[inside >= 0], minlength=len(numbers))
-        for one in np.unique(thread).tolist():
-            last = int(start[thread == one].max())
-            self._lone_after[one] = max(self._lone_after.get(one, last), last)
+        for thread_id in np.unique(thread).tolist():
+            last = int(start[thread == thread_id].max())
+            self._lone_after[thread_id] = max(self._lone_after.get(thread_id, last), last)
 
     def _add_ends(self, ops: DeviceOps, ranges: Ranges) -> None:
         for process, end in _by_process(ops.process, ops.end):
@@ -150,30 +150,30 @@ class WarningFacts:
     @property
     def ended_inside(self) -> set[int]:
         """The instances that the end of the capture cuts: nsys ends open ranges there, and kernels are missing."""
-        instances, found = self._entries.instances, set[int]()
+        instances, ended = self._entries.instances, set[int]()
         process = instances.thread & PROCESS_MASK
-        for one in np.unique(process).tolist():
-            mine = np.flatnonzero(process == one)
-            end, count = self._last_range.get(one, (0, 0))
+        for process_id in np.unique(process).tolist():
+            members = np.flatnonzero(process == process_id)
+            end, count = self._last_range.get(process_id, (0, 0))
             # nsys ends what was open when the process or the capture stopped at one and the same moment
             if count > 1:
-                found |= set(mine[instances.end[mine] == end].tolist())
-            last = mine[np.argmax(instances.end[mine])]
+                ended |= set(members[instances.end[members] == end].tolist())
+            last = members[np.argmax(instances.end[members])]
             lone = self._lone_after.get(int(instances.thread[last]))
-            if lone is not None and lone >= instances.start[last] and lone > self._device_end.get(one, 0):
-                found.add(int(last))
-        return found
+            if lone is not None and lone >= instances.start[last] and lone > self._device_end.get(process_id, 0):
+                ended.add(int(last))
+        return ended
 
 
 def _first_instances(instances: Instances) -> dict[int, tuple[int, int, int]]:
     """Return by process its first instance: (number, start, end)."""
-    found = {}
+    by_process = {}
     process = instances.thread & PROCESS_MASK
-    for one in np.unique(process).tolist():
-        mine = np.flatnonzero(process == one)
-        first = int(mine[np.argmin(instances.start[mine])])
-        found[one] = (first, int(instances.start[first]), int(instances.end[first]))
-    return found
+    for process_id in np.unique(process).tolist():
+        members = np.flatnonzero(process == process_id)
+        first = int(members[np.argmin(instances.start[members])])
+        by_process[process_id] = (first, int(instances.start[first]), int(instances.end[first]))
+    return by_process
 
 
 def _by_process(process: Ints, values: Ints) -> list[tuple[int, Ints]]:
@@ -181,4 +181,4 @@ def _by_process(process: Ints, values: Ints) -> list[tuple[int, Ints]]:
         return []
     if process.min() == process.max():
         return [(int(process[0]), values)]
-    return [(one, values[process == one]) for one in np.unique(process).tolist()]
+    return [(process_id, values[process == process_id]) for process_id in np.unique(process).tolist()]
