@@ -12,15 +12,15 @@ from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model.trace_columns import Ranges, runs, thread_slice
 
 _MOST_CROSSED = 64
-"""A range that more than so many open ranges end before counts as one that no range holds."""
+"""If more than this number of open ranges end before a range does, no range counts as its container."""
 
 
 @dataclass(frozen=True)
 class RangeNesting:
     """How the NVTX ranges of a report nest; columns over the ranges.
 
-    `parent` is the innermost range of the thread that was open when a range began, `container` the innermost one that
-    holds the range as a whole (an index, -1 for none). For push/pop ranges they are the same.
+    `parent` is the innermost range of the thread that was open when a range began, `container` the innermost range that
+    encloses it from start to end (an index, -1 for none). For push/pop ranges they are the same.
     """
 
     parent: Ints
@@ -28,7 +28,7 @@ class RangeNesting:
 
     @classmethod
     def of(cls, ranges: Ranges) -> RangeNesting:
-        """Find the parents of all ranges."""
+        """Return the nesting of all ranges; they are sorted by (thread, start)."""
         parent = np.full(len(ranges), -1, np.int64)
         for low, high in runs(ranges.thread):
             around = parents(ranges.start[low:high], ranges.end[low:high])
@@ -36,7 +36,7 @@ class RangeNesting:
         container = parent.copy()
         crossing = np.flatnonzero(container >= 0)
         for _ in range(_MOST_CROSSED):
-            # a range that ends before this one does not hold it: look at the range around that one
+            # a parent that ends before the range does not enclose it: try the parent's parent
             crossing = crossing[ranges.end[container[crossing]] < ranges.end[crossing]]
             if not len(crossing):
                 break
@@ -122,13 +122,13 @@ class HostCells:
 
 
 def cut_intervals(start: Ints, end: Ints, edges: Ints) -> tuple[Ints, Ints, Ints]:
-    """Cut sorted disjoint intervals at some moments; return (start, end, index of the interval) of each part."""
+    """Cut sorted disjoint intervals at `edges`; return (start, end, index of the interval) of each part."""
     edges = np.sort(edges, kind="stable")
     edges = edges[begins(edges[1:] != edges[:-1])] if len(edges) else edges
     at = np.searchsorted(start, edges, side="right") - 1
     inside = (at >= 0) & (edges > start[np.maximum(at, 0)]) & (edges < end[np.maximum(at, 0)])
     edges, at = edges[inside], at[inside]
-    # part k of the intervals comes after k edges: the edges' places among the starts are known
+    # merge without sorting: edge k comes after k earlier edges and the `at + 1` intervals that start before it
     count = len(start) + len(edges)
     place = at + 1 + np.arange(len(edges))
     is_edge = np.zeros(count, bool)
@@ -148,8 +148,8 @@ def cut_intervals(start: Ints, end: Ints, edges: Ints) -> tuple[Ints, Ints, Ints
 class ExposedParts:
     """The exposed stretches of host cells, sorted by (thread, start); columns of one length.
 
-    `cell` is an index into the cells; `gap_end` the moment at which the device gets to work again (FOREVER: it does
-    not); `devices` a code into `sets`, the devices that the cell's instance uses.
+    `cell` is an index into the cells; `gap_end` is when the device becomes busy again (FOREVER: never in this piece);
+    `devices` is an index into `sets`, the device sets that instances use.
     """
 
     start: Ints
@@ -166,7 +166,7 @@ class ExposedParts:
 
     @classmethod
     def of(cls, columns: Measured, cells: HostCells) -> ExposedParts:
-        """Find the stretches in which no device that the instance's launches use is at work (method section 5)."""
+        """Return the stretches in which no device that the instance's launches use is busy (method section 5)."""
         ops = columns.trace.ops
         of_instance = device_sets(ops, columns.launches, len(columns.instances), columns.launch_instance)
         sets = tuple(sorted(set(of_instance), key=sorted))
@@ -194,13 +194,13 @@ class ExposedParts:
 
 
 def complement(intervals: Intervals) -> Intervals:
-    """Return all time that the result of a `union` leaves free, from NEVER to FOREVER."""
+    """Return the gaps between intervals made by `union`, from NEVER to FOREVER."""
     start, end = intervals
     return np.r_[NEVER, end], np.r_[start, FOREVER]
 
 
 def intersect(start: Ints, end: Ints, others: Intervals) -> tuple[Ints, Ints, Ints, Ints]:
-    """Intersect intervals with sorted disjoint ones: (start, end, index, index of the other) of each part."""
+    """Intersect intervals with `others` (sorted, disjoint); return (start, end, index, index in `others`) of each part."""
     first = np.searchsorted(others[1], start, side="right")
     count = np.maximum(np.searchsorted(others[0], end, side="left") - first, 0)
     index = np.repeat(np.arange(len(start)), count)

@@ -154,7 +154,7 @@ def _spans(columns: ReplayColumns, model: ThreadModel, entries: Mapping[int, Pha
     )
     first = begins(np.logical_or.reduce([np.diff(key) != 0 for key in keys])) if len(index) else index
     past = np.r_[first[1:], len(index)] if len(index) else index
-    spans = _Spans(index, first, past, start[first], end[past - 1] if len(index) else end)
+    spans = _Spans(index=index, first=first, past=past, low=start[first], high=end[past - 1] if len(index) else end)
     return spans.keep(past - first > 1)
 
 

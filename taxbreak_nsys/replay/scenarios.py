@@ -114,7 +114,7 @@ def change(columns: ReplayColumns, model: ThreadModel, scenario: Scenario, entri
     nothing = np.zeros(len(instances), np.int64)
     pieces = len(model.piece_interval)
     changed = Changed(
-        model, np.ones(pieces), _scale(columns, model, scenario, entries), np.zeros(pieces, bool),
+        model=model, host=np.ones(pieces), scale=_scale(columns, model, scenario, entries), in_graph=np.zeros(pieces, bool),
         graphs=nothing, in_graphs=nothing, breaks=nothing, left_out=nothing,
     )  # fmt: skip
     graph_host = None

@@ -95,7 +95,7 @@ def _chains(model: ThreadModel, own: Floats, before: Floats, length: Floats, met
     segment = np.searchsorted(waits.end, model.anchor, side="right")
     if not len(segment):
         empty = np.empty(0)
-        return _Chains(segment, segment, empty, empty, empty, segment)
+        return _Chains(segment=segment, group=segment, by_host=empty, by_queue=empty, by_clock=empty, last=segment)
     at = begins((np.diff(work.lane) != 0) | (np.diff(segment) != 0))
     group = np.zeros(len(segment), np.int64)
     group[at[1:]] = 1
@@ -111,7 +111,14 @@ def _chains(model: ThreadModel, own: Floats, before: Floats, length: Floats, met
     ready, met_end = np.where(follows, NOT_BINDING, ready), np.where(follows, -1.0, met_end)
     by_host = _running_maximum(ready - queued, at, group) + queued
     by_clock = _running_maximum(met_end - queued, at, group) + queued
-    return _Chains(segment, group, by_host, queued, by_clock, np.r_[at[1:] - 1, len(segment) - 1])
+    return _Chains(
+        segment=segment,
+        group=group,
+        by_host=by_host,
+        by_queue=queued,
+        by_clock=by_clock,
+        last=np.r_[at[1:] - 1, len(segment) - 1],
+    )
 
 
 def _running_maximum(values: Floats, at: Ints, group: Ints) -> Floats:

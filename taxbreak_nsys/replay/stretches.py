@@ -60,7 +60,7 @@ class Stretches:
         first = centre
         while first > max(centre - INSTANCES_BEFORE, 0) and instances.thread[first - 1] == instances.thread[centre]:
             first -= 1
-        return _Stretch(centre, first, int(instances.start[first]))
+        return _Stretch(centre=centre, first=first, low=int(instances.start[first]))
 
     def add(self, piece: Piece) -> None:
         """Keep what will be replayed of a piece."""

@@ -86,7 +86,15 @@ def find_waits(columns: ReplayColumns, thread: int, low: int, high: int, work: W
         usual[code] = percentile(duration[sync & ~waited & (candidates.name == code)], 50) or 0
     floor = np.where(waited, np.where(sync, np.minimum(duration, usual[candidates.name]), 0), duration)
     lag = np.where(waited, candidates.end - latest, np.minimum(wake, candidates.end - latest))
-    return Waits(candidates.start, candidates.end, floor, wait, item, lag[wait], ~sync & ~candidates.own)
+    return Waits(
+        start=candidates.start,
+        end=candidates.end,
+        floor=floor,
+        need_wait=wait,
+        need_item=item,
+        need_lag=lag[wait],
+        full_queue=~sync & ~candidates.own,
+    )
 
 
 def _candidates(columns: ReplayColumns, thread: int, low: int, high: int, work: Work, host_bound: Flags) -> _Found:
@@ -131,7 +139,15 @@ def _candidates(columns: ReplayColumns, thread: int, low: int, high: int, work: 
     name = np.r_[api.name[alone], np.full(len(start) - len(alone), len(api.names), np.int64)]
     inside = (end <= high - low) & (end > start)
     order = np.flatnonzero(inside)[np.argsort(start[inside], kind="stable")]
-    return _Found(start[order], end[order], launch[order], is_sync[order], is_own[order], wide[order], name[order])
+    return _Found(
+        start=start[order],
+        end=end[order],
+        launch=launch[order],
+        sync=is_sync[order],
+        own=is_own[order],
+        device_wide=wide[order],
+        name=name[order],
+    )
 
 
 def _drains(columns: ReplayColumns, thread: int, low: int, high: int, work: Work) -> tuple[Ints, Ints]:

@@ -110,7 +110,9 @@ def collect(columns: ReplayColumns, index: OpIndex, thread: int, low: int, high:
             ("called", "returned", "start", "end", "busy", "busy_after", "met", "previous_end"), empty
         )
         work = Work(launch=empty, lane=empty, computes=none, first=none, own=none, **times)
-        return work, WorkOps(empty, empty, empty, empty, empty, empty)
+        return work, WorkOps(
+            op=empty, item=empty, busy_before=empty, fixed_before=empty, busy_until=empty, fixed_until=empty
+        )
     item = np.zeros(len(rows), np.int64)
     item[at[1:]] = 1
     item = np.cumsum(item)
@@ -146,7 +148,14 @@ def collect(columns: ReplayColumns, index: OpIndex, thread: int, low: int, high:
         ),
         own=launches.thread[launch] == thread,
     )
-    return work, WorkOps(rows, item, before, since_start - before, after, since_end - after)
+    return work, WorkOps(
+        op=rows,
+        item=item,
+        busy_before=before,
+        fixed_before=since_start - before,
+        busy_until=after,
+        fixed_until=since_end - after,
+    )
 
 
 def launches_within(columns: ReplayColumns, thread: int, low: int, high: int) -> tuple[int, int]:

@@ -145,12 +145,12 @@ class SampleTotals:
             return None
         members = list(entries)
         counted = Counted(
-            self._counts[members].sum(axis=0),
-            self._undecided[members].sum(axis=0),
-            time,
-            on_cpu,
-            bool(self._switched[members].all()),
-            period,
+            counts=self._counts[members].sum(axis=0),
+            undecided=self._undecided[members].sum(axis=0),
+            time=time,
+            on_cpu=on_cpu,
+            switched=bool(self._switched[members].all()),
+            period_ns=period,
         )
         return split_counts(counted)
 

@@ -119,13 +119,13 @@ def split_counts(counted: Counted) -> Split:
         hit = [(name, k) for name, k in KIND.items() if counts[k]]
         strata.append(
             Stratum(
-                state, total, taken, on_cpu,
-                {name: parts[k] for name, k in hit},
-                {name: counts[k] for name, k in hit},
-                int(counted.undecided[code]),
-                taken if counted.switched else max(taken, round(total / counted.period_ns)),
-                on_cpu if counted.switched else total,
-                not counted.switched and by_samples > total,
+                state=state, time_ns=total, samples=taken, on_cpu_ns=on_cpu,
+                kinds_ns={name: parts[k] for name, k in hit},
+                counts={name: counts[k] for name, k in hit},
+                undecided=int(counted.undecided[code]),
+                trials=taken if counted.switched else max(taken, round(total / counted.period_ns)),
+                trials_ns=on_cpu if counted.switched else total,
+                capped=not counted.switched and by_samples > total,
             )
         )  # fmt: skip
     return Split(tuple(strata), counted.period_ns, "context_switches" if counted.switched else "samples")

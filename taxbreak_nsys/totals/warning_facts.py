@@ -140,7 +140,15 @@ class WarningFacts:
         """What lies in no phase."""
         kernel, graph, memory, kernels, orphans, ns = self._outside.tolist()
         share = ns / self._all_kernels if self._all_kernels else None
-        return Outside(kernel, graph, memory, kernels, orphans, ns, share)
+        return Outside(
+            kernel_launches=kernel,
+            graph_launches=graph,
+            memory_launches=memory,
+            kernels=kernels,
+            kernels_without_launch=orphans,
+            kernel_sum_ns=ns,
+            share=share,
+        )
 
     @property
     def queued(self) -> dict[int, tuple[int, int]]:
