@@ -1,4 +1,4 @@
-"""Warnings about what the report lacks: which figures are null, a bound, an estimate or an assumption for it."""
+"""Warnings about data that the report lacks, which makes figures null, a bound, an estimate or an assumption."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _TABLES = {
     "nvtx": ("NVTX_EVENTS",),
     "osrt": ("OSRT_API",),
 }
-"""The tables that nsys's counts of collected events are about."""
+"""The tables that hold the events which nsys counts under each trace."""
 _OFF_CPU = 20
-"""A phase is off the CPU where its samples leave out more than one part in this many of its wall time."""
+"""A phase counts as off the CPU if its samples leave out more than 1 / 20 of its wall time."""
 _FEWER = 20
-"""Rows are missing where they are fewer than the events collected by one part in this many."""
+"""Rows are missing if their number is more than 1 / 20 below the number of collected events."""
 
 
 def result_warnings(result: Result, totals: Totals, lost: LostRows, t_sys: TSys) -> tuple[ReportWarning, ...]:
-    """Return the warnings that a result, and the sums that it is made of, call for."""
+    """Return the warnings about a result and the totals behind it."""
     warnings = [*_lost(lost), *_t_sys(t_sys, totals)]
     for check in (_unmeasured, _evidence, _bounds, _phases, _cut, _outside, _os_runtime):
         warnings += check(result, totals)
@@ -48,7 +48,7 @@ def result_warnings(result: Result, totals: Totals, lost: LostRows, t_sys: TSys)
 
 
 def reading_warnings(database: Database) -> tuple[ReportWarning, ...]:
-    """Return the warnings that a report calls for as it is read; call this after its columns were read."""
+    """Return the warnings about the reading of a report; call this after its columns were read."""
     warnings = []
     left_out = database.cleaning.left_out
     if left_out:
@@ -82,10 +82,10 @@ def reading_warnings(database: Database) -> tuple[ReportWarning, ...]:
 
 
 def _events_lost(messages: Sequence[Mapping[str, int | str]], rows: Mapping[str, int]) -> list[str]:
-    """Return for each trace that lost events how that is known.
+    """Return for each trace that lost events a text with the evidence.
 
-    That not all events "might have been collected" stands in every report of a child process (nsys 2024): it counts
-    only where the report has fewer rows than nsys says it collected.
+    Every report of a child process says that not all events "might have been collected" (nsys 2024): this counts only
+    if the report has fewer rows than nsys collected.
     """
     lost = []
     for row in messages:
@@ -174,14 +174,14 @@ def _bounds(result: Result, totals: Totals) -> list[ReportWarning]:
 
 
 def _remedy_for(silent: Sequence[str]) -> str:
-    """Return how to see the time of libraries that marked nothing: cuBLAS can mark, cuDNN 9 cannot."""
+    """Return the remedy for libraries that marked no range: cuBLAS can mark ranges, cuDNN 9 cannot."""
     if "cuBLAS" in silent:
         return f"capture with '{_RANGES_FLAGS}'"
     return f"add CPU samples, which see every library: '{SAMPLE_FLAGS}'"
 
 
 def _t_sys(t_sys: TSys, totals: Totals) -> list[ReportWarning]:
-    """Return the warnings about the floor of the launch path: assumed, lowered, or above what launches took."""
+    """Return the warnings about T_sys: assumed, lowered, or above the measured launches."""
     warnings = []
     remedy = "give --null-report with a capture of an empty kernel on the same machine, or --t-sys"
     if t_sys.source == "paper":
@@ -198,7 +198,7 @@ def _t_sys(t_sys: TSys, totals: Totals) -> list[ReportWarning]:
             ReportWarning(
                 "t_sys_lowered",
                 f"launches of this report reached the device in {t_sys.ns} ns, less than the {t_sys.lowered_from} ns "
-                f"of its source ({t_sys.source}): a floor is never above that, so T_sys is {t_sys.ns} ns",
+                f"of its source ({t_sys.source}): a floor cannot exceed that, so T_sys is {t_sys.ns} ns",
                 remedy,
             )
         )
@@ -209,7 +209,7 @@ def _t_sys(t_sys: TSys, totals: Totals) -> list[ReportWarning]:
                 "t_sys_above_measured",
                 f"--t-sys is {t_sys.ns} ns, and launches of this report reached the device in {measured} ns: delta_kt "
                 "is more than launching took, and HDBI too low",
-                "leave --t-sys out, or give one of this machine",
+                "leave --t-sys out, or give the value of this machine",
             )
         )
     return warnings

@@ -200,7 +200,7 @@ def complement(intervals: Intervals) -> Intervals:
 
 
 def intersect(start: Ints, end: Ints, others: Intervals) -> tuple[Ints, Ints, Ints, Ints]:
-    """Intersect intervals with `others` (sorted, disjoint); return (start, end, index, index in `others`) of each part."""
+    """Return the intersections with `others` (sorted, disjoint): (start, end, index, index in `others`)."""
     first = np.searchsorted(others[1], start, side="right")
     count = np.maximum(np.searchsorted(others[0], end, side="left") - first, 0)
     index = np.repeat(np.arange(len(start)), count)

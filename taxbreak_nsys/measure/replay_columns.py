@@ -114,7 +114,7 @@ def piece_columns(columns: Measured, instances: Instances, index: Ints, own: Fla
 
 
 def join_columns(parts: Sequence[ReplayColumns]) -> ReplayColumns:
-    """Return the pieces of one report, given in the order of time, as one; a call that is in two pieces is kept once."""
+    """Return the pieces of one report, in the order of time, as one; a call that is in two pieces is kept once."""
     api = _joined([part.api for part in parts])
     order = np.lexsort((api.start, api.thread))
     api = _taken(api, order)

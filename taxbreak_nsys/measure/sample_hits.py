@@ -27,8 +27,8 @@ class Sampled:
     """The samples with their phase, and the time on the CPU; columns over the samples of `source`.
 
     `instance` is -1 outside the phases; `state` and `kind` index `name_rules.STATES` and `KINDS`. `undecided` flags
-    samples whose chain is truncated before the caller, so that library and framework cannot be distinguished. `frame` is
-    the frame that a sample is listed under. `on_cpu` is (instances, states) in ns, valid for the instances that
+    samples whose chain is truncated before the caller, so that library and framework cannot be distinguished. `frame`
+    is the frame that a sample is listed under. `on_cpu` is (instances, states) in ns, valid for the instances that
     `switched` flags: the report has context switches of their thread.
     """
 
@@ -71,9 +71,15 @@ def locate(source: CpuSamples, intervals: HostIntervals, instances: Instances) -
             switched[instances.thread == thread] = True
     kind, undecided = _kinds(source, state)
     return Sampled(
-        source=source, instance=instance, state=state, kind=kind, undecided=undecided, frame=_listed_frames(source, kind),
-        on_cpu=intervals.by_instance(on_cpu, len(instances)), switched=switched,
-    )  # fmt: skip
+        source=source,
+        instance=instance,
+        state=state,
+        kind=kind,
+        undecided=undecided,
+        frame=_listed_frames(source, kind),
+        on_cpu=intervals.by_instance(on_cpu, len(instances)),
+        switched=switched,
+    )
 
 
 def _kinds(source: CpuSamples, state: Ints) -> tuple[Ints, Flags]:

@@ -43,19 +43,17 @@ class BroadChange:
 DEVICE_LEVERS = ("kernels", "copies")
 
 LEVERS = (
-    Lever(name="framework", title="framework time", half=Scenario(framework=0.5), gone=Scenario(framework=0), options="--framework 0.5"),
-    Lever(name="library", title="library time", half=Scenario(library=0.5), gone=Scenario(library=0), options="--library 0.5"),
-    Lever(
-        name="framework_library", title="framework + library time",
-        half=Scenario(framework=0.5, library=0.5), gone=Scenario(framework=0, library=0), options="--framework 0.5 --library 0.5",
-    ),
-    Lever(name="launch", title="launch call time", half=Scenario(launch=0.5), gone=Scenario(launch=0), options="--launch 0.5"),
-    Lever(name="copy_calls", title="time of calls that copy or set", half=Scenario(copy_calls=0.5), gone=Scenario(copy_calls=0),
-          options="--copy-calls 0.5"),
-    Lever(name="module_load", title="module loading", half=Scenario(module_load=0.5), gone=Scenario(module_load=0), options="--module-load 0.5"),
-    Lever(name="kernels", title="kernel time", half=Scenario(kernels=0.5), gone=Scenario(kernels=0), options="--kernels 0.5"),
-    Lever(name="copies", title="copy time", half=Scenario(copies=0.5), gone=Scenario(copies=0), options="--copies 0.5"),
-)  # fmt: skip
+    Lever(name="framework", title="framework time", half=Scenario(framework=0.5), gone=Scenario(framework=0),
+    options="--framework 0.5"), Lever(name="library", title="library time", half=Scenario(library=0.5),
+    gone=Scenario(library=0), options="--library 0.5"), Lever( name="framework_library", title="framework + library
+    time", half=Scenario(framework=0.5, library=0.5), gone=Scenario(framework=0, library=0), options="--framework 0.5
+    --library 0.5", ), Lever(name="launch", title="launch call time", half=Scenario(launch=0.5),
+    gone=Scenario(launch=0), options="--launch 0.5"), Lever(name="copy_calls", title="time of calls that copy or set",
+    half=Scenario(copy_calls=0.5), gone=Scenario(copy_calls=0), options="--copy-calls 0.5"), Lever(name="module_load",
+    title="module loading", half=Scenario(module_load=0.5), gone=Scenario(module_load=0), options="--module-load 0.5"),
+    Lever(name="kernels", title="kernel time", half=Scenario(kernels=0.5), gone=Scenario(kernels=0), options="--kernels
+    0.5"), Lever(name="copies", title="copy time", half=Scenario(copies=0.5), gone=Scenario(copies=0), options="--copies
+    0.5"), )  # fmt: skip
 """In the order that decides between levers that save the same."""
 
 FASTER_CPU = BroadChange("cpu", "a CPU twice as fast", Scenario(cpu=2), "--cpu 2")

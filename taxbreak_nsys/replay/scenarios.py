@@ -114,25 +114,15 @@ def change(columns: ReplayColumns, model: ThreadModel, scenario: Scenario, entri
     nothing = np.zeros(len(instances), np.int64)
     pieces = len(model.piece_interval)
     changed = Changed(
-        model=model, host=np.ones(pieces), scale=_scale(columns, model, scenario, entries), in_graph=np.zeros(pieces, bool),
-        graphs=nothing, in_graphs=nothing, breaks=nothing, left_out=nothing,
-    )  # fmt: skip
-    graph_host = None
-    if scenario.graphs:
-        changed, graph_host = with_graphs(columns, changed, scenario.graph_launch_ns, entries)
-    table = np.ones((len(instances.labels) + 1, len(STATES)))
-    for code, entry in entries.items():
-        table[code] = state_factors(scenario, entry)
-    piece_interval = changed.model.piece_interval
-    label = np.where(
-        piece_interval >= 0, instances.label[intervals.instance[np.maximum(piece_interval, 0)]], len(instances.labels)
-    )
-    host = table[label, intervals.state[np.maximum(piece_interval, 0)]]
-    if scenario.framework_minus_ns:
-        host = host * _less(columns, changed.model, scenario, label, entries)
-    if graph_host is not None:
-        host = np.where(changed.in_graph, graph_host, host * graph_host)
-    return replace(changed, host=host)
+        model=model, host=np.ones(pieces), scale=_scale(columns, model, scenario, entries), in_graph=np.zeros(pieces,
+        bool), graphs=nothing, in_graphs=nothing, breaks=nothing, left_out=nothing, )  # fmt: skip graph_host = None if
+        scenario.graphs: changed, graph_host = with_graphs(columns, changed, scenario.graph_launch_ns, entries) table =
+        np.ones((len(instances.labels) + 1, len(STATES))) for code, entry in entries.items(): table[code] =
+        state_factors(scenario, entry) piece_interval = changed.model.piece_interval label = np.where( piece_interval >=
+        0, instances.label[intervals.instance[np.maximum(piece_interval, 0)]], len(instances.labels) ) host =
+        table[label, intervals.state[np.maximum(piece_interval, 0)]] if scenario.framework_minus_ns: host = host *
+        _less(columns, changed.model, scenario, label, entries) if graph_host is not None: host =
+        np.where(changed.in_graph, graph_host, host * graph_host) return replace(changed, host=host)
 
 
 def _scale(columns: ReplayColumns, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase]) -> Floats:

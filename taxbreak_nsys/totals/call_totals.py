@@ -1,4 +1,4 @@
-"""How the API calls of a phase add up by name, and where launches lie that no phase has."""
+"""Sums over the API calls of each phase by name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CallTotals:
         )  # fmt: skip
 
     def rows(self, names: Sequence[str]) -> list[Row]:
-        """Return a row an API call name and phase: how often, how long, how much of it waited for the device."""
+        """Return a row per API call name and entry, longest total first; `blocked_ns` is the wait for the device."""
         durations, sums = self._duration.stats(), self._sums.table()
         totals = [0] * len(self._entries)
         for group, stats in durations.items():

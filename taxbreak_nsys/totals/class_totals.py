@@ -18,7 +18,7 @@ from taxbreak_nsys.totals.exposed_piece import ExposedPiece
 from taxbreak_nsys.totals.listing_rows import Row, head
 
 MEMORY, CUDA_GRAPH = "memory", "cuda_graph"
-"""Rows beside the classes: copies and sets that are no kernels; graph launches, and graphs traced as a whole."""
+"""Rows in addition to the kernel classes: copies and sets; graph launches and graphs traced as a whole."""
 _TITLES = {MEMORY: "Copies and sets", CUDA_GRAPH: "CUDA graphs as a whole"}
 _MEMORY_NAME, _GRAPH_NAME, _NAMES_FROM = 0, 1, 2
 _FIGURES = ("operations", "device_ns", "launches", "launch_ns", "exposed_ns")
@@ -29,7 +29,6 @@ class ClassTotals:
     """Operations and launches by kernel name and entry (groups: name * entries + entry), classified at the end."""
 
     def __init__(self, entries: PhaseThreads) -> None:
-        """Start at zero for the phase entries of a report."""
         self._entries = entries
         self._sums = GroupSums(*_FIGURES)
 
@@ -50,7 +49,7 @@ class ClassTotals:
         name[np.isin(launches.kind, (GRAPH_LAUNCH, UNMEASURED_GRAPH))] = _GRAPH_NAME
         launch_rows = among(part.launch_entry >= 0)
         self._put(name[launch_rows], part.launch_entry[launch_rows], launches=1)
-        # a launch's time by state: what of its call is no wait, profiler or module load
+        # launch time is the part of the call in the states `launch` and `memop`: no wait, profiler or module load
         calls = np.flatnonzero(cells.launch >= 0)
         self._put(name[cells.launch[calls]], part.cell_entry[calls], launch_ns=cells.duration[calls])
         free = np.flatnonzero(cells.launch[exposed.cell] >= 0)
@@ -71,7 +70,7 @@ class ClassTotals:
     ) -> list[Row]:
         """Return a row for each class and entry, largest device time first.
 
-        `steps` and `tokens` are the instances and tokens of each entry. Device times but those of MEMORY add up to the
+        `steps` and `tokens` are the instances and tokens of each entry. Device times without MEMORY add up to the
         entry's kernel time, launches to its kernel, graph and memory launches, `exposed_ns` to its exposed `launch` and
         `memop` states.
         """

@@ -1,4 +1,4 @@
-"""The sums behind the tables of details: idle gaps, nested ranges, kernel classes; only those that were asked for."""
+"""The sums behind the detail tables (idle gaps, nested ranges, kernel classes …); only for the requested tables."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from taxbreak_nsys.totals.warning_facts import Piece
 
 @dataclass(frozen=True)
 class EntryFacts:
-    """What the tables take from the phases; columns over the phase entries.
+    """Facts about the phases that the tables need; columns over the phase entries.
 
-    `wall` is in ns, `steps` the number of instances, `tokens` None where the marks do not say, `measured` False where
-    device time is unknown.
+    `wall` is in ns, `steps` the number of instances, `tokens` is None if the marks do not give it, `measured` is False
+    if device time is unknown.
     """
 
     wall: Ints
@@ -41,10 +41,10 @@ class EntryFacts:
 
 
 class DetailTotals:
-    """Adds up the tables that `Options.tables` asks for, piece by piece."""
+    """Adds up the tables of `Options.tables`, piece by piece."""
 
     def __init__(self, entries: PhaseThreads, options: Options) -> None:
-        """Start at zero; raises TaxbreakError where the user's table of kernel classes cannot be read."""
+        """Raises ValueError for an unknown table, TaxbreakError for an unreadable table of kernel classes."""
         wanted = options.tables
         unknown = set(wanted) - set(DETAIL_TABLES)
         if unknown:
@@ -90,7 +90,8 @@ class DetailTotals:
     ) -> DetailRows:
         """Return the rows of all tables; `op_names` are the names of device operations by their code.
 
-        `samples` and `splits` (the strata of each entry) are what the call tree shares with the sample tables.
+        `samples` and `splits` (the strata of each entry) are the samples for the call tree. A table that was not
+        requested is None.
         """
         gaps, ranges, by_class = self._gaps, self._ranges, self._classes
         if gaps is not None:

@@ -1,4 +1,4 @@
-"""Device time of phase entries, added up from pieces of a report: unions that are settled as time goes on."""
+"""Device time of phase entries, added up from pieces of a report; intervals before the settled time are summed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from taxbreak_nsys.phases.phase_threads import PhaseThreads
 
 
 class DeviceTotals:
-    """T_DeviceActive of every entry and every label of several threads (section 5)."""
+    """T_DeviceActive of every entry, and of every label that several threads share (method section 5)."""
 
     def __init__(self, entries: PhaseThreads, assumptions: Assumptions) -> None:
         self._entries, self._slack_ns = entries, assumptions.clock_slack_ns
@@ -22,11 +22,10 @@ class DeviceTotals:
         self._settled = NEVER
 
     def add(self, ops: DeviceOps, comm_wait: Ints, entry: Ints, settled: int | None) -> None:
-        """Add operations with the entry of each (-1: none), and the time at their start that waits for other ranks.
+        """Add operations; `entry` is the entry of each (-1: none), `comm_wait` its wait for other ranks, ns.
 
-        No operation of a later piece starts before `settled` (ns).
-
-        Raises WrongAssumption where an operation starts before what an earlier piece settled, by clocks that disagree.
+        No operation of a later piece starts before `settled` (ns). Raises WrongAssumption if an operation starts before
+        the settled time of an earlier piece, because clocks disagree.
         """
         chosen = np.flatnonzero((entry >= 0) & ops.computes)
         if len(chosen):

@@ -1,4 +1,4 @@
-"""A call tree for reading: callers that only pass a call on are left out."""
+"""A shorter call tree for readers: frames that only pass a call on are left out."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _OWN = ("samples", "exposed_samples", "ns", "exposed_ns")
 
 
 def folded_calls(rows: Sequence[Row], depth: int | None = None) -> list[Row]:
-    """Return the rows of a call tree without the frames that have no samples of their own and one callee.
+    """Return the rows of a call tree without the frames that have no own samples and exactly one callee.
 
-    `depth` of a row is then the number of rows above it that are left, plus 1. Rows deeper than `depth` are left out as
-    well; their figures count as the own ones of the row above. The own times still add up to the same sum.
+    The `depth` of a row is renumbered without the frames left out. Rows deeper than the argument `depth` are left out
+    as well, and their figures count as own figures of the row above. The sum of the own times does not change.
     """
     callees: dict[tuple[object, ...], int] = {}
     for row in rows:

@@ -57,10 +57,10 @@ class KernelTotals:
         return {library for name in launched if (library := kernel_library(name))}
 
     def rows(self, names: Sequence[str], phases: Sequence[Phase], moved: Mapping[int, int]) -> list[Row]:
-        """Return a row for each kernel name and phase: device and launch time, the host time that led to it.
+        """Return a row for each kernel name and phase: device time, launch time, host time before the launch.
 
-        `phases` are the entries in order, `moved` what the subtraction takes from the framework, by group, ns. Kernels
-        of a graph have no launch of their own: their launch and host figures are null. The last row of a phase is its
+        `phases` are the entries in order, `moved` the time that the subtraction moves to the library, by group, ns.
+        Kernels of a graph have no own launch: their launch and host figures are null. The last row of a phase is its
         rest (`listing_rows.NO_KERNEL`), so that the rows add up to the phase.
         """
         device, launch, host = self._device.stats(), self._launch.stats(), self._host.table()
@@ -95,7 +95,7 @@ class KernelTotals:
         return rows
 
     def _rest(self, entry: int, phase: Phase, device_ns: int) -> Row:
-        """Return the row of what a phase has besides the kernels listed: graphs traced as a whole, for the device."""
+        """Return the rest of a phase beside the listed kernels; its device time is the graphs traced as a whole."""
         return (
             head(self._entries, entry)
             | {"name": NO_KERNEL, "instances": 0, "launches": 0, "device_share": None}
@@ -106,7 +106,7 @@ class KernelTotals:
         )
 
     def _best_operators(self) -> dict[int, str]:
-        """Return for each group the framework operator that most often launched it, by its call chains."""
+        """Return for each group the framework operator that launched it most often, from call chains."""
         best: dict[int, tuple[int, int]] = {}
         for key, row in self._operators.table().items():
             group, operator = divmod(key, len(self._operator_names))
@@ -115,7 +115,7 @@ class KernelTotals:
 
 
 def _mediated(counts: Sequence[int]) -> Row:
-    """Return whether most launches of a kernel were library-mediated, and the sign that said so most often."""
+    """Return whether most launches of a kernel were library-mediated, and the most frequent sign of it."""
     if not sum(counts):
         return {"library_mediated": None, "why": "launched by a CUDA graph"}
     yes = sum(counts[1:])

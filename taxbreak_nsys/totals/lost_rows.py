@@ -1,4 +1,4 @@
-"""Which phase instances lie where the report lost its CUDA rows (method section 5.1)."""
+"""The phase instances for which the report lost CUDA rows (method section 5.1)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from taxbreak_nsys.phases import ALL, Instances
 IDLE = "idle"
 """The label of an engine's steps without requests: they need no CUDA call."""
 _AT_LEAST = 2
-"""So many instances without CUDA rows after the last one are a loss, whatever their phase is."""
+"""This number of instances after the last CUDA row is a loss, for every phase."""
 _LIBRARY_RANGES = 3
-"""So many library ranges after the last CUDA row are a loss: a library calls CUDA."""
+"""This number of library ranges after the last CUDA row is a loss: a library calls CUDA."""
 _MANY_SAMPLES = 5
-"""An instance with fewer samples in the driver outside API calls is not judged by them."""
+"""With fewer samples in the driver outside API calls, the samples of an instance are ignored."""
 
 
 class CudaSpans:
     """The first and the last moment of each process's CUDA rows (API calls and device operations), ns.
 
-    `device_end` has the end of the last device operation, `library_starts` the latest starts of library ranges.
+    By process id, `by_process` has (first start, last end), `device_end` the end of the last device operation, and
+    `library_starts` the latest starts of library ranges.
     """
 
     def __init__(self) -> None:
-        """Hold no rows yet."""
         self.by_process: dict[int, tuple[int, int]] = {}
         self.device_end: dict[int, int] = {}
         self.library_starts: dict[int, Ints] = {}
@@ -63,12 +63,12 @@ class CudaSpans:
 
 @dataclass(frozen=True)
 class LostRows:
-    """The instances that the report does not hold as a whole.
+    """The instances of which the report lost rows.
 
-    `dropped` flags those that their phase can do without, as it has others that are whole. By (label code, thread),
-    `counts` says how many are lost, and `reasons` why a phase of which no instance is whole is not measured. `ends`
-    says by process where its rows end or begin; `few` holds the labels of instances with fewer launches than samples
-    show.
+    `dropped` flags lost instances of a phase that has complete instances as well: the phase is measured without them.
+    By (label code, thread), `counts` is the number of lost instances, and `reasons` the reason why a phase without a
+    complete instance is not measured. `ends` is by process a text on where its rows end or begin; `few` are the labels
+    of instances with fewer launches than samples show.
     """
 
     dropped: Flags
@@ -80,10 +80,10 @@ class LostRows:
 
 @dataclass(frozen=True)
 class InstanceCounts:
-    """What the report has of each phase instance; columns over instances.
+    """Counts of the report's rows for each phase instance; columns over instances.
 
-    `calls` are CUDA API calls, `lone` those that launch a kernel by their name and have none, `driver_samples` the CPU
-    samples in the CUDA driver that lie in no API call.
+    `calls` are CUDA API calls, `lone` kernel launch calls (by name) without a kernel, `driver_samples` the CPU samples
+    in the CUDA driver outside API calls.
     """
 
     launches: Ints
@@ -93,43 +93,40 @@ class InstanceCounts:
 
 
 def find_lost_rows(instances: Instances, counts: InstanceCounts, spans: CudaSpans) -> LostRows:
-    """Find the instances whose CUDA rows the importer lost.
+    """Return the instances whose CUDA rows the importer lost.
 
-    Rows are lost at the end where instances follow after the last row (two, or one of a phase whose other instances
-    launch), or library ranges do. They are lost at the beginning where instances of such a phase come before the first
-    row. Device rows alone are lost where instances of such a phase follow after the last device operation, with launch
-    calls and no launch. An instance with less than half of its phase's median launches is lost where samples show the
-    driver at work in it far more often than in the others.
+    Rows are lost at the end if instances start after the last row (two, or one of a phase whose other instances
+    launch), or several library ranges do. They are lost at the beginning if instances of a launching phase lie before
+    the first row. Only device rows are lost if instances of a launching phase start after the last device operation and
+    have launch calls without a kernel. An instance with less than half of its phase's median launches is lost if
+    samples show the driver in it far more often than in the other instances.
     """
     lost, ends = np.zeros(len(instances), bool), dict[int, str]()
     process, phase = instances.thread & PROCESS_MASK, _phase_codes(instances)
     marked = np.array([source.kind != ALL for source in instances.sources] or [False], bool)[instances.source]
     idle = np.array([label == IDLE for label in instances.labels], bool)[instances.label]
     for process_id, (first, last) in spans.by_process.items():
+        name = f"process {pid(process_id)}"
         in_process = marked & (process == process_id)
         within = in_process & (instances.start > first) & (instances.end <= last)
-        # a phase that has none by its nature (an idle step, tokenising) shows that between the first row and the last
+        # a phase that needs no CUDA (an idle step, tokenising) has instances without calls between first and last row
         without = in_process & ~idle & ~np.isin(phase, phase[within & (counts.calls == 0)])
         launching = without & np.isin(phase, phase[within & (counts.launches > 0)])
         after = without & (instances.start >= last)
         if np.sum(after) >= _AT_LEAST or np.any(after & launching) or spans.libraries_go_on(process_id, last):
             lost |= after | (in_process & (instances.start < last) & (instances.end > last))
-            ends[process_id] = (
-                f"the CUDA rows of process {pid(process_id)} end at {last / 1e6:.3f} ms, while its phases go on"
-            )
+            ends[process_id] = f"the CUDA rows of {name} end at {last / 1e6:.3f} ms, while its phases go on"
         device_end = spans.device_end.get(process_id, last)
         undone = launching & (instances.start >= device_end) & (counts.lone > 0) & ~lost
         if undone.any():
             lost |= undone | (
                 in_process & (instances.start < device_end) & (instances.end > device_end) & (counts.lone > 0)
             )
-            ends[process_id] = (
-                f"the device rows of process {pid(process_id)} end at {device_end / 1e6:.3f} ms, while it goes on to launch"
-            )
+            ends[process_id] = f"the device rows of {name} end at {device_end / 1e6:.3f} ms, while it goes on to launch"
         before = launching & (instances.end <= first)
         if before.any():
             lost |= before | (in_process & (instances.start < first) & (instances.end > first))
-            begin = f"the CUDA rows of process {pid(process_id)} begin at {first / 1e6:.3f} ms, after its phases"
+            begin = f"the CUDA rows of {name} begin at {first / 1e6:.3f} ms, after its phases"
             ends[process_id] = f"{ends[process_id]}; {begin}" if process_id in ends else begin
     few = _few_launches(phase, counts.launches, counts.driver_samples) & ~lost
     return _lost_rows(instances, lost, few, ends)
@@ -142,7 +139,7 @@ def _phase_codes(instances: Instances) -> Ints:
 
 
 def _few_launches(phase: Ints, launches: Ints, driver_samples: Ints) -> Flags:
-    """Return the instances with few launches for their phase, and many samples in the driver outside API calls."""
+    """Flag the instances with few launches for their phase and many samples in the driver outside API calls."""
     flags = np.zeros(len(phase), bool)
     for code in np.unique(phase[driver_samples >= _MANY_SAMPLES]).tolist():
         members = phase == code

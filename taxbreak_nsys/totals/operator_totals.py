@@ -33,7 +33,7 @@ class MovedToLibrary:
 
 
 class OperatorTotals:
-    """Operators by name and entry (groups: name * entries + entry), and the launches that the subtraction is about."""
+    """Sums of operators by name and entry (groups: name * entries + entry), and of launches for the subtraction."""
 
     def __init__(self, entries: PhaseThreads) -> None:
         self._entries = entries
@@ -57,7 +57,7 @@ class OperatorTotals:
             return
         own = among(operator_entry >= 0)
         self_ns = self_times(columns, operator_instance)
-        # a launch counts for the operator around it while the operator's own instance lasts
+        # a launch counts for its operator only if it lies in the instance in which the operator started
         around = operators.of_launch
         until = columns.instances.end[operator_instance] if len(columns.instances) else operators.end
         under = (around >= 0) & (launch_entry >= 0)
@@ -116,11 +116,11 @@ class OperatorTotals:
         return MovedToLibrary(t_base, self._by_entry.total(t_base), self._by_kernel.total(t_base), operators)
 
     def rows(self, names: Sequence[str], phases: Sequence[Phase], moved: Mapping[int, int]) -> list[Row]:
-        """Return a row for each operator name and phase; empty where the report has no operator ranges.
+        """Return a row for each operator name and phase; empty if the report has no operator ranges.
 
-        `phases` are the entries in order. `total_ns` is the ranges' own duration, operators inside included; `self`
-        figures leave those out. Launches and kernels are those whose innermost operator it is. The last row of a phase
-        is its rest (`listing_rows.NO_OPERATOR`), so that the rows add up to the phase.
+        `phases` are the entries in order. `total_ns` is the duration of the ranges including the operators inside them;
+        `self` figures leave these out. A launch or kernel counts for its innermost operator. The last row of a phase is
+        its rest (`listing_rows.NO_OPERATOR`), so that the rows add up to the phase.
         """
         totals, sums = self._total.stats(), self._sums.table()
         by_entry: dict[int, list[int]] = {}
@@ -152,7 +152,7 @@ class OperatorTotals:
         return rows
 
     def _rest(self, entry: int, phase: Phase, rows: Sequence[Row], layers: Row) -> Row:
-        """Return the row of what a phase has outside its operators; null where the phase's figure is."""
+        """Return the row with the rest of a phase outside its operators; null where the phase has null."""
         counts = phase.launches
         launches = counts.kernel + counts.graph + counts.memory
         whole = {

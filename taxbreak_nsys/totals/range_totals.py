@@ -1,4 +1,4 @@
-"""What the host and the device did by nested NVTX range: own figures of each path, and those of what it holds."""
+"""Host and device sums by nested NVTX range: for each path its own figures and the total with nested ranges."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from taxbreak_nsys.model.launches import MEMORY_LAUNCH
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import runs, thread_slice
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
-from taxbreak_nsys.totals.exposed_piece import ExposedPiece, node_of
+from taxbreak_nsys.totals.exposed_piece import ExposedPiece, range_nodes
 from taxbreak_nsys.totals.listing_rows import Row, head
 from taxbreak_nsys.totals.range_tree import RangeTree
 
 _WORK = ("launches", "memory_launches", "kernels", "device")
 _FIGURES = ("exposed", "instances", *_WORK, *STATES)
-"""The figures of a node, in ns but for counts; `states` last."""
+"""The figures of a node: counts, and times in ns; the host states come last."""
 
 
 class RangeTotals:
     """Host states, exposed time, launches and device time by path and entry (groups: node * entries + entry)."""
 
     def __init__(self, entries: PhaseThreads, tree: RangeTree) -> None:
-        """Start at zero for the phase entries of a report; `tree` numbers the paths."""
+        """`tree` numbers the paths of ranges."""
         self._entries, self._tree = entries, tree
         self._time = GroupSums("ns")
         self._exposed = GroupSums("ns")
@@ -47,7 +47,7 @@ class RangeTotals:
             )
         memory = launches.kind[rows] == MEMORY_LAUNCH
         self._work.add(
-            node_of(part.node, around[rows]) * count + part.launch_entry[rows],
+            range_nodes(part.node, around[rows]) * count + part.launch_entry[rows],
             launches=(~memory).astype(np.int64),
             memory_launches=memory.astype(np.int64),
             kernels=launches.kernels[rows],
@@ -56,7 +56,7 @@ class RangeTotals:
         self._count_ranges(part)
 
     def _count_ranges(self, part: ExposedPiece) -> None:
-        """Count a range once for the instance in which it begins, and for each instance that begins inside it."""
+        """Count each range once for the instance in which it begins and once per instance that begins inside it."""
         ranges, instances = part.piece.columns.trace.ranges, part.piece.columns.instances
         count = len(self._entries)
         began = self._entries.of_held(instances.at(ranges.thread, ranges.start), part.piece.index)
@@ -78,8 +78,9 @@ class RangeTotals:
         """Return a row for each path and entry, in the order of the tree, the longest of siblings first.
 
         `walls` and `steps` are the wall time (ns) and the number of instances of each entry, `measured` says which
-        entries have exposed and device time. `depth` leaves out what lies deeper; what it leaves out counts as the own
-        figures of the path around it. The own times of an entry's rows add up to its wall time: NO_RANGE has the rest.
+        entries have exposed and device time. Paths deeper than `depth` are left out, and their figures count as own
+        figures of the path around them. The own times of an entry's rows add up to its wall time: NO_RANGE has the
+        rest.
         """
         return [
             row

@@ -1,4 +1,4 @@
-"""Where the time on the CPU of a phase lies: by module, and by symbol, with the layer that each counts in."""
+"""The time on the CPU of a phase by module and by symbol, with the layer that each counts in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEYS = ("layer", "kind", "module", "file", "symbol")
 
 
 def layer_name(state: str, kind: str) -> str:
-    """Return the layer that a sample lies in: by what it hit in a split state, else the profiler or the state."""
+    """Return the layer of a sample: by its kind in a split state, else the profiler or the state itself."""
     if kind == "profiler":
         return "profiler"
     if state in SPLIT_STATES:
@@ -27,10 +27,10 @@ def layer_name(state: str, kind: str) -> str:
 def rows(
     totals: SampleTotals, entries: PhaseThreads, splits: list[Split | None]
 ) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """Return rows a (phase, thread, layer, kind, module), and rows with the symbol as well; largest time first.
+    """Return a row per (phase, thread, layer, kind, module), and rows per symbol as well; largest time first.
 
-    Times add up to the phase's time on the CPU that samples stand for: the time of each state and kind is split among
-    the frames by their samples (`sampled_split.apportion`, in order of file and symbol).
+    Times (ns) add up to the phase's sampled time on the CPU: the time of each state and kind is split among the frames
+    in proportion to their samples (`sampled_split.apportion`, in order of file and symbol).
     """
     by_module: list[Row] = []
     by_symbol: list[Row] = []
@@ -74,5 +74,5 @@ def _listed(head_columns: Row, sums: dict[tuple[str, ...], list[int]]) -> list[R
 
 
 def symbol_to_show(name: str) -> str:
-    """Return a symbol to show: nsys gives the address where it has no name."""
+    """Return the symbol to display: NO_SYMBOL if nsys gives an address or nothing in place of a name."""
     return NO_SYMBOL if not name or name.startswith("0x") else name
