@@ -1,4 +1,4 @@
-"""Where the host waits for the device, and what each wait waited for, found from the times in the report."""
+"""The host's waits for the device and the work that each waited for, inferred from the times in the report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Waits:
     """A thread's waits, sorted by time and disjoint; ns since the start of the model's window.
 
     A wait begins at `start` on the host's clock, takes at least `floor`, and ends no earlier than `lag` after
-    each item that it needs: `need_wait`, `need_item` and `need_lag` list those pairs, sorted by wait. `full_queue`
+    each item that it needs: `need_wait`, `need_item` and `need_lag` list these pairs, sorted by wait. `full_queue`
     flags launches that had to wait for room on their stream: unlike a synchronisation, such a wait ends no CUDA graph.
     """
 
@@ -32,7 +32,6 @@ class Waits:
     full_queue: Flags
 
     def __len__(self) -> int:
-        """Return the number of waits."""
         return len(self.start)
 
     def without(self, which: Flags) -> Waits:
@@ -51,7 +50,7 @@ class Waits:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Candidates:
     """Candidate waits: `launch` is the blocking launch (-1: a call without one), `own` whether it waits for itself."""
 
     start: Ints
@@ -64,7 +63,7 @@ class _Found:
 
 
 def find_waits(columns: ReplayColumns, thread: int, low: int, high: int, work: Work, host_bound: Flags) -> Waits:
-    """Find the waits of a thread that lie within [low, high).
+    """Return the waits of a thread within [low, high).
 
     A synchronisation waits for what was launched before it: the last item of every lane where it is for the
     whole device, else the item that ended last before the wait did. A copy that returns after its own
@@ -97,7 +96,7 @@ def find_waits(columns: ReplayColumns, thread: int, low: int, high: int, work: W
     )
 
 
-def _candidates(columns: ReplayColumns, thread: int, low: int, high: int, work: Work, host_bound: Flags) -> _Found:
+def _candidates(columns: ReplayColumns, thread: int, low: int, high: int, work: Work, host_bound: Flags) -> _Candidates:
     api, launches = columns.api, columns.launches
     launched = slice(*launches_within(columns, thread, low, high))
     calls = api.thread_slice(thread)
@@ -139,7 +138,7 @@ def _candidates(columns: ReplayColumns, thread: int, low: int, high: int, work: 
     name = np.r_[api.name[alone], np.full(len(start) - len(alone), len(api.names), np.int64)]
     inside = (end <= high - low) & (end > start)
     order = np.flatnonzero(inside)[np.argsort(start[inside], kind="stable")]
-    return _Found(
+    return _Candidates(
         start=start[order],
         end=end[order],
         launch=launch[order],
@@ -153,8 +152,8 @@ def _candidates(columns: ReplayColumns, thread: int, low: int, high: int, work: 
 def _drains(columns: ReplayColumns, thread: int, low: int, high: int, work: Work) -> tuple[Ints, Ints]:
     """Return (start, end) of the waits at the ends of instances that last until their device work is done.
 
-    Such an instance is a cycle (method section 2.1) whose mark has ended and whose thread calls no API any more: all
-    it does is last as long as the device.
+    Such an instance is a cycle (method section 2.1) whose mark has ended and whose thread makes no more API calls: it
+    ends with its device work.
     """
     api, instances = columns.api, columns.instances
     chosen = instances.cycle & (instances.thread == thread) & (instances.end > low) & (instances.end <= high)
@@ -170,9 +169,9 @@ def _drains(columns: ReplayColumns, thread: int, low: int, high: int, work: Work
 
 
 def _stuck(api: ApiCalls, part: Ints, launching: Ints) -> Ints:
-    """Return kernel launch calls that the report has no kernel for and that took long: a full queue holds them.
+    """Return the indices of long kernel launch calls without a kernel in the report: a full queue blocked them.
 
-    Long is as for launches that block (method section 3, fewer than five calls known to meet an idle stream).
+    The limit is the default limit for launches that block (method section 3, fewer than five calls on an idle stream).
     """
     named = np.array([name_rules.is_kernel_launch(name) for name in api.names], bool)
     calls = np.flatnonzero(named[api.name[part[0] : part[1]]]) + part[0]
@@ -180,8 +179,8 @@ def _stuck(api: ApiCalls, part: Ints, launching: Ints) -> Ints:
     return calls[~np.isin(calls, launching)]
 
 
-def _needs(candidates: _Found, work: Work) -> tuple[Ints, Ints]:
-    """Return (wait, item) pairs, sorted by wait: what each wait waits for."""
+def _needs(candidates: _Candidates, work: Work) -> tuple[Ints, Ints]:
+    """Return (wait, item) pairs, sorted by wait: the items that each wait needs."""
     count = len(candidates.start)
     lanes = runs(work.lane)
     last = np.full((len(lanes), count), -1, np.int64)

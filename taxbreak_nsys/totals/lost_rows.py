@@ -110,9 +110,9 @@ def find_lost_rows(instances: Instances, counts: InstanceCounts, spans: CudaSpan
         in_process = marked & (process == process_id)
         within = in_process & (instances.start > first) & (instances.end <= last)
         # a phase that needs no CUDA (an idle step, tokenising) has instances without calls between first and last row
-        without = in_process & ~idle & ~np.isin(phase, phase[within & (counts.calls == 0)])
-        launching = without & np.isin(phase, phase[within & (counts.launches > 0)])
-        after = without & (instances.start >= last)
+        needs_cuda = in_process & ~idle & ~np.isin(phase, phase[within & (counts.calls == 0)])
+        launching = needs_cuda & np.isin(phase, phase[within & (counts.launches > 0)])
+        after = needs_cuda & (instances.start >= last)
         if np.sum(after) >= _AT_LEAST or np.any(after & launching) or spans.libraries_go_on(process_id, last):
             lost |= after | (in_process & (instances.start < last) & (instances.end > last))
             ends[process_id] = f"the CUDA rows of {name} end at {last / 1e6:.3f} ms, while its phases go on"
