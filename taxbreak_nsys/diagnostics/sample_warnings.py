@@ -120,7 +120,7 @@ def _claims(result: Result) -> Iterator[ReportWarning]:
     if phases:
         yield ReportWarning(
             "profiler_share_scaled",
-            "samples give the profiler more time than the capture exceeds the reference by in "
-            f"{', '.join(dict.fromkeys(phases))}: their share is scaled down to the excess",
+            "samples give the profiler more time than the whole excess of the capture over the reference in "
+            f"{', '.join(dict.fromkeys(phases))}: the profiler's share is scaled down to this excess",
             "measure the reference again on the same machine, with the number of instances of the capture",
         )
