@@ -60,7 +60,7 @@ def corrected(
             f"the phase waits for {waits / reference.instances / 1e6:.3f} ms per instance, longer than the reference's "
             f"{reference.median_ns / 1e6:.3f} ms"
             if waits > wall
-            else "nothing but waiting is left of the phase"
+            else "the phase consists of nothing but waiting"
         )
         return Corrected(
             dilation=dilation, reference_ns=reference.median_ns, profiler_share=share, wall_ns=None, states_ns=None,

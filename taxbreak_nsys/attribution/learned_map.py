@@ -20,7 +20,7 @@ SCHEMA = "taxbreak-library-map/1"
 
 
 class MapLearner:
-    """Counts by kernel name, over the pieces of a report, how many launches a library made.
+    """Counts by kernel name all launches and the launches that a library made, over the pieces of a report.
 
     The call chain of a launch decides; without a chain, a library range around it. Launches with neither, or with a
     chain that is truncated before the caller, are left out.

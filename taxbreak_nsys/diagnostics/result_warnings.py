@@ -149,7 +149,7 @@ def _evidence(result: Result, totals: Totals) -> list[ReportWarning]:
             ReportWarning(
                 "subtractive_estimate",
                 f"library time in {', '.join(estimated)} is an upper bound, not measured: the dispatch time of library "
-                f"calls above that of framework-native launches ({result.t_base_ns} ns) holds framework time as well",
+                f"calls in excess of framework-native launches ({result.t_base_ns} ns) holds framework time as well",
                 f"capture with '{_RANGES_FLAGS}'",
             )
         )

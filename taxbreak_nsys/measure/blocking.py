@@ -32,7 +32,7 @@ class BlockingLimits:
         return np.r_[self._limit, np.full(max(names - len(self._limit), 0), BLOCKING_DEFAULT_NS)][:names]
 
     def learn(self, trace: Trace, launches: Launches, own: Flags) -> None:
-        """Record which launches of a piece counted as blocked, and the durations of those that met an idle stream.
+        """Record which launches of a piece counted as blocked, and the durations of launches to an idle stream.
 
         `own` flags the launches that no other piece counts.
         """

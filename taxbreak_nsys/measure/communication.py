@@ -1,4 +1,4 @@
-"""Collectives between devices: which kernels communicate, and how long each rank waits in them for a slower one.
+"""Collectives between devices: the kernels that communicate, and the time that each rank waits for a slower rank.
 
 Method section 2.3. A collective ends on all ranks at the same time. The time that a rank spends in it beyond the rank
 with the shortest kernel is waiting for a rank that arrived later.
@@ -43,7 +43,7 @@ class Communication:
 def find_communication(
     ops: DeviceOps, op_instance: Ints, instances: Instances, classes: Sequence[KernelClass]
 ) -> Communication:
-    """Return the collectives in the phase instances, and how long each waits for a slower rank.
+    """Return the collectives in the phase instances, and the time that each waits for a slower rank.
 
     The k-th collective of a name in a step is the same collective on all ranks. The ranks of a step are the devices of
     the instances that `Instances.step` pairs; an instance without a pair is a step by itself, with its own devices.
@@ -120,7 +120,7 @@ def split_devices(ops: DeviceOps, op_instance: Ints, instances: Instances, commu
 
 
 def _turns(step: Ints, name: Ints, rank: Ints) -> Ints:
-    """Return for sorted collectives how many of the same step, name and rank come before each."""
+    """Return for each collective, sorted by (step, name, rank), the number of earlier ones with the same three."""
     new = np.r_[True, (step[1:] != step[:-1]) | (name[1:] != name[:-1]) | (rank[1:] != rank[:-1])]
     begin = np.flatnonzero(new)
     return np.arange(len(step)) - begin[np.cumsum(new) - 1]

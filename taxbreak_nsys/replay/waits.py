@@ -65,11 +65,11 @@ class _Candidates:
 def find_waits(columns: ReplayColumns, thread: int, low: int, high: int, work: Work, host_bound: Flags) -> Waits:
     """Return the waits of a thread within [low, high).
 
-    A synchronisation waits for what was launched before it: the last item of every lane where it is for the
-    whole device, else the item that ended last before the wait did. A copy that returns after its own
-    operation waits for that; any other launch that blocks, for the last item of its lane that ended before.
-    A kernel launch call of more than 50 us whose kernel the report lost waits for the item that ended last, and so
-    does the rest of an instance that lasts until its device work is done.
+    A synchronisation waits for work launched before it: the last item of every lane if it is for the whole device, else
+    the item that ended last before the wait did. A copy that returns after its own operation waits for this operation.
+    Any other launch that blocks waits for the last item of its lane that ended before. A kernel launch call of more
+    than 50 us without a kernel in the report waits for the item that ended last; so does the end of an instance that
+    lasts until its device work is done.
     """
     candidates = _candidates(columns, thread, low, high, work, host_bound)
     wait, item = _needs(candidates, work)
