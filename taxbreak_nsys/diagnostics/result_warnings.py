@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from taxbreak_nsys.attribution.layers import LOWER
 from taxbreak_nsys.diagnostics import misleading, sample_warnings
@@ -12,6 +12,7 @@ from taxbreak_nsys.model.launches import T_SYS_MIN_LAUNCHES, T_SYS_PAPER_NS, TSy
 from taxbreak_nsys.model.report_facts import ReportWarning
 from taxbreak_nsys.phases import ALL
 from taxbreak_nsys.read.database import Database
+from taxbreak_nsys.read.lost_events import lost_events
 from taxbreak_nsys.result import Result
 from taxbreak_nsys.totals.lost_rows import LostRows
 from taxbreak_nsys.totals.totals import Totals
@@ -19,19 +20,8 @@ from taxbreak_nsys.totals.totals import Totals
 _RANGES_FLAGS = (
     "nsys profile -t cuda,nvtx,osrt,cublas-verbose -e CUBLAS_NVTX_LEVEL=2,CUBLASLT_NVTX_LEVEL=2 --cuda-graph-trace=node"
 )
-
-
-_DEVICE_TABLES = ("KERNEL", "MEMCPY", "MEMSET", "GRAPH_TRACE")
-_TABLES = {
-    "cuda": ("CUPTI_ACTIVITY_KIND_RUNTIME", *(f"CUPTI_ACTIVITY_KIND_{kind}" for kind in _DEVICE_TABLES)),
-    "nvtx": ("NVTX_EVENTS",),
-    "osrt": ("OSRT_API",),
-}
-"""The tables that hold the events which nsys counts under each trace."""
 _OFF_CPU = 20
 """A phase counts as off the CPU if its samples leave out more than 1 / 20 of its wall time."""
-_FEWER = 20
-"""Rows are missing if their number is more than 1 / 20 below the number of collected events."""
 
 
 def result_warnings(result: Result, totals: Totals, lost: LostRows, t_sys: TSys) -> tuple[ReportWarning, ...]:
@@ -69,33 +59,17 @@ def reading_warnings(database: Database) -> tuple[ReportWarning, ...]:
                 "export with an nsys of 2024 or later, or to SQLite: 'nsys export -t sqlite REPORT.nsys-rep'",
             )
         )
-    lost = _events_lost(database.query("diagnostics").to_pylist(), database.layout.rows)
+    lost = lost_events(database)
     if lost:
+        causes = "; ".join(f"{trace}: {how}" for trace, how in lost.items())
         warnings.append(
             ReportWarning(
                 "events_lost",
-                f"events were lost ({'; '.join(lost)}): counts and times may be too low",
+                f"events were lost ({causes}): counts and times may be too low",
                 "read the diagnostics in the nsys GUI; capture less, or for a shorter time",
             )
         )
     return tuple(warnings)
-
-
-def _events_lost(messages: Sequence[Mapping[str, int | str]], rows: Mapping[str, int]) -> list[str]:
-    """Return for each trace that lost events a text with the evidence.
-
-    Every report of a child process says that not all events "might have been collected" (nsys 2024): this counts only
-    if the report has fewer rows than nsys collected.
-    """
-    lost = []
-    for row in messages:
-        trace, collected = str(row["what"]), int(row["collected"] or 0)
-        present = sum(rows.get(table, 0) for table in _TABLES.get(trace, ()))
-        if row["certain"]:
-            lost.append(f"{trace}: nsys says so")
-        elif row["possible"] and (collected - present) * _FEWER > collected:
-            lost.append(f"{trace}: nsys collected {collected} events, the report holds {present}")
-    return lost
 
 
 def _lost(lost: LostRows) -> list[ReportWarning]:
