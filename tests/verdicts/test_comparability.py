@@ -45,7 +45,7 @@ TRACED = (
     [
         (OTHER_GPU, "GPU NVIDIA H100 80GB HBM3 against NVIDIA H200"),
         (OTHER_TRACE, "traced cuda against cuda+osrt"),
-        (OTHER_KERNELS, "other kernels: those in common take 0% of the device time"),
+        (OTHER_KERNELS, "different kernels: common kernels take 0% of the device time"),
     ],
 )
 def test_a_baseline_that_is_not_comparable_is_not_judged(tmp_path: Path, statement: str, said: str, kind: str) -> None:
