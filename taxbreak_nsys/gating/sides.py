@@ -48,7 +48,7 @@ def side_of_results(results: Sequence[Result]) -> GateSide:
 
 
 def median_metrics(reports: Sequence[Mapping[str, PhaseMetrics]]) -> dict[str, PhaseMetrics]:
-    """Return the lower median of each metric, for phases in all reports; None if a report did not measure the metric."""
+    """Return the lower median of each metric, for phases in all reports; None if a report did not measure it."""
     common = [label for label in reports[0] if all(label in report for report in reports)]
     return {label: _median([report[label] for report in reports]) for label in common}
 
