@@ -17,6 +17,7 @@ from taxbreak_nsys.read import file_safety
 from taxbreak_nsys.read.column_checks import decoded
 from taxbreak_nsys.read.database import Database
 from taxbreak_nsys.read.input_files import kept_inputs
+from taxbreak_nsys.read.lost_events import lost_events
 from taxbreak_nsys.read.report_inspection import inspect
 from taxbreak_nsys.read.schema import RUNTIME
 from taxbreak_nsys.scrub.hardware_names import hardware_name
@@ -241,8 +242,8 @@ class _Copy:
         self._rows += len(kept)
 
     def _copy_diagnostics(self, connection: sqlite3.Connection) -> None:
-        """Say in words of our own that events were lost, where nsys says so."""
-        lost = [str(row["what"]) for row in self._database.query("diagnostics").to_pylist()]
+        """Say in words of our own that events were lost, where they were."""
+        lost = lost_events(self._database)
         if lost:
             shown = {"nvtx": "NVTX", "osrt": "OS runtime", "cuda": "CUDA"}
             connection.execute("CREATE TABLE DIAGNOSTIC_EVENT (severity INTEGER, text TEXT)")
