@@ -1,9 +1,8 @@
--- The frames of some threads' CPU samples as in sample_frames.sql, in the order of time, for files that do not have them
--- in that order.
+-- Frames of some threads' CPU samples as in sample_frames.sql, sorted by time: for files that are not sorted by time.
 --
 -- :threads        a JSON array of globalTids
 --
--- sample_depth    sample * 4096 + depth; the sample is its number in samples_by_time.sql
+-- sample_depth    sample * 4096 + depth; sample is the number in samples_by_time.sql
 -- module_symbol   as in sample_frames.sql
 WITH numbered AS (
   SELECT id, row_number() OVER (ORDER BY start, id) AS number

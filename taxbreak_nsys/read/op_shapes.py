@@ -1,4 +1,4 @@
-"""Grid sizes of kernels and directions of copies, for phases that must be found in the launches."""
+"""Grid sizes of kernels and directions of copies: step detection needs them where a report has no NVTX ranges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from taxbreak_nsys.read.database import Database
 
 @dataclass(frozen=True)
 class OpShapes:
-    """Columns beside `DeviceOps`: thread blocks of a kernel (0: not known), whether a copy goes to the host."""
+    """Columns parallel to `DeviceOps`: thread blocks of a kernel (0: unknown), whether a copy goes to the host."""
 
     blocks: Ints
     to_host: Flags
@@ -25,11 +25,11 @@ def read_op_shapes(database: Database, ops: DeviceOps) -> OpShapes:
     table = database.query("op_shapes")
     kind, start, end, process, blocks, to_host = (numbers(table[name]) for name in table.column_names)
     shapes = OpShapes(np.zeros(len(ops), np.int64), np.zeros(len(ops), bool))
-    for of_kind in (KERNEL, COPY):
-        ours, theirs = np.flatnonzero(ops.kind == of_kind), np.flatnonzero(kind == of_kind)
+    for op_kind in (KERNEL, COPY):
+        ours, theirs = np.flatnonzero(ops.kind == op_kind), np.flatnonzero(kind == op_kind)
         if len(ours) != len(theirs):
             continue
-        # no row id is kept with an operation; its times and process find it again
+        # DeviceOps keeps no row ids, so rows are matched by (process, start, end).
         ours = ours[np.lexsort((ops.end[ours], ops.start[ours], ops.process[ours]))]
         theirs = theirs[np.lexsort((end[theirs], start[theirs], process[theirs]))]
         shapes.blocks[ours] = blocks[theirs]
