@@ -1,6 +1,6 @@
 -- NVTX ranges (push/pop and start/end): all of them, or only those that may mark a phase.
 --
--- :all               1: all ranges. 0: without most ranges of operators and libraries, which are nearly all rows; the
+-- :all               1: all ranges. 0: without most ranges of operators and libraries, which are most rows; the
 --                    caller classifies the remaining ranges by their text
 -- :domains           a JSON array of domain ids to leave out: those that belong to a library in every process
 --
@@ -8,7 +8,7 @@
 -- thread             globalTid of the thread that opened the range
 -- text               for an unregistered text in the default domain (nearly all ranges): the text. Otherwise an encoded
 --                    form: the character 1, the domain id (nvtx_domains.sql), a space, and then either the StringIds.id
---                    of the registered text, or another space and the text. One column instead of three, because reading
+--                    of the registered text, or another space and the text. One column instead of three, because read
 --                    time grows with the number of cells. A text that is no string, or starts with a character before
 --                    the space, is encoded too
 SELECT

@@ -10,8 +10,9 @@ WITH numbered AS (
   WHERE id IS NOT NULL AND start IS NOT NULL AND globalTid IN (SELECT value FROM json_each(:threads))
 )
 SELECT
-  (n.number << 12) | (CAST(c.stackDepth AS INTEGER) & 4095)                                             AS sample_depth,
-  (coalesce(CAST(c.module AS INTEGER), 0) << 32) | (coalesce(CAST(c.symbol AS INTEGER), 0) & 4294967295) AS module_symbol
+  (n.number << 12) | (CAST(c.stackDepth AS INTEGER) & 4095) AS sample_depth,
+  (coalesce(CAST(c.module AS INTEGER), 0) << 32)
+    | (coalesce(CAST(c.symbol AS INTEGER), 0) & 4294967295) AS module_symbol
 FROM SAMPLING_CALLCHAINS AS c JOIN numbered AS n ON n.id = c.id
 WHERE c.stackDepth IS NOT NULL
 ORDER BY 1;
