@@ -51,7 +51,7 @@ def serve_forks() -> None:
 
 
 def import_all() -> None:
-    """Import and load all that an analysis loads on first use, so that it does not count toward a report's memory limit."""
+    """Load all that an analysis loads on first use, so that it does not count toward a report's memory limit."""
     import adbc_driver_manager
     import adbc_driver_sqlite
     import numpy.ma  # noqa: F401  (numpy imports it at the first np.unique)

@@ -147,7 +147,7 @@ class Worker:
         """Return the outcome of the report; None if the report must be given again (`give_again`)."""
         assert self._child is not None
         try:
-            outcome, answer = self._child.connection.recv()
+            message: tuple[Outcome, Answer] = self._child.connection.recv()
         except (EOFError, ConnectionError):
             fork_server_died = self._fork_server.has_lost(self._child)
             code = self._end()
@@ -155,6 +155,7 @@ class Worker:
                 self._empty()
                 return None  # the fork server's death took the child with it: try again
             return self._failed("killed", f"{_death(code)}; the others are not touched")
+        outcome, answer = message
         if not answer.goes_on:
             self._end()
         self._empty()
