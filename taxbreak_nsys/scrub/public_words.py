@@ -1,7 +1,7 @@
 """Replaces the private words in names and keeps the words by which the analysis classifies names.
 
-Punctuation, numbers and public words stay. Every other word is replaced by a made-up word, always the same one. So equal
-names stay equal, different names stay different, and a name keeps its class.
+Punctuation, numbers and public words stay. Every other word is replaced by a made-up word, always the same one. So
+equal names stay equal, different names stay different, and a name keeps its class.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ class Texts:
         return new == old or all(judge(new + tail) == judge(old + tail) for judge in _PREDICATES.get(sort, ()))
 
     def _candidates(self, sort: str, stem: str) -> Iterator[str]:
-        """Yield generated names, each in the forms that the analysis tells apart."""
+        """Yield generated names, each in all forms that the analysis distinguishes."""
         prefix = name_rules.library_of_text(stem) or ""
         for _ in range(1000):
             letters = _letters(next(self._numbers[sort]))
