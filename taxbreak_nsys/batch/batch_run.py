@@ -48,7 +48,7 @@ def run_batch(
     totals = BatchCounts()
     jobs = [Job(path, tags.of(path), known.get(storable(path), frozenset())) for path in reports.paths]
     for path, message in reports.unreadable:
-        totals.failed.append(Failed(path, "unreadable", message))
+        totals.failed.append(Failed(path=path, kind="unreadable", message=message))
         write_failed(store, totals.failed[-1])
     outcomes = runner(jobs, settings)
     try:

@@ -51,7 +51,7 @@ def _outcome(future: Any, job: Job) -> Outcome:
         return outcome
     except Exception as error:  # worker lost or of another version: only this report fails
         message = f"{job.path}: its Dask worker failed ({type(error).__name__}: {error})"
-        return Failed(job.path, "killed", str(TaxbreakError(message)))
+        return Failed(path=job.path, kind="killed", message=str(TaxbreakError(message)))
 
 
 def _run(job: Job, settings: Settings) -> Outcome:

@@ -38,28 +38,28 @@ class ForkServer:
         self._start()
 
     def _start(self) -> None:
-        self._pipe, theirs = Pipe()
+        self._pipe, server_end = Pipe()
         # -P: never import from a folder of reports. New session: the terminal's Ctrl-C reaches only the parent.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "taxbreak_nsys.batch.fork_server", str(theirs.fileno())],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(),),
+            [sys.executable, "-P", "-m", "taxbreak_nsys.batch.fork_server", str(server_end.fileno())],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(server_end.fileno(),),
             env=os.environ | ENVIRONMENT, start_new_session=True,
         )  # fmt: skip
-        theirs.close()
+        server_end.close()
         self._asked = False
 
     def fork(self, settings: Settings, folder: Path) -> Child:
         """Return a new child that may write to `folder`; raises TaxbreakError where no fork server can be started."""
         for _ in range(2):
-            ours, theirs = Pipe()
+            own_end, child_end = Pipe()
             try:
-                with theirs:
+                with child_end:
                     self._asked = True
                     self._pipe.send(Fork(settings, folder))
-                    send_handle(self._pipe, theirs.fileno(), self._process.pid)
-                return Child(self._pipe.recv(), ours, self._process)
+                    send_handle(self._pipe, child_end.fileno(), self._process.pid)
+                return Child(self._pipe.recv(), own_end, self._process)
             except (EOFError, ConnectionError):  # the fork server was killed, and its children with it
-                ours.close()
+                own_end.close()
                 self.close()
                 self._start()
         self.close()
@@ -190,8 +190,12 @@ class Worker:
 
     def _failed(self, kind: str, what: str) -> Failed:
         self._empty()
-        took = round(1000 * (time.monotonic() - self._began))
-        return Failed(self._job.path, kind, f"{self._job.path}: {what}", milliseconds=took)
+        return Failed(
+            path=self._job.path,
+            kind=kind,
+            message=f"{self._job.path}: {what}",
+            milliseconds=round(1000 * (time.monotonic() - self._began)),
+        )
 
     def _end(self) -> int | None:
         child, self._child = self._child, None

@@ -52,7 +52,7 @@ class Database:
         """Open an inspected report; siblings share `cleaning`. For `sorts`, see `sibling`."""
         self._report, self._sorts = report, sorts
         self.path, self.shown, self.layout = report.path, report.shown, report.layout
-        self.cleaning = cleaning or Cleaning(report.shown)
+        self.cleaning = cleaning or Cleaning(file=report.shown)
         self._connect()
 
     @property

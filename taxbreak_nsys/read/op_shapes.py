@@ -26,12 +26,12 @@ def read_op_shapes(database: Database, ops: DeviceOps) -> OpShapes:
     kind, start, end, process, blocks, to_host = (numbers(table[name]) for name in table.column_names)
     shapes = OpShapes(np.zeros(len(ops), np.int64), np.zeros(len(ops), bool))
     for op_kind in (KERNEL, COPY):
-        ours, theirs = np.flatnonzero(ops.kind == op_kind), np.flatnonzero(kind == op_kind)
-        if len(ours) != len(theirs):
+        op_rows, shape_rows = np.flatnonzero(ops.kind == op_kind), np.flatnonzero(kind == op_kind)
+        if len(op_rows) != len(shape_rows):
             continue
         # DeviceOps keeps no row ids, so rows are matched by (process, start, end).
-        ours = ours[np.lexsort((ops.end[ours], ops.start[ours], ops.process[ours]))]
-        theirs = theirs[np.lexsort((end[theirs], start[theirs], process[theirs]))]
-        shapes.blocks[ours] = blocks[theirs]
-        shapes.to_host[ours] = to_host[theirs] != 0
+        op_rows = op_rows[np.lexsort((ops.end[op_rows], ops.start[op_rows], ops.process[op_rows]))]
+        shape_rows = shape_rows[np.lexsort((end[shape_rows], start[shape_rows], process[shape_rows]))]
+        shapes.blocks[op_rows] = blocks[shape_rows]
+        shapes.to_host[op_rows] = to_host[shape_rows] != 0
     return shapes
