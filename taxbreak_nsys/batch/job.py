@@ -80,6 +80,8 @@ def options_text(options: Options | None) -> str:
             return value.pattern
         if dataclasses.is_dataclass(value):
             return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if isinstance(value, frozenset):
+            return sorted(value)
         return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
     chosen = {name: value for name, value in plain(options).items() if value not in (None, [], {}, False)}

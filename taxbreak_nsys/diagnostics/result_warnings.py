@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from taxbreak_nsys.attribution.layers import LOWER
 from taxbreak_nsys.diagnostics import misleading, sample_warnings
@@ -12,6 +12,7 @@ from taxbreak_nsys.model.launches import T_SYS_MIN_LAUNCHES, T_SYS_PAPER_NS, TSy
 from taxbreak_nsys.model.report_facts import ReportWarning
 from taxbreak_nsys.phases import ALL
 from taxbreak_nsys.read.database import Database
+from taxbreak_nsys.read.lost_events import lost_events
 from taxbreak_nsys.result import Result
 from taxbreak_nsys.totals.lost_rows import LostRows
 from taxbreak_nsys.totals.totals import Totals
@@ -21,17 +22,8 @@ _RANGES_FLAGS = (
 )
 
 
-_DEVICE_TABLES = ("KERNEL", "MEMCPY", "MEMSET", "GRAPH_TRACE")
-_TABLES = {
-    "cuda": ("CUPTI_ACTIVITY_KIND_RUNTIME", *(f"CUPTI_ACTIVITY_KIND_{kind}" for kind in _DEVICE_TABLES)),
-    "nvtx": ("NVTX_EVENTS",),
-    "osrt": ("OSRT_API",),
-}
-"""The tables that nsys's counts of collected events are about."""
 _OFF_CPU = 20
 """A phase is off the CPU where its samples leave out more than one part in this many of its wall time."""
-_FEWER = 20
-"""Rows are missing where they are fewer than the events collected by one part in this many."""
 
 
 def result_warnings(result: Result, totals: Totals, lost: LostRows, t_sys: TSys) -> tuple[ReportWarning, ...]:
@@ -65,33 +57,17 @@ def reading_warnings(database: Database) -> tuple[ReportWarning, ...]:
                 "export with an nsys of 2024 or later, or to SQLite: 'nsys export -t sqlite REPORT.nsys-rep'",
             )
         )
-    lost = _events_lost(database.query("diagnostics").to_pylist(), database.layout.rows)
+    lost = lost_events(database)
     if lost:
         found.append(
             ReportWarning(
                 "events_lost",
-                f"events were lost ({'; '.join(lost)}): counts and times may be too low",
+                f"events were lost ({'; '.join(f'{what}: {how}' for what, how in lost.items())}): counts and times may "
+                "be too low",
                 "read the diagnostics in the nsys GUI; capture less, or for a shorter time",
             )
         )
     return tuple(found)
-
-
-def _events_lost(messages: Sequence[Mapping[str, int | str]], rows: Mapping[str, int]) -> list[str]:
-    """Return for each trace that lost events how that is known.
-
-    That not all events "might have been collected" stands in every report of a child process (nsys 2024): it counts
-    only where the report has fewer rows than nsys says it collected.
-    """
-    found = []
-    for row in messages:
-        what, collected = str(row["what"]), int(row["collected"] or 0)
-        held = sum(rows.get(table, 0) for table in _TABLES.get(what, ()))
-        if row["certain"]:
-            found.append(f"{what}: nsys says so")
-        elif row["possible"] and (collected - held) * _FEWER > collected:
-            found.append(f"{what}: nsys collected {collected} events, the report holds {held}")
-    return found
 
 
 def _lost(lost: LostRows) -> list[ReportWarning]:

@@ -33,7 +33,8 @@ _TEXT_KEYS = frozenset(
 _REAL_KEYS = frozenset(
     {
         *("hdbi", "hdbi_without_profiler", "hdbi_corrected", "dilation"),
-        *("phase_confidence", "time_percent", "exposed_percent"),
+        *("phase_confidence", "time_percent", "exposed_percent", "device_busy_percent"),
+        *("kernels_per_token", "launches_per_token"),
     }
 )
 _TRUTH_KEYS = frozenset({"library_mediated"})

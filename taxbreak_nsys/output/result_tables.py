@@ -38,6 +38,11 @@ def _summary_row(entry: Phase) -> dict[str, Any]:
             "instances": entry.instances,
             "wall_ns": entry.wall_ns,
             "wall_median_ns": entry.wall_median_ns,
+            "wall_p99_ns": entry.wall_p99_ns,
+            "range_ns": entry.range_ns,
+            "device_busy_percent": percent_share(entry.device.busy_share),
+            "comm_ns": entry.communication.comm_ns if entry.communication else None,
+            "comm_wait_ns": entry.communication.comm_wait_ns if entry.communication else None,
             "hdbi": taxbreak.hdbi,
             "device_active_ns": entry.device.active_ns,
             "kernel_sum_ns": entry.device.kernel_sum_ns,
@@ -68,6 +73,7 @@ def _summary_row(entry: Phase) -> dict[str, Any]:
             "phase_confidence": entry.phase_source.confidence,
         }
         | {key: getattr(entry.steps, key, None) for key in _COUNTS}
+        | {key: getattr(entry.steps, key, None) for key in ("kernels_per_token", "launches_per_token")}
         | {f"state_{name}": ns for name, ns in entry.states_ns.items()}
         | {f"exposed_{name}": entry.exposed_ns[name] if entry.exposed_ns else None for name in STATES}
     )
@@ -79,6 +85,11 @@ _SUMMARY_TITLES = (
         "instances": "Instances",
         "wall_ns": "Wall (ns)",
         "wall_median_ns": "Wall Med (ns)",
+        "wall_p99_ns": "Wall p99 (ns)",
+        "range_ns": "Marks (ns)",
+        "device_busy_percent": "Device Busy (%)",
+        "comm_ns": "Communication (ns)",
+        "comm_wait_ns": "Waiting For Ranks (ns)",
         "hdbi": "HDBI",
         "device_active_ns": "Device Active (ns)",
         "kernel_sum_ns": "Kernel Sum (ns)",
@@ -109,6 +120,7 @@ _SUMMARY_TITLES = (
         "phase_confidence": "Phase Confidence",
     }
     | _COUNTS
+    | {"kernels_per_token": "Kernels Per Token", "launches_per_token": "Launches Per Token"}
     | {f"state_{name}": f"{name} (ns)" for name in STATES}
     | {f"exposed_{name}": f"{name} Exposed (ns)" for name in STATES}
 )

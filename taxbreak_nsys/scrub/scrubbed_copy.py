@@ -17,6 +17,7 @@ from taxbreak_nsys.read import file_safety
 from taxbreak_nsys.read.column_checks import decoded
 from taxbreak_nsys.read.database import Database
 from taxbreak_nsys.read.input_files import kept_inputs
+from taxbreak_nsys.read.lost_events import lost_events
 from taxbreak_nsys.read.report_inspection import inspect
 from taxbreak_nsys.read.schema import RUNTIME
 from taxbreak_nsys.scrub.hardware_names import hardware_name
@@ -243,7 +244,7 @@ class _Copy:
 
     def _copy_diagnostics(self, connection: sqlite3.Connection) -> None:
         """Replace nsys's messages about lost events, which may hold private data, by fixed texts."""
-        lost = [str(row["what"]) for row in self._database.query("diagnostics").to_pylist()]
+        lost = lost_events(self._database)
         if lost:
             shown = {"nvtx": "NVTX", "osrt": "OS runtime", "cuda": "CUDA"}
             connection.execute("CREATE TABLE DIAGNOSTIC_EVENT (severity INTEGER, text TEXT)")

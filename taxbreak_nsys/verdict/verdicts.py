@@ -117,7 +117,7 @@ def _longest_wait(entry: Phase) -> tuple[str, float]:
 
 def _nothing_saves(entry: Phase, savings: Mapping[str, float | None], wait: str, waited: float) -> Verdict:
     """Return the verdict where half of no lever saves anything worth naming."""
-    none = f"half of no layer's time would save {WORTH:.0%} of {entry.phase}"
+    none = f"halving no single layer saves as much as {WORTH:.0%} of {entry.phase}"
     if waited < WORTH:
         why = f"{none}: its work is done while the device works for earlier phases"
         return Verdict(None, None, why, savings=dict(savings))

@@ -276,7 +276,7 @@ def test_nsys_rep_is_exported_into_the_cache_once(tmp_path: Path, report) -> Non
     tools.mkdir()
     nsys = tools / "nsys"
     nsys.write_text(
-        "#!/bin/sh\necho ran >> $LOG\nfor a; do case $a in --output=*) cp $SAMPLE ${a#--output=};; esac; done\n"
+        "#!/bin/sh\nfor a; do case $a in --output=*) echo ran >> $LOG; cp $SAMPLE ${a#--output=};; esac; done\n"
     )
     nsys.chmod(0o755)
     folder = tmp_path / "reports"

@@ -130,7 +130,7 @@ def test_a_pipe_is_written_to_and_stays(place: Callable[..., list[str]], tmp_pat
         read = b""
         while writer.poll() is None or not read.endswith(b"}\n"):
             read += os.read(reader, 1 << 16)
-        assert json.loads(read)["report"]["path"] == str(tmp_path / "r.sqlite")
+        assert json.loads(read)["reports"][0]["report"]["path"] == str(tmp_path / "r.sqlite")
     finally:
         os.close(reader)
     assert stat.S_ISFIFO(pipe.stat().st_mode)

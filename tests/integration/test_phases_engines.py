@@ -134,7 +134,7 @@ def test_counts_and_figures_for_each_token_and_request(tmp_path: Path) -> None:
     assert mixed.steps is not None
     assert (mixed.steps.requests, mixed.steps.tokens) == (3, 102)
     frame = result.phases
-    assert frame["steps.requests"].tolist() == [1, 10, 3]
+    assert frame["requests"].tolist() == [1, 10, 3]
 
 
 def test_instances_range_is_the_old_reading(tmp_path: Path) -> None:

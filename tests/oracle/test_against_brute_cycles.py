@@ -72,6 +72,8 @@ def compare(path: Path, *, labels: bool = True) -> None:
     except TaxbreakError:
         assert not twin["cycles"]
         return
+    if any(warning.code == "cuda_rows_lost" for warning in result.report.warnings):
+        pytest.skip("a random report whose CUDA rows begin late: those steps are not measured (section 5.1)")
     mine, theirs = cycles_of(result), cycles_of_twin(twin)
     if not labels:
         for cycle in (*mine, *theirs):

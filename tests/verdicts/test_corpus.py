@@ -145,7 +145,7 @@ CASES = (
         "nothing but sleep",
         steps(6, Sleep(30_000), Launch(5), Synchronise()),
         "os_wait",
-        ("waits in the operating system for 100% of the phase", "half of no layer's time would save 1%"),
+        ("waits in the operating system for 100% of the phase", "halving no single layer saves as much as 1%"),
         advises=("find out what it waits for",),
     ),
     Case(
