@@ -1,4 +1,4 @@
-"""A phase without the profiler's own tax (method section 6)."""
+"""A phase without the overhead of the profiler (method section 6)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from taxbreak_nsys.result import Corrected, Layers
 from taxbreak_nsys.totals.sampled_split import SPLIT_STATES, Split, apportion, wilson
 
 WAITS = ("device_wait", "os_wait")
-"""The states that an un-profiled run waits for as long: not scaled."""
+"""States that are not scaled: an un-profiled run waits for the same time."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """An un-profiled run of a phase: its median wall time, and that of all instances together, ns."""
+    """An un-profiled run of a phase: its median wall time, ns, and the number of instances to correct."""
 
     median_ns: int
     instances: int
 
     @property
     def wall_ns(self) -> int:
-        """The wall time of all instances at the reference's median."""
+        """The wall time of all instances at the reference's median, ns."""
         return self.median_ns * self.instances
 
 
@@ -36,20 +36,20 @@ def corrected(
     *,
     scale_t_sys: bool,
 ) -> Corrected:
-    """Return a phase as it would be with the wall time of an un-profiled run.
+    """Return a phase with the wall time of an un-profiled run.
 
-    The profiler's own time leaves each state first: the `profiler` state, and what samples say of the others, scaled
-    down to what the capture is longer than the reference. Then the host states are scaled together, by a factor of at
-    most 1, so that they and the waits make up the reference's wall time to the nanosecond. `scale_t_sys` says that
-    T_sys comes from a profiled launch, so that delta_kt is scaled with the `launch` state. T_Orchestration is never
-    more than the reference's wall time less the waits.
+    First the profiler's own time is subtracted: the `profiler` state, and the profiler's time in other states according
+    to the samples, scaled down to the excess of the capture over the reference. Then the host states are scaled by one
+    factor of at most 1, so that they and the waits add up to the reference's wall time to the nanosecond. With
+    `scale_t_sys`, T_sys comes from a profiled launch and delta_kt is scaled with the `launch` state. T_Orchestration is
+    at most the reference's wall time minus the waits. Figures are None, with the reason, where no correction exists.
     """
     claimed = _claimed(split) if split else {}
     own = _scaled_down(claimed, sums.states_ns, reference.wall_ns)
-    left = {state: ns - own[state] for state, ns in sums.states_ns.items()}
+    remaining = {state: ns - own[state] for state, ns in sums.states_ns.items()}
     host = [state for state in STATES if state not in WAITS]
-    waits, busy = sum(left[state] for state in WAITS), sum(left[state] for state in host)
-    # a capture that is shorter than the reference without the profiler's own rows is not stretched to it
+    waits, busy = sum(remaining[state] for state in WAITS), sum(remaining[state] for state in host)
+    # without the profiler's time the capture may be shorter than the reference: it is not stretched
     wall = min(reference.wall_ns, waits + busy)
     total = sum(sums.states_ns.values())
     profiler = sum(claimed.values()) + sums.states_ns["profiler"]
@@ -60,15 +60,15 @@ def corrected(
             f"the phase waits for {waits / reference.instances / 1e6:.3f} ms per instance, longer than the reference's "
             f"{reference.median_ns / 1e6:.3f} ms"
             if waits > wall
-            else "nothing but waiting is left of the phase"
+            else "the phase consists of nothing but waiting"
         )
         return Corrected(
             dilation=dilation, reference_ns=reference.median_ns, profiler_share=share, wall_ns=None, states_ns=None,
             delta_ft_ns=None, delta_ct_ns=None, delta_kt_ns=None, t_orchestration_ns=None, hdbi=None,
             hdbi_interval=None, reason=reason,
         )  # fmt: skip
-    scaled = dict(zip(host, apportion(wall - waits, [left[state] for state in host]), strict=True))
-    states = {state: scaled.get(state, left[state]) for state in STATES}
+    scaled = dict(zip(host, apportion(wall - waits, [remaining[state] for state in host]), strict=True))
+    states = {state: scaled.get(state, remaining[state]) for state in STATES}
     delta_ft, delta_ct = _layers(sums, layers, split, states)
     delta_kt = min(
         _floor(layers, sums, states["launch"], scale_t_sys=scale_t_sys), wall - waits - delta_ft - (delta_ct or 0)
@@ -101,7 +101,7 @@ def corrected(
 
 
 def _claimed(split: Split) -> dict[str, int]:
-    """Return the profiler's own time by state, as the samples have it, without the `profiler` state."""
+    """Return the profiler's own time by state according to the samples, ns; the `profiler` state is left out."""
     own: dict[str, int] = {}
     for stratum in split.strata:
         if stratum.state != "profiler":
@@ -110,7 +110,7 @@ def _claimed(split: Split) -> dict[str, int]:
 
 
 def _scaled_down(claimed: Mapping[str, int], states: Mapping[str, int], wall_ns: int) -> dict[str, int]:
-    """Return what leaves each state: all of `profiler`, of the others no more than the capture is longer, ns."""
+    """Return the time to subtract from each state, ns: all of `profiler`; the others together at most the excess."""
     room = max(sum(states.values()) - states["profiler"] - wall_ns, 0)
     names = [state for state in STATES if state != "profiler"]
     asked = [claimed.get(state, 0) for state in names]
@@ -119,7 +119,7 @@ def _scaled_down(claimed: Mapping[str, int], states: Mapping[str, int], wall_ns:
 
 
 def _floor(layers: Layers, sums: PhaseSums, launch_ns: int, *, scale_t_sys: bool) -> int:
-    """Return delta_kt, scaled as the `launch` state was (to `launch_ns`) where T_sys holds the profiler's time."""
+    """Return delta_kt, ns; scaled like the `launch` state (to `launch_ns`) if T_sys contains the profiler's time."""
     captured, delta_kt = sums.states_ns["launch"], layers.delta_kt_ns or 0
     if not scale_t_sys or not captured:
         return delta_kt
@@ -127,7 +127,7 @@ def _floor(layers: Layers, sums: PhaseSums, launch_ns: int, *, scale_t_sys: bool
 
 
 def _layers(sums: PhaseSums, layers: Layers, split: Split | None, states: dict[str, int]) -> tuple[int, int | None]:
-    """Split the scaled states into framework and library by the evidence of the captured figures."""
+    """Return framework and library time of the scaled states, by the evidence of the captured phase, ns."""
     framework, library = sum(states[state] for state in FRAMEWORK_STATES), states["library"]
     if layers.evidence == "samples" and split:
         return _by_samples(split, states, SPLIT_STATES)
@@ -143,7 +143,7 @@ def _layers(sums: PhaseSums, layers: Layers, split: Split | None, states: dict[s
 
 
 def _by_samples(split: Split, states: dict[str, int], of_states: Sequence[str]) -> tuple[int, int]:
-    """Split some scaled states by their samples; what was off the CPU is in neither layer."""
+    """Return framework and library time of some scaled states by their samples, ns; time off the CPU is in neither."""
     framework, library = 0, 0
     for state in of_states:
         strata = [s for s in split.strata if s.state == state]
@@ -158,17 +158,17 @@ def _by_samples(split: Split, states: dict[str, int], of_states: Sequence[str]) 
 
 
 class _CorrectionModel:
-    """The corrected T_Orchestration as a function of the profiler's time in each stratum, for its interval."""
+    """The corrected T_Orchestration as a function of the profiler's time in each stratum, to compute its interval."""
 
     def __init__(self, layers: Layers, split: Split, wall_ns: int, *, scale_t_sys: bool) -> None:
         self._layers, self._wall, self._scale_t_sys = layers, wall_ns, scale_t_sys
         self._strata = [s for s in split.strata if s.state != "profiler"]
 
     def interval(self) -> tuple[float, float]:
-        """Return the 95 % interval of T_Orchestration, as far as samples leave it open, ns.
+        """Return the 95 % interval of T_Orchestration that follows from the sampling error of the profiler's time, ns.
 
-        One stratum at a time has its profiler share at either end of its interval; the distances from the estimate
-        add up squared.
+        The profiler share of one stratum at a time is set to either end of its interval; the squared distances from the
+        estimate are added up.
         """
         own = [float(s.profiler_ns) for s in self._strata]
         middle = self._orchestration(own)
@@ -190,15 +190,15 @@ class _CorrectionModel:
         by_samples = self._layers.evidence == "samples"
         waits, busy, layer, launch, launched = 0.0, 0.0, 0.0, 0.0, 0
         for stratum, profiler in zip(self._strata, claimed, strict=True):
-            left = stratum.time_ns - part * profiler
+            remaining = stratum.time_ns - part * profiler
             if stratum.state in WAITS:
-                waits += left
+                waits += remaining
                 continue
-            busy += left
+            busy += remaining
             if stratum.state in SPLIT_STATES:
                 layer += (stratum.on_cpu_ns if by_samples else stratum.time_ns) - part * profiler
             if stratum.state == "launch":
-                launch, launched = launch + left, launched + stratum.time_ns
+                launch, launched = launch + remaining, launched + stratum.time_ns
         host = min(max(self._wall - waits, 0.0), busy)
         factor = host / busy if busy else 0.0
         delta_kt = float(self._layers.delta_kt_ns or 0)

@@ -16,11 +16,11 @@ def exposed_layers(
     layers: Layers,
     samples: SampleFigures | None = None,
 ) -> dict[str, int]:
-    """Return the exposed time of each layer and of what is not orchestration, ns.
+    """Return the exposed time of each layer and of each state outside the layers, ns.
 
-    The launch path's is that of the whole `launch` state. Where the subtraction moved time from `dispatch`
-    to the library, it takes along its share of what is exposed of `dispatch`; so do the parts that samples tell
-    apart in a state.
+    The launch path has the exposed time of the whole `launch` state. Time that the subtraction moved from `dispatch` to
+    the library takes a proportional share of the exposed time of `dispatch` along. The parts into which samples split a
+    state share its exposed time in the same way.
     """
     if layers.evidence == "samples" and samples is not None:
         return _by_samples(exposed, states, samples)
@@ -50,25 +50,25 @@ def _library_outside(exposed: Mapping[str, int], states: Mapping[str, int], samp
 
 
 def _by_samples(exposed: Mapping[str, int], states: Mapping[str, int], samples: SampleFigures) -> dict[str, int]:
-    """Share out the exposed time of the states that samples split: framework, library, off the CPU.
+    """Return the exposed time of the layers where samples split the states: framework, library, off the CPU, ns.
 
-    The profiler's samples stay the framework's, as in delta_ft.
+    The profiler's samples count as framework time, as in delta_ft.
     """
-    found = dict.fromkeys(("framework", "library", "launch_path", *_REST, "off_cpu"), 0)
-    found |= {"launch_path": exposed["launch"]} | {state: exposed[state] for state in _REST}
+    by_layer = dict.fromkeys(("framework", "library", "launch_path", *_REST, "off_cpu"), 0)
+    by_layer |= {"launch_path": exposed["launch"]} | {state: exposed[state] for state in _REST}
     for state in (*FRAMEWORK_STATES, "library"):
         inside = samples.states.get(state)
         if inside is None or not states[state]:
             continue
         for name, ns in (("library", inside.kinds_ns.get("library", 0)), ("off_cpu", inside.off_cpu_ns)):
-            found[name] += exposed[state] * ns // states[state]
-    # what rounding leaves is the framework's, so that nothing of the exposed time is lost
-    found["framework"] = sum(exposed.values()) - sum(found.values())
-    return found
+            by_layer[name] += exposed[state] * ns // states[state]
+    # the framework gets the rounding rest, so that the parts add up to the exposed time
+    by_layer["framework"] = sum(exposed.values()) - sum(by_layer.values())
+    return by_layer
 
 
 def phase_exposed_layers(entry: Phase) -> dict[str, int] | None:
-    """Return `exposed_layers` of a finished entry; None where the device's time was not measured."""
+    """Return the `exposed_layers` of a finished entry; None if its device time was not measured."""
     if not entry.exposed_ns:
         return None
     return exposed_layers(entry.exposed_ns, entry.states_ns, entry.taxbreak, entry.samples)

@@ -14,15 +14,15 @@ EVIDENCES = tuple(evidence.value for evidence in LibraryEvidence)
 """Evidence for the library layer, best first."""
 
 LOWER, UPPER = "lower", "upper"
-"""What `Layers.library_bound` says of delta_ct: it is at least, or at most, the time of the library."""
+"""Values of `Layers.library_bound`: delta_ct is a lower or an upper bound of the library time."""
 
 
 @dataclass(frozen=True)
 class SampledSums:
-    """What CPU samples say of a phase's layers, ns; intervals are of 95 %.
+    """The layers of a phase according to its CPU samples, ns; intervals are 95 % intervals.
 
     `delta_ft_ns` and `delta_ct_ns` are the layers under evidence `samples`. `outside_ns` is the library time outside
-    library ranges. `profiler_ns` is the profiler's own time in the states that the layers are made of.
+    library ranges. `profiler_ns` is the profiler's own time in the states of `SPLIT_STATES`.
     """
 
     delta_ft_ns: int
@@ -35,13 +35,13 @@ class SampledSums:
 
 @dataclass(frozen=True)
 class PhaseSums:
-    """What the layers of a phase are made of: sums over its instances, ns."""
+    """The sums over a phase's instances from which its layers are computed; times in ns."""
 
     states_ns: Mapping[str, int]
     launches: LaunchCounts
     device: DeviceTime
     over_base_ns: int
-    """What the subtraction (Eq. 5) moves from `dispatch` to the library, before the cap."""
+    """The time that the subtraction (Eq. 5) moves from `dispatch` to the library, before the cap."""
     sampled: SampledSums | None = None
     """None where the report has no CPU samples."""
     lost: str | None = None
@@ -52,7 +52,7 @@ class PhaseSums:
 
 @dataclass(frozen=True)
 class _LibrarySplit:
-    """Framework and library time under one evidence, ns, and how far the library time is to be trusted."""
+    """Framework and library time under one evidence, ns, with the interval or the bound of the library time."""
 
     delta_ft_ns: int
     delta_ct_ns: int | None
@@ -61,11 +61,11 @@ class _LibrarySplit:
 
 
 def split(sums: PhaseSums, evidence: str, t_sys_ns: int) -> Layers:
-    """Split a phase into framework, library and launch path, and give HDBI (method sections 4 and 5).
+    """Return a phase split into framework, library and launch path, and its HDBI (method sections 4 and 5).
 
     delta_kt is T_sys for each kernel and graph launch; HDBI = T_DeviceActive / (T_DeviceActive + T_Orchestration).
-    `hdbi` leaves out the `profiler` state alone, whatever the evidence; `hdbi_without_profiler` leaves out what samples
-    say of the profiler in the other states as well.
+    `hdbi` leaves out the `profiler` state only, under every evidence. `hdbi_without_profiler` also leaves out the
+    profiler's time that samples find in the other states.
     """
     if sums.lost is not None:
         return Layers(
@@ -81,8 +81,8 @@ def split(sums: PhaseSums, evidence: str, t_sys_ns: int) -> Layers:
     hdbi, reason = _hdbi(active, orchestration, sums.launches)
     without_profiler = None
     if hdbi is not None and active is not None and sums.sampled is not None and sums.sampled.profiler_ns:
-        left = active + orchestration - sums.sampled.profiler_ns
-        without_profiler = active / left if left else None
+        denominator = active + orchestration - sums.sampled.profiler_ns
+        without_profiler = active / denominator if denominator else None
     return Layers(
         delta_ft_ns=parts.delta_ft_ns,
         delta_ct_ns=parts.delta_ct_ns,
@@ -104,11 +104,11 @@ def split(sums: PhaseSums, evidence: str, t_sys_ns: int) -> Layers:
 def _library_split(sums: PhaseSums, evidence: str) -> _LibrarySplit:
     """Return the framework and library time of a phase under an evidence (method section 4).
 
-    `ranges`: the `library` state; a lower bound where a library that launched kernels marked nothing.
-    `ranges+samples`: that state, and what samples hit in a library outside of it. `samples`: what samples hit in a
-    library; time off the CPU is in neither layer. `subtractive`: the `library` state and what the subtraction moves out
-    of `dispatch`, an upper bound: what a library's operators need above the others is not all the library's. `none`:
-    delta_ct is null and delta_ft holds both.
+    `ranges`: the `library` state; a lower bound if a library that launched kernels marked no range.
+    `ranges+samples`: the `library` state and the time of library samples outside of it. `samples`: the time of library
+    samples; time off the CPU is in neither layer. `subtractive`: the `library` state and the time that the subtraction
+    moves out of `dispatch`; an upper bound, because the longer dispatch of operators that call a library is not all
+    library time. `none`: delta_ct is None and delta_ft holds both. Raises TaxbreakError for any other evidence.
     """
     framework = sum(sums.states_ns[state] for state in FRAMEWORK_STATES)
     library = sums.states_ns["library"]
@@ -130,16 +130,17 @@ def _library_split(sums: PhaseSums, evidence: str) -> _LibrarySplit:
 
 
 def moved_ns(sums: PhaseSums) -> int:
-    """Return what the subtraction moves from `dispatch` to the library, at most what `dispatch` holds."""
+    """Return the time that the subtraction moves from `dispatch` to the library, capped at `dispatch`, ns."""
     return min(sums.over_base_ns, sums.states_ns["dispatch"])
 
 
 def layer_parts(entry: Phase) -> dict[str, tuple[float, float]]:
-    """Return for each state of the host layers the parts of its time that are framework's and library's, 0 to 1.
+    """Return for each state of the host layers its framework share and its library share, 0 to 1.
 
-    Sums over a phase of state times parts are its delta_ft and delta_ct; the rest of a state is in neither (time off
-    the CPU). Which of a state's intervals an estimate moved is not known, so each has the same parts: `subtractive`
-    moves time out of `dispatch`, `ranges+samples` out of all framework states, `samples` splits all states together.
+    The state times multiplied by their shares add up to delta_ft and delta_ct; the rest of a state is in neither (time
+    off the CPU). An estimate does not say which intervals of a state it moves, so all have the same shares:
+    `subtractive` moves time out of `dispatch`, `ranges+samples` out of all framework states, `samples` splits all
+    states together.
     """
     layers, states = entry.taxbreak, entry.states_ns
     parts = dict.fromkeys(FRAMEWORK_STATES, (1.0, 0.0)) | {"library": (0.0, 1.0)}
@@ -172,7 +173,7 @@ def _hdbi(active: int | None, orchestration: int, launches: LaunchCounts) -> tup
 
 
 def hdbi_word(hdbi: float) -> str:
-    """Return the word for an HDBI: the paper's ends are host-bound (0) and device-bound (1)."""
+    """Return the word for an HDBI between the paper's ends, host-bound (0) and device-bound (1)."""
     if hdbi < 0.35:
         return "host-bound"
     return "balanced" if hdbi <= 0.65 else "device-bound"

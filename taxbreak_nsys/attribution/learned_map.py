@@ -1,4 +1,4 @@
-"""Which kernels a library launches, learned from a report with call chains, for reports that have none."""
+"""A map of the kernels that CUDA libraries launch: learned from a report with call chains, used for reports without."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SCHEMA = "taxbreak-library-map/1"
 
 
 class MapLearner:
-    """Counts by kernel name, over the pieces of a report, how many launches a library made.
+    """Counts by kernel name all launches and the launches that a library made, over the pieces of a report.
 
-    A launch's call chain decides, else a library range around it; launches with neither, or whose chain breaks off
-    before its caller, are left out.
+    The call chain of a launch decides; without a chain, a library range around it. Launches with neither, or with a
+    chain that is truncated before the caller, are left out.
     """
 
     def __init__(self, instances: Instances) -> None:
-        """Start without kernels; launches outside the phase instances count as well."""
+        """`instances` are not used: launches outside the phases count as well."""
         self._counts = GroupSums("launches", "mediated")
         self._names: tuple[str, ...] = ()
 
@@ -43,9 +43,9 @@ class MapLearner:
         self._names = trace.ops.names
 
     def learned(self) -> dict[str, Any]:
-        """Return the map: kernel name to whether a library launched it, without kernels where nothing was learned.
+        """Return the map as JSON data: for each kernel name the flag `library_mediated` and the counts behind it.
 
-        A kernel that both launched counts as the library's if that made more than half of its launches.
+        A kernel counts as library-mediated if a library made more than half of its launches.
         """
         kernels = {
             self._names[code]: {
@@ -59,7 +59,7 @@ class MapLearner:
 
 
 def read_map(path: Path | None) -> Mapping[str, bool]:
-    """Return a map that `MapLearner` made, kernel name to library-mediated; raises TaxbreakError if it is none."""
+    """Return a map of `MapLearner`: kernel name to library-mediated. Raises TaxbreakError for any other file."""
     if path is None:
         return {}
     try:

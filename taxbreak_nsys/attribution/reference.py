@@ -1,4 +1,4 @@
-"""Times of phases without a profiler: the file of `--reference` (method section 6)."""
+"""Phase times measured without a profiler: the file given with `--reference` (method section 6)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Times = Mapping[str, int]
 """Phase label to its median wall time, ns."""
 
 _TIMES = ("median_ms", "tpot_ms")
-"""The median wall time of an instance, or of an engine the time per output token: a step gives each request one."""
+"""Accepted keys: the median wall time of an instance, or an engine's time per output token (one token per step)."""
 
 _FORM = 'as in {"decode": {"median_ms": 16.07}}'
 
@@ -38,16 +38,16 @@ def read_reference(choice: str) -> dict[str, Any]:
     if isinstance(data, dict) and name is not None:
         data = data.get(name)
         if data is None:
-            raise TaxbreakError(f"{path}: holds no set {name!r}; give --reference one of those it holds")
+            raise TaxbreakError(f"{path}: holds no set {name!r}; name one of the sets in the file")
     if not isinstance(data, dict):
         raise TaxbreakError(f"{path}: not an object of phases; write them {_FORM}")
     return data
 
 
 def reference_times(choice: str, phases: set[str]) -> Times:
-    """Return the median time of each of a report's phases that the reference names.
+    """Return the median time of each phase of a report that the reference names, ns.
 
-    A file may hold several sets of phases by name: the only one that names a phase of the report is taken.
+    A file may hold several named sets of phases; the set that names a phase of the report is used.
     Raises TaxbreakError if the file names no phase of the report, if several sets do, or if a time is not positive.
     """
     data = read_reference(choice)

@@ -1,4 +1,4 @@
-"""Warnings about captures that are complete and still mislead: warm-up, the profiler's work, clocks, cut edges."""
+"""Warnings about complete captures that mislead: warm-up, work of the profiler, clocks, instances cut at the edges."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from taxbreak_nsys.result import Phase, Result
 from taxbreak_nsys.totals.totals import Totals
 
 _NOTABLE = 100
-"""A share of one part in this many of a phase is worth a warning."""
+"""A share of at least 1 / 100 of a phase's wall time is worth a warning."""
 _OFTEN = 20
-"""A share of a phase from one part in this many on is often."""
+"""Module loading is worth a warning from 1 / 20 of a phase's wall time."""
 _WARM_UP_AT_LEAST = 3
 _OUTLIERS_AT_LEAST = 5
 
 
 def misleading_warnings(result: Result, totals: Totals) -> tuple[ReportWarning, ...]:
-    """Return the warnings about how far the captured phases are the program's usual ones."""
-    found: list[ReportWarning] = []
+    """Return the warnings about phases that differ from the usual run of the program."""
+    warnings: list[ReportWarning] = []
     for check in (_profiler, _clocks, _loading, _queue, _edges, _steps):
-        found += check(result, totals)
-    return tuple(found)
+        warnings += check(result, totals)
+    return tuple(warnings)
 
 
 def _single(result: Result, totals: Totals) -> Iterator[tuple[Phase, int]]:
-    """Yield each entry of one thread with its number in the sums."""
-    of = totals.entries
-    number: dict[tuple[str, int | None, int | None], int] = {of.key(k): k for k in range(len(of))}
+    """Yield each entry of a single thread with its number in the totals."""
+    entries = totals.entries
+    number: dict[tuple[str, int | None, int | None], int] = {entries.key(k): k for k in range(len(entries))}
     for entry in result.entries:
         if not entry.combined:
             yield entry, number[entry.phase, entry.process, entry.thread]
@@ -56,10 +56,10 @@ def _profiler(result: Result, totals: Totals) -> list[ReportWarning]:
 
 
 def _clocks(result: Result, totals: Totals) -> list[ReportWarning]:
-    """Warn of clocks that disagree: work before its launch (too early), or after its synchronisation (too late)."""
-    found, facts = [], totals.facts
+    """Warn if the clocks disagree: work before its launch (too early) or after its synchronisation (too late)."""
+    warnings, facts = [], totals.facts
     if facts.early_kernels:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "clock_step",
                 f"{facts.early_kernels} kernels start before the call that launches them: the clocks of host and "
@@ -69,20 +69,20 @@ def _clocks(result: Result, totals: Totals) -> list[ReportWarning]:
         )
     clock = facts.clock
     if 2 * clock.late > clock.synchronisations:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "clock_late",
                 f"device work ends after {clock.late} of {clock.synchronisations} synchronisations "
                 f"that waited for it, by up to {clock.largest_ns / 1e6:.3f} ms: the device's timestamps are late, so "
                 "exposed time, T_sys and HDBI are off by as much",
-                "capture again; give --t-sys, as the launches of this report cannot say it",
+                "capture again; give --t-sys, as it cannot be measured from the launches of this report",
             )
         )
-    return found
+    return warnings
 
 
 def _loading(result: Result, totals: Totals) -> list[ReportWarning]:
-    """Warn of modules that CUDA loads inside phases: the first use of each kernel pays for it."""
+    """Warn if CUDA loads modules inside phases, which the first use of each kernel causes."""
     shares = [
         f"{entry.phase} {entry.states_ns['module_load'] / entry.wall_ns:.1%}"
         for entry, _ in _single(result, totals)
@@ -101,30 +101,30 @@ def _loading(result: Result, totals: Totals) -> list[ReportWarning]:
 
 
 def _queue(result: Result, totals: Totals) -> list[ReportWarning]:
-    found = []
+    blocked = []
     for entry, number in _single(result, totals):
         calls, waited = totals.facts.queued.get(number, (0, 0))
         if calls and waited * _NOTABLE >= entry.wall_ns > 0:
-            found.append(f"{calls} in {entry.phase} ({waited / entry.wall_ns:.1%})")
-    if not found:
+            blocked.append(f"{calls} in {entry.phase} ({waited / entry.wall_ns:.1%})")
+    if not blocked:
         return []
     return [
         ReportWarning(
             "launch_queue_full",
             "kernel launches blocked behind earlier work of their stream, as they do when the launch queue is full; "
-            f"that part of the wall time counts as waiting for the device: {', '.join(dict.fromkeys(found))}",
+            f"that part of the wall time counts as waiting for the device: {', '.join(dict.fromkeys(blocked))}",
             "no action is needed: the host is ahead of the device there",
         )
     ]
 
 
 def _edges(result: Result, totals: Totals) -> list[ReportWarning]:
-    """Warn of phases that the capture's start or end cuts: a part of an instance is no step."""
+    """Warn if the start or end of the capture cuts an instance: a part of an instance is no step."""
     instances = totals.instances
     if not instances.marked:
         return []
     begun, ended = (
-        {instances.labels[instances.label[one]] for one in cut}
+        {instances.labels[instances.label[number]] for number in cut}
         for cut in (totals.facts.begun_inside, totals.facts.ended_inside)
     )
     return [
@@ -139,7 +139,7 @@ def _edges(result: Result, totals: Totals) -> list[ReportWarning]:
 
 
 def _steps(result: Result, totals: Totals) -> list[ReportWarning]:
-    """Warn of first instances that are slower than the rest, and of single ones that stand out."""
+    """Warn if the first instances are slower than the rest, or single instances stand out."""
     warm, odd, skip = [], [], 0
     for entry, number in _single(result, totals):
         which = totals.entries.instances_of(number)
@@ -159,9 +159,9 @@ def _steps(result: Result, totals: Totals) -> list[ReportWarning]:
                 f"{entry.phase} ({len(out)} of {len(wall)}; number {worst + 1} took {_times(wall[[worst]], wall)}, "
                 f"most of it more in '{state}')"
             )
-    found = []
+    warnings = []
     if warm:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "warm_up",
                 f"the first instances take longer than the rest, as warm-up does: {', '.join(dict.fromkeys(warm))}",
@@ -169,22 +169,22 @@ def _steps(result: Result, totals: Totals) -> list[ReportWarning]:
             )
         )
     if odd:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "steps_stand_out",
-                f"single instances stand out, and sums hold them: {', '.join(dict.fromkeys(odd))}",
+                f"single instances stand out, and sums include them: {', '.join(dict.fromkeys(odd))}",
                 "list them with -r taxbreak_trace; leave them out with --start and --end",
             )
         )
-    return found
+    return warnings
 
 
-def _times(some: Ints, of_all: Ints) -> str:
-    return f"{int(some.max()) / max(percentile(of_all, 50) or 0, 1):.1f} times the median"
+def _times(instances: Ints, walls: Ints) -> str:
+    return f"{int(instances.max()) / max(percentile(walls, 50) or 0, 1):.1f} times the median"
 
 
 def _leading(wall: Ints) -> int:
-    """Return how many of the first instances take more than 1.5 times the median; 0 if that is over a third of them."""
+    """Return the number of leading instances above 1.5 times the median; 0 if this is more than a third of all."""
     if len(wall) < _WARM_UP_AT_LEAST:
         return 0
     slow = 2 * wall > 3 * (percentile(wall, 50) or 0)
@@ -193,7 +193,7 @@ def _leading(wall: Ints) -> int:
 
 
 def _outliers(wall: Ints, lead: int) -> Ints:
-    """Return the instances beyond the leading ones that take more than twice the median."""
+    """Return the instances after the first `lead` ones that take more than twice the median."""
     if len(wall) < _OUTLIERS_AT_LEAST:
         return np.empty(0, np.int64)
     out = np.flatnonzero(wall > 2 * (percentile(wall, 50) or 0))

@@ -1,4 +1,4 @@
-"""Warnings about what the report lacks: which figures are null, a bound, an estimate or an assumption for it."""
+"""Warnings about data that the report lacks, which makes figures null, a bound, an estimate or an assumption."""
 
 from __future__ import annotations
 
@@ -20,28 +20,30 @@ from taxbreak_nsys.totals.totals import Totals
 _RANGES_FLAGS = (
     "nsys profile -t cuda,nvtx,osrt,cublas-verbose -e CUBLAS_NVTX_LEVEL=2,CUBLASLT_NVTX_LEVEL=2 --cuda-graph-trace=node"
 )
-
-
 _OFF_CPU = 20
-"""A phase is off the CPU where its samples leave out more than one part in this many of its wall time."""
+"""A phase counts as off the CPU if its samples leave out more than 1 / 20 of its wall time."""
 
 
 def result_warnings(result: Result, totals: Totals, lost: LostRows, t_sys: TSys) -> tuple[ReportWarning, ...]:
-    """Return the warnings that a result, and the sums that it is made of, call for."""
-    found = [*_lost(lost), *_t_sys(t_sys, totals)]
+    """Return the warnings about a result and the totals behind it."""
+    warnings = [*_lost(lost), *_t_sys(t_sys, totals)]
     for check in (_unmeasured, _evidence, _bounds, _phases, _cut, _outside, _os_runtime):
-        found += check(result, totals)
-    found += engine_warnings(result, totals)
-    return (*found, *sample_warnings.sample_warnings(result, totals), *misleading.misleading_warnings(result, totals))
+        warnings += check(result, totals)
+    warnings += engine_warnings(result, totals)
+    return (
+        *warnings,
+        *sample_warnings.sample_warnings(result, totals),
+        *misleading.misleading_warnings(result, totals),
+    )
 
 
 def reading_warnings(database: Database) -> tuple[ReportWarning, ...]:
-    """Return the warnings that a report calls for as it is read; call this after its columns were read."""
-    found = []
+    """Return the warnings about the reading of a report; call this after its columns were read."""
+    warnings = []
     left_out = database.cleaning.left_out
     if left_out:
         rows = [f"{count} {subject.replace('_', ' ')} {why}" for (subject, why), count in sorted(left_out.items())]
-        found.append(
+        warnings.append(
             ReportWarning(
                 "rows_left_out",
                 f"damaged rows were left out: {', '.join(rows)}",
@@ -49,7 +51,7 @@ def reading_warnings(database: Database) -> tuple[ReportWarning, ...]:
             )
         )
     if "META_DATA_CAPTURE" not in database.schema and database.path.is_dir():
-        found.append(
+        warnings.append(
             ReportWarning(
                 "settings_not_exported",
                 "the folder has no table META_DATA_CAPTURE: the settings of the capture are not known, and warnings "
@@ -59,15 +61,15 @@ def reading_warnings(database: Database) -> tuple[ReportWarning, ...]:
         )
     lost = lost_events(database)
     if lost:
-        found.append(
+        causes = "; ".join(f"{trace}: {how}" for trace, how in lost.items())
+        warnings.append(
             ReportWarning(
                 "events_lost",
-                f"events were lost ({'; '.join(f'{what}: {how}' for what, how in lost.items())}): counts and times may "
-                "be too low",
+                f"events were lost ({causes}): counts and times may be too low",
                 "read the diagnostics in the nsys GUI; capture less, or for a shorter time",
             )
         )
-    return tuple(found)
+    return tuple(warnings)
 
 
 def _lost(lost: LostRows) -> list[ReportWarning]:
@@ -103,11 +105,11 @@ def _unmeasured(result: Result, totals: Totals) -> list[ReportWarning]:
 
 
 def _evidence(result: Result, totals: Totals) -> list[ReportWarning]:
-    found = []
+    warnings = []
     measured = [e for e in result.entries if e.taxbreak.delta_ft_ns is not None]
     weak = sorted({e.phase for e in measured if e.taxbreak.evidence == "none"})
     if weak:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "no_library_evidence",
                 f"nothing in the report distinguishes library time from framework time in {', '.join(weak)}: delta_ct "
@@ -117,15 +119,15 @@ def _evidence(result: Result, totals: Totals) -> list[ReportWarning]:
         )
     estimated = sorted({e.phase for e in result.entries if e.taxbreak.evidence == "subtractive"})
     if estimated:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "subtractive_estimate",
                 f"library time in {', '.join(estimated)} is an upper bound, not measured: the dispatch time of library "
-                f"calls above that of framework-native launches ({result.t_base_ns} ns) holds framework time as well",
+                f"calls in excess of framework-native launches ({result.t_base_ns} ns) holds framework time as well",
                 f"capture with '{_RANGES_FLAGS}'",
             )
         )
-    return found
+    return warnings
 
 
 def _bounds(result: Result, totals: Totals) -> list[ReportWarning]:
@@ -146,18 +148,18 @@ def _bounds(result: Result, totals: Totals) -> list[ReportWarning]:
 
 
 def _remedy_for(silent: Sequence[str]) -> str:
-    """Return how to see the time of libraries that marked nothing: cuBLAS can mark, cuDNN 9 cannot."""
+    """Return the remedy for libraries that marked no range: cuBLAS can mark ranges, cuDNN 9 cannot."""
     if "cuBLAS" in silent:
         return f"capture with '{_RANGES_FLAGS}'"
     return f"add CPU samples, which see every library: '{SAMPLE_FLAGS}'"
 
 
 def _t_sys(t_sys: TSys, totals: Totals) -> list[ReportWarning]:
-    """Return the warnings about the floor of the launch path: assumed, lowered, or above what launches took."""
-    found = []
+    """Return the warnings about T_sys: assumed, lowered, or above the measured launches."""
+    warnings = []
     remedy = "give --null-report with a capture of an empty kernel on the same machine, or --t-sys"
     if t_sys.source == "paper":
-        found.append(
+        warnings.append(
             ReportWarning(
                 "t_sys_assumed",
                 f"fewer than {T_SYS_MIN_LAUNCHES} kernel launches met an idle stream, so T_sys is the paper's "
@@ -166,34 +168,34 @@ def _t_sys(t_sys: TSys, totals: Totals) -> list[ReportWarning]:
             )
         )
     if t_sys.lowered_from is not None:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "t_sys_lowered",
                 f"launches of this report reached the device in {t_sys.ns} ns, less than the {t_sys.lowered_from} ns "
-                f"of its source ({t_sys.source}): a floor is never above that, so T_sys is {t_sys.ns} ns",
+                f"of its source ({t_sys.source}): a floor cannot exceed that, so T_sys is {t_sys.ns} ns",
                 remedy,
             )
         )
     measured = totals.latency.percentile(1)
     if t_sys.source == "given" and measured is not None and t_sys.ns > measured:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "t_sys_above_measured",
                 f"--t-sys is {t_sys.ns} ns, and launches of this report reached the device in {measured} ns: delta_kt "
                 "is more than launching took, and HDBI too low",
-                "leave --t-sys out, or give one of this machine",
+                "leave --t-sys out, or give the value of this machine",
             )
         )
-    return found
+    return warnings
 
 
 def _phases(result: Result, totals: Totals) -> list[ReportWarning]:
-    found = []
+    warnings = []
     remedy = "mark prefill and decode with NVTX ranges in the program, and capture with 'nsys profile -t cuda,nvtx'"
     whole = [e for e in result.entries if e.phase_source.kind == ALL]
     if whole:
         why = sorted({e.phase_source.evidence for e in whole if e.phase_source.evidence})
-        found.append(
+        warnings.append(
             ReportWarning(
                 "no_phases",
                 f"nothing divides a thread into phases, so it is one phase, '{ALL}': " + ("; ".join(why) or "no marks"),
@@ -204,7 +206,7 @@ def _phases(result: Result, totals: Totals) -> list[ReportWarning]:
     if auto:
         least = min(e.phase_source.confidence or 0.0 for e in auto)
         labels = ", ".join(sorted({e.phase for e in auto}))
-        found.append(
+        warnings.append(
             ReportWarning(
                 "phases_found",
                 f"nobody marked {labels}: they were found in the sequence of launches, with confidence {least:.2f} "
@@ -212,7 +214,7 @@ def _phases(result: Result, totals: Totals) -> list[ReportWarning]:
                 remedy,
             )
         )
-    return found
+    return warnings
 
 
 def _cut(result: Result, totals: Totals) -> list[ReportWarning]:
@@ -229,10 +231,10 @@ def _cut(result: Result, totals: Totals) -> list[ReportWarning]:
 
 
 def _outside(result: Result, totals: Totals) -> list[ReportWarning]:
-    found = []
+    warnings = []
     outside = result.outside
     if outside.kernels_without_launch:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "kernels_without_launch",
                 f"{outside.kernels_without_launch} kernels have no launching call in the report (trimmed, cut short or "
@@ -242,7 +244,7 @@ def _outside(result: Result, totals: Totals) -> list[ReportWarning]:
         )
     lone = totals.facts.lone_launches
     if lone:
-        found.append(
+        warnings.append(
             ReportWarning(
                 "launches_without_kernel",
                 f"{lone} kernel launch calls inside phases have no kernel in the report (cut short, or recorded into "
@@ -250,7 +252,7 @@ def _outside(result: Result, totals: Totals) -> list[ReportWarning]:
                 "let the capture end after the device has finished",
             )
         )
-    return found
+    return warnings
 
 
 def _os_runtime(result: Result, totals: Totals) -> list[ReportWarning]:

@@ -1,4 +1,4 @@
-"""Warnings about what rests on CPU samples or a reference: too few, unknown modules, library time, the profiler."""
+"""Warnings about figures based on CPU samples or a reference: few samples, unknown modules, the profiler's share."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ SAMPLE_FLAGS = (
 )
 _BY_SAMPLES = EVIDENCES.index("samples")
 _MANY_UNKNOWN = 0.2
-"""The share of samples in no known module from which on a warning names their modules."""
+"""A larger share of samples in no known module is worth a warning."""
 _NOISE = 0.05
-"""Shares smaller than this are within what two runs of a program differ by."""
+"""Two runs of a program can differ by this share."""
 _MUCH_MISSED = 20
-"""Library time outside of ranges is worth a warning where it is surely more than one part in this many of theirs."""
+"""Library time outside ranges is worth a warning if it is surely more than 1 / 20 of the time inside ranges."""
 
 
 def sample_warnings(result: Result, totals: Totals) -> tuple[ReportWarning, ...]:
-    """Return the warnings that the samples of a result call for."""
-    found = (*_longer_reference(result), *_claims(result))
+    """Return the warnings about the samples and the references of a result."""
+    about_profiler = (*_longer_reference(result), *_claims(result))
     if totals.samples.period_ns is None:
-        return found
-    return (*_too_few(result), *_chains(totals.samples), *_missed(result, totals), *found)
+        return about_profiler
+    return (*_too_few(result), *_chains(totals.samples), *_missed(result, totals), *about_profiler)
 
 
 def _too_few(result: Result) -> Iterator[ReportWarning]:
@@ -59,13 +59,13 @@ def _chains(samples: SampleTotals) -> Iterator[ReportWarning]:
         names = ", ".join(name for name, _ in samples.unknown_modules[:5]) or "no module at all"
         yield ReportWarning(
             "unknown_modules",
-            f"{unknown:.0%} of the CPU samples are in no module that is known ({names}): they count as framework time",
+            f"{unknown:.0%} of the CPU samples are in no known module ({names}): they count as framework time",
             "name their modules in a table and give it with --modules, or capture with --backtrace=fp",
         )
 
 
 def _missed(result: Result, totals: Totals) -> Iterator[ReportWarning]:
-    """Warn of library time outside library ranges, with the modules that it lies in."""
+    """Warn of library time outside library ranges, and name the modules of this time."""
     used, unused, modules = set(), set(), set[str]()
     numbers = {totals.entries.key(k): k for k in range(len(totals.entries))}
     for entry in result.entries:
@@ -96,7 +96,7 @@ def _missed(result: Result, totals: Totals) -> Iterator[ReportWarning]:
 
 
 def _longer_reference(result: Result) -> Iterator[ReportWarning]:
-    """Warn of references that are longer than the capture: nsys does not make a program faster."""
+    """Warn if a reference is longer than the capture: nsys does not make a program faster."""
     phases = sorted(
         {e.phase for e in result.entries if e.corrected and e.corrected.dilation * (1 + _NOISE) < 1}
     )  # fmt: skip
@@ -110,7 +110,7 @@ def _longer_reference(result: Result) -> Iterator[ReportWarning]:
 
 
 def _claims(result: Result) -> Iterator[ReportWarning]:
-    """Warn where samples claim more for the profiler than the capture is longer than the reference."""
+    """Warn if the samples give the profiler more time than the capture exceeds the reference by."""
     phases = []
     for entry in result.entries:
         claimed = entry.corrected.profiler_claimed_ns if entry.corrected else None
@@ -120,7 +120,7 @@ def _claims(result: Result) -> Iterator[ReportWarning]:
     if phases:
         yield ReportWarning(
             "profiler_share_scaled",
-            "samples claim more time for the profiler than the capture is longer than the reference in "
-            f"{', '.join(dict.fromkeys(phases))}: their share is scaled down to that",
-            "measure the reference again on the same machine, with as many instances as the capture",
+            "samples give the profiler more time than the whole excess of the capture over the reference in "
+            f"{', '.join(dict.fromkeys(phases))}: the profiler's share is scaled down to this excess",
+            "measure the reference again on the same machine, with the number of instances of the capture",
         )

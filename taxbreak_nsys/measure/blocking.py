@@ -1,4 +1,4 @@
-"""From which duration on a call counts as blocked, where a report is read in windows (method section 3)."""
+"""The duration from which a call counts as blocked, for a report that is read in windows (method section 3)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from taxbreak_nsys.model.trace_columns import Trace
 class BlockingLimits:
     """The duration from which calls of each name count as blocked: estimated from earlier windows, then checked.
 
-    The method takes the median over the whole report. Where a decision on the way proves wrong by that median,
-    `settle` returns the right limits for a second reading.
+    The method takes the median over the whole report, which is known only at its end. If that median contradicts a
+    decision made in an earlier window, `settle` returns the right limits for a second reading.
     """
 
     def __init__(self, known: Ints | None = None) -> None:
-        """Start without limits, or with those of a first reading (`known`)."""
+        """`known` are the limits that an earlier reading settled on, ns by API name code; None in a first reading."""
         self._limit = known
         self._final = known is not None
         self._used: dict[tuple[int, int], int] = {}
@@ -26,20 +26,20 @@ class BlockingLimits:
         self._names = 0
 
     def of(self, names: int) -> Ints | None:
-        """Return the limit of each API name code, ns; None where only the piece itself can give it."""
+        """Return the limit of each API name code, ns; None before the first piece."""
         if self._limit is None:
             return None
         return np.r_[self._limit, np.full(max(names - len(self._limit), 0), BLOCKING_DEFAULT_NS)][:names]
 
     def learn(self, trace: Trace, launches: Launches, own: Flags) -> None:
-        """Note what was decided of a piece's launches, and how long those took that met an idle stream.
+        """Record which launches of a piece counted as blocked, and the durations of launches to an idle stream.
 
         `own` flags the launches that no other piece counts.
         """
         names, duration = trace.api.name[launches.api], launches.end - launches.start
         limit = self.of(len(trace.api.names))
         if limit is None:
-            # as `find_launches` did it, by all that the piece has
+            # the rule that `find_launches` applied: the limit from all launches of this piece
             all_idle = launches.idle_stream
             limit = durations_limit(names[all_idle], duration[all_idle], len(trace.api.names))
         idle, busy = own & launches.idle_stream, own & (launches.start < launches.queued_until)
@@ -54,11 +54,11 @@ class BlockingLimits:
         self._limit = blocking_limit(self._usual, self._names)
 
     def afresh(self) -> BlockingLimits:
-        """Return the limits that this reading started with, for another one."""
+        """Return the limits that this reading started with, to read the report again."""
         return BlockingLimits(self._limit if self._final else None)
 
     def settle(self) -> BlockingLimits | None:
-        """Return None where every decision stands by the whole report, else the limits for another reading."""
+        """Return None if the whole report confirms every decision, else the limits for another reading."""
         if self._final:
             return None
         final = blocking_limit(self._usual, self._names)

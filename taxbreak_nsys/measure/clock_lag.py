@@ -1,6 +1,6 @@
 """How far the device's clock lags behind the host's, as synchronisations show it.
 
-When a synchronisation returns, the work that it waited for is done. Where the report lets that work end later, the
+When a synchronisation returns, the work that it waited for is done. If the report says that this work ended later, the
 device's timestamps are late by at least the difference.
 """
 
@@ -14,19 +14,18 @@ from taxbreak_nsys.model.launches import Launches
 from taxbreak_nsys.model.trace_columns import Trace, thread_slice
 
 _NOISE_NS = 1_000
-"""Work may end so much after its synchronisation by rounding; in sound reports it ends microseconds before."""
+"""Tolerance for rounding. In sound reports work ends microseconds before its synchronisation returns."""
 
 
 class ClockLag:
     """Compares, over the pieces of a report, the end of device work with the synchronisation that waited for it.
 
-    `synchronisations` are those of a stream or device that a thread made after launching work, `late` those whose work
-    ends after them, `largest_ns` is the largest such lag. A synchronisation of one stream does not say which, so of the
-    streams that the thread uses the one that was done first counts.
+    `synchronisations` counts the stream and device synchronisations that a thread made after launching work, `late` the
+    synchronisations whose work ends after they return; `largest_ns` is the largest such lag. The report does not say
+    which stream a stream synchronisation waited for: the stream of the thread that was done first is assumed.
     """
 
     def __init__(self) -> None:
-        """Start without synchronisations."""
         self.synchronisations, self.late, self.largest_ns = 0, 0, 0
         self._reach: dict[int, dict[int, int]] = {}
         """By thread and stream, the latest end of the work that earlier pieces launched."""
@@ -60,8 +59,8 @@ class ClockLag:
         last = np.full(len(start), NEVER, np.int64)
         first = np.full(len(start), np.iinfo(np.int64).max, np.int64)
         for code in sorted({*before, *np.unique(stream).tolist()}):
-            mine = np.flatnonzero(stream == code)
-            order = mine[np.argsort(returned[mine], kind="stable")]
+            rows = np.flatnonzero(stream == code)
+            order = rows[np.argsort(returned[rows], kind="stable")]
             reach = np.maximum.accumulate(np.r_[before.get(code, NEVER), work_end[order]])
             done = reach[np.searchsorted(returned[order], start, side="right")]
             last = np.maximum(last, done)

@@ -1,7 +1,7 @@
-"""Collectives between devices: which kernels communicate, and how long each rank waits in them for a slower one.
+"""Collectives between devices: the kernels that communicate, and the time that each rank waits for a slower rank.
 
-Method section 2.3. A collective ends on all ranks together; what a rank spends in it beyond the shortest of the ranks
-is waiting for a rank that arrived later.
+Method section 2.3. A collective ends on all ranks at the same time. The time that a rank spends in it beyond the rank
+with the shortest kernel is waiting for a rank that arrived later.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from taxbreak_nsys.model.trace_columns import KERNEL, DeviceOps
 from taxbreak_nsys.phases.instances import Instances
 
 LEAST_RANKS_OF_TWO_GROUPS = 4
-"""Fewer ranks are one group: with more, half of them may be a communicator of their own (replicas of a model)."""
+"""Fewer ranks are one communicator; from this number on half of them may form their own (replicas of a model)."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Communication:
     """Collectives of a report; the columns are over its device operations.
 
     `communicates` flags the kernels of collective libraries. `wait` is the part at an operation's start that waits for
-    a slower rank, ns; 0 where the collective is not paired. `unpaired` flags by instance those with a collective that
-    no other rank in the report takes part in, `alone` those of them where no other rank is in the report at all.
-    `skew` has for each paired collective its arrival on the last rank less that on the first, ns, and `skew_instance`
-    an instance that it belongs to.
+    a slower rank, ns; 0 where the collective is not paired. `unpaired` flags the instances with a collective in which
+    no other rank of the report takes part, `alone` the unpaired instances for which the report has no other rank.
+    `skew` is for each paired collective the time from its arrival on the first rank to its arrival on the last, ns, and
+    `skew_instance` an instance that it belongs to.
     """
 
     communicates: Flags
@@ -43,10 +43,10 @@ class Communication:
 def find_communication(
     ops: DeviceOps, op_instance: Ints, instances: Instances, classes: Sequence[KernelClass]
 ) -> Communication:
-    """Return the collectives in the phase instances, and how long each waits for a slower rank.
+    """Return the collectives in the phase instances, and the time that each waits for a slower rank.
 
     The k-th collective of a name in a step is the same collective on all ranks. The ranks of a step are the devices of
-    the instances that `Instances.step` pairs, or else those of one instance.
+    the instances that `Instances.step` pairs; an instance without a pair is a step by itself, with its own devices.
     """
     of_name = np.array([kind == COMMUNICATION for kind in classify(ops.names, classes)] or [False], bool)
     communicates = (ops.kind == KERNEL) & of_name[ops.name]
@@ -60,7 +60,7 @@ def find_communication(
         )
     instance = op_instance[rows]
     paired_step = instances.step[instance]
-    # a step that is paired has its number; any other instance is a step of its own
+    # negative numbers: instances without a pair are steps by themselves
     step = np.where(paired_step >= 0, paired_step, -1 - instance)
     rank, _ = row_codes(instance, ops.device[rows])
     ranks = _count_per_step(step, rank)
@@ -79,7 +79,7 @@ def find_communication(
     few = ranks < LEAST_RANKS_OF_TWO_GROUPS
     lonely = (members == 1) | (few & ((members < ranks) | (missing & (paired_step >= 0))))
     alone[instance[lonely & (ranks == 1)]] = True
-    # one collective without a partner makes the turns of its whole step doubtful: nothing of the step is cut
+    # one collective without a partner shifts the count of all later ones, so no wait of its step is trusted
     doubtful = np.isin(step, np.unique(step[lonely]))
     unpaired[instance[doubtful]] = True
     wait[rows[~doubtful]] = (end - start - shortest[collective])[~doubtful]
@@ -97,20 +97,20 @@ def find_communication(
 
 
 def split_devices(ops: DeviceOps, op_instance: Ints, instances: Instances, communication: Communication) -> DeviceOps:
-    """Return the operations with a device per process where ranks with paired collectives seem to share one.
+    """Return the operations with one device per process where ranks with paired collectives seem to share a device.
 
-    With CUDA_VISIBLE_DEVICES each process numbers its devices from 0, and the report may not say which they are. Ranks
-    of one collective are on different devices.
+    With CUDA_VISIBLE_DEVICES each process numbers its devices from 0, and the report may not identify the physical
+    device. Ranks of one collective are always on different devices.
     """
-    held = op_instance >= 0
-    talks = np.flatnonzero(communication.communicates & held)
+    in_phase = op_instance >= 0
+    talks = np.flatnonzero(communication.communicates & in_phase)
     talks = talks[~communication.unpaired[op_instance[talks]] & (instances.step[op_instance[talks]] >= 0)]
     if not len(talks):
         return ops
     _, sample = row_codes(instances.group[op_instance[talks]], ops.device_global[talks], ops.process[talks])
-    seen = talks[sample]
-    group, device = instances.group[op_instance[seen]], ops.device_global[seen]
-    shared = {int(device[k]) for k in range(len(seen)) if np.sum((group == group[k]) & (device == device[k])) > 1}
+    sampled = talks[sample]
+    group, device = instances.group[op_instance[sampled]], ops.device_global[sampled]
+    shared = {int(device[k]) for k in range(len(sampled)) if np.sum((group == group[k]) & (device == device[k])) > 1}
     if not shared:
         return ops
     which = np.isin(ops.device_global, sorted(shared))
@@ -120,7 +120,7 @@ def split_devices(ops: DeviceOps, op_instance: Ints, instances: Instances, commu
 
 
 def _turns(step: Ints, name: Ints, rank: Ints) -> Ints:
-    """Return for sorted collectives how many of the same step, name and rank come before each."""
+    """Return for each collective, sorted by (step, name, rank), the number of earlier ones with the same three."""
     new = np.r_[True, (step[1:] != step[:-1]) | (name[1:] != name[:-1]) | (rank[1:] != rank[:-1])]
     begin = np.flatnonzero(new)
     return np.arange(len(step)) - begin[np.cumsum(new) - 1]
@@ -129,7 +129,8 @@ def _turns(step: Ints, name: Ints, rank: Ints) -> Ints:
 def _first_of_collective(step: Ints, name: Ints, turn: Ints, start: Ints, end: Ints) -> Flags:
     """Flag the first kernel of each collective, of kernels sorted by (step, name, turn, start).
 
-    The kernels of one collective overlap in time: ranks of another communicator, whose turn is the same, do not.
+    The kernels of one collective overlap in time. Kernels with the same turn that do not overlap belong to another
+    communicator.
     """
     new = np.r_[True, (step[1:] != step[:-1]) | (name[1:] != name[:-1]) | (turn[1:] != turn[:-1])]
     reach = end.copy()
@@ -137,7 +138,7 @@ def _first_of_collective(step: Ints, name: Ints, turn: Ints, start: Ints, end: I
         if high - low > 1:
             reach[low:high] = np.maximum.accumulate(end[low:high])
     apart = start[1:] > reach[:-1]
-    # two or three ranks have one communicator
+    # fewer ranks have one communicator: their collectives are one even if clocks make the kernels look apart
     several = np.bincount(np.cumsum(new) - 1)[np.cumsum(new) - 1] >= LEAST_RANKS_OF_TWO_GROUPS
     new[1:] |= apart & several[1:]
     return new
@@ -150,7 +151,7 @@ def _group_sizes(instances: Instances) -> Ints:
 
 
 def _count_per_step(step: Ints, member: Ints) -> Ints:
-    """Return for each collective how many distinct members its step has."""
+    """Return for each collective the number of distinct members in its step."""
     _, sample = row_codes(step, member)
     _, code = np.unique(step, return_inverse=True)
     counts = np.bincount(code[sample], minlength=int(code.max()) + 1)

@@ -1,4 +1,4 @@
-"""The device's side: when it was busy, and how much of the host's time that left exposed (method section 5)."""
+"""When devices were busy, and the exposed part of the host's time (method section 5)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def with_exposure(
 ) -> HostIntervals:
     """Return the intervals with their exposed time.
 
-    `comm_wait` is by device operation the time at its start that waits for a slower rank: the device is not busy then.
-    Exposed is what lies outside the device operations, of any process, on the devices that the instance's
-    launches use; an instance whose launches use no device is exposed throughout.
+    `comm_wait` is for each device operation the time at its start that waits for a slower rank, ns: the device does not
+    count as busy then. Time is exposed outside the operations, of any process, on the devices that the instance's
+    launches use. An instance whose launches use no device is exposed throughout.
     """
     exposed = np.zeros(len(intervals.start), np.int64)
     sets = device_sets(trace.ops, launches, len(instances), launch_instance)
@@ -43,16 +43,16 @@ def device_sets(ops: DeviceOps, launches: Launches, instances: int, launch_insta
     """Return for each instance the devices that its launches use."""
     sets: list[set[int]] = [set() for _ in range(instances)]
     joined = ops_instance(launches, launch_instance)
-    held = joined >= 0
-    instance, device = joined[held], ops.device_global[held]
+    in_phase = joined >= 0
+    instance, device = joined[in_phase], ops.device_global[in_phase]
     _, sample = row_codes(instance, device)
-    for one, used in zip(instance[sample].tolist(), device[sample].tolist(), strict=True):
-        sets[one].add(used)
+    for number, used in zip(instance[sample].tolist(), device[sample].tolist(), strict=True):
+        sets[number].add(used)
     return [frozenset(devices) for devices in sets]
 
 
 def ops_instance(launches: Launches, launch_instance: Ints) -> Ints:
-    """Return the instance of each device operation, that of its launch; -1 for none."""
+    """Return for each device operation the instance of its launch, -1 for none."""
     of_op = launches.of_op
     return np.where(of_op >= 0, launch_instance[np.maximum(of_op, 0)], -1) if len(launch_instance) else of_op
 
@@ -72,8 +72,8 @@ def active_ns(ops: DeviceOps, comm_wait: Ints, group: Ints, groups: int) -> Ints
 
 
 def unmeasured(launches: Launches, launch_instance: Ints, instances: int) -> Flags:
-    """Tell which instances hold a graph launch whose device time is unknown."""
+    """Flag the instances with a graph launch whose device time is unknown."""
     result = np.zeros(instances, bool)
-    held = (launches.kind == UNMEASURED_GRAPH) & (launch_instance >= 0)
-    result[launch_instance[held]] = True
+    unknown = (launches.kind == UNMEASURED_GRAPH) & (launch_instance >= 0)
+    result[launch_instance[unknown]] = True
     return result

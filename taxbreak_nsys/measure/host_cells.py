@@ -12,15 +12,15 @@ from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model.trace_columns import Ranges, runs, thread_slice
 
 _MOST_CROSSED = 64
-"""A range that more than so many open ranges end before counts as one that no range holds."""
+"""If more than this number of open ranges end before a range does, no range counts as its container."""
 
 
 @dataclass(frozen=True)
 class RangeNesting:
     """How the NVTX ranges of a report nest; columns over the ranges.
 
-    `parent` is the innermost range of the thread that was open when a range began, `container` the innermost one that
-    holds the range as a whole (an index, -1 for none). For push/pop ranges they are the same.
+    `parent` is the innermost range of the thread that was open when a range began, `container` the innermost range that
+    encloses it from start to end (an index, -1 for none). For push/pop ranges they are the same.
     """
 
     parent: Ints
@@ -28,15 +28,15 @@ class RangeNesting:
 
     @classmethod
     def of(cls, ranges: Ranges) -> RangeNesting:
-        """Find the parents of all ranges."""
+        """Return the nesting of all ranges; they are sorted by (thread, start)."""
         parent = np.full(len(ranges), -1, np.int64)
         for low, high in runs(ranges.thread):
-            found = parents(ranges.start[low:high], ranges.end[low:high])
-            parent[low:high] = np.where(found >= 0, found + low, -1)
+            around = parents(ranges.start[low:high], ranges.end[low:high])
+            parent[low:high] = np.where(around >= 0, around + low, -1)
         container = parent.copy()
         crossing = np.flatnonzero(container >= 0)
         for _ in range(_MOST_CROSSED):
-            # a range that ends before this one does not hold it: look at the range around that one
+            # a parent that ends before the range does not enclose it: try the parent's parent
             crossing = crossing[ranges.end[container[crossing]] < ranges.end[crossing]]
             if not len(crossing):
                 break
@@ -50,10 +50,10 @@ class RangeNesting:
         """Return the innermost range of a thread that is open at each moment, -1 for none."""
         part = thread_slice(ranges.thread, thread)
         parent = self.parent[part]
-        found = innermost(
+        inner = innermost(
             ranges.start[part], ranges.end[part], np.where(parent >= 0, parent - part.start, -1), moments
         )  # fmt: skip
-        return np.where(found >= 0, found + part.start, -1)
+        return np.where(inner >= 0, inner + part.start, -1)
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,12 @@ class HostCells:
         parts: list[tuple[Ints, Ints, Ints, Ints, Ints]] = []
         for low, high in runs(intervals.thread):
             thread = int(intervals.thread[low])
-            mine, calls = thread_slice(ranges.thread, thread), thread_slice(launches.thread, thread)
-            edges = [ranges.start[mine], ranges.end[mine]] if nesting is not None else [np.empty(0, np.int64)]
+            thread_ranges, calls = thread_slice(ranges.thread, thread), thread_slice(launches.thread, thread)
+            edges = (
+                [ranges.start[thread_ranges], ranges.end[thread_ranges]]
+                if nesting is not None
+                else [np.empty(0, np.int64)]
+            )
             edges += [launches.start[calls]] if call_states else []
             start, end, at = cut_intervals(intervals.start[low:high], intervals.end[low:high], np.concatenate(edges))
             nothing = np.full(len(start), -1, np.int64)
@@ -118,13 +122,13 @@ class HostCells:
 
 
 def cut_intervals(start: Ints, end: Ints, edges: Ints) -> tuple[Ints, Ints, Ints]:
-    """Cut sorted disjoint intervals at some moments; return (start, end, index of the interval) of each part."""
+    """Cut sorted disjoint intervals at `edges`; return (start, end, index of the interval) of each part."""
     edges = np.sort(edges, kind="stable")
     edges = edges[begins(edges[1:] != edges[:-1])] if len(edges) else edges
     at = np.searchsorted(start, edges, side="right") - 1
-    held = (at >= 0) & (edges > start[np.maximum(at, 0)]) & (edges < end[np.maximum(at, 0)])
-    edges, at = edges[held], at[held]
-    # part k of the intervals comes after k edges: the edges' places among the starts are known
+    inside = (at >= 0) & (edges > start[np.maximum(at, 0)]) & (edges < end[np.maximum(at, 0)])
+    edges, at = edges[inside], at[inside]
+    # merge without sorting: edge k comes after k earlier edges and the `at + 1` intervals that start before it
     count = len(start) + len(edges)
     place = at + 1 + np.arange(len(edges))
     is_edge = np.zeros(count, bool)
@@ -144,8 +148,8 @@ def cut_intervals(start: Ints, end: Ints, edges: Ints) -> tuple[Ints, Ints, Ints
 class ExposedParts:
     """The exposed stretches of host cells, sorted by (thread, start); columns of one length.
 
-    `cell` is an index into the cells; `gap_end` the moment at which the device gets to work again (FOREVER: it does
-    not); `devices` a code into `sets`, the devices that the cell's instance uses.
+    `cell` is an index into the cells; `gap_end` is when the device becomes busy again (FOREVER: never in this piece);
+    `devices` is an index into `sets`, the device sets that instances use.
     """
 
     start: Ints
@@ -162,13 +166,13 @@ class ExposedParts:
 
     @classmethod
     def of(cls, columns: Measured, cells: HostCells) -> ExposedParts:
-        """Find the stretches in which no device that the instance's launches use is at work (method section 5)."""
+        """Return the stretches in which no device that the instance's launches use is busy (method section 5)."""
         ops = columns.trace.ops
         of_instance = device_sets(ops, columns.launches, len(columns.instances), columns.launch_instance)
         sets = tuple(sorted(set(of_instance), key=sorted))
         parts: list[tuple[Ints, ...]] = []
         for code, devices in enumerate(sets):
-            of_set = np.array([one == devices for one in of_instance], bool)
+            of_set = np.array([used == devices for used in of_instance], bool)
             chosen = among(of_set[cells.instance])
             on = np.isin(ops.device_global, sorted(devices))
             idle = complement(union(ops.start[on] + columns.communication.wait[on], ops.end[on]))
@@ -180,8 +184,8 @@ class ExposedParts:
             empty = np.empty(0, np.int64)
             return cls(start=empty, end=empty, cell=empty, gap_end=empty, devices=empty, sets=())
         start, end, cell, gap_end, code_of = (np.concatenate(column) for column in zip(*parts, strict=True))
-        found = cls(start=start, end=end, cell=cell, gap_end=gap_end, devices=code_of, sets=sets)
-        return found if len(parts) == 1 else found._sorted()
+        stretches = cls(start=start, end=end, cell=cell, gap_end=gap_end, devices=code_of, sets=sets)
+        return stretches if len(parts) == 1 else stretches._sorted()
 
     def _sorted(self) -> ExposedParts:
         order = np.lexsort((self.start, self.cell))
@@ -190,13 +194,13 @@ class ExposedParts:
 
 
 def complement(intervals: Intervals) -> Intervals:
-    """Return all time that the result of a `union` leaves free, from NEVER to FOREVER."""
+    """Return the gaps between intervals made by `union`, from NEVER to FOREVER."""
     start, end = intervals
     return np.r_[NEVER, end], np.r_[start, FOREVER]
 
 
 def intersect(start: Ints, end: Ints, others: Intervals) -> tuple[Ints, Ints, Ints, Ints]:
-    """Intersect intervals with sorted disjoint ones: (start, end, index, index of the other) of each part."""
+    """Return the intersections with `others` (sorted, disjoint): (start, end, index, index in `others`)."""
     first = np.searchsorted(others[1], start, side="right")
     count = np.maximum(np.searchsorted(others[0], end, side="left") - first, 0)
     index = np.repeat(np.arange(len(start)), count)

@@ -1,4 +1,4 @@
-"""What each host thread was doing, to the nanosecond: the states of method section 3."""
+"""The state of each host thread at every nanosecond of a phase (method section 3)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class HostIntervals:
         return self.end - self.start
 
     def by_instance(self, value: Ints, instances: int) -> Ints:
-        """Sum a column (ns) into an array of (instance, state)."""
+        """Return the sums of a column (ns) as an array (instances, states)."""
         states = len(name_rules.STATES)
         return group_sums(self._cell, value, instances * states).reshape(instances, states)
 
@@ -50,7 +50,7 @@ class HostIntervals:
 
 
 def host_intervals(trace: Trace, launches: Launches, instances: Instances, *, helping: bool = False) -> HostIntervals:
-    """Partition the time of every instance's host thread (`helping`: of its helpers) by state; `exposed` is still 0."""
+    """Return the time of each instance's host thread (`helping`: of its helpers) by state; `exposed` is 0."""
     columns: list[tuple[Ints, ...]] = []
     for low, _ in runs(instances.piece_thread):
         thread = int(instances.piece_thread[low])
@@ -64,10 +64,20 @@ def host_intervals(trace: Trace, launches: Launches, instances: Instances, *, he
         columns.append((start, end, np.full(len(start), thread, np.int64), owner[piece], state, in_os))
     if not columns:
         empty = EMPTY[0]
-        return HostIntervals(empty, empty, empty, empty, empty, empty, empty)
+        return HostIntervals(
+            start=empty, end=empty, thread=empty, instance=empty, state=empty, in_os=empty, exposed=empty
+        )
     joined = columns[0] if len(columns) == 1 else map(np.concatenate, zip(*columns, strict=True))
     start, end, on, instance, state, in_os = joined
-    return HostIntervals(start, end, on, instance, state, in_os, np.zeros(len(start), np.int64))
+    return HostIntervals(
+        start=start,
+        end=end,
+        thread=on,
+        instance=instance,
+        state=state,
+        in_os=in_os,
+        exposed=np.zeros(len(start), np.int64),
+    )
 
 
 def _layers(trace: Trace, launches: Launches, thread: int) -> tuple[list[Intervals], Intervals]:
@@ -114,7 +124,7 @@ def _layers(trace: Trace, launches: Launches, thread: int) -> tuple[list[Interva
 
 
 def library_intervals(trace: Trace, thread: int) -> Intervals:
-    """Return a thread's library ranges and library calls, as they are (they may overlap)."""
+    """Return a thread's library ranges and library calls; they may overlap."""
     ranges = trace.ranges
     part = thread_slice(ranges.thread, thread)
     library = ranges.is_library[part]
@@ -133,7 +143,7 @@ def _overheads(overheads: HostCalls, thread: int, *, profiler: bool) -> Interval
 
 
 def _contained(start: Ints, end: Ints, outer_start: Ints, outer_end: Ints) -> Flags:
-    """Return which intervals lie inside a single one of the outer intervals."""
+    """Flag the intervals that lie inside one of the outer intervals."""
     if not len(outer_start) or not len(start):
         return np.zeros(len(start), bool)
     order = np.argsort(outer_start, kind="stable")

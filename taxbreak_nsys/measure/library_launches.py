@@ -23,10 +23,10 @@ REASONS = ("none", "call_chain", "library_range", "driver_api", "kernel_name", "
 
 @dataclass(frozen=True)
 class Signs:
-    """What call chains and a learned map say of launches; columns over launches.
+    """Evidence from call chains and a learned map; columns over launches.
 
-    `chain` is 1 where the call chain holds a library, 0 where it holds none, -1 where there is no chain or it breaks
-    off before its caller. `learned` is the same from a map of kernels (`--library-map`).
+    `chain` is 1 if the call chain contains a library, 0 if it does not, -1 if there is no chain or it is truncated
+    before the caller. `learned` is the same from a map of kernels (`--library-map`), -1 for kernels not in the map.
     """
 
     chain: Ints
@@ -34,7 +34,7 @@ class Signs:
 
 
 def library_signs(trace: Trace, launches: Launches, chains: Chains | None, learned: Mapping[str, bool]) -> Signs:
-    """Return what call chains and a learned map say of each launch."""
+    """Return the evidence of call chains and of a learned map for each launch."""
     unknown = np.full(len(launches), -1, np.int64)
     chain = unknown
     if chains is not None:
@@ -48,10 +48,11 @@ def library_signs(trace: Trace, launches: Launches, chains: Chains | None, learn
 
 
 def marking_libraries(trace: Trace) -> dict[int, set[str]]:
-    """Return by process the CUDA libraries that marked ranges or have calls of their own in the report.
+    """Return by process id the CUDA libraries that marked ranges or have their own call table in the report.
 
     A range's text names its library more surely than its domain does: a forked process can give a domain's number to
-    another library. Calls of their own tables (CUDA before 11.4) name none, so they stand for all named in the report.
+    another library. The library call tables (CUDA before 11.4) do not name the library of a call, so a process with
+    such calls gets all libraries that the report names.
     """
     ranges, marking = trace.ranges, dict[int, set[str]]()
     named = np.array([name_rules.LIBRARIES.index(library) if library else -1 for library in
@@ -69,7 +70,7 @@ def marking_libraries(trace: Trace) -> dict[int, set[str]]:
 
 @dataclass(frozen=True)
 class Operators:
-    """The operator ranges of the report, sorted by (thread, start), and how they nest."""
+    """The operator ranges of the report and their nesting; columns over operators, sorted by (thread, start)."""
 
     index: Ints
     """Index into the report's ranges."""
@@ -81,13 +82,12 @@ class Operators:
     """For each launch, the innermost operator (an index into these columns) around its start; -1: none."""
 
     def __len__(self) -> int:
-        """Return the number of operator ranges."""
         return len(self.index)
 
 
 @dataclass(frozen=True)
 class Mediation:
-    """For each launch: why it is library-mediated, and its dispatch time; columns over launches.
+    """Why each launch is library-mediated (an index into REASONS), and its dispatch time; columns over launches.
 
     `t_dispatch` is the launch's start minus the start of the innermost operator around it, less the launches in
     between (ns; meaningful where `has_dispatch`): method section 4, Eq. 5 of the paper.
@@ -99,7 +99,7 @@ class Mediation:
 
 
 def find_operators(trace: Trace, launches: Launches) -> Operators:
-    """Find the operator ranges and the innermost one around each launch."""
+    """Return the operator ranges, and for each launch the innermost operator around its start."""
     ranges = trace.ranges
     index = np.flatnonzero(ranges.is_operator)
     start, end, thread = ranges.start[index], ranges.end[index], ranges.thread[index]
@@ -111,14 +111,14 @@ def find_operators(trace: Trace, launches: Launches) -> Operators:
         launched = thread_slice(launches.thread, int(thread[low]))
         around = innermost(start[low:high], end[low:high], inside, launches.start[launched])
         of_launch[launched] = np.where(around >= 0, around + low, -1)
-    return Operators(index, start, end, thread, parent, of_launch)
+    return Operators(index=index, start=start, end=end, thread=thread, parent=parent, of_launch=of_launch)
 
 
 def mediate(trace: Trace, launches: Launches, operators: Operators, signs: Signs) -> Mediation:
     """Decide for each launch whether a library made it, and measure its dispatch time.
 
-    The first sign that is known decides (method section 4): the call chain, a library range, the learned map, the
-    driver API under an operator that uses a library, the kernel's name. A chain without a library, or a map that says
+    The first available sign decides (method section 4): the call chain, a library range, the learned map, the driver
+    API under an operator that uses a library, the kernel's name. A chain without a library, or a map that says
     "native", rules out the signs after it.
     """
     has_dispatch = operators.of_launch >= 0
@@ -160,7 +160,7 @@ def _reasons(trace: Trace, launches: Launches, operators: Operators, signs: Sign
 
 
 def _under_library_operator(trace: Trace, operators: Operators) -> Flags:
-    """Return which launches have an operator that uses a library around them, at any depth."""
+    """Flag the launches inside an operator that uses a library, at any depth."""
     uses = np.array([name_rules.operator_uses_library(n) for n in trace.ranges.names], bool)
     if not len(operators):
         return np.zeros(len(operators.of_launch), bool)
@@ -175,7 +175,7 @@ def _under_library_operator(trace: Trace, operators: Operators) -> Flags:
 
 
 def _in_library(trace: Trace, launches: Launches) -> Flags:
-    """Return which launches start inside a library range or call."""
+    """Flag the launches that start inside a library range or call."""
     result = np.zeros(len(launches), bool)
     for low, high in runs(launches.thread):
         start, end = union(*library_intervals(trace, int(launches.thread[low])))

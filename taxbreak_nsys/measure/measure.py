@@ -1,4 +1,4 @@
-"""Measures a trace, whole or a piece: launches, host states, exposure, what is known of each launch."""
+"""Measures a trace or a piece of it: launches, host states, exposed time, library mediation, communication."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from taxbreak_nsys.read.sample_reader import CpuSamples
 
 @dataclass(frozen=True)
 class LayerEvidence:
-    """What a report has beside its trace: samples, call chains, and what was learned of kernels elsewhere.
+    """Evidence for the layers beside the trace: samples, call chains, a library map learned from another report.
 
-    `samples_alone` leaves the ranges of libraries and operators out of the states.
+    `samples_alone` (`--evidence samples`) ignores the ranges of libraries and operators.
     """
 
     samples: CpuSamples | None = None
@@ -44,10 +44,10 @@ def measure(
     evidence: LayerEvidence | None = None,
     known_wait: Ints | None = None,
 ) -> Measured:
-    """Measure everything that the sums of the phases are made of.
+    """Return everything that is measured of a piece, before it is summed by phase.
 
-    `known_wait` is by device operation what an earlier window found of its waiting for slower ranks, ns: its instance
-    is not among `instances`.
+    `known_wait` is for each device operation its wait for slower ranks as an earlier window measured it, ns. It is used
+    for the operations whose instance is not among `instances`.
     """
     evidence = evidence or LayerEvidence()
     launch_instance = instances.at(launches.thread, launches.start)
@@ -84,12 +84,12 @@ def _helper_states(trace: Trace, launches: Launches, instances: Instances, launc
 
     A helper is a thread that launches during the instance and is not its host thread.
     """
-    found = host_intervals(trace, launches, instances, helping=True)
-    if not len(found.start):
+    intervals = host_intervals(trace, launches, instances, helping=True)
+    if not len(intervals.start):
         return np.zeros((len(instances), len(STATES)), np.int64)
-    threads, code = np.unique(np.r_[launches.thread, found.thread], return_inverse=True)
+    threads, code = np.unique(np.r_[launches.thread, intervals.thread], return_inverse=True)
     launched = np.zeros((len(threads), len(instances)), bool)
     inside = launch_instance >= 0
     launched[code[: len(launches)][inside], launch_instance[inside]] = True
-    helps = launched[code[len(launches) :], found.instance]
-    return found.by_instance(found.duration * helps, len(instances))
+    helps = launched[code[len(launches) :], intervals.instance]
+    return intervals.by_instance(intervals.duration * helps, len(instances))

@@ -1,4 +1,4 @@
-"""The columns behind a result: for outputs that draw or list single intervals, launches and instances."""
+"""The columns behind a result, for outputs that draw or list single intervals, launches and instances."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Measured:
     intervals: HostIntervals
     communication: Communication
     helpers: Ints
-    """The states of the threads that help each instance's host thread, (instances, states) in ns."""
+    """Host states of the helper threads of each instance, (instances, states) in ns."""
     operators: Operators
     mediation: Mediation
     sampled: Sampled | None = None
@@ -45,14 +45,14 @@ class Measured:
 
     @cached_property
     def launched_by_host(self) -> Flags:
-        """Which launches lie in an instance and are made by its host thread."""
+        """Flags the launches that lie in an instance and are made by its host thread."""
         if not len(self.instances):
             return np.zeros(len(self.launches), bool)
         return (self.launch_instance >= 0) & (self.launches.thread == self.instances.thread[self.launch_instance])
 
     @cached_property
     def op_instance(self) -> Ints:
-        """The instance of each device operation, that of its launch; -1 for none."""
+        """For each device operation the instance of its launch, -1 for none."""
         return ops_instance(self.launches, self.launch_instance)
 
     @cached_property
@@ -62,21 +62,22 @@ class Measured:
 
     @cached_property
     def steps(self) -> InstanceSums:
-        """The figures of each instance."""
+        """The sums of each instance."""
         return InstanceSums.of(self)
 
 
 @dataclass(frozen=True)
 class InstanceSums:
-    """Figures of each phase instance; rows as in `Instances`.
+    """Sums of each phase instance; rows as in `Instances`.
 
     `wall` and `active` (T_DeviceActive) are in ns; `states`, `exposed` and `in_os` are (instances, states) in ns; the
-    launches are counted by kind. `mark` is the length of the marks, `marked` the part of `states` inside them,
-    `helpers` the states of the helper threads. `comm` is the time of collectives, `comm_wait` the part that waits for a
-    slower rank, `comm_unpaired` flags the instances where that is not known. `kernel_sum` is the plain sum of kernels
-    and graphs, `past_end` how long devices work on an instance after its end, `graph_call` the time of the calls that
-    launch CUDA graphs, `graph_device` the plain sum of what those ran. `unmeasured` flags instances with a graph
-    launch whose device time is unknown.
+    launches are counted by kind. `mark` is the length of the marks, `marked` the part of `states` inside the marks,
+    `helpers` the states of the helper threads. `comm` is the time of collectives, `comm_wait` the part of it that waits
+    for a slower rank; `comm_unpaired` flags the instances where the wait is not known, `comm_alone` the ones for which
+    the report has no other rank. `kernel_sum` is the plain sum of kernels and graphs, `past_end` the time that devices
+    work on an instance after its end, `graph_call` the time of the calls that launch CUDA graphs, `graph_device` the
+    plain sum of the device time of these graphs. `unmeasured` flags instances with a graph launch whose device time is
+    unknown.
     """
 
     wall: Ints
@@ -104,18 +105,18 @@ class InstanceSums:
 
     @classmethod
     def of(cls, columns: Measured) -> InstanceSums:
-        """Return the sums over the columns by instance."""
+        """Return the columns summed by instance."""
         instances, intervals, launches = columns.instances, columns.intervals, columns.launches
         count = len(instances)
-        held = columns.launch_instance >= 0
+        in_phase = columns.launch_instance >= 0
 
         def launched(*kinds: int) -> Ints:
-            which = held & np.isin(launches.kind, kinds)
+            which = in_phase & np.isin(launches.kind, kinds)
             return np.bincount(columns.launch_instance[which], minlength=count).astype(np.int64)
 
         ops = columns.trace.ops
         kernel = (ops.kind == KERNEL) & (columns.op_instance >= 0)
-        graphs = held & np.isin(launches.kind, (GRAPH_LAUNCH, UNMEASURED_GRAPH))
+        graphs = in_phase & np.isin(launches.kind, (GRAPH_LAUNCH, UNMEASURED_GRAPH))
         graph_instance = columns.launch_instance[graphs]
         runs_there = ops.computes & (columns.op_instance >= 0)
         talks = columns.communication.communicates & (columns.op_instance >= 0)
@@ -148,7 +149,7 @@ class InstanceSums:
 
 
 def _past_end(columns: Measured) -> Ints:
-    """Return how long devices work on each instance after its end, ns."""
+    """Return the time that devices work on each instance after its end, ns."""
     ops, count = columns.trace.ops, len(columns.instances)
     late = np.where(columns.op_instance >= 0, columns.instances.end[columns.op_instance], 0) if count else ops.end
     group = np.where((columns.op_instance >= 0) & (ops.end > late), columns.op_instance, -1)

@@ -1,4 +1,4 @@
-"""The columns that a replay reads: kept piece by piece while a report is read, then joined."""
+"""The columns that a replay needs: collected piece by piece while a report is read, then joined."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from taxbreak_nsys.phases import Instances
 class ReplayColumns:
     """API calls, device operations, launches and host intervals of a report, or of stretches of it.
 
-    `instances` are those of the whole report; `intervals.instance` and `launches.of_op` index them and `launches`.
-    `comm_wait` is by operation the time at its start that waits for a slower rank, ns (method section 2.3).
+    `instances` are the instances of the whole report: `intervals.instance` is an index into them, `launches.of_op` an
+    index into `launches`. `comm_wait` is for each operation the time at its start that waits for a slower rank, ns
+    (method section 2.3).
     """
 
     api: ApiCalls
@@ -52,7 +53,7 @@ class ReplayColumns:
         return self.instances.at(self.launches.thread, self.launches.start)
 
     def within(self, spans: Intervals) -> ReplayColumns:
-        """Return the rows that matter in some spans of time: what starts there, and device work that runs there."""
+        """Return the calls and launches that start in the spans, and the operations and intervals that overlap them."""
         launched = _starts_within(spans, self.launches.start)
         of_op = self.launches.of_op
         own = (of_op >= 0) & launched[of_op] if len(launched) else np.zeros(len(of_op), bool)
@@ -65,7 +66,7 @@ class ReplayColumns:
         )
 
     def rows(self, *, calls: Flags, launched: Flags, ops: Flags, intervals: Flags) -> ReplayColumns:
-        """Return the flagged rows; operations whose launch is not kept have none (-1)."""
+        """Return the flagged rows; operations whose launch is not flagged lose it (`of_op` is -1)."""
         number = np.where(launched, np.cumsum(launched) - 1, -1)
         of_op = self.launches.of_op[ops]
         renumbered = np.where(of_op >= 0, number[of_op], -1) if len(number) else of_op
@@ -82,10 +83,10 @@ class ReplayColumns:
 
 @dataclass(frozen=True)
 class ReplayPart:
-    """What there is to replay of a report: the columns, and by thread the spans of time (ns; None: all there is).
+    """The part of a report to replay: its columns, and by thread the spans of time (ns; None: the whole report).
 
     `queued_gaps` and `node_gaps` are the gaps between kernels in one stream's queue and between the nodes of a CUDA
-    graph, ns, over the whole report; None where it has no such gap.
+    graph, ns, over the whole report; None without such a gap.
     """
 
     columns: ReplayColumns
@@ -95,10 +96,10 @@ class ReplayPart:
 
 
 def piece_columns(columns: Measured, instances: Instances, index: Ints, own: Flags, own_ops: Flags) -> ReplayColumns:
-    """Return what belongs to one piece of a report alone.
+    """Return the rows that one piece of a report contributes to the whole.
 
-    `instances` are those of the whole report and `index` the numbers in it of the piece's; `own` flags the launches
-    and `own_ops` the operations that no other piece counts.
+    `instances` are the instances of the whole report and `index` the numbers of the piece's instances among them. `own`
+    flags the launches and `own_ops` the operations that no other piece counts.
     """
     part = ReplayColumns.whole(columns)
     part = part.rows(
@@ -113,7 +114,7 @@ def piece_columns(columns: Measured, instances: Instances, index: Ints, own: Fla
 
 
 def join_columns(parts: Sequence[ReplayColumns]) -> ReplayColumns:
-    """Join the pieces of one report, which are in the order of time; a call that two pieces hold is kept once."""
+    """Return the pieces of one report, in the order of time, as one; a call that is in two pieces is kept once."""
     api = _joined([part.api for part in parts])
     order = np.lexsort((api.start, api.thread))
     api = _taken(api, order)
@@ -148,16 +149,16 @@ def join_columns(parts: Sequence[ReplayColumns]) -> ReplayColumns:
 
 
 def _calls_of_launches(api: ApiCalls, launches: Launches) -> Ints:
-    """Return the index of each launch's call: the one of its thread that starts with it."""
-    found = np.zeros(len(launches), np.int64)
+    """Return the index of each launch's API call: the call of the same thread with the same start."""
+    index = np.zeros(len(launches), np.int64)
     for low, high in runs(launches.thread):
         calls = thread_slice(api.thread, int(launches.thread[low]))
-        found[low:high] = np.searchsorted(api.start[calls], launches.start[low:high]) + calls.start
-    return found
+        index[low:high] = np.searchsorted(api.start[calls], launches.start[low:high]) + calls.start
+    return index
 
 
 def _starts_within(spans: Intervals, start: Ints) -> Flags:
-    """Return which moments lie in one of some disjoint, sorted spans."""
+    """Flag the moments that lie in one of the spans, which are disjoint and sorted."""
     low, high = spans
     if not len(low):
         return np.zeros(len(start), bool)
@@ -166,24 +167,24 @@ def _starts_within(spans: Intervals, start: Ints) -> Flags:
 
 
 def _overlaps(spans: Intervals, start: Ints, end: Ints) -> Flags:
-    """Return which intervals overlap one of some disjoint, sorted spans."""
+    """Flag the intervals that overlap one of the spans, which are disjoint and sorted."""
     low, high = spans
     return np.asarray(np.searchsorted(high, start, side="right") < np.searchsorted(low, end, side="left"))
 
 
 def _flagged(table: Any, which: Flags, leave: tuple[str, ...] = ()) -> Any:
-    """Return a dataclass of columns with the flagged rows."""
+    """Return a copy of a dataclass of columns with the flagged rows; the columns named in `leave` stay as they are."""
     return _taken(table, np.flatnonzero(which), leave)
 
 
 def _taken(table: Any, index: Ints, leave: tuple[str, ...] = ()) -> Any:
-    """Return a dataclass of columns with some rows, in the order of `index`."""
+    """Return a copy of a dataclass of columns with the rows `index`, in that order; `leave` stays as it is."""
     columns = {f.name: getattr(table, f.name) for f in fields(table) if f.name not in leave}
     return replace(table, **{name: column[index] for name, column in columns.items() if isinstance(column, np.ndarray)})
 
 
 def _joined(tables: Sequence[Any], leave: tuple[str, ...] = ()) -> Any:
-    """Return dataclasses of columns as one; the names are the last's, which has all that came before."""
+    """Return dataclasses of columns as one; name tables grow from piece to piece, so the last piece's are complete."""
     last = tables[-1]
     columns = [f.name for f in fields(last) if f.name not in leave and isinstance(getattr(last, f.name), np.ndarray)]
     return replace(last, **{name: np.concatenate([getattr(table, name) for table in tables]) for name in columns})

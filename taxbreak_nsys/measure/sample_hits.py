@@ -1,4 +1,4 @@
-"""What the CPU samples of a phase hit: the host state and the kind of code of each (method section 4, `samples`)."""
+"""Host state and kind of code of each CPU sample in a phase (method section 4, evidence `samples`)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from taxbreak_nsys.read.sample_reader import CpuSamples
 from taxbreak_nsys.read.stack_frames import Frames
 
 KINDS = ("profiler", "library", "launch", "runtime", "native", "interpreter", "unknown")
-"""What a sample hit: the profiler, a CUDA library, the driver inside a launch, the driver elsewhere, the
-framework's native code, the interpreter, no known module."""
+"""Kinds of code that a sample can hit: the profiler, a CUDA library, the driver inside a launch, the driver elsewhere,
+the framework's native code, the interpreter, no known module."""
 KIND = {name: code for code, name in enumerate(KINDS)}
 
 _KIND_OF_CALLER = {"profiler": "profiler", "library": "library", "framework": "native", "interpreter": "interpreter"}
@@ -24,12 +24,12 @@ _KIND_OF_CALLER = {"profiler": "profiler", "library": "library", "framework": "n
 
 @dataclass(frozen=True)
 class Sampled:
-    """The samples in the phases, and the time on the CPU; columns over the samples of `source`.
+    """The samples with their phase, and the time on the CPU; columns over the samples of `source`.
 
     `instance` is -1 outside the phases; `state` and `kind` index `name_rules.STATES` and `KINDS`. `undecided` flags
-    samples whose chain breaks off before its caller, so that library and framework cannot be distinguished. `frame` is
-    the frame that a sample is listed under. `on_cpu` is (instances, states) in ns, valid for the instances that
-    `switched` flags: those of threads with context switches in the report.
+    samples whose chain is truncated before the caller, so that library and framework cannot be distinguished. `frame`
+    is the frame that a sample is listed under. `on_cpu` is (instances, states) in ns, valid for the instances that
+    `switched` flags: the report has context switches of their thread.
     """
 
     source: CpuSamples
@@ -43,7 +43,7 @@ class Sampled:
 
 
 def without_marks(trace: Trace) -> Trace:
-    """Return the trace without library and operator ranges: what `--evidence samples` works on."""
+    """Return the trace without library and operator ranges, as `--evidence samples` uses it."""
     none = np.zeros(len(trace.ranges), bool)
     calls = trace.library_calls
     empty = replace(calls, start=calls.start[:0], end=calls.end[:0], thread=calls.thread[:0], flag=calls.flag[:0])
@@ -53,31 +53,37 @@ def without_marks(trace: Trace) -> Trace:
 
 
 def locate(source: CpuSamples, intervals: HostIntervals, instances: Instances) -> Sampled:
-    """Find the phase instance and state of each sample, and what it hit."""
+    """Return the phase instance, the host state and the kind of code of each sample."""
     count = len(source)
     instance, state = np.full(count, -1, np.int64), np.zeros(count, np.int64)
     on_cpu = np.zeros(len(intervals.start), np.int64)
     switched = np.zeros(len(instances), bool)
     for low, high in runs(intervals.thread):
         thread = int(intervals.thread[low])
-        mine = slice(*np.searchsorted(source.thread, [thread, thread + 1]).tolist())
-        at = np.searchsorted(intervals.start[low:high], source.start[mine], side="right") - 1
-        inside = (at >= 0) & (source.start[mine] < intervals.end[low:high][np.maximum(at, 0)])
-        instance[mine] = np.where(inside, intervals.instance[low:high][at], -1)
-        state[mine] = np.where(inside, intervals.state[low:high][at], 0)
+        rows = slice(*np.searchsorted(source.thread, [thread, thread + 1]).tolist())
+        at = np.searchsorted(intervals.start[low:high], source.start[rows], side="right") - 1
+        inside = (at >= 0) & (source.start[rows] < intervals.end[low:high][np.maximum(at, 0)])
+        instance[rows] = np.where(inside, intervals.instance[low:high][at], -1)
+        state[rows] = np.where(inside, intervals.state[low:high][at], 0)
         scheduled = source.on_cpu(thread)
         if scheduled is not None:
             on_cpu[low:high] = Coverage.of(scheduled).within(intervals.start[low:high], intervals.end[low:high])
             switched[instances.thread == thread] = True
     kind, undecided = _kinds(source, state)
     return Sampled(
-        source, instance, state, kind, undecided, _shown(source, kind),
-        intervals.by_instance(on_cpu, len(instances)), switched,
-    )  # fmt: skip
+        source=source,
+        instance=instance,
+        state=state,
+        kind=kind,
+        undecided=undecided,
+        frame=_listed_frames(source, kind),
+        on_cpu=intervals.by_instance(on_cpu, len(instances)),
+        switched=switched,
+    )
 
 
 def _kinds(source: CpuSamples, state: Ints) -> tuple[Ints, Flags]:
-    """Return the kind of each sample, and whether its chain leaves open that a library called it."""
+    """Return the kind of each sample, and a flag where its chain leaves open whether a library called it."""
     first, caller = source.first.code, source.caller.code
     kind = np.full(len(first), KIND["unknown"], np.int64)
     for module, name in _KIND_OF_CALLER.items():
@@ -92,7 +98,7 @@ def _kinds(source: CpuSamples, state: Ints) -> tuple[Ints, Flags]:
     return kind, lost
 
 
-def _shown(source: CpuSamples, kind: Ints) -> Frames:
+def _listed_frames(source: CpuSamples, kind: Ints) -> Frames:
     """Return the frame that each sample is listed under: the frame that decided its kind, else the leaf."""
     by_caller = (source.first.code == CLASS["driver"]) & np.isin(kind, (KIND["library"], KIND["profiler"]))
     unknown = kind == KIND["unknown"]

@@ -1,4 +1,4 @@
-"""Which rank of a step the others wait for (method section 2.3)."""
+"""The slowest rank of each step, which the other ranks wait for (method section 2.3)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from taxbreak_nsys.phases import Instances
 
 
 def slowest_ranks(instances: Instances, steps: InstanceSums, paired: Flags) -> Flags:
-    """Flag of the paired instances that of the slowest rank in each step.
+    """Flag in each step the instance of the slowest rank; `paired` flags the instances to choose from.
 
-    The slowest is the rank that waits least for others; of equals the one with the longest wall, then the lowest thread
-    id. A step whose waiting is not known goes by the wall alone.
+    The slowest rank is the rank that waits least for the others; on a tie the rank with the longest wall time, then the
+    lowest thread id. In a step whose waiting times are not known the wall time alone decides.
     """
     rows = np.flatnonzero(paired)
     step = instances.step[rows]

@@ -1,4 +1,4 @@
-"""Numbers for phase instances, as people count them: from 0 within a phase of a thread."""
+"""Numbers of phase instances, counted from 0 within each phase of a thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from taxbreak_nsys.phases import Instances
 
 
 def step_numbers(instances: Instances) -> Ints:
-    """Return the number of each instance among those of its label on its thread, from 0 in order of start."""
+    """Return the number of each instance within its label and thread, from 0 in the order of start."""
     number = np.zeros(len(instances), np.int64)
     order = np.lexsort((instances.start, instances.label, instances.thread))
     _, entry = np.unique(np.stack([instances.thread[order], instances.label[order]]), axis=1, return_inverse=True)

@@ -1,4 +1,4 @@
-"""Device work that waited for an event of another stream; a report does not hold events, so the times must show it."""
+"""Device work that waited for an event of another stream. A report has no events, so they are inferred from times."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from taxbreak_nsys.replay.waits import Waits
 from taxbreak_nsys.replay.work import NEVER, Work
 
 LATE_NS = 20_000
-"""Work that starts this much later than its launch and its own stream explain waited for something else."""
+"""Work that starts later than its launch and its own stream explain, by more than this, waited for something else."""
 AFTER_NS = 10_000
-"""That was the work of another stream, if it ended at most this long before."""
+"""It waited for work of another stream if that work ended at most this long before."""
 
 
 @dataclass(frozen=True)
 class Followers:
-    """Items that start `gap` (ns) after the end of their `leader`, an item of another lane, or once launched."""
+    """Items that start `gap` (ns) after the end of `leader`, an item of another lane, and not before their launch."""
 
     item: Ints
     leader: Ints
     gap: Ints
 
     def flags(self, items: int) -> Flags:
-        """Return which items are followers."""
+        """Return a flag for each of `items` items: whether it is a follower."""
         flags = np.zeros(items, bool)
         flags[self.item] = True
         return flags
 
 
 def find_followers(work: Work, host_bound: Flags, latency: int) -> Followers:
-    """Find the items that waited for another lane; `latency` is what a launch usually takes.
+    """Return the items that waited for another lane; `latency` is the usual launch latency, ns.
 
-    The leader is the item launched before the follower that ended last before the follower started. Copies queued right
-    behind a follower follow its leader, too. A kernel with work queued behind it is no follower here: its lane would
-    have to follow with it.
+    The leader is the item that ended last before the follower started, among the items launched before the follower.
+    Copies queued right behind a follower follow its leader as well. A kernel with work queued behind it is not treated
+    as a follower, because its whole lane would have to follow.
     """
     if not len(work):
         empty = np.empty(0, np.int64)
@@ -69,7 +69,7 @@ def find_followers(work: Work, host_bound: Flags, latency: int) -> Followers:
 
 
 def wait_for_leaders(waits: Waits, work: Work, followers: Followers) -> Waits:
-    """Return waits that wait for the leader of each follower that they need, and for as long as it takes from there."""
+    """Return waits that need leaders instead of followers; the time between the two ends is added to the lag."""
     leader, later = np.arange(len(work)), np.zeros(len(work), np.int64)
     leader[followers.item] = followers.leader
     later[followers.item] = work.end[followers.item] - work.end[followers.leader]

@@ -1,4 +1,4 @@
-"""The scenario in which each step's launches become CUDA graphs: one call, kernels back to back."""
+"""The scenario in which the launches of each step become CUDA graphs: one call, kernels back to back."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ STAYS = "os_wait"
 
 @dataclass(frozen=True)
 class Changed:
-    """A thread's model under a scenario: what `simulate.replay` takes, and what the layers' sums need.
+    """A thread's model under a scenario: the arguments of `simulate.replay`, and data for the sums of the layers.
 
-    `host` and `scale` are the factors on pieces of host time and on items' kernels; `in_graph` the pieces that
-    a graph launch replaces. For each phase instance, `graphs` counts the graphs made, `in_graphs` the kernel launches
-    that went into them, and `breaks` the waits between its launches, each of which ends a graph. `left_out` is the
-    profiler's own time in instances with graphs (ns): the forecast leaves it out, and it is no saving.
+    `host` and `scale` are the factors on pieces of host time and on the device work of items; `in_graph` flags the
+    pieces that a graph launch replaces. For each phase instance, `graphs` counts the new graphs, `in_graphs` the kernel
+    launches inside them, and `breaks` the waits between its launches, each of which ends a graph. `left_out` is the
+    profiler's own time in instances with graphs (ns): the forecast leaves it out, and it does not count as saved.
     """
 
     model: ThreadModel
@@ -47,7 +47,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class _Spans:
-    """Runs of launches that could be one graph each: launches `index[first:past]`, from `low` to `high` (ns)."""
+    """Runs of launches that could each be one graph: launches `index[first:past]`, from `low` to `high` (ns)."""
 
     index: Ints
     first: Ints
@@ -58,7 +58,7 @@ class _Spans:
     def keep(self, which: Flags) -> _Spans:
         return replace(self, **{name: getattr(self, name)[which] for name in ("first", "past", "low", "high")})
 
-    def of_launch(self) -> Ints:
+    def by_launch(self) -> Ints:
         """Return the span of each launch of `index`, -1 for none."""
         step = np.zeros(len(self.index) + 1, np.int64)
         step[self.first] += np.arange(len(self.first)) + 1
@@ -69,13 +69,14 @@ class _Spans:
 def with_graphs(
     columns: ReplayColumns, changed: Changed, graph_launch_ns: int | None, entries: Mapping[int, Phase]
 ) -> tuple[Changed, Floats]:
-    """Launch each stretch between two waits of an instance as one graph, where that is shorter for the host.
+    """Launch each run of launches between two waits of an instance as one graph, if that is shorter for the host.
 
-    From the stretch's first launch to its last the host does the graph launch, which takes `graph_launch_ns` (None:
-    T_sys and 200 ns per node), after what no graph removes: waits in the OS, and what samples put off the CPU or in the
-    profiler. Host time before and after stays. The profiler's traced time goes in the whole instance. The graph's work
-    begins when the call returns and follows with the gap of graph nodes. Graphs that are there already stay as they
-    are. Returns the changed model and the factor on each piece of host time.
+    Between the first launch of the run and the last, the host keeps the time that no graph removes: waits in the OS,
+    and time that samples find off the CPU or in the profiler. The graph launch follows; it takes `graph_launch_ns`
+    (None: T_sys and 200 ns per node). Host time before and after stays. The profiler's traced time is removed from the
+    whole instance. The graph's work begins when the call returns; its kernels follow with the gap of graph nodes.
+    Graphs that the program already launches stay as they are. Returns the changed model and the factor on each piece of
+    host time.
     """
     model = changed.model
     spans = _spans(columns, model, entries)
@@ -100,29 +101,29 @@ def with_graphs(
     inside &= shorter[np.maximum(span, 0)]
     share = np.divide(call, removable, out=np.ones(len(nodes)), where=shorter)
     factor = np.where(inside, stays + (1 - stays) * share[np.maximum(span, 0)], 1.0)
-    kept = spans.keep(shorter)
-    model = replace(_graphed(model, kept), knots=knots, piece_interval=piece)
+    graphed = spans.keep(shorter)
+    model = replace(_graphed(model, graphed), knots=knots, piece_interval=piece)
     instance = columns.intervals.instance[np.maximum(piece, 0)]
-    gone = np.flatnonzero(traced & np.isin(instance, columns.launch_instance[kept.index[kept.first]]))
-    factor[gone] = 0.0
+    removed = np.flatnonzero(traced & np.isin(instance, columns.launch_instance[graphed.index[graphed.first]]))
+    factor[removed] = 0.0
     left_out = np.zeros(len(columns.instances), np.int64)
-    np.add.at(left_out, instance[gone], length[gone])
-    return _counted(replace(changed, model=model, in_graph=inside, left_out=left_out), columns, kept), factor
+    np.add.at(left_out, instance[removed], length[removed])
+    return _counted(replace(changed, model=model, in_graph=inside, left_out=left_out), columns, graphed), factor
 
 
 def _graphed(model: ThreadModel, spans: _Spans) -> ThreadModel:
     """Return the model with the work of each span starting at its end, node by node, and no full queue inside."""
-    of_launch, work = spans.of_launch(), model.work
+    by_launch, work = spans.by_launch(), model.work
     position = np.minimum(np.searchsorted(spans.index, work.launch), len(spans.index) - 1)
-    node = np.where(spans.index[position] == work.launch, of_launch[position], -1)
+    node = np.where(spans.index[position] == work.launch, by_launch[position], -1)
     inside = node >= 0
     follows = inside & ~work.first & (np.r_[-1, node[:-1]] == node)
     waits = model.waits
     at = np.searchsorted(spans.low, waits.start, side="right") - 1
-    gone = waits.full_queue & (at >= 0) & (waits.end <= spans.high[np.maximum(at, 0)])
+    removed = waits.full_queue & (at >= 0) & (waits.end <= spans.high[np.maximum(at, 0)])
     return replace(
         model,
-        waits=waits.without(gone),
+        waits=waits.without(removed),
         anchor=np.where(inside, spans.high[node], model.anchor),
         latency=np.where(inside, 0, model.latency),
         gap=np.where(follows, model.typical.graph_gap, model.gap),
@@ -131,7 +132,7 @@ def _graphed(model: ThreadModel, spans: _Spans) -> ThreadModel:
 
 def _counted(changed: Changed, columns: ReplayColumns, spans: _Spans) -> Changed:
     launches, count = columns.launches, len(columns.instances)
-    captured = spans.index[spans.of_launch() >= 0]
+    captured = spans.index[spans.by_launch() >= 0]
     kernels = captured[launches.kind[captured] == KERNEL_LAUNCH]
     return replace(
         changed,
@@ -141,12 +142,12 @@ def _counted(changed: Changed, columns: ReplayColumns, spans: _Spans) -> Changed
 
 
 def _spans(columns: ReplayColumns, model: ThreadModel, entries: Mapping[int, Phase]) -> _Spans:
-    """Return the runs of at least two launches of an instance that no wait and no graph launch divides."""
+    """Return the runs of at least two launches of an instance without a wait or a graph launch between them."""
     launches, waits = columns.launches, model.waits
     index = _capturable(columns, model, entries)
     start, end = launches.start[index] - model.origin, launches.end[index] - model.origin
-    mine = thread_slice(launches.thread, model.thread)
-    graphs = launches.start[mine][launches.kind[mine] == GRAPH_LAUNCH] - model.origin
+    part = thread_slice(launches.thread, model.thread)
+    graphs = launches.start[part][launches.kind[part] == GRAPH_LAUNCH] - model.origin
     keys = (
         columns.launch_instance[index],
         np.searchsorted(waits.end[~waits.full_queue], start, side="right"),
@@ -154,15 +155,15 @@ def _spans(columns: ReplayColumns, model: ThreadModel, entries: Mapping[int, Pha
     )
     first = begins(np.logical_or.reduce([np.diff(key) != 0 for key in keys])) if len(index) else index
     past = np.r_[first[1:], len(index)] if len(index) else index
-    spans = _Spans(index, first, past, start[first], end[past - 1] if len(index) else end)
+    spans = _Spans(index=index, first=first, past=past, low=start[first], high=end[past - 1] if len(index) else end)
     return spans.keep(past - first > 1)
 
 
 def _capturable(columns: ReplayColumns, model: ThreadModel, entries: Mapping[int, Phase]) -> Ints:
-    """Return the launches that could go into a graph: those of the phases that do not make the host wait."""
+    """Return the indices of the launches in phases that do not make the host wait, so that a graph can hold them."""
     launches, waits = columns.launches, model.waits
-    mine = thread_slice(launches.thread, model.thread)
-    index = np.flatnonzero(np.isin(launches.kind[mine], (KERNEL_LAUNCH, MEMORY_LAUNCH))) + mine.start
+    part = thread_slice(launches.thread, model.thread)
+    index = np.flatnonzero(np.isin(launches.kind[part], (KERNEL_LAUNCH, MEMORY_LAUNCH))) + part.start
     start, end = launches.start[index] - model.origin, launches.end[index] - model.origin
     instance = columns.launch_instance[index]
     label = np.where(instance >= 0, columns.instances.label[np.maximum(instance, 0)], -1)
@@ -176,27 +177,27 @@ def _capturable(columns: ReplayColumns, model: ThreadModel, entries: Mapping[int
 
 
 def _breaks(columns: ReplayColumns, model: ThreadModel) -> Ints:
-    """Return for each instance how many waits lie between its first kernel launch and its last."""
+    """Return for each instance the number of waits between its first and its last kernel launch."""
     launches, count = columns.launches, len(columns.instances)
-    mine = thread_slice(launches.thread, model.thread)
-    kernel = np.flatnonzero(launches.kind[mine] == KERNEL_LAUNCH) + mine.start
+    part = thread_slice(launches.thread, model.thread)
+    kernel = np.flatnonzero(launches.kind[part] == KERNEL_LAUNCH) + part.start
     instance, start = columns.launch_instance[kernel], launches.start[kernel] - model.origin
-    held = (instance >= 0) & (start >= 0) & (start < model.knots[-1])
+    inside = (instance >= 0) & (start >= 0) & (start < model.knots[-1])
     first, last = np.full(count, np.iinfo(np.int64).max), np.full(count, -1, np.int64)
-    np.minimum.at(first, instance[held], start[held])
-    np.maximum.at(last, instance[held], start[held])
+    np.minimum.at(first, instance[inside], start[inside])
+    np.maximum.at(last, instance[inside], start[inside])
     waits = model.waits.start[~model.waits.full_queue]
     return np.maximum(np.searchsorted(waits, last) - np.searchsorted(waits, first), 0)
 
 
 def _staying_part(columns: ReplayColumns, piece: Ints, entries: Mapping[int, Phase]) -> Floats:
-    """Return the part of each piece of host time that a graph does not remove, 0 to 1."""
+    """Return the share of each piece of host time that a graph does not remove, 0 to 1."""
     part = np.ones((len(columns.instances.labels) + 1, len(STATES)))
     for code, entry in entries.items():
         part[code] = 0.0
         for state, (framework, library) in layer_parts(entry).items():
             part[code, STATE[state]] = 1 - framework - library
         part[code, STATE[STAYS]] = 1.0
-    intervals, held = columns.intervals, np.maximum(piece, 0)
-    label = np.where(piece >= 0, columns.instances.label[intervals.instance[held]], len(columns.instances.labels))
-    return part[label, intervals.state[held]]
+    intervals, interval = columns.intervals, np.maximum(piece, 0)
+    label = np.where(piece >= 0, columns.instances.label[intervals.instance[interval]], len(columns.instances.labels))
+    return part[label, intervals.state[interval]]

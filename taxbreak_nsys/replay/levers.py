@@ -1,4 +1,4 @@
-"""The levers: what there is to make faster, each as a scenario of half and of none of it."""
+"""The levers: layers and kinds of work that can be made faster, each with two scenarios, half its time and none."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ LIMITLESS = 1e9
 
 @dataclass(frozen=True)
 class Lever:
-    """One layer or kind of work: `half` is the scenario of half its time, `gone` that of none of it."""
+    """One layer or kind of work: in scenario `half` it takes half its time, in scenario `gone` no time."""
 
     name: str
     title: str
     half: Scenario
     gone: Scenario
     options: str
-    """The options of `whatif` that ask for `half`."""
+    """The options of `whatif` for the scenario `half`."""
 
     def applies(self, entry: Phase) -> bool:
-        """Return whether the lever means something for a phase, whose evidence may not separate its layers."""
+        """Return whether the lever applies to a phase: its evidence may not separate framework from library."""
         together = entry.taxbreak.ft_includes_library
         if self.name == "framework_library":
             return together
@@ -43,20 +43,64 @@ class BroadChange:
 DEVICE_LEVERS = ("kernels", "copies")
 
 LEVERS = (
-    Lever("framework", "framework time", Scenario(framework=0.5), Scenario(framework=0), "--framework 0.5"),
-    Lever("library", "library time", Scenario(library=0.5), Scenario(library=0), "--library 0.5"),
     Lever(
-        "framework_library", "framework + library time",
-        Scenario(framework=0.5, library=0.5), Scenario(framework=0, library=0), "--framework 0.5 --library 0.5",
+        name="framework",
+        title="framework time",
+        half=Scenario(framework=0.5),
+        gone=Scenario(framework=0),
+        options="--framework 0.5",
     ),
-    Lever("launch", "launch call time", Scenario(launch=0.5), Scenario(launch=0), "--launch 0.5"),
-    Lever("copy_calls", "time of calls that copy or set", Scenario(copy_calls=0.5), Scenario(copy_calls=0),
-          "--copy-calls 0.5"),
-    Lever("module_load", "module loading", Scenario(module_load=0.5), Scenario(module_load=0), "--module-load 0.5"),
-    Lever("kernels", "kernel time", Scenario(kernels=0.5), Scenario(kernels=0), "--kernels 0.5"),
-    Lever("copies", "copy time", Scenario(copies=0.5), Scenario(copies=0), "--copies 0.5"),
-)  # fmt: skip
-"""In the order that decides between levers that save the same."""
+    Lever(
+        name="library",
+        title="library time",
+        half=Scenario(library=0.5),
+        gone=Scenario(library=0),
+        options="--library 0.5",
+    ),
+    Lever(
+        name="framework_library",
+        title="framework + library time",
+        half=Scenario(framework=0.5, library=0.5),
+        gone=Scenario(framework=0, library=0),
+        options="--framework 0.5 --library 0.5",
+    ),
+    Lever(
+        name="launch",
+        title="launch call time",
+        half=Scenario(launch=0.5),
+        gone=Scenario(launch=0),
+        options="--launch 0.5",
+    ),
+    Lever(
+        name="copy_calls",
+        title="time of calls that copy or set",
+        half=Scenario(copy_calls=0.5),
+        gone=Scenario(copy_calls=0),
+        options="--copy-calls 0.5",
+    ),
+    Lever(
+        name="module_load",
+        title="module loading",
+        half=Scenario(module_load=0.5),
+        gone=Scenario(module_load=0),
+        options="--module-load 0.5",
+    ),
+    Lever(
+        name="kernels",
+        title="kernel time",
+        half=Scenario(kernels=0.5),
+        gone=Scenario(kernels=0),
+        options="--kernels 0.5",
+    ),
+    Lever(
+        name="copies",
+        title="copy time",
+        half=Scenario(copies=0.5),
+        gone=Scenario(copies=0),
+        options="--copies 0.5",
+    ),
+)
+"""The order decides between levers with equal savings."""
 
 FASTER_CPU = BroadChange("cpu", "a CPU twice as fast", Scenario(cpu=2), "--cpu 2")
 GRAPHS = BroadChange("graphs", "CUDA graphs", Scenario(graphs=True), "--graphs")

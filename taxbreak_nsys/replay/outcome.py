@@ -1,4 +1,4 @@
-"""What a replayed thread means for its phase instances: wall, time to completion, busy streams, idle devices."""
+"""Times of the phase instances of a replayed thread: wall, completion, busy streams, idle devices."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from taxbreak_nsys.replay.thread_model import ThreadModel
 class Outcome:
     """A replay's outcome: arrays over the instances of one stretch (ns), and host time by label code and state.
 
-    `wall` is the host's. `completion` is how much later an instance makes the thread's work complete, host and device:
-    its wall, and what the device still works on for it afterwards, without what earlier instances' work covers. The
-    completions of a thread's instances never count a moment twice. `busy` (instance, stream) is the device work.
+    `wall` is host time. `completion` is the time by which an instance delays the completion of the thread's work on
+    host and device: its wall time and the device work for it afterwards, without time covered by the work of earlier
+    instances. So the completions of a thread's instances never count a moment twice. `busy` (instances, streams) is the
+    device work.
     """
 
     wall: Ints
@@ -36,12 +37,12 @@ class Outcome:
 
     @property
     def busiest(self) -> Floats:
-        """How long the busiest stream works for each instance, ns."""
+        """The time that the busiest stream works for each instance, ns."""
         return self.busy.max(axis=1, initial=0.0)
 
 
-def outcome(columns: ReplayColumns, changed: Changed, replayed: Replayed, held: range) -> Outcome:
-    """Return what the replay of one stretch means for the instances that it holds, whose numbers are `held`."""
+def outcome(columns: ReplayColumns, changed: Changed, replayed: Replayed, numbers: range) -> Outcome:
+    """Return the outcome of the replay of one stretch; `numbers` are the numbers of its instances."""
     instances, intervals, model = columns.instances, columns.intervals, changed.model
     marked = np.flatnonzero(model.piece_interval >= 0)
     interval = model.piece_interval[marked]
@@ -49,14 +50,14 @@ def outcome(columns: ReplayColumns, changed: Changed, replayed: Replayed, held: 
     cell = instances.label[intervals.instance[interval]] * len(STATES) + intervals.state[interval]
     layer_time = np.bincount(cell, weights=time, minlength=len(instances.labels) * len(STATES)).astype(np.float64)
 
-    pieces = replayed_pieces(instances, model, replayed, held)
-    wall = np.zeros(len(held), np.int64)
+    pieces = replayed_pieces(instances, model, replayed, numbers)
+    wall = np.zeros(len(numbers), np.int64)
     np.add.at(wall, pieces.instance, pieces.end - pieces.begin)
-    of_stretch = slice(held.start, held.stop)
+    of_stretch = slice(numbers.start, numbers.stop)
     return Outcome(
         wall=wall,
-        completion=_completion(columns, model, replayed, pieces, len(held)),
-        busy=_stream_busy(columns, changed, held),
+        completion=_completion(columns, model, replayed, pieces, len(numbers)),
+        busy=_stream_busy(columns, changed, numbers),
         layer_time=layer_time.reshape(-1, len(STATES)),
         graphs=changed.graphs[of_stretch].copy(),
         in_graphs=changed.in_graphs[of_stretch].copy(),
@@ -66,20 +67,20 @@ def outcome(columns: ReplayColumns, changed: Changed, replayed: Replayed, held: 
 
 
 def instances_within(instances: Instances, model: ThreadModel) -> range:
-    """Return the numbers of the instances of a thread that lie in a model's window."""
-    mine = thread_slice(instances.thread, model.thread)
+    """Return the numbers of the thread's instances in the window of a model."""
+    part = thread_slice(instances.thread, model.thread)
     low, high = model.origin, model.origin + int(model.knots[-1])
-    past = int(np.searchsorted(instances.start[mine], high)) + mine.start
-    first = mine.start + int(np.searchsorted(instances.start[mine], low))
-    # the middle of an instance that is too long to be replayed whole
-    while first > mine.start and instances.end[first - 1] > low:
+    past = int(np.searchsorted(instances.start[part], high)) + part.start
+    first = part.start + int(np.searchsorted(instances.start[part], low))
+    # a window may lie in the middle of an instance that is too long to be replayed as a whole
+    while first > part.start and instances.end[first - 1] > low:
         first -= 1
     return range(first, past)
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """The pieces of a stretch's instances (numbered from its first): `start` as measured, `begin` and `end` now, ns."""
+    """The pieces of a stretch's instances (0 is its first): measured `start`, replayed `begin` and `end`, ns."""
 
     instance: Ints
     start: Ints
@@ -87,25 +88,25 @@ class Pieces:
     end: Ints
 
 
-def replayed_pieces(instances: Instances, model: ThreadModel, replayed: Replayed, held: range) -> Pieces:
-    """Return the pieces of the instances `held` in a model's window, in whole ns since its origin."""
+def replayed_pieces(instances: Instances, model: ThreadModel, replayed: Replayed, numbers: range) -> Pieces:
+    """Return the pieces of the instances `numbers` in a model's window, in whole ns since its origin."""
     part = thread_slice(instances.piece_thread, model.thread)
     until = int(model.knots[-1])
     start = instances.piece_start[part] - model.origin
     end = instances.piece_end[part] - model.origin
-    # a thread that helps with another's instance has pieces of it too, and its time is not the instance's
+    # helper threads have pieces of the instance as well, but their time does not belong to its wall time
     inside = (end > 0) & (start < until) & instances.host_piece[part]
     instance = instances.piece_instance[part]
-    inside &= (instance >= held.start) & (instance < held.stop)
+    inside &= (instance >= numbers.start) & (instance < numbers.stop)
     start, end = np.clip(start[inside], 0, until), np.clip(end[inside], 0, until)
     begin, finish = (np.rint(replayed.at(moment)).astype(np.int64) for moment in (start, end))
-    return Pieces(instance[inside] - held.start, start, begin, finish)
+    return Pieces(instance[inside] - numbers.start, start, begin, finish)
 
 
 def _completion(columns: ReplayColumns, model: ThreadModel, replayed: Replayed, pieces: Pieces, instances: int) -> Ints:
-    """Return how much later each instance makes the thread's work complete, ns.
+    """Return the time by which each instance delays the completion of the thread's work, ns.
 
-    Work is a piece's where the piece holds its launch. Complete is what all pieces up to one have asked for.
+    Work belongs to the piece that contains its launch. At a piece's completion the work of all pieces up to it is done.
     """
     work, count = model.work, len(pieces.start)
     done = np.zeros(len(work), np.int64)
@@ -113,7 +114,7 @@ def _completion(columns: ReplayColumns, model: ThreadModel, replayed: Replayed, 
     launched = np.searchsorted(pieces.start, work.called, side="right") - 1
     instance = columns.launch_instance[work.launch]
     inside = (instance >= 0) & (launched >= 0) & work.own
-    # by piece: the host's end and its work's; then the work that is launched between it and the next piece
+    # column 0: when the piece and its work are done; column 1: when the work launched after the piece is done
     complete = np.zeros((count, 2), np.int64)
     complete[:, 0] = pieces.end
     np.maximum.at(complete[:, 0], launched[inside], done[inside])
@@ -126,33 +127,33 @@ def _completion(columns: ReplayColumns, model: ThreadModel, replayed: Replayed, 
     return result
 
 
-def _stream_busy(columns: ReplayColumns, changed: Changed, held: range) -> Floats:
-    """Return for how long each stream works for each instance: (instances, streams), ns."""
+def _stream_busy(columns: ReplayColumns, changed: Changed, numbers: range) -> Floats:
+    """Return the time that each stream works for each instance: (instances, streams), ns."""
     work = changed.model.work
     streams = int(work.lane.max()) + 1 if len(work) else 0
-    instance = columns.launch_instance[work.launch] - held.start
-    own = work.own & (instance >= 0) & (instance < len(held))
+    instance = columns.launch_instance[work.launch] - numbers.start
+    own = work.own & (instance >= 0) & (instance < len(numbers))
     cell = instance[own] * streams + work.lane[own]
     weights = (work.busy * changed.scale)[own]
-    busy = np.bincount(cell, weights=weights, minlength=len(held) * streams).astype(np.float64)
-    return busy.reshape(len(held), streams)
+    busy = np.bincount(cell, weights=weights, minlength=len(numbers) * streams).astype(np.float64)
+    return busy.reshape(len(numbers), streams)
 
 
 def idle_ns(
-    columns: ReplayColumns, devices: list[frozenset[int]], model: ThreadModel, replayed: Replayed, held: range
+    columns: ReplayColumns, devices: list[frozenset[int]], model: ThreadModel, replayed: Replayed, numbers: range
 ) -> Ints:
-    """Return for how long no device that an instance uses is busy within its wall, by instance of a stretch, ns.
+    """Return for each instance of a stretch the time of its wall in which none of its devices is busy, ns.
 
-    Operations that the model does not hold (other threads', other processes') keep their place beside what this thread
-    did at the time. `devices` are those of each instance of the report, `held` the numbers of the stretch's.
+    Operations outside the model (of other threads and processes) move with the host time of this thread at that moment.
+    `devices` are the devices of each instance of the report, `numbers` the numbers of the stretch's instances.
     """
-    pieces, ops = replayed_pieces(columns.instances, model, replayed, held), columns.ops
+    pieces, ops = replayed_pieces(columns.instances, model, replayed, numbers), columns.ops
     begun, ended = replayed.at(ops.start - model.origin), replayed.at(ops.end - model.origin)
     begun[model.ops.op], ended[model.ops.op] = replayed.op_start, replayed.op_end
     start, end = np.rint(begun).astype(np.int64) + columns.comm_wait, np.rint(ended).astype(np.int64)
-    idle = np.zeros(len(held), np.int64)
+    idle = np.zeros(len(numbers), np.int64)
     np.add.at(idle, pieces.instance, pieces.end - pieces.begin)
-    sets = [devices[held.start + instance] for instance in pieces.instance.tolist()]
+    sets = [devices[numbers.start + instance] for instance in pieces.instance.tolist()]
     for used in set(sets):
         of_set = np.array([s == used for s in sets], bool)
         on = np.isin(ops.device_global, sorted(used))

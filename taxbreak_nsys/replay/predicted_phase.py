@@ -1,4 +1,4 @@
-"""What a prediction says of one phase entry, and why some phases and scenarios have none."""
+"""The prediction for one phase entry, and the reasons why a phase or a scenario has none."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from taxbreak_nsys.replay.scenarios import Scenario
 from taxbreak_nsys.result import Phase
 
 Key = tuple[str, int | None, int | None]
-"""(phase label, process id, thread id): which entry of the result."""
+"""(phase label, process id, thread id) of an entry of the result."""
 
 MOST_BREAKS = 4
-"""With more waits between the launches of a step than this, a capture as CUDA graphs is not predicted."""
+"""A step with more waits between its launches is not predicted as CUDA graphs."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What becomes of one phase entry; times in ns, null with the `reason` where nothing can be predicted.
+    """The prediction for one phase entry; times in ns, null with the `reason` if no prediction is possible.
 
-    `wall_ns` and `idle_ns` are measured, `predicted_*` the model's. `completion_ns` is the wall and what the device
-    still works on for the phase after it (`replay.outcome`); `saved_share` is of that. `unchanged_error` is how far the
-    replay of the phase as it is lies from the measured wall, `loose_error` the same with typical delays in the place of
-    each measured one: both as a share of the wall. `replayed_instances` is how many of the `instances` were replayed.
-    `graphs` are the CUDA graphs that the scenario launches in those, `breaks` the waits between their launches, and
-    `left_out_ns` is the profiler's own time in steps with graphs: not in the prediction, and not counted as saved.
+    `wall_ns` and `idle_ns` are measured, `predicted_*` come from the model. `completion_ns` is the wall time and the
+    device work for the phase after it (`replay.outcome`); `saved_share` is the share of it that is saved.
+    `unchanged_error` is the difference between the replay without a change and the measured wall time, `loose_error`
+    the same with typical delays in place of the measured ones; both are shares of the wall time. `replayed_instances`
+    of the `instances` were replayed. In these, `graphs` counts the CUDA graphs of the scenario, `breaks` the waits
+    between launches; `left_out_ns` is the profiler's own time in steps with graphs: it is neither predicted nor counted
+    as saved.
     """
 
     phase: str
@@ -53,14 +54,14 @@ class Prediction:
 
     @property
     def idle_share(self) -> float | None:
-        """The part of the predicted wall in which no device that the phase uses is busy."""
+        """The share of the predicted wall time in which no device that the phase uses is busy."""
         if self.predicted_idle_ns is None or not self.predicted_wall_ns:
             return None
         return self.predicted_idle_ns / self.predicted_wall_ns
 
     @property
     def graphs_per_step(self) -> float | None:
-        """How many CUDA graphs the scenario launches per step."""
+        """The number of CUDA graphs that the scenario launches per step."""
         return None if self.graphs is None or not self.replayed_instances else self.graphs / self.replayed_instances
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,29 +70,29 @@ class Prediction:
 
 
 def key(entry: Phase | Prediction) -> Key:
-    """Return what names an entry."""
+    """Return the key that identifies an entry."""
     return entry.phase, entry.process, entry.thread
 
 
 def why_not(entry: Phase) -> str | None:
-    """Return why nothing can be predicted of a phase, None where it can."""
+    """Return why a phase cannot be predicted; None if it can."""
     if entry.exposed_ns is None:
         return entry.taxbreak.hdbi_reason or "device time not measured"
     return None if entry.wall_ns else "the phase has no wall time"
 
 
 def why_not_asked(entry: Phase, scenario: Scenario) -> str | None:
-    """Return why this scenario cannot be predicted of a phase."""
+    """Return why this scenario cannot be predicted for a phase; None if it can."""
     if scenario.library != scenario.framework and entry.taxbreak.ft_includes_library:
         return (
-            "nothing in the report tells library time from framework time (evidence none): give --framework and "
+            "nothing in the report separates library time from framework time (evidence none): give --framework and "
             "--library the same factor, or capture cuBLAS and cuDNN ranges"
         )
     return None
 
 
 def why_not_captured(breaks_per_step: float) -> str | None:
-    """Return why a step with so many waits between its launches is not captured as CUDA graphs, None where it can."""
+    """Return why a step with this number of waits cannot be captured as CUDA graphs; None if it can."""
     if breaks_per_step <= MOST_BREAKS:
         return None
     return (

@@ -1,4 +1,4 @@
-"""Predictions: what a scenario makes of each phase's wall time, device idle time and HDBI."""
+"""Predictions of each phase's wall time, device idle time and HDBI under a scenario."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ OfModel = TypeVar("OfModel")
 
 @dataclass(frozen=True)
 class _Model:
-    """One stretch of one thread: its instances' numbers, and the thread's phase entries by label code."""
+    """The model of one stretch of a thread: the numbers of its instances, the thread's phase entries by label code."""
 
     thread: ThreadModel
     entries: Mapping[int, Phase]
-    held: range
+    instances: range
 
 
 @dataclass(frozen=True)
 class _Sums:
-    """What the replays of one entry's stretches add up to; ns.
+    """The sums over the replays of one entry's stretches, ns.
 
-    `walls` has one row for each instance. No sum is below the busy time of the busiest stream, as far as the measured
-    one is not.
+    `walls` has one row for each instance. No sum is below the busy time of the busiest stream, unless the measured sum
+    is below it too.
     """
 
     walls: Ints
@@ -56,7 +56,7 @@ class Replay:
     def __init__(self, result: Result, part: ReplayPart | None = None) -> None:
         """Build a model of every thread that has a phase with measured device time.
 
-        `part` is what of the report to replay; None: what the verdicts replay.
+        `part` is the part of the report to replay; None: the part that the verdicts replay.
         """
         part = part or result.replay_part
         self.result, self.columns = result, part.columns
@@ -76,10 +76,10 @@ class Replay:
                 self._models.append(_Model(model, of_thread, instances_within(self.columns.instances, model)))
 
     def _pinned(self, model: ThreadModel) -> ThreadModel:
-        """Return a model in which a rank waits for slower ones until they came, in the steps in which it waits most.
+        """Return a model in which a rank that waits for slower ranks keeps waiting until they arrived in the report.
 
-        A change is one of this rank alone there. In the steps in which the others wait for it, what little it waits
-        for them goes along with what it does itself.
+        In these steps a scenario changes this rank alone. In the steps in which this rank is the slowest, its short
+        waits in collectives move along with its own work.
         """
         instances = self.columns.instances
         paired = instances.step >= 0
@@ -90,7 +90,7 @@ class Replay:
 
     @classmethod
     def of_columns(cls, result: Result, columns: Measured) -> Replay:
-        """Build models of all of a report, from the columns behind its result."""
+        """Build models of a whole report, from the columns behind its result."""
         return cls(result, replace(result.replay_part, columns=ReplayColumns.whole(columns), windows=None))
 
     @cached_property
@@ -107,36 +107,38 @@ class Replay:
         """Return (unchanged error, loose error) of each entry."""
         loose = self._outcomes(self._run(Scenario(), loose=True))
         return {
-            key(entry): (self._off(entry, self._unchanged), self._off(entry, loose))
+            key(entry): (self._wall_error(entry, self._unchanged), self._wall_error(entry, loose))
             for entry in self.result.entries
             if why_not(entry) is None
         }
 
-    def _off(self, entry: Phase, outcomes: list[Outcome]) -> float:
-        """Return how far a replayed wall is off the measured one, as a share of it."""
-        replayed = sum(int(of_model.wall[which].sum()) for of_model, which in self._of_entry(entry, outcomes))
-        measured = sum(int(of_model.wall[which].sum()) for of_model, which in self._of_entry(entry, self._unchanged))
+    def _wall_error(self, entry: Phase, outcomes: list[Outcome]) -> float:
+        """Return the difference between replayed and measured wall time, as a share of the measured one."""
+        replayed = sum(int(of_model.wall[which].sum()) for of_model, which in self._entry_stretches(entry, outcomes))
+        measured = sum(
+            int(of_model.wall[which].sum()) for of_model, which in self._entry_stretches(entry, self._unchanged)
+        )
         if not self.sampled:
             measured = entry.wall_ns
         return replayed / measured - 1 if measured else 0.0
 
-    def _of_entry(self, entry: Phase, of_models: Sequence[OfModel]) -> list[tuple[OfModel, Ints]]:
-        """Return what is known of an entry's stretches, and which instances of each are the entry's."""
+    def _entry_stretches(self, entry: Phase, of_models: Sequence[OfModel]) -> list[tuple[OfModel, Ints]]:
+        """Return the value of each model with a stretch of an entry, and the indices of the entry's instances in it."""
         return [(of_models[model], which) for model, which in self._parts[key(entry)]]
 
     @cached_property
     def _parts(self) -> dict[Key, list[tuple[int, Ints]]]:
-        """The stretches of each entry: the number of the model, and which of its instances are the entry's."""
+        """The stretches of each entry: the index of the model, and the indices of the entry's instances in it."""
         instances = self.columns.instances
         code = {label: number for number, label in enumerate(instances.labels)}
         slowest = slowest_ranks(instances, self.result.step_sums, instances.step >= 0)
         by_label: dict[tuple[int, int], list[tuple[int, Ints]]] = {}
         for number, model in enumerate(self._models):
-            labels = instances.label[model.held.start : model.held.stop]
+            labels = instances.label[model.instances.start : model.instances.stop]
             for label in np.unique(labels).tolist():
                 part = (number, np.flatnonzero(labels == label))
                 by_label.setdefault((model.thread.thread, label), []).append(part)
-        found = {}
+        by_entry = {}
         for entry in self.result.entries:
             parts = [
                 part
@@ -146,10 +148,10 @@ class Replay:
                 for part in of_thread
             ]
             if entry.ranks is not None:
-                held = [self._models[number].held.start for number, _ in parts]
-                parts = [(n, which[slowest[first + which]]) for (n, which), first in zip(parts, held, strict=True)]
-            found[key(entry)] = parts
-        return found
+                firsts = [self._models[number].instances.start for number, _ in parts]
+                parts = [(n, which[slowest[first + which]]) for (n, which), first in zip(parts, firsts, strict=True)]
+            by_entry[key(entry)] = parts
+        return by_entry
 
     def predict(self, scenario: Scenario, *, in_full: bool = True) -> tuple[Prediction, ...]:
         """Predict every phase entry under a scenario, in the result's order.
@@ -161,7 +163,7 @@ class Replay:
         idle = None
         if in_full:
             idle = [
-                idle_ns(self.columns, self._device_sets, changed.model, moments, model.held)
+                idle_ns(self.columns, self._device_sets, changed.model, moments, model.instances)
                 for model, (changed, moments) in zip(self._models, replays, strict=True)
             ]
         return tuple(self._prediction(entry, scenario, outcomes, idle) for entry in self.result.entries)
@@ -184,28 +186,28 @@ class Replay:
         reason = why_not(entry) or why_not_asked(entry, scenario)
         if reason is not None:
             return replace(measured, reason=reason)
-        before, after = self._of_entry(entry, self._unchanged), self._of_entry(entry, outcomes)
+        before, after = self._entry_stretches(entry, self._unchanged), self._entry_stretches(entry, outcomes)
         replayed = sum(len(which) for _, which in after)
         breaks = sum(int(of_model.breaks[which].sum()) for of_model, which in after)
         measured = replace(measured, replayed_instances=replayed, breaks=breaks if scenario.graphs else None)
         if scenario.graphs and (reason := why_not_captured(breaks / max(replayed, 1))):
             return replace(measured, reason=reason)
-        then, now = _sums(before, before), _sums(before, after)
-        rate = entry.wall_ns / then.wall if self.sampled and then.wall else 1
+        base_sums, sums = _sums(before, before), _sums(before, after)
+        rate = entry.wall_ns / base_sums.wall if self.sampled and base_sums.wall else 1
         graphs = sum(int(of_model.graphs[which].sum()) for of_model, which in after)
-        median = percentile(now.walls, 50)
-        then_median = percentile(then.walls, 50)
+        median = percentile(sums.walls, 50)
+        then_median = percentile(base_sums.walls, 50)
         if self.sampled and then_median and median is not None and entry.wall_median_ns is not None:
             median = round(entry.wall_median_ns * median / then_median)
         left_out = sum(int(of_model.left_out[which].sum()) for of_model, which in after)
-        base = then.completion - left_out
+        base = base_sums.completion - left_out
         predicted = replace(
             measured,
-            completion_ns=round(then.completion * rate),
-            predicted_wall_ns=round(now.wall * rate),
+            completion_ns=round(base_sums.completion * rate),
+            predicted_wall_ns=round(sums.wall * rate),
             predicted_wall_median_ns=median,
-            predicted_completion_ns=round(now.completion * rate),
-            saved_share=1 - now.completion / base if base > 0 else 0.0,
+            predicted_completion_ns=round(sums.completion * rate),
+            saved_share=1 - sums.completion / base if base > 0 else 0.0,
             graphs=graphs if scenario.graphs else None,
             left_out_ns=round(left_out * rate) if scenario.graphs else None,
         )
@@ -214,7 +216,9 @@ class Replay:
         unchanged, loose = self._errors[key(entry)]
         return replace(
             predicted,
-            predicted_idle_ns=round(sum(int(ns[which].sum()) for ns, which in self._of_entry(entry, idle)) * rate),
+            predicted_idle_ns=round(
+                sum(int(ns[which].sum()) for ns, which in self._entry_stretches(entry, idle)) * rate
+            ),
             predicted_hdbi=self._hdbi(entry, scenario, before, after),
             unchanged_error=unchanged,
             loose_error=loose,
@@ -225,21 +229,21 @@ class Replay:
     ) -> float | None:
         """Return HDBI with each layer's measured time changed as the scenario changed its host time.
 
-        The launch path's floor, T_sys for each launch, is taken for host work: it goes with the launch calls' factor
-        and with the CPU's speed.
+        The floor of the launch path, T_sys per launch, counts as host work: it scales with the factor of the launch
+        calls and with the speed of the CPU.
         """
         layers = entry.taxbreak
         if layers.hdbi is None or layers.t_device_active_ns is None:
             return None
         code = self.columns.instances.labels.index(entry.phase)
-        had = _layer_time(before, code)
-        now = _layer_time(after, code)
+        time_before = _layer_time(before, code)
+        time_after = _layer_time(after, code)
         framework, library = layer_shares(Scenario(), entry)
         framework_now, library_now = layer_shares(scenario, entry)
 
         def scaled(time: int | None, share: Floats, share_now: Floats) -> float:
-            then = float(had @ share)
-            return (time or 0) * float(now @ share_now) / then if then else 0.0
+            base = float(time_before @ share)
+            return (time or 0) * float(time_after @ share_now) / base if base else 0.0
 
         launched: float = entry.launches.kernel + entry.launches.graph
         replayed = sum(int(of_model.in_graphs[which].sum()) for of_model, which in after)
@@ -256,17 +260,17 @@ class Replay:
         return active / (active + orchestration) if active + orchestration else None
 
     def _run(self, scenario: Scenario, *, loose: bool = False) -> list[tuple[Changed, Replayed]]:
-        """Replay every stretch; `loose` with a typical delay in the place of each measured one."""
-        found = []
+        """Replay every stretch; with `loose`, typical delays replace the measured ones."""
+        replays = []
         for model in self._models:
             thread = model.thread.loosened() if loose else model.thread
             changed = change(self.columns, thread, scenario, model.entries)
-            found.append((changed, replay(changed.model, changed.host, changed.scale)))
-        return found
+            replays.append((changed, replay(changed.model, changed.host, changed.scale)))
+        return replays
 
     def _outcomes(self, replays: list[tuple[Changed, Replayed]]) -> list[Outcome]:
         return [
-            outcome(self.columns, changed, replayed, model.held)
+            outcome(self.columns, changed, replayed, model.instances)
             for model, (changed, replayed) in zip(self._models, replays, strict=True)
         ]
 
@@ -277,16 +281,16 @@ def _layer_time(parts: list[tuple[Outcome, Ints]], label: int) -> Floats:
 
 
 def _sums(before: list[tuple[Outcome, Ints]], after: list[tuple[Outcome, Ints]]) -> _Sums:
-    """Add up an entry's instances under a scenario; `before` has them unchanged."""
+    """Return the sums over an entry's instances under a scenario; `before` has the replays without a change."""
     walls, wall, completion = [], 0, 0
     least_wall, least_completion, busiest = 0, 0, 0.0
-    for (then, which), (now, _) in zip(before, after, strict=True):
-        busy = np.floor(now.busiest[which]).astype(np.int64)
-        walls.append(np.maximum(now.wall[which], np.minimum(then.wall[which], busy)))
-        completion += int(now.completion[which].sum())
-        least_wall += int(then.wall[which].sum())
-        least_completion += int(then.completion[which].sum())
-        busiest += float(now.busy[which].sum(axis=0).max(initial=0.0))
+    for (unchanged, which), (changed, _) in zip(before, after, strict=True):
+        busy = np.floor(changed.busiest[which]).astype(np.int64)
+        walls.append(np.maximum(changed.wall[which], np.minimum(unchanged.wall[which], busy)))
+        completion += int(changed.completion[which].sum())
+        least_wall += int(unchanged.wall[which].sum())
+        least_completion += int(unchanged.completion[which].sum())
+        busiest += float(changed.busy[which].sum(axis=0).max(initial=0.0))
     joined = np.concatenate(walls) if walls else np.empty(0, np.int64)
     wall = int(joined.sum())
     return _Sums(

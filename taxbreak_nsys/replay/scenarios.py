@@ -1,4 +1,4 @@
-"""What a user can ask: which layer takes how much longer or shorter, and what that does to a thread's model."""
+"""Scenarios: factors on layers and kinds of work, and their application to the model of a thread."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from taxbreak_nsys.result import Phase
 
 Floats = NDArray[np.float64]
 NOT_THE_CPUS = ("device_wait", "os_wait", "profiler")
-"""Host states that a faster CPU does not shorten; the profiler's would be shorter, but is no part of the program."""
+"""Host states that a CPU factor leaves unchanged; `profiler` would be shorter, but is no part of the program."""
 FACTORS = ("framework", "library", "launch", "copy_calls", "module_load", "kernels", "copies")
-"""What a scenario can multiply."""
+"""The fields of a scenario that are factors on times."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,10 @@ class Scenario:
 
     `launch` and `copy_calls` are host time (the states `launch` and `memop`), `kernels` and `copies` device time.
 
-    `framework_minus_ns` is taken from the framework time before each launch (of a kernel that `before` finds,
-    where given). `graphs` launches each stretch between two waits of the host as one CUDA graph, the call taking
-    `graph_launch_ns` (null: T_sys and 200 ns a node).
+    `framework_minus_ns` is subtracted from the framework time before each launch (with `before`: before each launch of
+    a kernel whose name the pattern matches). `graphs` launches each run of launches between two waits of the host as
+    one CUDA graph; the call takes `graph_launch_ns` (None: T_sys and 200 ns per node). Raises TaxbreakError for a
+    negative value or a speed of 0.
     """
 
     framework: float = 1.0
@@ -54,7 +55,6 @@ class Scenario:
     graph_launch_ns: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse factors that are negative or not numbers."""
         for name in FACTORS:
             check_factor(getattr(self, name), f"--{name.replace('_', '-')}")
         if check_factor(self.cpu, "--cpu") == 0:
@@ -67,7 +67,7 @@ class Scenario:
 
     @property
     def unchanged(self) -> bool:
-        """Whether nothing is asked for."""
+        """Whether the scenario changes nothing."""
         return self == Scenario(before=self.before, graph_launch_ns=self.graph_launch_ns)
 
 
@@ -76,14 +76,14 @@ def _before_pattern(text: str) -> UserPattern:
 
 
 def check_factor(value: float, option: str) -> float:
-    """Return a factor; raises TaxbreakError naming the option where it is negative or not a number."""
+    """Return the factor; raises TaxbreakError that names the option if it is negative or not a number."""
     if not math.isfinite(value) or value < 0:
         raise TaxbreakError(f"{option} {value}: must be a number of 0 or more (0.5 is half the time)")
     return value
 
 
 def state_factors(scenario: Scenario, entry: Phase) -> Floats:
-    """Return the factor of each state for one phase entry, in the order of `words.STATES`."""
+    """Return the factor of each state for one phase entry, in the order of `name_rules.STATES`."""
     factors = dict.fromkeys(STATES, 1.0)
     for state, (framework, library) in layer_parts(entry).items():
         rest = 1 - framework - library
@@ -96,7 +96,7 @@ def state_factors(scenario: Scenario, entry: Phase) -> Floats:
 
 
 def layer_shares(scenario: Scenario, entry: Phase) -> tuple[Floats, Floats]:
-    """Return for each state the part of its time, under the scenario, that is framework's and library's."""
+    """Return for each state the framework share and the library share of its time under the scenario, 0 to 1."""
     shares = np.zeros((2, len(STATES)))
     for state, (framework, library) in layer_parts(entry).items():
         parts = np.array([framework * scenario.framework, library * scenario.library])
@@ -106,51 +106,59 @@ def layer_shares(scenario: Scenario, entry: Phase) -> tuple[Floats, Floats]:
 
 
 def change(columns: ReplayColumns, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase]) -> Changed:
-    """Apply a scenario to a thread; `entries` are the thread's phase entries by label code.
+    """Return a thread's model under a scenario; `entries` are the thread's phase entries by label code.
 
-    Time outside the phases, and in phases that are not among the entries, stays as measured.
+    Time outside these entries stays as measured.
     """
     instances, intervals = columns.instances, columns.intervals
     nothing = np.zeros(len(instances), np.int64)
     pieces = len(model.piece_interval)
     changed = Changed(
-        model, np.ones(pieces), _scale(columns, model, scenario, entries), np.zeros(pieces, bool),
-        graphs=nothing, in_graphs=nothing, breaks=nothing, left_out=nothing,
-    )  # fmt: skip
+        model=model,
+        host=np.ones(pieces),
+        scale=_scale(columns, model, scenario, entries),
+        in_graph=np.zeros(pieces, bool),
+        graphs=nothing,
+        in_graphs=nothing,
+        breaks=nothing,
+        left_out=nothing,
+    )
     graph_host = None
     if scenario.graphs:
         changed, graph_host = with_graphs(columns, changed, scenario.graph_launch_ns, entries)
     table = np.ones((len(instances.labels) + 1, len(STATES)))
     for code, entry in entries.items():
         table[code] = state_factors(scenario, entry)
-    held = changed.model.piece_interval
-    label = np.where(held >= 0, instances.label[intervals.instance[np.maximum(held, 0)]], len(instances.labels))
-    host = table[label, intervals.state[np.maximum(held, 0)]]
+    piece_interval = changed.model.piece_interval
+    label = np.where(
+        piece_interval >= 0, instances.label[intervals.instance[np.maximum(piece_interval, 0)]], len(instances.labels)
+    )
+    host = table[label, intervals.state[np.maximum(piece_interval, 0)]]
     if scenario.framework_minus_ns:
-        host = host * _less(columns, changed.model, scenario, label, entries)
+        host = host * _framework_cut(columns, changed.model, scenario, label, entries)
     if graph_host is not None:
         host = np.where(changed.in_graph, graph_host, host * graph_host)
     return replace(changed, host=host)
 
 
 def _scale(columns: ReplayColumns, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase]) -> Floats:
-    """Return the factor on each item's device work: what the phases launched is scaled."""
+    """Return the factor on the device work of each item: 1 for items that the entries did not launch."""
     instance = columns.launch_instance[model.work.launch]
     label = np.where(instance >= 0, columns.instances.label[np.maximum(instance, 0)], -1)
     factor = np.where(model.work.computes, scenario.kernels, scenario.copies)
     return np.where(np.isin(label, list(entries)), factor, 1.0)
 
 
-def _less(
+def _framework_cut(
     columns: ReplayColumns, model: ThreadModel, scenario: Scenario, label: Ints, entries: Mapping[int, Phase]
 ) -> Floats:
-    """Return the factor that takes `framework_minus_ns` off the framework time before each chosen launch.
+    """Return the factor on each piece that subtracts `framework_minus_ns` before each chosen launch.
 
-    Before a launch is since the launch before it; no more is taken than there is.
+    It is subtracted from the framework time since the previous launch, down to 0 at most.
     """
     launches = columns.launches
-    mine = thread_slice(launches.thread, model.thread)
-    kernel = np.flatnonzero(launches.kind[mine] == KERNEL_LAUNCH) + mine.start
+    part = thread_slice(launches.thread, model.thread)
+    kernel = np.flatnonzero(launches.kind[part] == KERNEL_LAUNCH) + part.start
     chosen = np.ones(len(kernel), bool)
     if scenario.before is not None:
         chosen = np.isin(kernel, _matching_launches(columns, _before_pattern(scenario.before)))
@@ -158,14 +166,14 @@ def _less(
     states = columns.intervals.state[np.maximum(model.piece_interval, 0)]
     framework = np.isin(states, [STATE[name] for name in FRAMEWORK_STATES]) & np.isin(label, list(entries))
     length = np.diff(model.knots)
-    held = np.bincount(gap[framework], weights=length[framework], minlength=len(kernel) + 1)
-    taken = np.where(np.r_[chosen, False], np.minimum(held, scenario.framework_minus_ns), 0.0)
-    kept = np.divide(held - taken, held, out=np.ones_like(held), where=held > 0)
-    return np.where(framework, kept[gap], 1.0)
+    available = np.bincount(gap[framework], weights=length[framework], minlength=len(kernel) + 1)
+    taken = np.where(np.r_[chosen, False], np.minimum(available, scenario.framework_minus_ns), 0.0)
+    remaining = np.divide(available - taken, available, out=np.ones_like(available), where=available > 0)
+    return np.where(framework, remaining[gap], 1.0)
 
 
 def _matching_launches(columns: ReplayColumns, pattern: UserPattern) -> Ints:
-    """Return the launches of kernels whose name a pattern finds."""
+    """Return the launches of kernels whose name matches a pattern; raises TaxbreakError if no kernel does."""
     ops, launches = columns.ops, columns.launches
     named = np.array([pattern.search(name) is not None for name in ops.names], bool)
     which = (launches.of_op >= 0) & named[ops.name]

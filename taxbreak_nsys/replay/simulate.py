@@ -1,8 +1,8 @@
-"""Replay of one thread's model: when everything happens if host time and device work take longer or shorter.
+"""Replay of one thread's model: the time of every event if host time and device work take longer or shorter.
 
-Between two waits the host only goes forward and each lane only queues, so the moments of a stretch follow
-from two numbers, where the host stands and where the lane stands, through maxima and sums: those are taken
-over whole columns. What is left is one short step a wait and lane, in the order of time.
+Between two waits the host only moves forward and each lane only queues. So all times of a segment between waits follow
+by maxima and sums from two numbers, the host's time and the lane's time at its start. These are computed over whole
+columns; one short step per wait and lane remains, in the order of time.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from taxbreak_nsys.replay.work import NEVER
 
 Floats = NDArray[np.float64]
 NOT_BINDING = -1e9
-"""A moment before everything, near enough for sums with it to keep their nanoseconds."""
+"""A time before all others, small enough that float sums with it stay exact to the nanosecond."""
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """A replay's outcome, in ns since the model's origin; `knots` as in the model, `times` when they come now."""
+    """The times of a replay, ns since the model's origin: `knots` as measured, `times` the same knots replayed."""
 
     knots: Ints
     times: Floats
@@ -31,16 +31,16 @@ class Replayed:
     op_end: Floats
 
     def at(self, moments: Ints) -> Floats:
-        """Return when measured moments of the thread come in the replay; outside its span they move with its ends."""
+        """Return the replayed times of measured times; times outside the model's span move with its ends."""
         inside = np.clip(moments, self.knots[0], self.knots[-1])
         return np.interp(inside, self.knots, self.times) + (moments - inside)
 
 
 def replay(model: ThreadModel, host: Floats, scale: Floats) -> Replayed:
-    """Replay a thread with each piece of host time multiplied by `host` and each item's kernels by `scale`.
+    """Replay a thread with each piece of host time multiplied by `host` and the device work of each item by `scale`.
 
-    Waits take what the model makes of them, whatever `host` says there. With ones it gives back every
-    measured moment exactly.
+    The model alone decides the length of waits; `host` has no effect there. With factors of 1 the result is every
+    measured time exactly.
     """
     waits, work = model.waits, model.work
     own = np.r_[0.0, np.cumsum(host * np.diff(model.knots))]
@@ -68,10 +68,11 @@ def replay(model: ThreadModel, host: Floats, scale: Floats) -> Replayed:
 
 @dataclass(frozen=True)
 class _Chains:
-    """For each item: its stretch between waits, its group (neighbours of one lane and stretch), and its end.
+    """For each item its segment between waits, its group (neighbours of one lane and segment), and its end.
 
-    An item ends at the latest of: `by_host` after the host's moment at the start of the stretch, `by_queue` after the
-    end of what its lane held at that time, and the moment `by_clock`. `last` are the groups' last items.
+    An item ends at the latest of three times: `by_host` after the host's time at the start of the segment, `by_queue`
+    after the end of the work that was on its lane at that time, and `by_clock`. `last` are the last items of the
+    groups.
     """
 
     segment: Ints
@@ -83,11 +84,11 @@ class _Chains:
 
 
 def _met_end(model: ThreadModel, scale: Floats) -> Floats:
-    """Return when each item ends at the earliest, as the slower rank that it waits for comes when it came."""
+    """Return the earliest end of each item: the slower rank it waits for arrives as measured; -1 for none."""
     work = model.work
-    left = work.busy_after * scale + (work.end - work.met - work.busy_after)
-    # without such a wait: before all that the model holds
-    return np.where(work.met > NEVER, work.met + left, -1.0)
+    remaining = work.busy_after * scale + (work.end - work.met - work.busy_after)
+    # -1, before all times of the model: the item waits for no rank
+    return np.where(work.met > NEVER, work.met + remaining, -1.0)
 
 
 def _chains(model: ThreadModel, own: Floats, before: Floats, length: Floats, met_end: Floats) -> _Chains:
@@ -95,27 +96,34 @@ def _chains(model: ThreadModel, own: Floats, before: Floats, length: Floats, met
     segment = np.searchsorted(waits.end, model.anchor, side="right")
     if not len(segment):
         empty = np.empty(0)
-        return _Chains(segment, segment, empty, empty, empty, segment)
+        return _Chains(segment=segment, group=segment, by_host=empty, by_queue=empty, by_clock=empty, last=segment)
     at = begins((np.diff(work.lane) != 0) | (np.diff(segment) != 0))
     group = np.zeros(len(segment), np.int64)
     group[at[1:]] = 1
     group = np.cumsum(group)
-    # a follower comes after all else is known: its lane goes on as if it were not there
+    # followers are placed at the end: here their lane continues as if they did not exist
     follows = model.followers.flags(len(segment))
     gap, length = np.where(follows, 0, model.gap), np.where(follows, 0.0, length)
-    # end_j = max(ready_j, end_(j-1) + gap_j) + length_j: subtracting the running sum of gap and length leaves
-    # a running maximum
+    # end_j = max(ready_j, end_(j-1) + gap_j) + length_j becomes a running maximum after subtracting the running
+    # sum of gap and length
     total = np.cumsum(gap + length)
     queued = total - np.r_[0.0, total][at][group]
     ready = np.interp(model.anchor, model.knots, own) - before[segment] + model.latency + length
     ready, met_end = np.where(follows, NOT_BINDING, ready), np.where(follows, -1.0, met_end)
     by_host = _running_maximum(ready - queued, at, group) + queued
     by_clock = _running_maximum(met_end - queued, at, group) + queued
-    return _Chains(segment, group, by_host, queued, by_clock, np.r_[at[1:] - 1, len(segment) - 1])
+    return _Chains(
+        segment=segment,
+        group=group,
+        by_host=by_host,
+        by_queue=queued,
+        by_clock=by_clock,
+        last=np.r_[at[1:] - 1, len(segment) - 1],
+    )
 
 
 def _running_maximum(values: Floats, at: Ints, group: Ints) -> Floats:
-    """Return the running maximum within each group; `at` are the groups' first indices."""
+    """Return the running maximum within each group; `at` are the first indices of the groups."""
     low, high = np.minimum.reduceat(values, at), np.maximum.reduceat(values, at)
     lift = np.r_[0.0, np.cumsum(high[:-1] - low[1:] + 1.0)][group]
     return np.maximum.accumulate(values + lift) - lift
@@ -123,14 +131,14 @@ def _running_maximum(values: Floats, at: Ints, group: Ints) -> Floats:
 
 @dataclass(frozen=True)
 class _Stands:
-    """Where the host stands at the start of each stretch, and each group's lane before the group's first item."""
+    """The host's time at the start of each segment, and for each group the end of its lane's earlier work."""
 
     host: Floats
     reach: Floats
 
 
 def _stand(model: ThreadModel, until_wait: Floats, item: _Chains) -> _Stands:
-    """Go from wait to wait; this is the part that cannot be done in columns."""
+    """Return the times at the start of all segments: a loop over waits, as each depends on the one before."""
     waits, work = model.waits, model.work
     order = np.argsort(item.segment[item.last], kind="stable")
     last = item.last[order]
@@ -153,29 +161,29 @@ def _stand(model: ThreadModel, until_wait: Floats, item: _Chains) -> _Stands:
     group, pair, groups, pairs = 0, 0, len(last), len(need)
     arrivals, floors = until_wait.tolist(), waits.floor.tolist()
     for k in range(len(waits) + 1):
-        now = host[k]
+        moment = host[k]
         while group < groups and segment_of[group] == k:
             lane = lane_of[group]
-            standing = lane_end[lane]
-            reach.append(standing)
-            lane_end[lane] = max(now + last_by_host[group], standing + last_by_queue[group], last_by_clock[group])
+            lane_before = lane_end[lane]
+            reach.append(lane_before)
+            lane_end[lane] = max(moment + last_by_host[group], lane_before + last_by_queue[group], last_by_clock[group])
             group += 1
         if k == len(waits):
             break
-        now += arrivals[k] + floors[k]
+        moment += arrivals[k] + floors[k]
         while pair < pairs and need_wait[pair] == k:
             by_host = host[need_segment[pair]] + need_by_host[pair]
             by_queue = reach[need_group[pair]] + need_by_queue[pair]
-            now = max(now, by_host + lag[pair], by_queue + lag[pair], need_by_clock[pair] + lag[pair])
+            moment = max(moment, by_host + lag[pair], by_queue + lag[pair], need_by_clock[pair] + lag[pair])
             pair += 1
-        host.append(now)
+        host.append(moment)
     by_group = np.empty(groups)
     by_group[order] = reach
     return _Stands(np.array(host), by_group)
 
 
 def _knot_times(model: ThreadModel, own: Floats, before: Floats, host: Floats) -> Floats:
-    """Return when each knot comes; one inside a wait keeps its distance from the wait's end, as far as it can."""
+    """Return the replayed time of each knot; inside a wait it keeps its distance from the wait's end if possible."""
     waits, knots = model.waits, model.knots
     segment = np.searchsorted(waits.end, knots, side="right")
     if not len(waits):

@@ -1,4 +1,4 @@
-"""Which part of a report is replayed: all of a small one, contiguous stretches of each thread of a large one.
+"""The part of a report that is replayed: the whole of a small report, stretches of each thread of a large one.
 
 The verdict and `whatif` replay the same part. Pieces of a report are added in the order of time, and the choice does
 not depend on how the report was cut into pieces.
@@ -19,16 +19,19 @@ from taxbreak_nsys.replay.typical_delays import Gaps
 from taxbreak_nsys.totals.warning_facts import Piece
 
 WHOLE_LAUNCHES = 40_000
-"""A report with at most this many launches is replayed whole; the stretches of a larger one share this number."""
+"""A report with at most this number of launches is replayed whole; the stretches of a larger one share the number."""
 LEAST_LAUNCHES = 1_000
-"""What each stretch has at least, however many phases a report has."""
+"""The minimum budget of launches for each stretch, for reports with many phases."""
 INSTANCES_BEFORE = 2
-"""Instances before the one of median wall time with which a stretch starts: their backlog is part of it."""
+"""A stretch starts this number of instances before the instance of median wall time, to include their backlog."""
 
 
 @dataclass
 class _Stretch:
-    """Instances `first` to `past` of one thread around `centre`; `high` (ns) is None while it may grow."""
+    """Instances of one thread from `first`, around `centre`, between `low` and `high`.
+
+    Times are in ns: `until` is the end of the last instance taken, `high` is None while the stretch can grow.
+    """
 
     centre: int
     first: int
@@ -39,7 +42,7 @@ class _Stretch:
 
 
 class Stretches:
-    """Chooses what to replay, and keeps its columns."""
+    """Chooses the part of a report to replay, and collects its columns."""
 
     def __init__(self, entries: PhaseThreads, assumptions: Assumptions) -> None:
         """Start a stretch for every phase entry, around its instance of median wall time."""
@@ -55,15 +58,15 @@ class Stretches:
             self._by_thread.setdefault(int(entries.thread[entry]), []).append(stretch)
 
     def _around_median(self, members: Ints) -> _Stretch:
-        of, wall = self._instances, self._instances.wall[members]
+        instances, wall = self._instances, self._instances.wall[members]
         centre = int(members[np.argmin(np.abs(wall - (percentile(wall, 50) or 0)))])
         first = centre
-        while first > max(centre - INSTANCES_BEFORE, 0) and of.thread[first - 1] == of.thread[centre]:
+        while first > max(centre - INSTANCES_BEFORE, 0) and instances.thread[first - 1] == instances.thread[centre]:
             first -= 1
-        return _Stretch(centre, first, int(of.start[first]))
+        return _Stretch(centre=centre, first=first, low=int(instances.start[first]))
 
     def add(self, piece: Piece) -> None:
-        """Keep what will be replayed of a piece."""
+        """Add a piece: keep its rows that are replayed."""
         columns, index, own, own_ops = piece.columns, piece.index, piece.own, piece.own_ops
         self._gaps.add(columns, own_ops, piece.settled)
         self._grow(columns, index)
@@ -75,24 +78,24 @@ class Stretches:
         spans = self._spans()
         if self._whole:
             self._whole = False
-            self._parts = [kept.within(spans) for kept in self._parts]
+            self._parts = [earlier.within(spans) for earlier in self._parts]
         self._parts.append(part.within(spans))
 
     def _grow(self, columns: Measured, index: Ints) -> None:
-        """Let the stretches take in the instances of a piece, as long as they have few launches."""
-        held = columns.launch_instance
-        counts = np.bincount(held[held >= 0], minlength=len(index)).tolist()
+        """Extend the stretches by the instances of a piece, within their budget of launches."""
+        launch_instance = columns.launch_instance
+        counts = np.bincount(launch_instance[launch_instance >= 0], minlength=len(index)).tolist()
         for local, instance in enumerate(index.tolist()):
             for stretch in self._by_thread.get(int(self._instances.thread[instance]), ()):
                 if stretch.high is None and instance >= stretch.first:
                     self._take(stretch, instance, counts[local], columns, local)
 
     def _take(self, stretch: _Stretch, instance: int, launches: int, columns: Measured, local: int) -> None:
-        of = self._instances
+        instances = self._instances
         if instance < stretch.centre and launches > self._budget // 2:
-            # too long to be there for its backlog alone: start after it
+            # too many launches for an instance that only provides backlog: start after it
             stretch.first, stretch.launches, stretch.until = instance + 1, 0, None
-            stretch.low = int(of.start[instance + 1])
+            stretch.low = int(instances.start[instance + 1])
         elif instance == stretch.centre and launches > self._budget:
             start = columns.launches.start[columns.launch_instance == local]
             middle = (launches - self._budget) // 2
@@ -102,15 +105,15 @@ class Stretches:
             stretch.high = stretch.until
         else:
             stretch.launches += launches
-            stretch.until = max(int(of.end[instance]), stretch.until or 0)
+            stretch.until = max(int(instances.end[instance]), stretch.until or 0)
 
     def _spans(self) -> Intervals:
-        every = [stretch for stretches in self._by_thread.values() for stretch in stretches]
-        low = np.array([stretch.low for stretch in every], np.int64)
-        return union(low, np.array([FOREVER if s.high is None else s.high for s in every], np.int64))
+        stretches = [stretch for of_thread in self._by_thread.values() for stretch in of_thread]
+        low = np.array([stretch.low for stretch in stretches], np.int64)
+        return union(low, np.array([FOREVER if s.high is None else s.high for s in stretches], np.int64))
 
     def chosen(self) -> ReplayPart:
-        """Return what to replay, after the last piece."""
+        """Return the part to replay; call this after the last piece."""
         columns = join_columns(self._parts)
         if self._whole:
             return self._gaps.part(columns, None)

@@ -1,4 +1,4 @@
-"""Rankings and curves over the levers: what to work on first, and how far it carries."""
+"""Ranking of the levers by saving, and curves of each lever."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from taxbreak_nsys.result import Phase
 FACTORS = (1.0, 0.8, 0.6, 0.4, 0.2, 0.0)
 SPEEDS = (1.0, 1.5, 2.0, 3.0, 4.0, 8.0, 16.0)
 FASTEST = 64.0
-"""The fastest CPU that is looked at for a phase to become device-bound."""
+"""The fastest CPU for which a phase is tested for being device-bound."""
 DEVICE_BOUND_IDLE = 0.1
-"""A phase is device-bound where the device is idle for less than this share (method section 5, the verdict)."""
+"""A phase is device-bound if the device is idle for less than this share (method section 5, the verdict)."""
 
 
 @dataclass(frozen=True)
 class LeverPoint:
-    """One point of a curve or of the ranking: a lever at a factor, and what becomes of one phase."""
+    """One point of a curve or of the ranking: a lever at a factor, and the prediction for one phase."""
 
     lever: str
     title: str
@@ -32,50 +32,52 @@ class LeverPoint:
 
 
 def rank_levers(replay: Replay) -> list[LeverPoint]:
-    """Return for each phase and lever what half of it and none of it would bring; factor is 0.5 or 0.
+    """Return the prediction for each phase and lever at half its time (factor 0.5) and at none (factor 0).
 
-    Levers come in the order of what their half saves, as the verdict has it, phases in the result's.
+    Phases are in the result's order, levers in the order of the savings at half, as in the verdict.
     """
-    found: list[LeverPoint] = []
+    points: list[LeverPoint] = []
     for lever in LEVERS:
         for factor, scenario in ((0.5, lever.half), (0.0, lever.gone)):
-            found += _points(replay, lever, factor, replay.predict(scenario))
-    half = {(p.lever, key(p.prediction)): p.prediction.saved_share or 0.0 for p in found if p.factor == 0.5}
+            points += _points(replay, lever, factor, replay.predict(scenario))
+    half = {(p.lever, key(p.prediction)): p.prediction.saved_share or 0.0 for p in points if p.factor == 0.5}
     order = {key(entry): number for number, entry in enumerate(replay.result.entries)}
-    # the sort is stable: levers that save the same stay in the order of LEVERS, as in the verdict
-    return sorted(found, key=lambda p: (order[key(p.prediction)], -half[p.lever, key(p.prediction)]))
+    # the sort is stable: levers with equal savings stay in the order of LEVERS, as in the verdict
+    return sorted(points, key=lambda p: (order[key(p.prediction)], -half[p.lever, key(p.prediction)]))
 
 
 @dataclass(frozen=True)
 class ChangePoint:
-    """What a change to several layers at once makes of one phase; the prediction may have a reason instead."""
+    """The prediction for one phase and a change to several layers at once, or the reason why there is none."""
 
     change: BroadChange
     prediction: Prediction
 
 
 def predict_changes(replay: Replay) -> list[ChangePoint]:
-    """Return for each phase what a faster CPU and CUDA graphs would bring, phases in the result's order."""
-    found = [ChangePoint(change, one) for change in CHANGES for one in replay.predict(change.scenario)]
+    """Return the predictions of a faster CPU and of CUDA graphs for each phase, in the result's order."""
+    points = [ChangePoint(change, prediction) for change in CHANGES for prediction in replay.predict(change.scenario)]
     order = {key(entry): number for number, entry in enumerate(replay.result.entries)}
-    return sorted((p for p in found if p.prediction.wall_ns), key=lambda p: order[key(p.prediction)])
+    return sorted((p for p in points if p.prediction.wall_ns), key=lambda p: order[key(p.prediction)])
 
 
 def sweep_levers(replay: Replay) -> list[LeverPoint]:
-    """Return each lever's curve for each phase: wall time by factor, and by the speed of the CPU."""
-    found: list[LeverPoint] = []
+    """Return the curve of each lever for each phase (predictions at FACTORS), and the curve over CPU SPEEDS."""
+    points: list[LeverPoint] = []
     for lever in LEVERS:
         for factor in FACTORS:
-            found += _points(replay, lever, factor, replay.predict(_at(lever.half, factor)))
+            points += _points(replay, lever, factor, replay.predict(_with_factor(lever.half, factor)))
     for speed in SPEEDS:
         predictions = replay.predict(Scenario(cpu=speed))
-        found += [LeverPoint("cpu", "CPU speed", speed, one) for one in predictions if one.reason is None]
+        points += [
+            LeverPoint("cpu", "CPU speed", speed, prediction) for prediction in predictions if prediction.reason is None
+        ]
     order = {key(entry): number for number, entry in enumerate(replay.result.entries)}
-    return sorted(found, key=lambda p: order[key(p.prediction)])
+    return sorted(points, key=lambda p: order[key(p.prediction)])
 
 
-def _at(half: Scenario, factor: float) -> Scenario:
-    """Return a scenario of half of something with another factor in the place of the half."""
+def _with_factor(half: Scenario, factor: float) -> Scenario:
+    """Return the scenario `half` of a lever with another factor in place of 0.5."""
     changed: dict[str, Any] = {name: factor for name in SCENARIO_FACTORS if getattr(half, name) != 1}
     return replace(half, **changed)
 
@@ -89,16 +91,16 @@ def _points(replay: Replay, lever: Lever, factor: float, predictions: Sequence[P
 
 
 def speeds_to_bound(replay: Replay) -> dict[Key, float | None]:
-    """Return how fast a CPU would have to be for each phase to be device-bound; None: not even 64 times as fast.
+    """Return the CPU speed at which each phase becomes device-bound; None if 64 times the speed is not enough.
 
-    A phase that is device-bound as it is has speed 1. Phases without a prediction are left out.
+    A phase that is already device-bound has speed 1. Phases without a prediction are left out.
     """
-    found: dict[Key, float | None] = {}
+    speeds: dict[Key, float | None] = {}
     for number, entry in enumerate(replay.result.entries):
         if _idle(replay, number, 1.0) is None:
             continue
-        found[key(entry)] = _speed(replay, number, entry)
-    return found
+        speeds[key(entry)] = _speed(replay, number, entry)
+    return speeds
 
 
 def _speed(replay: Replay, number: int, entry: Phase) -> float | None:

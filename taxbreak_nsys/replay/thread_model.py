@@ -1,6 +1,6 @@
-"""The model of one thread: its host time, the device work that it queued, and the waits that join the two.
+"""The model of one thread: its host time, the device work that it queued, and the waits of the host for this work.
 
-Built once from the columns of a report; `simulate.py` replays it. docs/whatif.md states it in words.
+It is built once from the columns of a report; `simulate.py` replays it. docs/whatif.md describes it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class ThreadModel:
 
     `knots` cut the time: piece k lies between knots k and k+1 and belongs to the host interval
     `piece_interval[k]` (an index into `columns.intervals`, -1 outside phases). An item of the work starts at
-    the later of `anchor + latency` on the host's clock and `gap` after the item before it on its lane; the `followers`
-    at the later of their anchor and their leader's end.
+    the later of two times: `anchor + latency` on the host's clock, and `gap` after the end of the previous item on its
+    lane. A follower starts at the later of its anchor and `followers.gap` after its leader's end.
     """
 
     thread: int
@@ -43,7 +43,7 @@ class ThreadModel:
     typical: Typical
 
     def loosened(self) -> ThreadModel:
-        """Return the model with a typical delay in the place of every measured one: what it knows by itself."""
+        """Return the model with typical delays in place of the measured ones, to test the model itself."""
         latency = np.full(len(self.work), self.typical.latency)
         if self.host_bound.any():
             latency[self.host_bound] = percentile(self.latency[self.host_bound], 50) or 0
@@ -56,7 +56,7 @@ class ThreadModel:
 def build(
     columns: ReplayColumns, index: OpIndex, thread: int, typical: Typical, window: tuple[int, int] | None = None
 ) -> ThreadModel:
-    """Build the model of one thread, from its first phase instance to its last or within `window` (ns)."""
+    """Return the model of one thread, from its first phase instance to its last or within `window` (ns)."""
     intervals = columns.intervals
     part = thread_slice(intervals.thread, thread)
     if window is None:
@@ -70,11 +70,11 @@ def build(
     ends = np.minimum(intervals.end[part], high) - low
     knots = distinct_rising(np.r_[0, np.stack([starts, ends], axis=1).ravel(), high - low])
     at = np.searchsorted(starts, knots[:-1], side="right") - 1
-    held = (at >= 0) & (knots[:-1] < ends[np.maximum(at, 0)])
-    piece_interval = np.where(held, at + part.start, -1)
+    inside = (at >= 0) & (knots[:-1] < ends[np.maximum(at, 0)])
+    piece_interval = np.where(inside, at + part.start, -1)
 
     work, ops = collect(columns, index, thread, low, high)
-    # what held an item back in the report: the host, or the item before it on its stream
+    # an item was held back either by the host (True) or by the previous item on its stream
     host_bound = work.called + typical.latency >= work.previous_end + typical.gap
     followers = find_followers(work, host_bound, typical.latency)
     waits = wait_for_leaders(find_waits(columns, thread, low, high, work, host_bound), work, followers)
@@ -90,7 +90,7 @@ def build(
         work=work,
         ops=ops,
         anchor=anchor,
-        # each choice gives back the measured start: the binding delay is as measured, the other at most that
+        # both reproduce the measured start: the binding delay is as measured, the other at most as measured
         latency=np.where(host_bound, delay, np.minimum(delay, typical.latency)),
         gap=np.where(host_bound, np.minimum(since, typical.gap), since),
         host_bound=host_bound,
@@ -100,18 +100,18 @@ def build(
 
 
 def distinct_rising(rising: Ints) -> Ints:
-    """Return a sorted array without its repetitions (np.unique hashes, and is slow for that)."""
+    """Return a sorted array without repetitions (faster than np.unique, which does not use the order)."""
     keep = np.ones(len(rising), bool)
     keep[1:] = rising[1:] != rising[:-1]
     return rising[keep]
 
 
 def _anchor(work: Work, waits: Waits, host_bound: Flags) -> Ints:
-    """Return the moment of the host's clock that each item follows.
+    """Return the host time that each item follows, ns since the model's origin.
 
-    That is the start of its call; for one that the host held back, the end of the call or its own start,
-    whichever is first, so that a faster call brings the item forward. A moment inside a wait counts as the
-    wait's start, and on one lane anchors never go back.
+    It is the start of the item's call. If the host held the item back, it is the end of the call or the item's start,
+    whichever is first, so that a faster call moves the item forward. A time inside a wait counts as the start of the
+    wait, and anchors on one lane never decrease.
     """
     reached = np.maximum(np.minimum(work.start, work.returned), work.called)
     anchor = np.where(work.own & host_bound, reached, work.called)

@@ -1,4 +1,4 @@
-"""Times that the replay needs where a phase, changed, does what it did not do in the report."""
+"""Typical delays, for the replay of events that a change causes and the report does not contain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from taxbreak_nsys.model.trace_columns import KERNEL
 
 MIN_SAMPLES = 20
 AHEAD_NS = 20_000
-"""A kernel launched this long before its stream became free waited in the queue, whatever the launch cost."""
+"""A kernel launched this long before its stream became free waited in the queue, not for its launch."""
 ASSUMED_GAP_NS = 1_000
 ASSUMED_GRAPH_GAP_NS = 500
 GRAPH_LAUNCH_NS_PER_NODE = 200
@@ -24,10 +24,10 @@ _QUEUED, _NODES = range(2)
 
 @dataclass(frozen=True)
 class Typical:
-    """Typical times in ns, each with where it comes from.
+    """Typical delays in ns, with the sources of the two gaps.
 
-    `latency` is from the launching call to its kernel on an idle stream (T_sys), `gap` between two kernels
-    that wait in one stream's queue, `graph_gap` between two nodes of a CUDA graph.
+    `latency` is the time from the launching call to its kernel on an idle stream (T_sys), `gap` the time between two
+    kernels queued on one stream, `graph_gap` the time between two nodes of a CUDA graph.
     """
 
     latency: int
@@ -38,7 +38,7 @@ class Typical:
 
     @classmethod
     def of(cls, part: ReplayPart, t_sys_ns: int) -> Typical:
-        """Return the medians over a report, or the assumed times where it has fewer than 20 gaps."""
+        """Return the medians over a report, or assumed times if it has fewer than 20 gaps."""
         gap, source = _or_assumed(part.queued_gaps, ASSUMED_GAP_NS, "queued kernels of this report")
         graph_gap, graph_source = _or_assumed(
             part.node_gaps, min(ASSUMED_GRAPH_GAP_NS, gap), "graph nodes of this report"
@@ -60,7 +60,7 @@ class _StreamOps:
 
     @classmethod
     def empty(cls) -> _StreamOps:
-        """Return no operations."""
+        """Return columns without rows."""
         none = np.empty(0, np.int64)
         flags = none.astype(bool)
         return cls(
@@ -68,10 +68,10 @@ class _StreamOps:
         )  # fmt: skip
 
     @classmethod
-    def of(cls, columns: Measured, held: Ints, first_launch: int) -> _StreamOps:
-        """Return some operations of a piece, whose launches are numbered from `first_launch`."""
+    def of(cls, columns: Measured, rows: Ints, first_launch: int) -> _StreamOps:
+        """Return the operations `rows` of a piece; its launches get the numbers from `first_launch`."""
         ops, launches = columns.trace.ops, columns.launches
-        order = held[np.lexsort((ops.start[held], ops.stream[held]))]
+        order = rows[np.lexsort((ops.start[rows], ops.stream[rows]))]
         launch = launches.of_op[order]
         return cls(
             stream=ops.stream[order], start=ops.start[order], end=ops.end[order],
@@ -80,11 +80,11 @@ class _StreamOps:
         )  # fmt: skip
 
     def take(self, which: Ints | Flags) -> _StreamOps:
-        """Return some of the operations, in the order given."""
+        """Return the operations with the given indices, in that order."""
         return _StreamOps(**{name: column[which] for name, column in vars(self).items()})
 
     def joined(self, later: _StreamOps) -> _StreamOps:
-        """Return these operations and others, sorted."""
+        """Return these operations and the `later` ones, sorted."""
         if not len(self.start):
             return later
         both = _StreamOps(
@@ -94,27 +94,27 @@ class _StreamOps:
 
 
 class Gaps:
-    """The gaps between neighbouring kernels of a stream where the later one was queued early enough.
+    """The gaps between neighbouring kernels of a stream, if the later kernel was queued early enough.
 
-    Pieces of a report are added in the order of time. Operations that start close to a piece's end wait until the next
-    piece has been added, whose operations may lie between them.
+    Pieces of a report are added in the order of time. Operations that start close to the end of a piece are counted
+    with the next piece, whose operations may lie between them.
     """
 
     def __init__(self, slack_ns: int = 0) -> None:
-        """Start without gaps; operations may start `slack_ns` before the launches of their piece."""
-        self._found = ValueCounts()
+        """Operations may start up to `slack_ns` before the launches of their piece, because clocks differ."""
+        self._lengths = ValueCounts()
         self._slack_ns = slack_ns
         self._pending = _StreamOps.empty()
         self._settled, self._launches = NEVER, 0
 
     def add(self, columns: Measured, own: Flags, settled: int | None = None) -> None:
-        """Add those of a piece's operations that are flagged and have a launch.
+        """Add the flagged operations of a piece that have a launch.
 
-        No operation of a later piece starts before `settled` (ns; None: there is no later piece) by more than the
-        slack; WrongAssumption where one does.
+        No operation of a later piece starts more than the slack before `settled` (ns; None: there is no later piece).
+        Raises WrongAssumption if an operation does.
         """
-        held = np.flatnonzero(own & (columns.launches.of_op >= 0))
-        fresh = _StreamOps.of(columns, held, self._launches)
+        rows = np.flatnonzero(own & (columns.launches.of_op >= 0))
+        fresh = _StreamOps.of(columns, rows, self._launches)
         self._launches += len(columns.launches)
         early = self._settled - int(fresh.start.min(initial=FOREVER)) if self._settled > NEVER else 0
         if early > 0:
@@ -124,7 +124,7 @@ class Gaps:
         self._count(ops)
 
     def _count(self, ops: _StreamOps) -> None:
-        """Count the gaps before operations that start before `_settled`; keep the others and the last before them."""
+        """Count the gaps before operations that start before `_settled`; keep the operations of all other gaps."""
         before, after = slice(None, -1), slice(1, None)
         same_stream = ops.stream[before] == ops.stream[after]
         final = same_stream & (ops.start[after] < self._settled)
@@ -134,19 +134,19 @@ class Gaps:
         which = final & ops.is_kernel[before] & ops.is_kernel[after] & (gap >= 0)
         for group, flags in ((_QUEUED, queued & ~same_launch), (_NODES, same_launch & ops.graph_node[after])):
             gaps = gap[which & flags]
-            self._found.add(np.full(len(gaps), group, np.int64), gaps)
-        # an operation is still needed unless the gap behind it has been counted
+            self._lengths.add(np.full(len(gaps), group, np.int64), gaps)
+        # an operation is no longer needed once the gap after it has been counted
         keep = np.ones(len(ops.start), bool)
         keep[before] = ~final
         self._pending = ops.take(keep)
 
     def part(self, columns: ReplayColumns, windows: dict[int, tuple[tuple[int, int], ...]] | None) -> ReplayPart:
-        """Return what there is to replay, with the gaps of the whole report."""
-        stats = self._found.stats()
+        """Return the part to replay, with the gaps of the whole report."""
+        stats = self._lengths.stats()
         return ReplayPart(columns, windows, stats.get(_QUEUED), stats.get(_NODES))
 
 
-def _or_assumed(found: ValueStats | None, assumed: int, source: str) -> tuple[int, str]:
-    if found is None or found.count < MIN_SAMPLES:
+def _or_assumed(stats: ValueStats | None, assumed: int, source: str) -> tuple[int, str]:
+    if stats is None or stats.count < MIN_SAMPLES:
         return assumed, "assumed"
-    return found.median, f"median of {source}"
+    return stats.median, f"median of {source}"

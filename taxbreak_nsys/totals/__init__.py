@@ -1,1 +1,1 @@
-"""Sums what was measured over phases, window by window."""
+"""Sums over phases, added window by window."""

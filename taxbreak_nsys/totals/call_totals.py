@@ -1,4 +1,4 @@
-"""How the API calls of a phase add up by name, and where launches lie that no phase has."""
+"""Sums over the API calls of each phase by name."""
 
 from __future__ import annotations
 
@@ -24,29 +24,31 @@ class CallTotals:
     def add(self, columns: Measured, call_entry: Ints) -> None:
         """Add a piece with the entry of each of its calls."""
         api, launches = columns.trace.api, columns.launches
-        held = np.flatnonzero(call_entry >= 0)
+        calls = np.flatnonzero(call_entry >= 0)
         group = api.name * len(self._entries) + call_entry
-        self._duration.add(group[held], (api.end - api.start)[held])
-        mine = call_entry[launches.api] >= 0
+        self._duration.add(group[calls], (api.end - api.start)[calls])
+        in_phase = call_entry[launches.api] >= 0
         self._sums.add(
-            group[launches.api[mine]], launches=1, blocked=(launches.wait_until - launches.start)[mine]
+            group[launches.api[in_phase]], launches=1, blocked=(launches.wait_until - launches.start)[in_phase]
         )  # fmt: skip
 
     def rows(self, names: Sequence[str]) -> list[Row]:
-        """Return a row an API call name and phase: how often, how long, how much of it waited for the device."""
+        """Return a row per API call name and entry, longest total first; `blocked_ns` is the wait for the device."""
         durations, sums = self._duration.stats(), self._sums.table()
         totals = [0] * len(self._entries)
-        for group, of in durations.items():
-            totals[group % len(self._entries)] += of.total
+        for group, stats in durations.items():
+            totals[group % len(self._entries)] += stats.total
         rows: list[list[Row]] = [[] for _ in totals]
-        for group, of in durations.items():
+        for group, stats in durations.items():
             name, entry = divmod(group, len(self._entries))
             launched = sums.get(group, {"launches": 0, "blocked": 0})
             rows[entry].append(
                 head(self._entries, entry)
-                | {"name": names[name], "instances": of.count, "launches": launched["launches"]}
-                | {"share": of.total / totals[entry] if totals[entry] else None}
-                | stats_row("total", of)
+                | {"name": names[name], "instances": stats.count, "launches": launched["launches"]}
+                | {"share": stats.total / totals[entry] if totals[entry] else None}
+                | stats_row("total", stats)
                 | {"blocked_ns": launched["blocked"]}
             )
-        return [row for found in rows for row in sorted(found, key=lambda row: (-row["total_ns"], row["name"]))]
+        return [
+            row for entry_rows in rows for row in sorted(entry_rows, key=lambda row: (-row["total_ns"], row["name"]))
+        ]

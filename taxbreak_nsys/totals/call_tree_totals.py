@@ -30,7 +30,6 @@ class CallTreeTotals:
     """Samples by entry, node of the call tree, state, kind, and whether the device was idle at that moment."""
 
     def __init__(self, entries: PhaseThreads) -> None:
-        """Start at zero for the phase entries of a report."""
         self._entries = entries
         self._tree: CallTree | None = None
         self._by_entry: dict[int, GroupSums] = {}
@@ -41,13 +40,13 @@ class CallTreeTotals:
         if sampled is None or sampled.source.node is None:
             return
         self._tree = sampled.source.tree
-        held = np.flatnonzero(sampled.instance >= 0)
-        entry = self._entries.of_held(sampled.instance[held], part.piece.index)
-        exposed = _exposed(part, sampled.source.thread[held], sampled.source.start[held])
-        hit = (sampled.state[held] * len(KINDS) + sampled.kind[held]) * 2 + exposed
-        group = sampled.source.node[held] * (len(STATES) * len(KINDS) * 2) + hit
-        for one in np.unique(entry).tolist():
-            self._by_entry.setdefault(one, GroupSums("samples")).add(group[entry == one], samples=1)
+        rows = np.flatnonzero(sampled.instance >= 0)
+        entry = self._entries.of_held(sampled.instance[rows], part.piece.index)
+        exposed = _exposed(part, sampled.source.thread[rows], sampled.source.start[rows])
+        hit = (sampled.state[rows] * len(KINDS) + sampled.kind[rows]) * 2 + exposed
+        group = sampled.source.node[rows] * (len(STATES) * len(KINDS) * 2) + hit
+        for code in np.unique(entry).tolist():
+            self._by_entry.setdefault(code, GroupSums("samples")).add(group[entry == code], samples=1)
 
     @property
     def symbol_ids(self) -> Ints:
@@ -61,20 +60,21 @@ class CallTreeTotals:
         """Return a row for each frame and layer of each entry, callers before callees, the longest of siblings first.
 
         `splits` are the strata of the entries. The time of a state and kind is split among its samples
-        (`sampled_split.apportion`), so that the own times of an entry's rows add up to its time on the CPU. `parent` is
-        the place of the caller's row among the entry's rows, None for an outermost frame; `row` is the own place.
+        (`sampled_split.apportion`), so that the own times of an entry's rows add up to its time on the CPU. `row` is
+        the number of a row among the entry's rows, `parent` the number of the caller's row, None for an outermost
+        frame.
         """
         if self._tree is None:
             return []
-        shown = _ShownTree.of(self._tree, samples.modules, symbols)
+        tree = _MergedTree.of(self._tree, samples.modules, symbols)
         return [
             row
             for entry, split in enumerate(splits)
             if split is not None and entry in self._by_entry
-            for row in self._entry_rows(entry, split, shown, measured[entry])
+            for row in self._entry_rows(entry, split, tree, measured[entry])
         ]
 
-    def _entry_rows(self, entry: int, split: Split, tree: _ShownTree, measured: bool) -> list[Row]:
+    def _entry_rows(self, entry: int, split: Split, tree: _MergedTree, measured: bool) -> list[Row]:
         own = self._own_figures(entry, split, tree)
         rows: list[Row] = []
         for layer in sorted(own, key=lambda name: (-sum(f[2] for f in own[name].values()), name)):
@@ -99,20 +99,20 @@ class CallTreeTotals:
         whole = sum(row["self_ns"] for row in rows)
         return [row | {"share": row["total_ns"] / whole if whole else None} for row in rows]
 
-    def _own_figures(self, entry: int, split: Split, tree: _ShownTree) -> dict[str, dict[int, list[int]]]:
-        """Return the figures of each node by layer."""
+    def _own_figures(self, entry: int, split: Split, tree: _MergedTree) -> dict[str, dict[int, list[int]]]:
+        """Return by layer the figures (_FIGURES) of each node, without its callees."""
         cells: dict[tuple[int, int], dict[tuple[int, int], int]] = {}
         for group, row in self._by_entry[entry].table().items():
             node, hit = divmod(group, len(STATES) * len(KINDS) * 2)
             state_kind, exposed = divmod(hit, 2)
-            held = cells.setdefault(divmod(state_kind, len(KINDS)), {})
+            by_node = cells.setdefault(divmod(state_kind, len(KINDS)), {})
             key = (tree.of_node[node], exposed)
-            held[key] = held.get(key, 0) + row["samples"]
-        found: dict[str, dict[int, list[int]]] = {}
+            by_node[key] = by_node.get(key, 0) + row["samples"]
+        by_layer: dict[str, dict[int, list[int]]] = {}
         for stratum in split.strata:
             for kind, time in stratum.kinds_ns.items():
                 counts = sorted(cells.get((STATES.index(stratum.state), KINDS.index(kind)), {}).items())
-                layer = found.setdefault(layer_name(stratum.state, kind), {})
+                layer = by_layer.setdefault(layer_name(stratum.state, kind), {})
                 times = apportion(time, [count for _, count in counts])
                 for ((node, exposed), count), ns in zip(counts, times, strict=True):
                     figures = layer.setdefault(node, [0] * len(_FIGURES))
@@ -120,15 +120,15 @@ class CallTreeTotals:
                     figures[1] += count * exposed
                     figures[2] += ns
                     figures[3] += ns * exposed
-        return {layer: nodes for layer, nodes in found.items() if nodes}
+        return {layer: nodes for layer, nodes in by_layer.items() if nodes}
 
 
 @dataclass(frozen=True)
-class _ShownTree:
-    """A call tree by what is shown of its frames: callees that look alike are one, in an order of their own.
+class _MergedTree:
+    """A call tree merged by the displayed texts of its frames: callees with the same texts are one node.
 
-    `parent` and `frame` (file, module's name, symbol) are columns over the nodes of this tree, `of_node` has the node
-    of this tree for each of the other. A parent has a lower number than its callees.
+    `parent` and `frame` (file, module's name, symbol) are columns over the merged nodes; `of_node` maps each node of
+    the original tree to a merged node. A parent has a lower number than its callees.
     """
 
     parent: list[int]
@@ -136,8 +136,8 @@ class _ShownTree:
     of_node: list[int]
 
     @classmethod
-    def of(cls, tree: CallTree, modules: Modules, symbols: Mapping[int, str]) -> _ShownTree:
-        """Merge the nodes of a tree whose frames show the same texts; the order is that of the texts."""
+    def of(cls, tree: CallTree, modules: Modules, symbols: Mapping[int, str]) -> _MergedTree:
+        """Return a tree whose nodes with the same displayed texts are merged; callees are sorted by their texts."""
         merged: dict[tuple[int, tuple[str, str, str]], int] = {}
         of_node, callees = [0], [list[tuple[tuple[str, str, str], int]]()]
         for parent, frame in zip(tree.parent[1:], tree.frame[1:], strict=True):
@@ -165,19 +165,19 @@ class _ShownTree:
 
 
 def _exposed(part: ExposedPiece, thread: Ints, moment: Ints) -> Ints:
-    """Return 1 for each moment of a thread that lies in an exposed stretch, else 0."""
+    """Return 1 for each moment in an exposed stretch of its thread, else 0."""
     exposed = part.exposed
     of_thread = part.cells.thread[exposed.cell]
-    found = np.zeros(len(moment), np.int64)
+    flags = np.zeros(len(moment), np.int64)
     for low, high in runs(of_thread):
-        mine = np.flatnonzero(thread == of_thread[low])
-        at = np.searchsorted(exposed.start[low:high], moment[mine], side="right") - 1
-        found[mine] = (at >= 0) & (moment[mine] < exposed.end[low:high][np.maximum(at, 0)])
-    return found
+        rows = np.flatnonzero(thread == of_thread[low])
+        at = np.searchsorted(exposed.start[low:high], moment[rows], side="right") - 1
+        flags[rows] = (at >= 0) & (moment[rows] < exposed.end[low:high][np.maximum(at, 0)])
+    return flags
 
 
-def _with_callees(tree: _ShownTree, own: Mapping[int, list[int]]) -> dict[int, list[int]]:
-    """Return the figures of each node together with all that it called."""
+def _with_callees(tree: _MergedTree, own: Mapping[int, list[int]]) -> dict[int, list[int]]:
+    """Return the figures of each node including all its callees."""
     total = {node: list(figures) for node, figures in own.items()}
     heap = [-node for node in total]
     heapq.heapify(heap)
@@ -194,7 +194,7 @@ def _with_callees(tree: _ShownTree, own: Mapping[int, list[int]]) -> dict[int, l
 
 
 def _by_time(nodes: list[int], total: Mapping[int, list[int]]) -> list[int]:
-    """Return nodes with the longest last: they are taken from the end."""
+    """Return nodes with the longest last, because the caller pops from the end."""
     return sorted(nodes, key=lambda node: (total[node][2], -node))
 
 

@@ -18,7 +18,7 @@ from taxbreak_nsys.totals.exposed_piece import ExposedPiece
 from taxbreak_nsys.totals.listing_rows import Row, head
 
 MEMORY, CUDA_GRAPH = "memory", "cuda_graph"
-"""Rows beside the classes: copies and sets that are no kernels; graph launches, and graphs traced as a whole."""
+"""Rows in addition to the kernel classes: copies and sets; graph launches and graphs traced as a whole."""
 _TITLES = {MEMORY: "Copies and sets", CUDA_GRAPH: "CUDA graphs as a whole"}
 _MEMORY_NAME, _GRAPH_NAME, _NAMES_FROM = 0, 1, 2
 _FIGURES = ("operations", "device_ns", "launches", "launch_ns", "exposed_ns")
@@ -29,7 +29,6 @@ class ClassTotals:
     """Operations and launches by kernel name and entry (groups: name * entries + entry), classified at the end."""
 
     def __init__(self, entries: PhaseThreads) -> None:
-        """Start at zero for the phase entries of a report."""
         self._entries = entries
         self._sums = GroupSums(*_FIGURES)
 
@@ -38,19 +37,19 @@ class ClassTotals:
         columns, cells, exposed = part.piece.columns, part.cells, part.exposed
         ops, launches = columns.trace.ops, columns.launches
         op_entry = self._entries.of_held(columns.op_instance, part.piece.index)
-        held = np.flatnonzero(op_entry >= 0)
-        name = np.full(len(held), _MEMORY_NAME, np.int64)
-        name[ops.kind[held] == GRAPH] = _GRAPH_NAME
-        is_kernel = ops.kind[held] == KERNEL
-        name[is_kernel] = ops.name[held][is_kernel] + _NAMES_FROM
-        self._put(name, op_entry[held], operations=1, device_ns=(ops.end - ops.start)[held])
+        op_rows = np.flatnonzero(op_entry >= 0)
+        name = np.full(len(op_rows), _MEMORY_NAME, np.int64)
+        name[ops.kind[op_rows] == GRAPH] = _GRAPH_NAME
+        is_kernel = ops.kind[op_rows] == KERNEL
+        name[is_kernel] = ops.name[op_rows][is_kernel] + _NAMES_FROM
+        self._put(name, op_entry[op_rows], operations=1, device_ns=(ops.end - ops.start)[op_rows])
 
         name = launch_kernel_names(columns.trace, launches) + _NAMES_FROM
         name[launches.kind == MEMORY_LAUNCH] = _MEMORY_NAME
         name[np.isin(launches.kind, (GRAPH_LAUNCH, UNMEASURED_GRAPH))] = _GRAPH_NAME
-        mine = among(part.launch_entry >= 0)
-        self._put(name[mine], part.launch_entry[mine], launches=1)
-        # a launch's time by state: what of its call is no wait, profiler or module load
+        launch_rows = among(part.launch_entry >= 0)
+        self._put(name[launch_rows], part.launch_entry[launch_rows], launches=1)
+        # launch time is the part of the call in the states `launch` and `memop`: no wait, profiler or module load
         calls = np.flatnonzero(cells.launch >= 0)
         self._put(name[cells.launch[calls]], part.cell_entry[calls], launch_ns=cells.duration[calls])
         free = np.flatnonzero(cells.launch[exposed.cell] >= 0)
@@ -71,30 +70,30 @@ class ClassTotals:
     ) -> list[Row]:
         """Return a row for each class and entry, largest device time first.
 
-        `steps` and `tokens` are the instances and tokens of each entry. Device times but those of MEMORY add up to the
+        `steps` and `tokens` are the instances and tokens of each entry. Device times without MEMORY add up to the
         entry's kernel time, launches to its kernel, graph and memory launches, `exposed_ns` to its exposed `launch` and
         `memop` states.
         """
         titles = class_titles(classes) | _TITLES
         table = self._sums.table()
         used = sorted({group // len(self._entries) for group in table} - {_MEMORY_NAME, _GRAPH_NAME})
-        class_of = dict(zip(used, classify([names[one - _NAMES_FROM] for one in used], classes), strict=True))
+        class_of = dict(zip(used, classify([names[code - _NAMES_FROM] for code in used], classes), strict=True))
         class_of |= {_MEMORY_NAME: MEMORY, _GRAPH_NAME: CUDA_GRAPH}
-        found: list[dict[str, dict[str, int]]] = [{} for _ in range(len(self._entries))]
+        by_class: list[dict[str, dict[str, int]]] = [{} for _ in range(len(self._entries))]
         kernels: list[dict[str, dict[str, int]]] = [{} for _ in range(len(self._entries))]
         for group, row in table.items():
             name, entry = divmod(group, len(self._entries))
-            sums = found[entry].setdefault(class_of[name], dict.fromkeys(_FIGURES, 0))
+            sums = by_class[entry].setdefault(class_of[name], dict.fromkeys(_FIGURES, 0))
             for key in _FIGURES:
                 sums[key] += row[key]
             if name >= _NAMES_FROM:
-                shown = kernels[entry].setdefault(class_of[name], {})
+                times = kernels[entry].setdefault(class_of[name], {})
                 short = short_name(names[name - _NAMES_FROM])
-                shown[short] = shown.get(short, 0) + row["device_ns"]
+                times[short] = times.get(short, 0) + row["device_ns"]
         return [
             self._row(entry, key, titles[key], sums, kernels[entry].get(key, {}), total)
             | _per(sums, int(steps[entry]), tokens[entry], measured[entry])
-            for entry, of_class in enumerate(found)
+            for entry, of_class in enumerate(by_class)
             for total in [sum(sums["device_ns"] for key, sums in of_class.items() if key != MEMORY)]
             for key, sums in sorted(of_class.items(), key=lambda item: (-item[1]["device_ns"], item[0]))
         ]

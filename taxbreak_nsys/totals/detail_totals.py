@@ -1,4 +1,4 @@
-"""The sums behind the tables of details: idle gaps, nested ranges, kernel classes; only those that were asked for."""
+"""The sums behind the detail tables (idle gaps, nested ranges, kernel classes …); only for the requested tables."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from taxbreak_nsys.totals.warning_facts import Piece
 
 @dataclass(frozen=True)
 class EntryFacts:
-    """What the tables take from the phases; columns over the phase entries.
+    """Facts about the phases that the tables need; columns over the phase entries.
 
-    `wall` is in ns, `steps` the number of instances, `tokens` None where the marks do not say, `measured` False where
-    device time is unknown.
+    `wall` is in ns, `steps` the number of instances, `tokens` is None if the marks do not give it, `measured` is False
+    if device time is unknown.
     """
 
     wall: Ints
@@ -41,10 +41,10 @@ class EntryFacts:
 
 
 class DetailTotals:
-    """Adds up the tables that `Options.tables` asks for, piece by piece."""
+    """Adds up the tables of `Options.tables`, piece by piece."""
 
     def __init__(self, entries: PhaseThreads, options: Options) -> None:
-        """Start at zero; raises TaxbreakError where the user's table of kernel classes cannot be read."""
+        """Raises ValueError for an unknown table, TaxbreakError for an unreadable table of kernel classes."""
         wanted = options.tables
         unknown = set(wanted) - set(DETAIL_TABLES)
         if unknown:
@@ -62,14 +62,14 @@ class DetailTotals:
 
     def add(self, piece: Piece, launch_entry: Ints) -> None:
         """Add a piece, with the entry of each of its launches; pieces come in the order of time."""
-        held = [totals for totals in self._all if totals is not None]
-        if held:
+        tables = [totals for totals in self._all if totals is not None]
+        if tables:
             by_range = self._ranges is not None or self._gaps is not None
             by_launch = self._classes is not None or self._fusion is not None
             part = ExposedPiece.of(
                 piece, self._entries, self._tree, launch_entry, ranges=by_range, launches=by_launch
             )  # fmt: skip
-            for totals in held:
+            for totals in tables:
                 totals.add(part)
 
     @property
@@ -90,7 +90,8 @@ class DetailTotals:
     ) -> DetailRows:
         """Return the rows of all tables; `op_names` are the names of device operations by their code.
 
-        `samples` and `splits` (the strata of each entry) are what the call tree shares with the sample tables.
+        `samples` and `splits` (the strata of each entry) are the samples for the call tree. A table that was not
+        requested is None.
         """
         gaps, ranges, by_class = self._gaps, self._ranges, self._classes
         if gaps is not None:

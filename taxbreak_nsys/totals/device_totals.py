@@ -1,4 +1,4 @@
-"""Device time of phase entries, added up from pieces of a report: unions that are settled as time goes on."""
+"""Device time of phase entries, added up from pieces of a report; intervals before the settled time are summed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from taxbreak_nsys.phases.phase_threads import PhaseThreads
 
 
 class DeviceTotals:
-    """T_DeviceActive of every entry and every label of several threads (section 5)."""
+    """T_DeviceActive of every entry, and of every label that several threads share (method section 5)."""
 
     def __init__(self, entries: PhaseThreads, assumptions: Assumptions) -> None:
         self._entries, self._slack_ns = entries, assumptions.clock_slack_ns
@@ -22,35 +22,34 @@ class DeviceTotals:
         self._settled = NEVER
 
     def add(self, ops: DeviceOps, comm_wait: Ints, entry: Ints, settled: int | None) -> None:
-        """Add operations with the entry of each (-1: none), and the time at their start that waits for other ranks.
+        """Add operations; `entry` is the entry of each (-1: none), `comm_wait` its wait for other ranks, ns.
 
-        No operation of a later piece starts before `settled` (ns).
-
-        Raises WrongAssumption where an operation starts before what an earlier piece settled, by clocks that disagree.
+        No operation of a later piece starts before `settled` (ns). Raises WrongAssumption if an operation starts before
+        the settled time of an earlier piece, because clocks disagree.
         """
         chosen = np.flatnonzero((entry >= 0) & ops.computes)
         if len(chosen):
             early = self._settled - int(ops.start[chosen].min())
             if early > 0:
                 raise WrongAssumption(clock_slack_ns=2 * (self._slack_ns + early))
-            busy, end, of = (ops.start + comm_wait)[chosen], ops.end[chosen], entry[chosen]
-            code, sample = row_codes(of, ops.process[chosen], ops.device[chosen])
+            busy, end, op_entry = (ops.start + comm_wait)[chosen], ops.end[chosen], entry[chosen]
+            code, sample = row_codes(op_entry, ops.process[chosen], ops.device[chosen])
             for key, first in enumerate(sample.tolist()):
-                mine = np.flatnonzero(code == key) if len(sample) > 1 else slice(None)
-                who, process, device = (
-                    int(c) for c in (of[first], ops.process[chosen[first]], ops.device[chosen[first]])
+                rows = np.flatnonzero(code == key) if len(sample) > 1 else slice(None)
+                owner, process, device = (
+                    int(c) for c in (op_entry[first], ops.process[chosen[first]], ops.device[chosen[first]])
                 )
-                self._hold((who, process, device), busy[mine], end[mine])
-                label = int(self._entries.label[who])
+                self._hold((owner, process, device), busy[rows], end[rows])
+                label = int(self._entries.label[owner])
                 if label in self._shared:
-                    self._hold((-1 - label, process, device), busy[mine], end[mine])
+                    self._hold((-1 - label, process, device), busy[rows], end[rows])
         if settled is not None:
             self._settle(settled - self._slack_ns)
 
     def _hold(self, key: tuple[int, int, int], start: Ints, end: Ints) -> None:
-        held = self._pending.get(key)
-        if held is not None:
-            start, end = np.r_[held[0], start], np.r_[held[1], end]
+        pending = self._pending.get(key)
+        if pending is not None:
+            start, end = np.r_[pending[0], start], np.r_[pending[1], end]
         self._pending[key] = union(start, end)
 
     def _settle(self, moment: int) -> None:
@@ -70,6 +69,6 @@ class DeviceTotals:
         """Return T_DeviceActive of a label that several threads share, ns."""
         return self._total(-1 - label)
 
-    def _total(self, who: int) -> int:
-        pending = (intervals for key, intervals in self._pending.items() if key[0] == who)
-        return self._active.get(who, 0) + sum(int((end - start).sum()) for start, end in pending)
+    def _total(self, owner: int) -> int:
+        pending = (intervals for key, intervals in self._pending.items() if key[0] == owner)
+        return self._active.get(owner, 0) + sum(int((end - start).sum()) for start, end in pending)

@@ -1,4 +1,4 @@
-"""A piece of a report with what the tables of ranges, gaps and kernel classes have in common."""
+"""A piece of a report prepared for the tables of ranges, gaps, kernel classes, fusion and calls."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ CALL_STATES = (STATE["launch"], STATE["memop"])
 
 @dataclass(frozen=True)
 class ExposedPiece:
-    """A piece, its host time cut by range and launch, and the exposed stretches of that.
+    """A piece, its host time cut at ranges and launches (cells), and the exposed stretches of the cells.
 
-    `node` is the path (a node of the tree) of each range, `cell_node` the path in which each cell lies; `cell_entry`
-    and `launch_entry` are the phase entries of cells and launches (-1: none).
+    `node` is the path (a node of the tree) of each range, `cell_node` the path of each cell; `cell_entry` and
+    `launch_entry` are the phase entries of cells and launches (-1: none).
     """
 
     piece: Piece
@@ -38,7 +38,7 @@ class ExposedPiece:
     def of(
         cls, piece: Piece, entries: PhaseThreads, tree: RangeTree, launch_entry: Ints, *, ranges: bool, launches: bool
     ) -> ExposedPiece:
-        """Cut the host time of a piece, at `ranges` and at `launches` where these are needed."""
+        """Return a piece with its host time cut; `ranges` and `launches` say whether to cut at these."""
         columns = piece.columns
         nesting = RangeNesting.of(columns.trace.ranges) if ranges else None
         cells = HostCells.of(columns, nesting, CALL_STATES if launches else ())
@@ -49,16 +49,16 @@ class ExposedPiece:
             cells=cells,
             exposed=ExposedParts.of(columns, cells),
             node=node,
-            cell_node=node_of(node, cells.range),
+            cell_node=range_nodes(node, cells.range),
             cell_entry=entries.of_held(cells.instance, piece.index),
             launch_entry=launch_entry,
         )
 
 
-def node_of(node: Ints, range_index: Ints) -> Ints:
-    """Return the node of each range index, 0 (no range) for -1."""
+def range_nodes(node: Ints, range_index: Ints) -> Ints:
+    """Return the tree node for each range index; 0 (no range) for -1."""
     if not len(node):
         return range_index * 0
-    found: Ints = node[range_index]
-    found[range_index < 0] = 0
-    return found
+    nodes: Ints = node[range_index]
+    nodes[range_index < 0] = 0
+    return nodes

@@ -1,4 +1,4 @@
-"""A call tree for reading: callers that only pass a call on are left out."""
+"""A shorter call tree for readers: frames that only pass a call on are left out."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _OWN = ("samples", "exposed_samples", "ns", "exposed_ns")
 
 
 def folded_calls(rows: Sequence[Row], depth: int | None = None) -> list[Row]:
-    """Return the rows of a call tree without the frames that have no samples of their own and one callee.
+    """Return the rows of a call tree without the frames that have no own samples and exactly one callee.
 
-    `depth` of a row is then the number of rows above it that are left, plus 1. Rows deeper than `depth` are left out as
-    well; their figures count as the own ones of the row above. The own times still add up to the same sum.
+    The `depth` of a row is renumbered without the frames left out. Rows deeper than the argument `depth` are left out
+    as well, and their figures count as own figures of the row above. The sum of the own times does not change.
     """
     callees: dict[tuple[object, ...], int] = {}
     for row in rows:
         callees[_place(row, row["parent"])] = callees.get(_place(row, row["parent"]), 0) + 1
-    found: list[Row] = []
+    folded: list[Row] = []
     level: dict[tuple[object, ...], int] = {}
     for row in rows:
         own = _place(row, row["row"])
@@ -29,11 +29,11 @@ def folded_calls(rows: Sequence[Row], depth: int | None = None) -> list[Row]:
         level[own] = above + 1
         if depth is not None and level[own] > depth:
             continue
-        kept = row | {"depth": level[own]}
+        folded_row = row | {"depth": level[own]}
         if depth is not None and level[own] == depth:
-            kept |= {f"self_{name}": row["total_ns" if name == "ns" else name] for name in _OWN}
-        found.append(kept)
-    return found
+            folded_row |= {f"self_{name}": row["total_ns" if name == "ns" else name] for name in _OWN}
+        folded.append(folded_row)
+    return folded
 
 
 def _place(row: Row, number: int | None) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""Candidates for fusion: short kernels in a row whose launches the device waited for."""
+"""Candidates for fusion: runs of short kernels for whose launches the device waited."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from taxbreak_nsys.totals.label_codes import LabelCodes
 from taxbreak_nsys.totals.listing_rows import Row, head
 
 SHORT_NS = 10_000
-"""A kernel that runs at most so long is short."""
+"""A kernel of at most this duration is short."""
 NOT_FUSED = frozenset({"gemm", "attention", "moe", "communication"})
-"""Classes of kernels that a compiler does not fuse with their neighbours as a matter of course: they end a run."""
+"""Classes of kernels that a compiler does not usually fuse with their neighbours; such a kernel ends a run."""
 MOST_KERNELS = 32
-"""Longer runs are looked at in stretches of so many kernels."""
+"""Longer runs are cut into runs of at most this number of kernels."""
 MOST_PATTERNS = 20_000
-"""Runs of kernels that turn up after so many different ones are not listed."""
+"""New patterns of kernels are not listed after this number of different patterns."""
 
 
 class FusionTotals:
-    """Runs of short kernels by entry and names: how often, and for each place the exposed time of its launch.
+    """Runs of short kernels by entry and names: their count, and for each kernel of the run three sums.
 
-    Exposed launch time is that of the launch call alone; the exposed path is all exposed time since the end of the
-    launch before.
+    The sums are the exposed time of its launch call, its exposed path and its device time, ns. The exposed path is all
+    exposed time since the end of the previous launch.
     """
 
     def __init__(self, entries: PhaseThreads, classes: Sequence[KernelClass]) -> None:
-        """Start at zero for the phase entries of a report; kernels of some `classes` end a run."""
+        """`classes` are the classes of kernels; a kernel of a class in NOT_FUSED ends a run."""
         self._entries, self._classes = entries, classes
         self._names = LabelCodes(short_name)
         self._fused = np.empty(0, bool)
@@ -67,8 +67,8 @@ class FusionTotals:
         waits = columns.intervals.state == STATE["device_wait"]
         for low, high in runs(launches.thread):
             thread = int(launches.thread[low])
-            mine = thread_slice(columns.intervals.thread, thread)
-            waited = count_at_or_before(columns.intervals.start[mine][waits[mine]], launches.start[low:high])
+            rows = thread_slice(columns.intervals.thread, thread)
+            waited = count_at_or_before(columns.intervals.start[rows][waits[rows]], launches.start[low:high])
             free = np.flatnonzero(cells.thread[exposed.cell] == thread)
             path = _between(exposed.start[free], exposed.end[free], launches.end[low:high])
             breaks = (np.diff(columns.launch_instance[low:high]) != 0) | (np.diff(waited) != 0)
@@ -78,7 +78,7 @@ class FusionTotals:
             )  # fmt: skip
 
     def _add_runs(self, chosen: Flags, breaks: Flags, entry: Ints, name: Ints, figures: Ints) -> None:
-        """Add the runs of neighbours that are `chosen` and not parted by `breaks` (after each but the last)."""
+        """Add the runs of `chosen` neighbours; `breaks[k]` separates launch k from launch k + 1."""
         if not chosen.any():
             return
         joined = chosen[1:] & chosen[:-1] & ~breaks
@@ -99,11 +99,11 @@ class FusionTotals:
                 sums[:, 1:] += figures[low:high]
 
     def rows(self, walls: Ints, steps: Ints) -> list[Row]:
-        """Return a row for each run of names and entry, the largest saving first.
+        """Return a row for each pattern of names and entry, the largest saving first.
 
-        `saved_ns` is the exposed time of the launch calls of all its kernels but the first: fusing them leaves one
-        launch. `path_ns` is all exposed time between the first launch and the last: what is saved at most, if the
-        Python and dispatch between them go as well. `walls` (ns) and `steps` are those of the entries.
+        `saved_ns` is the exposed time of all launch calls of the run except the first: fusing the kernels leaves one
+        launch. `path_ns` is all exposed time between the first launch and the last: an upper bound of the saving, which
+        includes the Python and dispatch time between them. `walls` (ns) and `steps` are columns over the entries.
         """
         labels = self._names.labels
         rows = [
@@ -116,7 +116,7 @@ class FusionTotals:
                 "share": float(sums[1:, 1].sum() / walls[entry]) if walls[entry] else None,
                 "path_ns": int(sums[1:, 2].sum()),
                 "device_ns": int(sums[:, 3].sum()),
-                "pattern": _shown([labels[code] for code in pattern]),
+                "pattern": _pattern_text([labels[code] for code in pattern]),
                 "entry": entry,
             }
             for (entry, pattern), sums in self._runs.items()
@@ -126,14 +126,14 @@ class FusionTotals:
 
 
 def _between(start: Ints, end: Ints, moments: Ints) -> Ints:
-    """Return how much of sorted disjoint intervals lies between each moment and the one before it."""
+    """Return the time of sorted disjoint intervals between each moment and the previous moment, ns."""
     before = np.r_[0, np.cumsum(end - start)]
     at = np.searchsorted(start, moments, side="right")
     covered = before[at] - np.maximum(np.r_[np.int64(0), end][at] - moments, 0) * (at > 0)
     return np.diff(covered, prepend=covered[:1])
 
 
-def _shown(names: Sequence[str]) -> str:
-    """Return names joined by ` + `, repeated ones once with how often."""
+def _pattern_text(names: Sequence[str]) -> str:
+    """Return names joined by ` + `; neighbours of one name appear once with their count."""
     groups = ((name, len(list(same))) for name, same in groupby(names))
     return " + ".join(f"{count} x {name}" if count > 1 else name for name, count in groups)

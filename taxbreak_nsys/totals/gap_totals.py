@@ -1,4 +1,4 @@
-"""The device's idle gaps inside phases: what the host did meanwhile, and which operation ended each."""
+"""The device's idle gaps inside phases, with the host's activity and the operation that ended each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from taxbreak_nsys.totals.range_tree import RangeTree
 
 NO_OP, _COPY, _SET, _GRAPH = range(4)
 _OP_NAMES = (None, "(memory copy)", "(memory set)", "(CUDA graph)")
-"""What ends a gap beside kernels: nothing (the capture ends), copies, sets, graphs traced as a whole."""
+"""Codes of gap ends that are no kernels: none (the capture ends), copies, sets, graphs traced as a whole."""
 _OF_KIND = {COPY: _COPY, SET: _SET, GRAPH: _GRAPH}
 
 
@@ -33,8 +33,8 @@ class IdleGaps:
     """Idle gaps of the devices that a phase instance uses, cut at the instance's ends; columns of one length.
 
     `instance` numbers the instances of the whole report; `state` is the host state and `node` the path of NVTX ranges
-    that filled most of the gap. `op` says which operation began at the gap's end (`GapTotals.op_name`), `launch_start`
-    is the start of its call (FOREVER: no call in the report). `devices` is a code into the sets of the piece.
+    that filled most of the gap. `op` is the operation that began at the gap's end (`GapTotals.op_name`), `launch_start`
+    the start of its call (FOREVER: no call in the report). `devices` is an index into `ExposedParts.sets` of the piece.
     """
 
     start: Ints
@@ -47,7 +47,7 @@ class IdleGaps:
     devices: Ints
 
     def take(self, which: Ints) -> IdleGaps:
-        """Return some of the gaps."""
+        """Return the gaps with the given indices."""
         return IdleGaps(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
 
     @classmethod
@@ -58,18 +58,17 @@ class IdleGaps:
         return cls(**{field.name: np.concatenate([getattr(p, field.name) for p in parts]) for field in fields(cls)})
 
     def __len__(self) -> int:
-        """Return the number of gaps."""
         return len(self.start)
 
 
 class GapTotals:
-    """IdleGaps by cause: the host's state and range, and the operation that ended them.
+    """Idle gaps summed by cause: the host's state and range, and the operation that ended the gap.
 
-    The gaps of an entry add up to its device idle time. With `keep` the single gaps are kept as well.
+    The gaps of an entry add up to its device idle time. With `keep` the individual gaps are kept as well.
     """
 
     def __init__(self, entries: PhaseThreads, tree: RangeTree, *, keep: bool) -> None:
-        """Start at zero for the phase entries of a report; `tree` numbers the paths of ranges."""
+        """`tree` numbers the paths of ranges."""
         self._entries, self._tree, self.keeps = entries, tree, keep
         self._lengths = ValueCounts()
         self._kernels = LabelCodes(short_name)
@@ -79,36 +78,37 @@ class GapTotals:
         self._running: dict[tuple[int, int, int], int] = {}
 
     def add(self, part: ExposedPiece) -> None:
-        """Add a piece; what ended a gap at the end of the last piece is looked up in this one."""
+        """Add a piece; it may hold the operation that ends a gap left open by the previous piece."""
         ops, settled = part.piece.columns.trace.ops, part.piece.settled
         launch_start = self._launch_starts(ops, part.piece.columns.launches, settled)
-        # waiting for a slower rank is no device work: such an operation begins behind it
+        # waiting for a slower rank is no device work, so the operation begins after the wait
         begin = ops.start + part.piece.columns.communication.wait
         waiting, self._open = self._open, []
         for devices, gaps in waiting:
             self._put(devices, gaps, ops, begin, launch_start, settled)
-        gaps = _found(part)
+        gaps = _find_gaps(part)
         for code in np.unique(gaps.devices).tolist():
-            mine = np.flatnonzero(gaps.devices == code)
-            self._put(part.exposed.sets[code], gaps.take(mine), ops, begin, launch_start, settled)
+            rows = np.flatnonzero(gaps.devices == code)
+            self._put(part.exposed.sets[code], gaps.take(rows), ops, begin, launch_start, settled)
 
     def _launch_starts(self, ops: DeviceOps, launches: Launches, settled: int | None) -> Ints:
         """Return the start of each operation's launch (FOREVER: none).
 
-        An operation that runs on after its piece comes again in the next one, its launch may not: it is remembered.
+        An operation that runs beyond its piece is in the next piece again, its launch may not be: so its launch start
+        is kept for the next piece.
         """
-        found = np.full(len(ops), FOREVER, np.int64)
+        starts = np.full(len(ops), FOREVER, np.int64)
         joined = np.flatnonzero(launches.of_op >= 0)
-        found[joined] = launches.start[launches.of_op[joined]]
+        starts[joined] = launches.start[launches.of_op[joined]]
         if self._running:
-            for op in np.flatnonzero(found == FOREVER).tolist():
+            for op in np.flatnonzero(starts == FOREVER).tolist():
                 key = (int(ops.stream[op]), int(ops.start[op]), int(ops.end[op]))
-                found[op] = self._running.get(key, FOREVER)
-        over = np.flatnonzero((ops.end > settled) & (found != FOREVER)) if settled is not None else joined[:0]
+                starts[op] = self._running.get(key, FOREVER)
+        over = np.flatnonzero((ops.end > settled) & (starts != FOREVER)) if settled is not None else joined[:0]
         columns = (ops.stream[over], ops.start[over], ops.end[over])
         keys = zip(*(column.tolist() for column in columns), strict=True)
-        self._running = dict(zip(keys, found[over].tolist(), strict=True))
-        return found
+        self._running = dict(zip(keys, starts[over].tolist(), strict=True))
+        return starts
 
     def _put(
         self,
@@ -119,9 +119,10 @@ class GapTotals:
         launch_start: Ints,
         settled: int | None,
     ) -> None:
-        """Name what ended the gaps, as far as that is known before `settled` (ns), and count them.
+        """Count the gaps whose end is settled, with the operation that ended them; keep the others for the next piece.
 
-        `begin` and `launch_start` say when each operation, and its launch, began.
+        `begin` and `launch_start` are the starts of each operation and of its launch, ns. No operation of a later piece
+        starts before `settled` (ns; None: there is no later piece).
         """
         on = np.flatnonzero(np.isin(ops.device_global, sorted(devices)))
         on = on[np.argsort(begin[on], kind="stable")]
@@ -133,9 +134,9 @@ class GapTotals:
             gaps.launch_start[there] = launch_start[op[there]]
         known = there if settled is None else there & (begin[op] < settled) if len(on) else there
         if settled is not None and not known.all():
-            left = gaps.take(np.flatnonzero(~known))
-            left.op[:], left.launch_start[:] = NO_OP, FOREVER
-            self._open.append((devices, left))
+            later = gaps.take(np.flatnonzero(~known))
+            later.op[:], later.launch_start[:] = NO_OP, FOREVER
+            self._open.append((devices, later))
             gaps = gaps.take(np.flatnonzero(known))
         self._count(gaps)
 
@@ -146,7 +147,7 @@ class GapTotals:
         return code
 
     def op_name(self, op: int) -> str | None:
-        """Return what ended a gap: a kernel's short name, or what other operation it was; None: nothing did."""
+        """Return the operation that ended a gap: a kernel's short name or another operation; None for none."""
         return self._kernels.labels[op - len(_OP_NAMES)] if op >= len(_OP_NAMES) else _OP_NAMES[op]
 
     @property
@@ -159,7 +160,7 @@ class GapTotals:
             return
         cause = _cause(self._entries.of_instance[gaps.instance], gaps.state, gaps.node, gaps.op)
         code, distinct = distinct_values(cause)
-        numbers = np.array([self._causes.setdefault(one, len(self._causes)) for one in distinct.tolist()], np.int64)
+        numbers = np.array([self._causes.setdefault(key, len(self._causes)) for key in distinct.tolist()], np.int64)
         self._lengths.add(numbers[code], gaps.end - gaps.start)
         if self.keeps:
             self._single.append(gaps)
@@ -173,16 +174,16 @@ class GapTotals:
     def rows(self, measured: list[bool]) -> list[Row]:
         """Return a row for each cause and entry, largest first.
 
-        An entry whose device time was not measured (`measured`) has none: its idle time is not known.
+        An entry whose device time was not measured (`measured`) has no rows: its idle time is not known.
         """
         stats = self._lengths.stats()
         low, high = self._lengths.percentiles(10), self._lengths.percentiles(90)
-        found: list[list[Row]] = [[] for _ in range(len(self._entries))]
+        by_entry: list[list[Row]] = [[] for _ in range(len(self._entries))]
         for cause, number in self._causes.items():
             entry, state, node, op = _parts(cause)
             if not measured[entry]:
                 continue
-            found[entry].append(
+            by_entry[entry].append(
                 head(self._entries, entry)
                 | {"instances": stats[number].count}
                 | stats_row("total", stats[number])
@@ -190,15 +191,15 @@ class GapTotals:
                 | {"state": STATES[state], "range": self._tree.paths[node]}
                 | {"name": self.op_name(op)}
             )
-        for rows in found:
+        for rows in by_entry:
             total = sum(row["total_ns"] for row in rows)
             for row in rows:
                 row["share"] = row["total_ns"] / total if total else None
             rows.sort(key=lambda row: (-row["total_ns"], row["state"], row["range"], row["name"] or ""))
-        return [row for rows in found for row in rows]
+        return [row for rows in by_entry for row in rows]
 
     def largest(self, classes: Sequence[KernelClass], measured: list[bool]) -> list[Row]:
-        """Return a row for each entry: the narrowest group of gaps that makes at least half of its idle time."""
+        """Return a row for each entry: the narrowest group of gaps with at least half of its idle time."""
         described = [
             {"entry": entry, "state": STATES[state], "name": self.op_name(op)}
             for entry, state, _, op in map(_parts, self._causes)
@@ -210,7 +211,7 @@ class GapTotals:
         ]
 
     def single(self) -> IdleGaps:
-        """Return the single gaps in the order of time (by instance), where they were kept."""
+        """Return the individual gaps, sorted by (instance, start); empty without `keep`."""
         gaps = IdleGaps.joined(self._single)
         return gaps.take(np.lexsort((gaps.start, gaps.instance)))
 
@@ -219,7 +220,7 @@ _OP_BITS, _NODE_BITS, _STATE_BITS = 28, 20, 4
 
 
 def _cause(entry: Ints, state: Ints, node: Ints, op: Ints) -> Ints:
-    """Return one number for the four columns that make a cause."""
+    """Return one integer for the four columns of a cause."""
     high = (((entry << _STATE_BITS) | state) << _NODE_BITS) | node
     return (high << _OP_BITS) | op
 
@@ -232,8 +233,8 @@ def _parts(cause: int) -> tuple[int, int, int, int]:
     return cause >> _STATE_BITS, cause & ((1 << _STATE_BITS) - 1), node, op
 
 
-def _found(part: ExposedPiece) -> IdleGaps:
-    """Return the gaps of a piece: exposed stretches that follow each other without device work between them."""
+def _find_gaps(part: ExposedPiece) -> IdleGaps:
+    """Return the gaps of a piece: runs of exposed stretches without device work between them."""
     exposed, cells = part.exposed, part.cells
     if not len(exposed.start):
         return IdleGaps.joined([])
@@ -255,20 +256,20 @@ def _found(part: ExposedPiece) -> IdleGaps:
         end=exposed.end[last],
         instance=part.piece.index[instance[first]],
         state=np.argmax(by_state, axis=1).astype(np.int64),
-        node=_most(gap, part.cell_node[exposed.cell], exposed.duration),
+        node=_heaviest_value(gap, part.cell_node[exposed.cell], exposed.duration),
         op=np.full(count, NO_OP, np.int64),
         launch_start=np.full(count, FOREVER, np.int64),
         devices=exposed.devices[first],
     )
 
 
-def _most(group: Ints, value: Ints, weight: Ints) -> Ints:
-    """Return for each group (0, 1 … in order) the value with the largest sum of weights, of equal ones the least.
+def _heaviest_value(group: Ints, value: Ints, weight: Ints) -> Ints:
+    """Return for each group (0, 1 … in order) the value with the largest sum of weights; on a tie the smallest value.
 
-    The values are less than 1 << _NODE_BITS; every group has at least one.
+    Values are less than 1 << _NODE_BITS; every group has at least one row.
     """
     key = (group << _NODE_BITS) | value
-    # neighbours of one value are one: what is left to be sorted is little, and nearly in order
+    # merge neighbours of one value first: few rows remain to be sorted, and they are nearly in order
     first = begins(key[1:] != key[:-1])
     key, weight = key[first], np.add.reduceat(weight, first)
     order = np.argsort(key, kind="stable")
@@ -277,7 +278,7 @@ def _most(group: Ints, value: Ints, weight: Ints) -> Ints:
     key, sums = key[first], np.add.reduceat(weight[order], first)
     begin = begins((key[1:] >> _NODE_BITS) != (key[:-1] >> _NODE_BITS))
     largest = np.repeat(np.maximum.reduceat(sums, begin), np.diff(np.r_[begin, len(key)]))
-    held = np.flatnonzero(sums == largest)
-    of_group = key[held] >> _NODE_BITS
-    result: Ints = key[held[begins(of_group[1:] != of_group[:-1])]] & ((1 << _NODE_BITS) - 1)
+    rows = np.flatnonzero(sums == largest)
+    of_group = key[rows] >> _NODE_BITS
+    result: Ints = key[rows[begins(of_group[1:] != of_group[:-1])]] & ((1 << _NODE_BITS) - 1)
     return result

@@ -34,18 +34,18 @@ class KernelTotals:
         ops, launches = columns.trace.ops, columns.launches
         kernels = np.flatnonzero((op_entry >= 0) & (ops.kind == KERNEL))
         self._device.add(self._group(ops.name[kernels], op_entry[kernels]), (ops.end - ops.start)[kernels])
-        mine = np.flatnonzero((launch_entry >= 0) & (launches.kind == KERNEL_LAUNCH))
-        group = self._group(launch_kernel_names(columns.trace, launches)[mine], launch_entry[mine])
-        self._launch.add(group, (launches.end - launches.start)[mine])
-        self._host.add(group, framework=framework[mine], library=library[mine])
-        self._reasons.add(group * len(REASONS) + columns.mediation.reason[mine], launches=1)
+        rows = np.flatnonzero((launch_entry >= 0) & (launches.kind == KERNEL_LAUNCH))
+        group = self._group(launch_kernel_names(columns.trace, launches)[rows], launch_entry[rows])
+        self._launch.add(group, (launches.end - launches.start)[rows])
+        self._host.add(group, framework=framework[rows], library=library[rows])
+        self._reasons.add(group * len(REASONS) + columns.mediation.reason[rows], launches=1)
         chains = columns.chains
         if chains is not None and chains.operators:
             self._operator_names = chains.operators
-            at = chains.of(columns.trace.api.callchain_id[launches.api[mine]])
+            at = chains.of(columns.trace.api.callchain_id[launches.api[rows]])
             operator = np.where(at >= 0, chains.operator[at], -1)
-            found = operator >= 0
-            self._operators.add(group[found] * len(chains.operators) + operator[found], launches=1)
+            known = operator >= 0
+            self._operators.add(group[known] * len(chains.operators) + operator[known], launches=1)
 
     def _group(self, name: Ints, entry: Ints) -> Ints:
         return name * len(self._entries) + entry
@@ -57,10 +57,10 @@ class KernelTotals:
         return {library for name in launched if (library := kernel_library(name))}
 
     def rows(self, names: Sequence[str], phases: Sequence[Phase], moved: Mapping[int, int]) -> list[Row]:
-        """Return a row for each kernel name and phase: device and launch time, the host time that led to it.
+        """Return a row for each kernel name and phase: device time, launch time, host time before the launch.
 
-        `phases` are the entries in order, `moved` what the subtraction takes from the framework, by group, ns. Kernels
-        of a graph have no launch of their own: their launch and host figures are null. The last row of a phase is its
+        `phases` are the entries in order, `moved` the time that the subtraction moves to the library, by group, ns.
+        Kernels of a graph have no own launch: their launch and host figures are null. The last row of a phase is its
         rest (`listing_rows.NO_KERNEL`), so that the rows add up to the phase.
         """
         device, launch, host = self._device.stats(), self._launch.stats(), self._host.table()
@@ -77,7 +77,7 @@ class KernelTotals:
             shares = [HostShare(host[g]["framework"], host[g]["library"], moved.get(g, 0)) for g in launched]
             *split, rest = layer_rows(phase, shares)
             layers = dict(zip(launched, split, strict=True))
-            found = [
+            entry_rows = [
                 head(self._entries, entry)
                 | {"name": names[group // len(self._entries)], "instances": device[group].count}
                 | {"launches": launch[group].count if group in launch else 0}
@@ -89,13 +89,13 @@ class KernelTotals:
                 | {"operator": operators.get(group)}
                 for group in groups
             ]
-            rows += sorted(found, key=lambda row: (-row["device_ns"], row["name"]))
+            rows += sorted(entry_rows, key=lambda row: (-row["device_ns"], row["name"]))
             if groups:
                 rows.append(self._rest(entry, phase, total) | rest)
         return rows
 
     def _rest(self, entry: int, phase: Phase, device_ns: int) -> Row:
-        """Return the row of what a phase has besides the kernels listed: graphs traced as a whole, for the device."""
+        """Return the rest of a phase beside the listed kernels; its device time is the graphs traced as a whole."""
         return (
             head(self._entries, entry)
             | {"name": NO_KERNEL, "instances": 0, "launches": 0, "device_share": None}
@@ -106,7 +106,7 @@ class KernelTotals:
         )
 
     def _best_operators(self) -> dict[int, str]:
-        """Return for each group the framework operator that most often launched it, by its call chains."""
+        """Return for each group the framework operator that launched it most often, from call chains."""
         best: dict[int, tuple[int, int]] = {}
         for key, row in self._operators.table().items():
             group, operator = divmod(key, len(self._operator_names))
@@ -115,7 +115,7 @@ class KernelTotals:
 
 
 def _mediated(counts: Sequence[int]) -> Row:
-    """Return whether most launches of a kernel were library-mediated, and the sign that said so most often."""
+    """Return whether most launches of a kernel were library-mediated, and the most frequent sign of it."""
     if not sum(counts):
         return {"library_mediated": None, "why": "launched by a CUDA graph"}
     yes = sum(counts[1:])

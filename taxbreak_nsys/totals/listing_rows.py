@@ -1,4 +1,4 @@
-"""What the rows of the listings by kernel, operator and call have in common."""
+"""Columns that the listings by kernel, operator and call share."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from taxbreak_nsys.totals.sampled_split import apportion
 Row = dict[str, Any]
 
 NO_SPLIT = ("none", "samples", "ranges+samples")
-"""Evidence that cannot tell framework from library for one kernel or operator: samples are too few for that."""
+"""Evidence that cannot separate framework from library for one kernel or operator, as it has too few samples."""
 
 NO_KERNEL, NO_OPERATOR = "(no kernel launch)", "(no operator)"
-"""Names of the rows that hold the rest of a phase: host time that led to no kernel launch, time outside operators."""
+"""Names of the rows with the rest of a phase: host time of no kernel launch, time outside operators."""
 
 
 @dataclass(frozen=True)
 class HostShare:
-    """The host time of one kernel or operator in a phase, ns: its states, and what the subtraction asks of it.
+    """The host time of one kernel or operator in a phase by layer, and the time that the subtraction moves, ns.
 
     `moved` is what the subtraction (Eq. 5) would move from framework to library for this row alone.
     """
@@ -34,26 +34,26 @@ class HostShare:
 
 
 def head(entries: PhaseThreads, entry: int) -> Row:
-    """Return whose row it is."""
+    """Return the columns that identify an entry: phase, process, thread."""
     return dict(zip(("phase", "process", "thread"), entries.key(entry), strict=True))
 
 
-def stats_row(prefix: str, of: ValueStats | None) -> Row:
-    """Return the figures of some durations, ns; null where there are none."""
+def stats_row(prefix: str, stats: ValueStats | None) -> Row:
+    """Return total, average, median, minimum and maximum of durations, ns; null without durations."""
     return {
-        f"{prefix}_ns": of and of.total,
-        f"{prefix}_avg_ns": of and of.total // of.count,
-        f"{prefix}_med_ns": of and of.median,
-        f"{prefix}_min_ns": of and of.least,
-        f"{prefix}_max_ns": of and of.largest,
+        f"{prefix}_ns": stats and stats.total,
+        f"{prefix}_avg_ns": stats and stats.total // stats.count,
+        f"{prefix}_med_ns": stats and stats.median,
+        f"{prefix}_min_ns": stats and stats.least,
+        f"{prefix}_max_ns": stats and stats.largest,
     }
 
 
 def layer_rows(phase: Phase, shares: Sequence[HostShare]) -> list[Row]:
-    """Return delta_ft and delta_ct of some rows of a phase and, last, of the rest of it; they add up to the phase.
+    """Return delta_ft and delta_ct of each row of a phase and, last, of its rest; they add up to the phase.
 
-    Where the evidence cannot split a row, delta_ct is null and delta_ft holds both; the rows then add up to the sum of
-    the phase's two layers, and under `samples`, which leaves time off the CPU out, each has its share of that sum.
+    If the evidence cannot split a row, delta_ct is null and delta_ft holds both. The rows then add up to the sum of the
+    phase's two layers; `samples` leaves time off the CPU out, so each row has a proportional part of that sum.
     """
     layers = phase.taxbreak
     if layers.delta_ft_ns is None:
@@ -80,15 +80,17 @@ def layer_rows(phase: Phase, shares: Sequence[HostShare]) -> list[Row]:
 
 
 def _moved(total: int, wanted: Sequence[int], capacity: Sequence[int]) -> list[int]:
-    """Share out what the subtraction moves in a phase: first what each row asks for, then by what rows have left.
+    """Return the time that the subtraction moves in each row, adding up to `total`, ns.
 
-    `capacity` is the framework time of each row and, last, of the rest of the phase; it is never less than `total`.
+    Each row gets its `wanted` time first; the difference to `total` goes to the rest of the phase, then to rows with
+    framework time left. `capacity` is the framework time of each row and, last, of the rest of the phase; its sum is at
+    least `total`.
     """
     parts = [*wanted, 0] if sum(wanted) <= total else [*apportion(total, wanted), 0]
-    left = total - sum(parts)
-    if left:
-        # the phase's cap is on all of `dispatch`, a row's on what led to its launches: the rest takes the difference
-        parts[-1] = min(left, max(capacity[-1], 0))
+    rest = total - sum(parts)
+    if rest:
+        # the phase caps by all of `dispatch`, a row by the time before its launches: the rest takes the difference
+        parts[-1] = min(rest, max(capacity[-1], 0))
         room = [max(most - part, 0) for most, part in zip(capacity, parts, strict=True)]
-        parts = [part + more for part, more in zip(parts, apportion(left - parts[-1], room), strict=True)]
+        parts = [part + more for part, more in zip(parts, apportion(rest - parts[-1], room), strict=True)]
     return parts

@@ -33,7 +33,7 @@ class MovedToLibrary:
 
 
 class OperatorTotals:
-    """Operators by name and entry (groups: name * entries + entry), and the launches that the subtraction is about."""
+    """Sums of operators by name and entry (groups: name * entries + entry), and of launches for the subtraction."""
 
     def __init__(self, entries: PhaseThreads) -> None:
         self._entries = entries
@@ -57,7 +57,7 @@ class OperatorTotals:
             return
         own = among(operator_entry >= 0)
         self_ns = self_times(columns, operator_instance)
-        # a launch counts for the operator around it while the operator's own instance lasts
+        # a launch counts for its operator only if it lies in the instance in which the operator started
         around = operators.of_launch
         until = columns.instances.end[operator_instance] if len(columns.instances) else operators.end
         under = (around >= 0) & (launch_entry >= 0)
@@ -86,12 +86,12 @@ class OperatorTotals:
         self._by_entry.add(entry, dispatch)
         # capped by the framework time before each launch, and by the operator's own framework time
         self._by_kernel.add(kernel, dispatch, framework[asked])
-        of, dispatch = around[asked][under[asked]], dispatch[under[asked]]
+        operator, dispatch = around[asked][under[asked]], dispatch[under[asked]]
         name_of = name * len(self._entries) + operator_entry
-        alone = np.bincount(of, minlength=len(operators))[of] == 1
-        one = of[alone]
-        self._by_operator.add(name_of[one], dispatch[alone], self_ns["framework"][one])
-        several = of[~alone]
+        alone = np.bincount(operator, minlength=len(operators))[operator] == 1
+        single = operator[alone]
+        self._by_operator.add(name_of[single], dispatch[alone], self_ns["framework"][single])
+        several = operator[~alone]
         self._several.append(
             (several + self._numbered, name_of[several], self_ns["framework"][several], dispatch[~alone])
         )
@@ -116,11 +116,11 @@ class OperatorTotals:
         return MovedToLibrary(t_base, self._by_entry.total(t_base), self._by_kernel.total(t_base), operators)
 
     def rows(self, names: Sequence[str], phases: Sequence[Phase], moved: Mapping[int, int]) -> list[Row]:
-        """Return a row for each operator name and phase; empty where the report has no operator ranges.
+        """Return a row for each operator name and phase; empty if the report has no operator ranges.
 
-        `phases` are the entries in order. `total_ns` is the ranges' own duration, operators inside included; `self`
-        figures leave those out. Launches and kernels are those whose innermost operator it is. The last row of a phase
-        is its rest (`listing_rows.NO_OPERATOR`), so that the rows add up to the phase.
+        `phases` are the entries in order. `total_ns` is the duration of the ranges including the operators inside them;
+        `self` figures leave these out. A launch or kernel counts for its innermost operator. The last row of a phase is
+        its rest (`listing_rows.NO_OPERATOR`), so that the rows add up to the phase.
         """
         totals, sums = self._total.stats(), self._sums.table()
         by_entry: dict[int, list[int]] = {}
@@ -133,7 +133,7 @@ class OperatorTotals:
                 continue
             shares = [HostShare(sums[g]["framework"], sums[g]["library"], moved.get(g, 0)) for g in groups]
             *split, rest = layer_rows(phase, shares)
-            found = [
+            entry_rows = [
                 head(self._entries, entry)
                 | {"operator": names[group // len(self._entries)], "instances": totals[group].count}
                 | stats_row("total", totals[group])
@@ -147,12 +147,12 @@ class OperatorTotals:
                 }
                 for group, layers in zip(groups, split, strict=True)
             ]
-            rows += sorted(found, key=lambda row: (-row["self_ns"], row["operator"]))
-            rows.append(self._rest(entry, phase, found, rest))
+            rows += sorted(entry_rows, key=lambda row: (-row["self_ns"], row["operator"]))
+            rows.append(self._rest(entry, phase, entry_rows, rest))
         return rows
 
-    def _rest(self, entry: int, phase: Phase, found: Sequence[Row], layers: Row) -> Row:
-        """Return the row of what a phase has outside its operators; null where the phase's figure is."""
+    def _rest(self, entry: int, phase: Phase, rows: Sequence[Row], layers: Row) -> Row:
+        """Return the row with the rest of a phase outside its operators; null where the phase has null."""
         counts = phase.launches
         launches = counts.kernel + counts.graph + counts.memory
         whole = {
@@ -162,6 +162,8 @@ class OperatorTotals:
             "kernels": phase.kernels,
             "device_ns": phase.device.kernel_sum_ns,
         }
-        left = {key: None if value is None else value - sum(row[key] for row in found) for key, value in whole.items()}
+        remainder = {
+            key: None if value is None else value - sum(row[key] for row in rows) for key, value in whole.items()
+        }
         row = head(self._entries, entry) | {"operator": NO_OPERATOR, "instances": 0} | stats_row("total", None)
-        return row | {"self_ns": left["self_ns"]} | layers | left
+        return row | {"self_ns": remainder["self_ns"]} | layers | remainder

@@ -1,4 +1,4 @@
-"""What the host and the device did by nested NVTX range: own figures of each path, and those of what it holds."""
+"""Host and device sums by nested NVTX range: for each path its own figures and the total with nested ranges."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from taxbreak_nsys.model.launches import MEMORY_LAUNCH
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import runs, thread_slice
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
-from taxbreak_nsys.totals.exposed_piece import ExposedPiece, node_of
+from taxbreak_nsys.totals.exposed_piece import ExposedPiece, range_nodes
 from taxbreak_nsys.totals.listing_rows import Row, head
 from taxbreak_nsys.totals.range_tree import RangeTree
 
 _WORK = ("launches", "memory_launches", "kernels", "device")
 _FIGURES = ("exposed", "instances", *_WORK, *STATES)
-"""The figures of a node, in ns but for counts; `states` last."""
+"""The figures of a node: counts, and times in ns; the host states come last."""
 
 
 class RangeTotals:
     """Host states, exposed time, launches and device time by path and entry (groups: node * entries + entry)."""
 
     def __init__(self, entries: PhaseThreads, tree: RangeTree) -> None:
-        """Start at zero for the phase entries of a report; `tree` numbers the paths."""
+        """`tree` numbers the paths of ranges."""
         self._entries, self._tree = entries, tree
         self._time = GroupSums("ns")
         self._exposed = GroupSums("ns")
@@ -38,25 +38,25 @@ class RangeTotals:
         group = part.cell_node * count + part.cell_entry
         self._time.add(group * len(STATES) + cells.state, ns=cells.duration)
         self._exposed.add(group[exposed.cell], ns=exposed.duration)
-        held = np.flatnonzero(part.launch_entry >= 0)
+        rows = np.flatnonzero(part.launch_entry >= 0)
         around = np.full(len(launches), -1, np.int64)
         for low, high in runs(launches.thread):
             thread = int(launches.thread[low])
             around[low:high] = part.nesting.innermost_at(
                 part.piece.columns.trace.ranges, thread, launches.start[low:high]
             )
-        memory = launches.kind[held] == MEMORY_LAUNCH
+        memory = launches.kind[rows] == MEMORY_LAUNCH
         self._work.add(
-            node_of(part.node, around[held]) * count + part.launch_entry[held],
+            range_nodes(part.node, around[rows]) * count + part.launch_entry[rows],
             launches=(~memory).astype(np.int64),
             memory_launches=memory.astype(np.int64),
-            kernels=launches.kernels[held],
-            device=launches.device_ns[held],
+            kernels=launches.kernels[rows],
+            device=launches.device_ns[rows],
         )
         self._count_ranges(part)
 
     def _count_ranges(self, part: ExposedPiece) -> None:
-        """Count a range once for the instance in which it begins, and for each instance that begins inside it."""
+        """Count each range once for the instance in which it begins and once per instance that begins inside it."""
         ranges, instances = part.piece.columns.trace.ranges, part.piece.columns.instances
         count = len(self._entries)
         began = self._entries.of_held(instances.at(ranges.thread, ranges.start), part.piece.index)
@@ -64,22 +64,23 @@ class RangeTotals:
         self._opened.add(part.node[inside] * count + began[inside], instances=1)
         entry_of = self._entries.of_held(np.arange(len(instances)), part.piece.index)
         for low, high in runs(instances.thread):
-            mine = thread_slice(ranges.thread, int(instances.thread[low]))
-            first = np.searchsorted(instances.start[low:high], ranges.start[mine], side="right")
-            last = np.searchsorted(instances.start[low:high], ranges.end[mine], side="left")
+            thread_ranges = thread_slice(ranges.thread, int(instances.thread[low]))
+            first = np.searchsorted(instances.start[low:high], ranges.start[thread_ranges], side="right")
+            last = np.searchsorted(instances.start[low:high], ranges.end[thread_ranges], side="left")
             around = np.flatnonzero(last > first)
-            node = part.node[mine][around]
+            node = part.node[thread_ranges][around]
             for entry in np.unique(entry_of[low:high]).tolist() if len(around) else ():
                 before = np.r_[0, np.cumsum(entry_of[low:high] == entry)]
-                held = before[last[around]] - before[first[around]]
-                self._opened.add(node[held > 0] * count + entry, instances=held[held > 0])
+                inside_range = before[last[around]] - before[first[around]]
+                self._opened.add(node[inside_range > 0] * count + entry, instances=inside_range[inside_range > 0])
 
     def rows(self, walls: Ints, steps: Ints, measured: list[bool], depth: int | None) -> list[Row]:
         """Return a row for each path and entry, in the order of the tree, the longest of siblings first.
 
         `walls` and `steps` are the wall time (ns) and the number of instances of each entry, `measured` says which
-        entries have exposed and device time. `depth` leaves out what lies deeper; what it leaves out counts as the own
-        figures of the path around it. The own times of an entry's rows add up to its wall time: NO_RANGE has the rest.
+        entries have exposed and device time. Paths deeper than `depth` are left out, and their figures count as own
+        figures of the path around them. The own times of an entry's rows add up to its wall time: NO_RANGE has the
+        rest.
         """
         return [
             row
@@ -89,11 +90,11 @@ class RangeTotals:
 
     def _own_figures(self) -> list[dict[int, list[int]]]:
         count = len(self._entries)
-        found: list[dict[int, list[int]]] = [{} for _ in range(count)]
+        by_entry: list[dict[int, list[int]]] = [{} for _ in range(count)]
 
         def put(group: int, column: int, value: int) -> None:
             node, entry = divmod(group, count)
-            found[entry].setdefault(node, [0] * len(_FIGURES))[column] += value
+            by_entry[entry].setdefault(node, [0] * len(_FIGURES))[column] += value
 
         for cell, row in self._time.table().items():
             group, state = divmod(cell, len(STATES))
@@ -105,7 +106,7 @@ class RangeTotals:
         for group, row in self._work.table().items():
             for column, name in enumerate(_WORK, start=2):
                 put(group, column, row[name])
-        return found
+        return by_entry
 
     def _tree_rows(
         self, entry: int, own: dict[int, list[int]], wall: int, steps: int, measured: bool, depth: int | None
@@ -116,7 +117,7 @@ class RangeTotals:
             if node:
                 children.setdefault(self._tree.nodes[node].parent, []).append(node)
         empty = [0] * len(_FIGURES)
-        found: list[Row] = []
+        rows: list[Row] = []
         # outermost paths and the time in no range, the longest first; then down the tree
         waiting = [*children.pop(0, []), *([0] if 0 in total else [])]
         waiting.sort(key=lambda node: (_time(total[node]), -node))
@@ -125,7 +126,7 @@ class RangeTotals:
             described = self._tree.nodes[node]
             inner = [] if depth is not None and described.depth >= depth else children.get(node, [])
             figures = own.get(node, empty) if inner or not node else total[node]
-            found.append(
+            rows.append(
                 head(self._entries, entry)
                 | {"depth": described.depth, "share": _time(total[node]) / wall if wall else None}
                 | {"instances": own.get(node, empty)[1]}
@@ -135,8 +136,8 @@ class RangeTotals:
                 | {f"state_{name}": total[node][len(_FIGURES) - len(STATES) + k] for k, name in enumerate(STATES)}
                 | {"range": described.name, "path": self._tree.paths[node]}
             )
-            waiting += sorted(inner, key=lambda one: (_time(total[one]), -one))
-        return found
+            waiting += sorted(inner, key=lambda child: (_time(total[child]), -child))
+        return rows
 
 
 def _time(figures: list[int]) -> int:

@@ -18,9 +18,9 @@ from taxbreak_nsys.totals.label_codes import LabelCodes
 NO_RANGE = "(no range)"
 """The name of node 0: time in no range."""
 MOST_DEPTH = 64
-"""Ranges deeper than this count as the range at this depth."""
+"""A deeper range counts as the enclosing range at this depth."""
 MOST_NODES = 200_000
-"""Paths beyond this many count as the path around them."""
+"""After this number of paths, a new path counts as the path around it."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,9 @@ class RangeNode:
 
 
 class RangeTree:
-    """The paths of ranges, numbered in the order in which they turn up; parents have lower numbers than children."""
+    """The paths of ranges, numbered in the order of their first appearance; parents come before their children."""
 
     def __init__(self) -> None:
-        """Start with the node for time in no range."""
         self.nodes = [RangeNode(parent=-1, name=NO_RANGE, depth=0)]
         self._known: dict[int, int] = {}
         self._labels = LabelCodes(range_label)
@@ -50,10 +49,10 @@ class RangeTree:
             container = nesting.container[level]
             parent = np.where(container >= 0, node[container], 0)
             key, distinct = distinct_values((parent << 32) | label[level])
-            node[level] = np.array([self._node(one) for one in distinct.tolist()], np.int64)[key]
-        for one in deepest.tolist():
-            # a container comes before what it holds
-            node[one] = node[nesting.container[one]]
+            node[level] = np.array([self._node(code) for code in distinct.tolist()], np.int64)[key]
+        for index in deepest.tolist():
+            # ranges are sorted by start, so a container already has its node
+            node[index] = node[nesting.container[index]]
         return node
 
     def _node(self, key: int) -> int:
@@ -70,20 +69,20 @@ class RangeTree:
     @cached_property
     def paths(self) -> list[str]:
         """The names from the outermost range to each node, joined by `/`; read when the tree is complete."""
-        found = [NO_RANGE]
+        paths = [NO_RANGE]
         for node in self.nodes[1:]:
-            found.append(f"{found[node.parent]}/{node.name}" if node.parent else node.name)
-        return found
+            paths.append(f"{paths[node.parent]}/{node.name}" if node.parent else node.name)
+        return paths
 
     def with_children(self, own: dict[int, list[int]]) -> dict[int, list[int]]:
-        """Return for each node that has figures, or has a node inside it that has, its own and its children's together.
+        """Return the figures of each node including its descendants, for nodes with figures and their ancestors.
 
-        `own` has a list of figures for a node; every list has the same length.
+        `own` maps a node to the list of its own figures; all lists have the same length.
         """
         total = {node: list(figures) for node, figures in own.items()}
         waiting = sorted(total, reverse=True)
         seen = set(waiting)
-        # children have higher numbers than their parents: from the highest on, each is complete when its turn comes
+        # children have higher numbers than parents, so in descending order each node is complete when it is popped
         heap = [-node for node in waiting]
         heapq.heapify(heap)
         while heap:
@@ -91,11 +90,11 @@ class RangeTree:
             parent = self.nodes[node].parent
             if parent <= 0:
                 continue
-            held = total.get(parent)
-            if held is None:
+            sums = total.get(parent)
+            if sums is None:
                 total[parent] = list(total[node])
             else:
-                total[parent] = [a + b for a, b in zip(held, total[node], strict=True)]
+                total[parent] = [a + b for a, b in zip(sums, total[node], strict=True)]
             if parent not in seen:
                 seen.add(parent)
                 heapq.heappush(heap, -parent)
@@ -103,7 +102,7 @@ class RangeTree:
 
 
 def _by_depth(container: Ints) -> list[Ints]:
-    """Return the ranges (indices) by how many ranges hold them, outermost first; MOST_DEPTH levels and the rest."""
+    """Return the indices of ranges by depth, outermost first: MOST_DEPTH arrays, and one with all deeper ranges."""
     depth = np.zeros(len(container), np.int64)
     inside = np.flatnonzero(container >= 0)
     around = container[inside]

@@ -1,4 +1,4 @@
-"""Where the time on the CPU of a phase lies: by module, and by symbol, with the layer that each counts in."""
+"""The time on the CPU of a phase by module and by symbol, with the layer that each counts in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEYS = ("layer", "kind", "module", "file", "symbol")
 
 
 def layer_name(state: str, kind: str) -> str:
-    """Return the layer that a sample lies in: by what it hit in a split state, else the profiler or the state."""
+    """Return the layer of a sample: by its kind in a split state, else the profiler or the state itself."""
     if kind == "profiler":
         return "profiler"
     if state in SPLIT_STATES:
@@ -27,17 +27,17 @@ def layer_name(state: str, kind: str) -> str:
 def rows(
     totals: SampleTotals, entries: PhaseThreads, splits: list[Split | None]
 ) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """Return rows a (phase, thread, layer, kind, module), and rows with the symbol as well; largest time first.
+    """Return a row per (phase, thread, layer, kind, module), and rows per symbol as well; largest time first.
 
-    Times add up to the phase's time on the CPU that samples stand for: the time of each state and kind is split among
-    the frames by their samples (`sampled_split.apportion`, in order of file and symbol).
+    Times (ns) add up to the phase's sampled time on the CPU: the time of each state and kind is split among the frames
+    in proportion to their samples (`sampled_split.apportion`, in order of file and symbol).
     """
     by_module: list[Row] = []
     by_symbol: list[Row] = []
     for entry, split in enumerate(splits):
         if split is None:
             continue
-        found: dict[tuple[str, ...], list[int]] = {}
+        by_frame: dict[tuple[str, ...], list[int]] = {}
         hits = totals.hits(entry)
         for stratum in split.strata:
             for kind, time in stratum.kinds_ns.items():
@@ -50,12 +50,12 @@ def rows(
                     frames[key] = frames.get(key, 0) + count
                 order = sorted(frames, key=lambda key: key[1:])
                 for key, ns in zip(order, apportion(time, [frames[key] for key in order]), strict=True):
-                    sums = found.setdefault((layer_name(stratum.state, kind), kind, *key), [0, 0])
+                    sums = by_frame.setdefault((layer_name(stratum.state, kind), kind, *key), [0, 0])
                     sums[0] += frames[key]
                     sums[1] += ns
-        by_symbol += _listed(head(entries, entry), found)
+        by_symbol += _listed(head(entries, entry), by_frame)
         modules: dict[tuple[str, ...], list[int]] = {}
-        for key, (count, ns) in found.items():
+        for key, (count, ns) in by_frame.items():
             sums = modules.setdefault(key[:-1], [0, 0])
             sums[0] += count
             sums[1] += ns
@@ -63,16 +63,16 @@ def rows(
     return tuple(by_module), tuple(by_symbol)
 
 
-def _listed(head_of: Row, found: dict[tuple[str, ...], list[int]]) -> list[Row]:
-    total = sum(ns for _, ns in found.values())
+def _listed(head_columns: Row, sums: dict[tuple[str, ...], list[int]]) -> list[Row]:
+    total = sum(ns for _, ns in sums.values())
     return [
-        head_of
+        head_columns
         | dict(zip(_KEYS, key, strict=False))
         | {"samples": count, "total_ns": ns, "share": ns / total if total else None}
-        for key, (count, ns) in sorted(found.items(), key=lambda item: (-item[1][1], item[0]))
+        for key, (count, ns) in sorted(sums.items(), key=lambda item: (-item[1][1], item[0]))
     ]
 
 
 def symbol_to_show(name: str) -> str:
-    """Return a symbol to show: nsys gives the address where it has no name."""
+    """Return the symbol to display: NO_SYMBOL if nsys gives an address or nothing in place of a name."""
     return NO_SYMBOL if not name or name.startswith("0x") else name

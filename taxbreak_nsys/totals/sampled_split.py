@@ -1,9 +1,9 @@
 """A phase split by its CPU samples, state by state, with 95 % intervals (method section 4).
 
-A state's time on the CPU comes from the context switches where the report has them, else from samples × period, at
-most the state's time; the rest is off the CPU. The samples of the state split its time on the CPU in proportion to
-what they hit, in whole ns by the largest remainder (`apportion`), so that all parts add up to the state. A state that
-was on the CPU without a sample keeps its own layer, with an interval from 0 to all of it.
+A state's time on the CPU comes from the context switches if the report has them, else from samples × period, capped at
+the state's time; the rest is off the CPU. The state's time on the CPU is split in proportion to the kinds of its
+samples, in whole ns by the largest remainder (`apportion`), so that all parts add up to the state. A state on the CPU
+without a sample keeps its own layer, with an interval from 0 to its whole time.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ SPLIT_STATES = (*FRAMEWORK_STATES, "library")
 
 _Z = 1.959964
 _SMALL_SHARE = 20
-"""A library figure is known well enough where its interval is narrower than the figure, or than one part in
-this many of framework and library together (a phase that hardly uses a library)."""
+"""A library time is precise enough if its interval is narrower than the time itself, or than 1 / 20 of framework and
+library time together (a phase that hardly uses a library)."""
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """One state of one thread in a phase, and what its samples say; ns and counts.
+    """One state of one thread in a phase with its samples; ns and counts.
 
-    `kinds_ns` add up to `on_cpu_ns`. For the intervals, `trials` samples stand for `trials_ns`: the samples of the time
-    on the CPU where context switches give that, else those of the whole state. `undecided` of them may be a library's.
+    `kinds_ns` add up to `on_cpu_ns`. For the intervals, `trials` samples stand for `trials_ns`: for the time on the CPU
+    if it comes from context switches, else for the whole state. `undecided` samples may or may not be a library's.
+    `capped` says that samples × period exceeded the state's time.
     """
 
     state: str
@@ -46,17 +47,17 @@ class Stratum:
 
     @property
     def library_ns(self) -> int:
-        """The library time; without samples, all of the `library` state and nothing of the others."""
+        """The library time, ns; without samples all of the `library` state and 0 of the others."""
         return self.kinds_ns.get("library", 0) if self.samples or self.state != "library" else self.on_cpu_ns
 
     @property
     def profiler_ns(self) -> int:
-        """The profiler's own time: all of the `profiler` state, what the samples say of the others."""
+        """The profiler's own time, ns: all of the `profiler` state, the share of profiler samples in the others."""
         return self.time_ns if self.state == "profiler" else self.kinds_ns.get("profiler", 0)
 
     @property
     def framework_ns(self) -> int:
-        """The time on the CPU that is neither the library's nor the profiler's."""
+        """The time on the CPU without library and profiler time, ns."""
         return self.on_cpu_ns - self.library_ns - self.kinds_ns.get("profiler", 0)
 
 
@@ -75,10 +76,10 @@ class Split:
 
 
 def apportion(total: int, weights: Sequence[int]) -> list[int]:
-    """Split a whole number in proportion to weights: whole parts that add up to it, by the largest remainder.
+    """Return `total` split in proportion to weights: integers that add up to it, by the largest remainder.
 
-    Each part is the floor of its exact share; the rest goes, 1 each, to the parts with the largest remainders (the
-    first of equal ones). If all weights are 0, all parts are 0.
+    Each part is the floor of its exact share; the rest goes, 1 each, to the parts with the largest remainders (on a
+    tie the first). If all weights are 0, all parts are 0.
     """
     whole = sum(weights)
     if not whole:
@@ -92,7 +93,7 @@ def apportion(total: int, weights: Sequence[int]) -> list[int]:
 
 @dataclass(frozen=True)
 class Counted:
-    """What was counted of one thread's phase: columns over `name_rules.STATES`, ns and samples.
+    """The sample counts of one thread's phase: columns over `name_rules.STATES`, ns and samples.
 
     `counts` is (states, kinds). `on_cpu` is valid if `switched`: the report has context switches of the thread.
     """
@@ -106,7 +107,7 @@ class Counted:
 
 
 def split_counts(counted: Counted) -> Split:
-    """Split the states of one thread's phase by its samples."""
+    """Return the states of one thread's phase split by its samples; states without time and samples are left out."""
     strata = []
     for code, state in enumerate(STATES):
         counts = counted.counts[code].tolist()
@@ -119,13 +120,13 @@ def split_counts(counted: Counted) -> Split:
         hit = [(name, k) for name, k in KIND.items() if counts[k]]
         strata.append(
             Stratum(
-                state, total, taken, on_cpu,
-                {name: parts[k] for name, k in hit},
-                {name: counts[k] for name, k in hit},
-                int(counted.undecided[code]),
-                taken if counted.switched else max(taken, round(total / counted.period_ns)),
-                on_cpu if counted.switched else total,
-                not counted.switched and by_samples > total,
+                state=state, time_ns=total, samples=taken, on_cpu_ns=on_cpu,
+                kinds_ns={name: parts[k] for name, k in hit},
+                counts={name: counts[k] for name, k in hit},
+                undecided=int(counted.undecided[code]),
+                trials=taken if counted.switched else max(taken, round(total / counted.period_ns)),
+                trials_ns=on_cpu if counted.switched else total,
+                capped=not counted.switched and by_samples > total,
             )
         )  # fmt: skip
     return Split(tuple(strata), counted.period_ns, "context_switches" if counted.switched else "samples")
@@ -139,10 +140,10 @@ def merged(splits: Sequence[Split]) -> Split:
 
 
 def sampled_layers(split: Split) -> tuple[int, int]:
-    """Return (delta_ft, delta_ct) in ns: what the samples of `SPLIT_STATES` say, time off the CPU left out.
+    """Return (delta_ft, delta_ct) in ns from the samples of `SPLIT_STATES`; time off the CPU is left out.
 
-    The profiler's samples count as framework time, as they do under every other evidence (method section 5);
-    `profiler_in_layers` says how much that is.
+    The profiler's samples count as framework time, as under every other evidence (method section 5);
+    `profiler_in_layers` returns their time.
     """
     strata = [stratum for stratum in split.strata if stratum.state in SPLIT_STATES]
     return sum(s.on_cpu_ns - s.library_ns for s in strata), sum(s.library_ns for s in strata)
@@ -154,7 +155,7 @@ def profiler_in_layers(split: Split) -> int:
 
 
 def library_outside_ranges(split: Split) -> int:
-    """Return the time of samples in a library in the framework's states, ns: outside every library range."""
+    """Return the time of library samples in the framework's states, ns: outside every library range."""
     return sum(stratum.library_ns for stratum in split.strata if stratum.state in FRAMEWORK_STATES)
 
 
@@ -171,9 +172,9 @@ def wilson(hits: float, trials: int) -> tuple[float, float]:
 def total_interval(figure: int, parts: Iterable[tuple[int, int, int, int]]) -> tuple[int, int]:
     """Return the 95 % interval of a figure that is a sum over strata, in ns.
 
-    `parts` are (time that was sampled, ns; samples that hit; samples that may have hit; trials). The intervals of the
-    strata (Wilson's) are combined by the variances recovered from them (Zou and Donner 2008): the squared distances of
-    their ends from the estimates add up.
+    `parts` are (sampled time, ns; hits; undecided samples; trials). The Wilson intervals of the strata are combined by
+    the variances recovered from them (Zou and Donner 2008): the squared distances of their ends from the estimates add
+    up.
     """
     below, above, most = 0.0, 0.0, 0
     for time, hits, perhaps, trials in parts:
@@ -189,9 +190,9 @@ def total_interval(figure: int, parts: Iterable[tuple[int, int, int, int]]) -> t
 def library_interval(
     split: Split, states: Sequence[str] = SPLIT_STATES, *, with_undecided: bool = True
 ) -> tuple[int, int]:
-    """Return the 95 % interval of the library time in some states, ns.
+    """Return the 95 % interval of the library time in the given states, ns.
 
-    Samples whose chain leaves a library open count in its upper end (unless not `with_undecided`).
+    With `with_undecided`, samples whose chain leaves open whether a library called count in the upper end.
     """
     strata = [s for s in split.strata if s.state in states]
     return total_interval(
@@ -212,9 +213,9 @@ def profiler_interval(split: Split) -> tuple[int, int]:
 
 
 def precise_enough(split: Split) -> bool:
-    """Return whether the samples give the library time an interval that is narrower than that time.
+    """Return whether the interval of the library time is narrow enough (see _SMALL_SHARE).
 
-    Samples whose chains leave a library open do not widen the interval here: more samples would not settle them.
+    Undecided samples do not widen the interval here: more samples would not decide them.
     """
     framework, library = sampled_layers(split)
     host = framework - profiler_in_layers(split) + library
@@ -223,7 +224,7 @@ def precise_enough(split: Split) -> bool:
 
 
 def sample_figures(split: Split, evidence: str, wall_ns: int) -> SampleFigures:
-    """Return the figures of a phase's samples that the result shows."""
+    """Return the sample figures of a phase for the result; `wall_ns` is its wall time."""
     by_state = {name: [s for s in split.strata if s.state == name] for name in STATES}
     missed = None
     if evidence in ("ranges", "ranges+samples"):

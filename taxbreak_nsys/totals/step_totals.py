@@ -1,4 +1,4 @@
-"""Figures of each phase instance, put together from pieces of a report."""
+"""The sums of each phase instance, collected from pieces of a report."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from taxbreak_nsys.measure.measured import InstanceSums
 from taxbreak_nsys.model.name_rules import STATES
 
 _BY_STATE = ("states", "marked", "exposed", "in_os", "helpers")
-
-
 _FLAGS = ("unmeasured", "comm_unpaired", "comm_alone")
 
 
@@ -29,6 +27,6 @@ class StepTotals:
         self.steps = InstanceSums(**columns)
 
     def add(self, index: Ints, steps: InstanceSums) -> None:
-        """Take over the figures of some instances; `index` are their numbers in the whole."""
+        """Copy the sums of a piece's instances; `index` are their numbers in the whole report."""
         for field in fields(InstanceSums):
             getattr(self.steps, field.name)[index] = getattr(steps, field.name)

@@ -29,12 +29,12 @@ from taxbreak_nsys.totals.warning_facts import Piece, WarningFacts
 class Totals:
     """The sums of one report over its phase instances, by subject.
 
-    `latency` holds the launch latencies on idle streams (group 0), ns. `library_processes` are those with library
-    ranges.
+    `latency` holds the launch latencies on idle streams (group 0), ns. `library_processes` are the processes with
+    library ranges.
     """
 
     def __init__(self, instances: Instances, assumptions: Assumptions, options: Options) -> None:
-        """Start with empty sums; `instances` are those of the whole report, `options` choose details."""
+        """`instances` are the instances of the whole report; `options` choose the detail tables."""
         self.instances = instances
         self.entries = PhaseThreads.of(instances)
         self._steps = StepTotals(len(instances))
@@ -47,7 +47,7 @@ class Totals:
         self.details = DetailTotals(self.entries, options)
         self.latency = ValueCounts()
         self.skew = ValueCounts()
-        """Arrival of collectives on the last rank less that on the first, ns, by (rank group, label)."""
+        """Time from the arrival of a collective on the first rank to the last, ns, by (rank group, label)."""
         self.collectives: set[str] = set()
         """Names of the kernels that communicate in phases."""
         self.names: dict[str, tuple[str, ...]] = {}
@@ -95,7 +95,7 @@ class Totals:
 
     @property
     def marking_libraries(self) -> frozenset[str]:
-        """The libraries that marked ranges in any process, as their domains or texts are spelt."""
+        """The libraries that marked ranges in any process, spelt as in their domains or range texts."""
         return self.libraries.union(*self._marking.values())
 
     def unmarked_libraries(self, entry: int) -> tuple[str, ...]:
@@ -108,7 +108,7 @@ class Totals:
         return tuple(sorted(self.kernels.libraries(self.names["ops"], entry) - marking))
 
     def lost_rows(self) -> LostRows:
-        """Return which instances the report does not hold as a whole, judged by all that was added."""
+        """Return the instances that lost CUDA rows; call this after the last piece."""
         steps = self.steps
         launches = steps.kernel_launches + steps.graph_launches + steps.memory_launches
         counts = InstanceCounts(
@@ -120,7 +120,7 @@ class Totals:
         return find_lost_rows(self.instances, counts, self._spans)
 
     def _add_skew(self, columns: Measured, index: Ints) -> None:
-        """Add how far apart the ranks arrive at the collectives of a piece."""
+        """Add the arrival skew of the ranks at the collectives of a piece."""
         instance = index[columns.communication.skew_instance]
         paired = self.instances.group[instance] >= 0
         instance = instance[paired]
@@ -132,5 +132,5 @@ class Totals:
 
     @property
     def steps(self) -> InstanceSums:
-        """The figures of each instance."""
+        """The sums of each instance."""
         return self._steps.steps

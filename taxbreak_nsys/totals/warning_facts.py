@@ -1,4 +1,4 @@
-"""What warnings are judged by, and what lies in no phase: counted piece by piece."""
+"""Counts for the warnings and for work outside the phases, added piece by piece."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from taxbreak_nsys.result import Outside
 
 @dataclass(frozen=True)
 class Piece:
-    """One piece of a report: its columns, and which of their rows are counted with it.
+    """One piece of a report: its columns, and flags for the rows that are counted with it.
 
     `index` numbers its instances in the whole report. `own` flags the launches that no other piece counts, `own_ops`
-    the operations of those launches, and operations without a launch in the report. Rows of the host's tables that
-    start before `since` (ns) were in an earlier piece already. Before `settled` (ns) nothing of a later piece happens;
-    None in the last piece.
+    their operations and the operations without a launch in the report. Rows of the host's tables that start before
+    `since` (ns) were already in an earlier piece. No row of a later piece starts before `settled` (ns; None in the last
+    piece).
     """
 
     columns: Measured
@@ -43,7 +43,7 @@ class Piece:
 
 
 class WarningFacts:
-    """Counts for the warnings and for what lies outside the phases; plain numbers."""
+    """Counts for the warnings and for work outside the phases."""
 
     def __init__(self, entries: PhaseThreads) -> None:
         self._entries = entries
@@ -58,10 +58,10 @@ class WarningFacts:
         self.early_kernels = 0
         self.clock = ClockLag()
         self.lone_by_instance = np.zeros(len(entries.instances), np.int64)
-        """By instance, the kernel launch calls that the report has no kernel for."""
+        """By instance, the number of kernel launch calls without a kernel in the report."""
         self.has_os_calls = False
         self.begun_inside: set[int] = set()
-        """Instances in which kernels ran whose launch the capture does not have."""
+        """Numbers of the first instances in which kernels run whose launch came before the capture."""
         self._queued = GroupSums("calls", "waited")
 
     def add(self, piece: Piece, launch_entry: Ints) -> None:
@@ -105,7 +105,7 @@ class WarningFacts:
                 self.begun_inside.add(first)
 
     def _add_lone(self, columns: Measured, numbers: Ints) -> None:
-        """Count the kernel launch calls that the report has no kernel for; `numbers` are those of the instances."""
+        """Count kernel launch calls without a kernel; `numbers` are the numbers of the instances in the report."""
         api = columns.trace.api
         lone = api.named(name_rules.is_kernel_launch)
         lone[columns.launches.api] = False
@@ -115,9 +115,9 @@ class WarningFacts:
         thread, start = api.thread[index], api.start[index]
         inside = columns.instances.at(thread, start)
         self.lone_by_instance[numbers] += np.bincount(inside[inside >= 0], minlength=len(numbers))
-        for one in np.unique(thread).tolist():
-            last = int(start[thread == one].max())
-            self._lone_after[one] = max(self._lone_after.get(one, last), last)
+        for thread_id in np.unique(thread).tolist():
+            last = int(start[thread == thread_id].max())
+            self._lone_after[thread_id] = max(self._lone_after.get(thread_id, last), last)
 
     def _add_ends(self, ops: DeviceOps, ranges: Ranges) -> None:
         for process, end in _by_process(ops.process, ops.end):
@@ -132,48 +132,56 @@ class WarningFacts:
 
     @property
     def lone_launches(self) -> int:
-        """The kernel launch calls inside phases that the report has no kernel for."""
+        """The number of kernel launch calls inside phases without a kernel in the report."""
         return int(self.lone_by_instance.sum())
 
     @property
     def outside(self) -> Outside:
-        """What lies in no phase."""
+        """Launches and device work outside the phases."""
         kernel, graph, memory, kernels, orphans, ns = self._outside.tolist()
         share = ns / self._all_kernels if self._all_kernels else None
-        return Outside(kernel, graph, memory, kernels, orphans, ns, share)
+        return Outside(
+            kernel_launches=kernel,
+            graph_launches=graph,
+            memory_launches=memory,
+            kernels=kernels,
+            kernels_without_launch=orphans,
+            kernel_sum_ns=ns,
+            share=share,
+        )
 
     @property
     def queued(self) -> dict[int, tuple[int, int]]:
-        """By entry the kernel launches that waited for a place in the queue, and for how long together, ns."""
+        """By entry (number of kernel launches that waited for room in the launch queue, their total wait in ns)."""
         return {entry: (row["calls"], row["waited"]) for entry, row in self._queued.table().items()}
 
     @property
     def ended_inside(self) -> set[int]:
-        """The instances that the end of the capture cuts: nsys ends open ranges there, and kernels are missing."""
-        instances, found = self._entries.instances, set[int]()
+        """Numbers of the instances that the end of the capture cuts."""
+        instances, ended = self._entries.instances, set[int]()
         process = instances.thread & PROCESS_MASK
-        for one in np.unique(process).tolist():
-            mine = np.flatnonzero(process == one)
-            end, count = self._last_range.get(one, (0, 0))
-            # nsys ends what was open when the process or the capture stopped at one and the same moment
+        for process_id in np.unique(process).tolist():
+            members = np.flatnonzero(process == process_id)
+            end, count = self._last_range.get(process_id, (0, 0))
+            # nsys closes all open ranges at the same moment, when the process or the capture ends
             if count > 1:
-                found |= set(mine[instances.end[mine] == end].tolist())
-            last = mine[np.argmax(instances.end[mine])]
+                ended |= set(members[instances.end[members] == end].tolist())
+            last = members[np.argmax(instances.end[members])]
             lone = self._lone_after.get(int(instances.thread[last]))
-            if lone is not None and lone >= instances.start[last] and lone > self._device_end.get(one, 0):
-                found.add(int(last))
-        return found
+            if lone is not None and lone >= instances.start[last] and lone > self._device_end.get(process_id, 0):
+                ended.add(int(last))
+        return ended
 
 
 def _first_instances(instances: Instances) -> dict[int, tuple[int, int, int]]:
-    """Return by process its first instance: (number, start, end)."""
-    found = {}
+    """Return the first instance of each process: (number, start, end)."""
+    by_process = {}
     process = instances.thread & PROCESS_MASK
-    for one in np.unique(process).tolist():
-        mine = np.flatnonzero(process == one)
-        first = int(mine[np.argmin(instances.start[mine])])
-        found[one] = (first, int(instances.start[first]), int(instances.end[first]))
-    return found
+    for process_id in np.unique(process).tolist():
+        members = np.flatnonzero(process == process_id)
+        first = int(members[np.argmin(instances.start[members])])
+        by_process[process_id] = (first, int(instances.start[first]), int(instances.end[first]))
+    return by_process
 
 
 def _by_process(process: Ints, values: Ints) -> list[tuple[int, Ints]]:
@@ -181,4 +189,4 @@ def _by_process(process: Ints, values: Ints) -> list[tuple[int, Ints]]:
         return []
     if process.min() == process.max():
         return [(int(process[0]), values)]
-    return [(one, values[process == one]) for one in np.unique(process).tolist()]
+    return [(process_id, values[process == process_id]) for process_id in np.unique(process).tolist()]

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taxbreak_nsys.measure.self_time import GROUPS, _time_in
+from taxbreak_nsys.measure.self_time import GROUPS, _group_times
 from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
 
 # intervals as (gap before it, length, state)
@@ -26,7 +26,7 @@ def test_time_in_each_group(intervals, spans) -> None:
         at |= dict.fromkeys(range(start[-1], now), STATES[code])
     begin = np.array([low for low, _ in spans], np.int64)
     until = np.array([low + length for low, length in spans], np.int64)
-    found = _time_in(*(np.array(column, np.int64) for column in (start, end, state)), begin, until)
+    found = _group_times(*(np.array(column, np.int64) for column in (start, end, state)), begin, until)
     for (low, length), times in zip(spans, zip(*found, strict=True), strict=True):
         names = [at[moment] for moment in range(low, low + length) if moment in at]
         truth = {
