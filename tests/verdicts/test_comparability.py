@@ -126,7 +126,7 @@ def test_the_trend_command_sets_other_gpus_apart(tmp_path: Path) -> None:
             changed(path, OTHER_GPU, f"UPDATE {KERNEL} SET end = end + 3000")
         assert run("batch", path, "--store", store, "--tag", f"date=2026-01-0{day + 1}", "-q").returncode == 0
     shown = run("trend", "--store", store, "--phase", "decode").stdout
-    assert "not comparable with those before: GPU NVIDIA H100 80GB HBM3 against NVIDIA H200" in shown
+    assert "not comparable with earlier reports: GPU NVIDIA H100 80GB HBM3 against NVIDIA H200" in shown
     rows = json.loads(run("trend", "--store", store, "--phase", "decode", "-f", "json", "-q").stdout)
     rows = rows if isinstance(rows, list) else rows["rows"]
     # the figure moved with the GPU: that is no change of the program
