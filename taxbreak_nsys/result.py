@@ -106,11 +106,11 @@ class SampledState:
 class SampleFigures:
     """A phase by its CPU samples, whichever evidence its layers use; intervals are 95 % confidence intervals.
 
-    `on_cpu_from` is `context_switches` or `samples` (samples × period, capped at the time of the states
-    `capped_states`). `enough` says whether the samples suffice as evidence of the library layer. `profiler_ns` is the
-    profiler's own time in all states, `profiler_share` its share of the wall time. `library_missed_ns` is library time
-    outside the ranges that libraries marked: evidence `ranges` counts it as framework, evidence `ranges+samples` as
-    library. It is None where libraries marked no ranges.
+    `on_cpu_from` is `context_switches` or `samples` (× period; `capped_states` are those where that was longer
+    than the state). `enough` says whether they suffice as evidence of the library layer. `profiler_ns`
+    is the profiler's own time in all states, `profiler_share` its share of the wall time. `library_missed_ns`, where
+    libraries marked ranges, is library time outside them: evidence `ranges` leaves it to the framework, evidence
+    `ranges+samples` counts it. `library_missed_modules` are the modules that it lies in, sorted.
     """
 
     count: int
@@ -124,6 +124,7 @@ class SampleFigures:
     off_cpu_ns: int
     library_missed_ns: int | None
     library_missed_interval_ns: tuple[int, int] | None
+    library_missed_modules: tuple[str, ...]
     profiler_by_state_ns: dict[str, int]
     states: dict[str, SampledState]
 
@@ -132,10 +133,12 @@ class SampleFigures:
 class Corrected:
     """A phase corrected for the profiler's overhead (method section 6), ns; None where `reason` gives the cause.
 
-    `reference_ns` is the un-profiled median wall time, `dilation` the captured median divided by it. `states_ns` adds
-    up to `wall_ns`: the reference times the instances, or less where the capture without the profiler's own rows was
-    already shorter. `profiler_claimed_ns` is the profiler's time by samples and its own rows; `profiler_removed_ns` is
-    the part that was removed, at most the time by which the capture is longer than the reference.
+    `reference_ns` is the un-profiled median wall time, `dilation` the captured median divided by it. `states_ns` add up
+    to `wall_ns`: the reference times the instances, or less where the capture without the profiler's own rows already
+    took less. `profiler_claimed_ns` is what samples and the profiler's rows say that the profiler took,
+    `profiler_removed_ns` what was taken out: no more than the capture is longer than the reference.
+    `long_waits` is the number of instances that wait longer than the whole reference: they count with the waits of the
+    others.
     """
 
     dilation: float
@@ -152,6 +155,7 @@ class Corrected:
     reason: str | None
     profiler_claimed_ns: int | None = None
     profiler_removed_ns: int | None = None
+    long_waits: int = 0
 
 
 @dataclass(frozen=True)

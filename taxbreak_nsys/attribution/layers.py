@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from taxbreak_nsys.attribution.unmeasured_graphs import why_unmeasured
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import LibraryEvidence
 from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES
@@ -15,6 +16,9 @@ EVIDENCES = tuple(evidence.value for evidence in LibraryEvidence)
 
 LOWER, UPPER = "lower", "upper"
 """Values of `Layers.library_bound`: delta_ct is a lower or an upper bound of the library time."""
+
+_MUCH_MISSED = 20
+"""Library time outside of ranges is worth a word where it is surely more than one part in this many of delta_ct."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,14 @@ def moved_ns(sums: PhaseSums) -> int:
     return min(sums.over_base_ns, sums.states_ns["dispatch"])
 
 
+def misses_library_time(entry: Phase) -> bool:
+    """Return whether CPU samples prove library time outside library ranges that counts as framework time."""
+    interval = entry.samples.library_missed_interval_ns if entry.samples else None
+    if interval is None or entry.taxbreak.evidence != "ranges":
+        return False
+    return interval[0] * _MUCH_MISSED > (entry.taxbreak.delta_ct_ns or 0)
+
+
 def layer_parts(entry: Phase) -> dict[str, tuple[float, float]]:
     """Return for each state of the host layers its framework share and its library share, 0 to 1.
 
@@ -161,10 +173,7 @@ def layer_parts(entry: Phase) -> dict[str, tuple[float, float]]:
 
 def _hdbi(active: int | None, orchestration: int, launches: LaunchCounts) -> tuple[float | None, str | None]:
     if launches.unmeasured_graph:
-        return None, (
-            f"{launches.unmeasured_graph} CUDA graph launches have no device time in the report; "
-            "capture with --cuda-graph-trace=node"
-        )
+        return None, why_unmeasured(launches)
     if not launches.kernel + launches.graph:
         return None, "no kernel or graph launch in the phase"
     if active is None or active + orchestration == 0:

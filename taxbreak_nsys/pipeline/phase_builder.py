@@ -10,6 +10,7 @@ import numpy as np
 from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
 from taxbreak_nsys.attribution.correction import Reference, corrected
 from taxbreak_nsys.attribution.layers import PhaseSums, SampledSums, split
+from taxbreak_nsys.attribution.typical_waits import WAITS
 from taxbreak_nsys.measure.slowest_ranks import slowest_ranks
 from taxbreak_nsys.model.engine_figures import Ranks
 from taxbreak_nsys.model.launches import TSys
@@ -121,6 +122,11 @@ class PhaseBuilder:
             )
         )
 
+    def _outside_modules(self, part: _Part) -> set[str]:
+        """Return the library modules that samples of an entry outside library ranges are in."""
+        samples = self._totals.samples
+        return {name for k in part.members for name in samples.library_modules(k, FRAMEWORK_STATES)}
+
     def _phase(self, part: _Part) -> Phase:
         """Return the entry of one part of the report."""
         steps, instances, which = self._totals.steps, self._totals.instances, part.which
@@ -167,13 +173,14 @@ class PhaseBuilder:
             "t_device_active": layers.t_device_active_ns,
         }
         kernels = int(steps.kernels[which].sum()) if why is None else None
-        samples = sample_figures(strata, part.evidence, wall) if strata else None
+        samples = sample_figures(strata, part.evidence, wall, self._outside_modules(part)) if strata else None
         correction = None
         if self._reference_ns and median and why is None:
             reference = Reference(self._reference_ns, count)
             # Only --t-sys is measured without the profiler; a null report is itself a capture.
             given = self._t_sys.source == "given"
-            correction = corrected(sums, layers, strata, reference, median, scale_t_sys=not given)
+            waits = steps.states[which][:, [STATES.index(state) for state in WAITS]]
+            correction = corrected(sums, layers, strata, reference, median, waits=waits, scale_t_sys=not given)
         cycles = bool(instances.cycle[which].any())
         return Phase(
             phase=self._label,
