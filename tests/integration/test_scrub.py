@@ -23,7 +23,7 @@ from tests.support.report_builder import KERNEL, build, thread_id
 
 TOKEN = "ZQXPLANTED7f3a"
 NAME_KEYS = set(
-    "phase name operator why advice command path sha256 report traced tool_version gpu cpu driver nsys_version".split()
+    ["phase", "name", "operator", "why", "advice", "command", "path", "sha256", "report", "traced", "tool_version", "gpu", "cpu", "driver", "nsys_version"]
 )
 
 
