@@ -110,7 +110,7 @@ class SampleFigures:
     than the state). `enough` tells whether they are enough to be the evidence of the library layer. `profiler_ns`
     is the profiler's own time in all states, `profiler_share` its share of the wall time. `library_missed_ns`, where
     libraries marked ranges, is library time outside them: evidence `ranges` leaves it to the framework, evidence
-    `ranges+samples` counts it.
+    `ranges+samples` counts it. `library_missed_modules` are the modules that it lies in, sorted.
     """
 
     count: int
@@ -124,6 +124,7 @@ class SampleFigures:
     off_cpu_ns: int
     library_missed_ns: int | None
     library_missed_interval_ns: tuple[int, int] | None
+    library_missed_modules: tuple[str, ...]
     profiler_by_state_ns: dict[str, int]
     states: dict[str, SampledState]
 

@@ -16,6 +16,9 @@ EVIDENCES = tuple(evidence.value for evidence in LibraryEvidence)
 LOWER, UPPER = "lower", "upper"
 """Values of `Layers.library_bound`: delta_ct is a lower or an upper bound of the library time."""
 
+_MUCH_MISSED = 20
+"""Library time outside of ranges is worth a word where it is surely more than one part in this many of delta_ct."""
+
 
 @dataclass(frozen=True)
 class SampledSums:
@@ -132,6 +135,14 @@ def _library_split(sums: PhaseSums, evidence: str) -> _LibrarySplit:
 def moved_ns(sums: PhaseSums) -> int:
     """Return the time that the subtraction moves from `dispatch` to the library, capped at `dispatch`, ns."""
     return min(sums.over_base_ns, sums.states_ns["dispatch"])
+
+
+def misses_library_time(entry: Phase) -> bool:
+    """Return whether CPU samples prove library time outside library ranges that counts as framework time."""
+    interval = entry.samples.library_missed_interval_ns if entry.samples else None
+    if interval is None or entry.taxbreak.evidence != "ranges":
+        return False
+    return interval[0] * _MUCH_MISSED > (entry.taxbreak.delta_ct_ns or 0)
 
 
 def layer_parts(entry: Phase) -> dict[str, tuple[float, float]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from taxbreak_nsys.attribution.layers import EVIDENCES
-from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES
+from taxbreak_nsys.attribution.layers import EVIDENCES, misses_library_time
 from taxbreak_nsys.model.report_facts import ReportWarning
 from taxbreak_nsys.result import Result
 from taxbreak_nsys.totals.sample_totals import SampleTotals
@@ -19,8 +18,6 @@ _MANY_UNKNOWN = 0.2
 """A larger share of samples in no known module is worth a warning."""
 _NOISE = 0.05
 """Two runs of a program can differ by this share."""
-_MUCH_MISSED = 20
-"""Library time outside ranges is worth a warning if it is surely more than 1 / 20 of the time inside ranges."""
 
 
 def sample_warnings(result: Result, totals: Totals) -> tuple[ReportWarning, ...]:
@@ -28,7 +25,7 @@ def sample_warnings(result: Result, totals: Totals) -> tuple[ReportWarning, ...]
     about_profiler = (*_longer_reference(result), *_claims(result))
     if totals.samples.period_ns is None:
         return about_profiler
-    return (*_too_few(result), *_chains(totals.samples), *_missed(result, totals), *about_profiler)
+    return (*_too_few(result), *_chains(totals.samples), *_missed(result), *about_profiler)
 
 
 def _too_few(result: Result) -> Iterator[ReportWarning]:
@@ -64,20 +61,17 @@ def _chains(samples: SampleTotals) -> Iterator[ReportWarning]:
         )
 
 
-def _missed(result: Result, totals: Totals) -> Iterator[ReportWarning]:
+def _missed(result: Result) -> Iterator[ReportWarning]:
     """Warn of library time outside library ranges, and name the modules of this time."""
     used, unused, modules = set(), set(), set[str]()
-    numbers = {totals.entries.key(k): k for k in range(len(totals.entries))}
     for entry in result.entries:
-        interval = entry.samples.library_missed_interval_ns if entry.samples else None
-        surely = interval is not None and interval[0] * _MUCH_MISSED > (entry.taxbreak.delta_ct_ns or 0)
         if entry.taxbreak.evidence == "ranges+samples":
             used.add(entry.phase)
-        elif surely:
+        elif misses_library_time(entry):
             unused.add(entry.phase)
-        if not entry.combined and (surely or entry.taxbreak.evidence == "ranges+samples"):
-            number = numbers[entry.phase, entry.process or 0, entry.thread or 0]
-            modules |= totals.samples.library_modules(number, FRAMEWORK_STATES)
+        else:
+            continue
+        modules |= set(entry.samples.library_missed_modules) if entry.samples else set()
     names = f" ({', '.join(sorted(modules))})" if modules else ""
     if used:
         yield ReportWarning(

@@ -121,6 +121,11 @@ class PhaseBuilder:
             )
         )
 
+    def _outside_modules(self, part: _Part) -> set[str]:
+        """Return the library modules that samples of an entry outside library ranges are in."""
+        samples = self._totals.samples
+        return {name for k in part.members for name in samples.library_modules(k, FRAMEWORK_STATES)}
+
     def _phase(self, part: _Part) -> Phase:
         steps, instances, which = self._totals.steps, self._totals.instances, part.which
         states = _by_state(steps.states[which])
@@ -166,7 +171,7 @@ class PhaseBuilder:
             "t_device_active": layers.t_device_active_ns,
         }
         kernels = int(steps.kernels[which].sum()) if why is None else None
-        samples = sample_figures(strata, part.evidence, wall) if strata else None
+        samples = sample_figures(strata, part.evidence, wall, self._outside_modules(part)) if strata else None
         correction = None
         if self._reference_ns and median and why is None:
             reference = Reference(self._reference_ns, count)

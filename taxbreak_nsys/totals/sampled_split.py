@@ -223,8 +223,11 @@ def precise_enough(split: Split) -> bool:
     return split.samples > 0 and high - low < max(library, host // _SMALL_SHARE)
 
 
-def sample_figures(split: Split, evidence: str, wall_ns: int) -> SampleFigures:
-    """Return the sample figures of a phase for the result; `wall_ns` is its wall time."""
+def sample_figures(split: Split, evidence: str, wall_ns: int, library_modules: Iterable[str]) -> SampleFigures:
+    """Return the sample figures of a phase for the result; `wall_ns` is its wall time.
+
+    `library_modules` are the library modules of the samples outside library ranges.
+    """
     by_state = {name: [s for s in split.strata if s.state == name] for name in STATES}
     missed = None
     if evidence in ("ranges", "ranges+samples"):
@@ -242,6 +245,7 @@ def sample_figures(split: Split, evidence: str, wall_ns: int) -> SampleFigures:
         off_cpu_ns=sum(s.time_ns - s.on_cpu_ns for s in split.strata),
         library_missed_ns=missed,
         library_missed_interval_ns=library_interval(split, FRAMEWORK_STATES) if missed is not None else None,
+        library_missed_modules=tuple(sorted(library_modules)) if missed else (),
         profiler_by_state_ns={name: sum(s.profiler_ns for s in strata) for name, strata in by_state.items()},
         states={name: _state_figures(strata) for name, strata in by_state.items() if strata},
     )

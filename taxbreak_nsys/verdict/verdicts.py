@@ -13,6 +13,7 @@ from taxbreak_nsys.replay.prediction import Replay
 from taxbreak_nsys.result import Phase, Result
 from taxbreak_nsys.verdict import advice
 from taxbreak_nsys.verdict.best_lever import WORTH, Forecasts, best_levers, exposed_share
+from taxbreak_nsys.verdict.certainty import uncertainty
 from taxbreak_nsys.verdict.device_word import busy_share, copies_hold_device
 
 DEVICE_HELD = 0.9
@@ -138,7 +139,9 @@ def _finding(entry: Phase, target: Lever, beyond: float) -> str:
         return f"the device is busy for {share:.0%} of the phase{with_copies}{after}{only}"
     busy = busy_share(entry) or 0.0
     device = f", and the device is busy for {busy:.0%} of it" if busy >= 0.5 else ""
-    return f"{_LAYERS[target.name]} keeps the device idle for {share:.0%} of the phase{device}"
+    doubt = uncertainty(entry) if target.name == "framework" else None
+    uncertain = f" (target not certain: {doubt})" if doubt else ""
+    return f"{_LAYERS[target.name]} keeps the device idle for {share:.0%} of the phase{device}{uncertain}"
 
 
 def _saving(entry: Phase, best: list[Lever], savings: Mapping[str, float | None], saved_ns: int | None) -> str:

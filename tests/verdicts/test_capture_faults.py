@@ -51,6 +51,9 @@ def test_lazy_loading_inside_a_launch_is_no_launch_path(tmp_path: Path) -> None:
     assert mostly.phase("decode").states_ns["module_load"] == 10 * 50_000
     assert "decode 50.0%" in messages(mostly)["module_loading"]
     assert "warm up before capturing" in messages(mostly)["module_loading"]
+    verdict = mostly.phase("decode").verdict
+    assert verdict.target == "module_load"
+    assert "warm up before capturing" in verdict.advice
 
 
 def test_a_device_clock_that_is_late_is_noticed(tmp_path: Path) -> None:

@@ -47,6 +47,10 @@ def test_ranges_of_nccl_alone_are_a_lower_bound_where_cublas_launches(tmp_path: 
     assert "cuDNN" not in message
     shown = " ".join(run(path).stdout.split())
     assert "a lower bound: cuBLAS launched kernels" in shown
+    # what counts as framework time may be cuBLAS's: the verdict says so too, and not where cuBLAS marked
+    assert result.phase("decode").verdict.target == "framework"
+    assert "target not certain: cuBLAS launched kernels and marked no range" in result.phase("decode").verdict.why
+    assert "not certain" not in analyze(tmp_path / "exact.sqlite").phase("decode").verdict.why
     assert "exact" not in shown
 
 
@@ -128,7 +132,8 @@ def test_samples_that_find_a_library_outside_its_ranges_name_it(partial: Path) -
     assert "cuBLAS" in used
     assert "delta_ct holds it" in used
     assert "cuDNN" not in used
-    forced = warning(analyze(partial, evidence="ranges"), "library_outside_ranges")
+    without = analyze(partial, evidence="ranges")
+    forced = warning(without, "library_outside_ranges")
     assert "not certain" in forced
     assert "ranges+samples" in forced
 
@@ -147,3 +152,23 @@ def test_subtraction_is_an_upper_bound(report, analysed, tmp_path: Path, label: 
     assert low <= measured <= high == layers.delta_ct_ns
     assert "upper bound" in warning(result, "subtractive_estimate")
     assert "an upper bound" in " ".join(run(path, "--evidence", "subtractive").stdout.split())
+
+
+def test_the_verdict_is_not_certain_where_samples_prove_library_time_outside_ranges(partial: Path) -> None:
+    # every library that launches marks something, so no bound says it: the samples alone do
+    changed(
+        partial,
+        "UPDATE NVTX_EVENTS SET text = 'cuBLAS' WHERE eventType = 75",
+        "UPDATE NVTX_EVENTS SET text = 'cublasGemmEx' WHERE domainId = 1 AND eventType = 59",
+    )
+    result = analyze(partial, evidence="ranges")
+    entry = result.phase("base")
+    assert (entry.taxbreak.library_bound, entry.verdict.target) == (None, "framework")
+    # nine ranges of ten are gone
+    assert entry.samples.library_missed_interval_ns[0] > entry.taxbreak.delta_ct_ns / 2
+    assert "target not certain: CPU samples find" in entry.verdict.why
+    assert "cuBLAS" in entry.samples.library_missed_modules
+    assert "cuBLAS" in entry.verdict.why
+    # counted as the library's, they leave nothing open
+    counted = analyze(partial, evidence="ranges+samples").phase("base")
+    assert "not certain" not in counted.verdict.why
