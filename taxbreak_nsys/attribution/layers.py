@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from taxbreak_nsys.attribution.unmeasured_graphs import why_unmeasured
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import LibraryEvidence
 from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES
@@ -172,10 +173,7 @@ def layer_parts(entry: Phase) -> dict[str, tuple[float, float]]:
 
 def _hdbi(active: int | None, orchestration: int, launches: LaunchCounts) -> tuple[float | None, str | None]:
     if launches.unmeasured_graph:
-        return None, (
-            f"{launches.unmeasured_graph} CUDA graph launches have no device time in the report; "
-            "capture with --cuda-graph-trace=node"
-        )
+        return None, why_unmeasured(launches)
     if not launches.kernel + launches.graph:
         return None, "no kernel or graph launch in the phase"
     if active is None or active + orchestration == 0:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from taxbreak_nsys.attribution.layers import LOWER
 from taxbreak_nsys.diagnostics import misleading, sample_warnings
 from taxbreak_nsys.diagnostics.engine_warnings import engine_warnings
+from taxbreak_nsys.diagnostics.graph_warnings import graph_warnings
 from taxbreak_nsys.diagnostics.sample_warnings import SAMPLE_FLAGS
 from taxbreak_nsys.model.launches import T_SYS_MIN_LAUNCHES, T_SYS_PAPER_NS, TSys
 from taxbreak_nsys.model.report_facts import ReportWarning
@@ -26,8 +27,8 @@ _OFF_CPU = 20
 
 def result_warnings(result: Result, totals: Totals, lost: LostRows, t_sys: TSys) -> tuple[ReportWarning, ...]:
     """Return the warnings about a result and the totals behind it."""
-    warnings = [*_lost(lost), *_t_sys(t_sys, totals)]
-    for check in (_unmeasured, _evidence, _bounds, _phases, _cut, _outside, _os_runtime):
+    warnings = [*_lost(lost), *_t_sys(t_sys, totals), *graph_warnings(result)]
+    for check in (_evidence, _bounds, _phases, _cut, _outside, _os_runtime):
         warnings += check(result, totals)
     warnings += engine_warnings(result, totals)
     return (
@@ -86,20 +87,6 @@ def _lost(lost: LostRows) -> list[ReportWarning]:
             f"{'; '.join(causes)}: the importer lost the rest, so {count} instances are not measured and part of no "
             "figure",
             "import the .nsys-rep again with a newer nsys, or capture again for a shorter time",
-        )
-    ]
-
-
-def _unmeasured(result: Result, totals: Totals) -> list[ReportWarning]:
-    phases = sorted({e.phase for e in result.entries if e.launches.unmeasured_graph})
-    if not phases:
-        return []
-    return [
-        ReportWarning(
-            "unmeasured_graphs",
-            f"CUDA graph launches in {', '.join(phases)} left no device time in the report: device time, exposed "
-            "time and HDBI of those phases are not measured",
-            "capture with 'nsys profile --cuda-graph-trace=node'",
         )
     ]
 

@@ -86,7 +86,9 @@ def _work(entry: Phase) -> str:
         per_token = entry.steps.kernels_per_token
         line += f"; {per_token:,.1f} kernels per token" if per_token < 10 else f"; {per_token:,.0f} kernels per token"
     if entry.launches.unmeasured_graph:
-        line += f"; {entry.launches.unmeasured_graph / count:,.0f} graph launches per {steps} are not measured"
+        missing = entry.launches.unmeasured_graph
+        be = "is" if missing == 1 else "are"
+        line += f"; {missing:,} of {entry.launches.graph:,} graph launches {be} not measured"
     return line
 
 

@@ -165,6 +165,10 @@ CASES = (
     ),
     Case("graphs that were not traced", steps(4, Python(50), Graph(9, 5, traced=False), Synchronise(), Launch(1)),
          None, ("--cuda-graph-trace=node",)),
+    Case("a graph launch whose rows are lost",
+         (*steps(11, Python(50), Graph(9, 5), Synchronise()), Step("decode_11", (Graph(9, 5, traced=False), Launch(1)))),
+         None, ("1 of 12 CUDA graph launches has no device row: nsys lost it", "leave that step out with --start/--end"),
+         never=("--cuda-graph-trace",)),
     Case("no launch in the phase", (*steps(1, Launch(5), Synchronise()), Step("tokenize", (Python(50),)),
                                     Step("copy", (Launch(5, copy=True),))),
          None, ("no kernel or graph launch in the phase",)),
@@ -216,6 +220,22 @@ def test_the_verdict_agrees_with_a_simulation_of_the_changed_program(case: Case,
         predicted = replay.predict(Scenario(**factors))
         saved_ns = sum((p.completion_ns or 0) - (p.predicted_completion_ns or 0) for p in predicted if p.thread)
         assert saved_ns / 1000 == pytest.approx(saved_us, abs=0.02 * before.completed), factors
+
+
+def test_the_step_of_a_lost_graph_can_be_left_out(tmp_path: Path) -> None:
+    """The warning names the step and its times; what it advises gives the figures of the other steps."""
+    case = next(one for one in CASES if one.name == "a graph launch whose rows are lost")
+    result, _ = judged(case, tmp_path)
+    codes = {warning.code: warning for warning in result.report.warnings}
+    assert "unmeasured_graphs" not in codes
+    instances = result.instances
+    last = f"decode: 1 of 12, number 12, {instances.start[11]} to {instances.end[11]} ns"
+    assert last in codes["graph_rows_lost"].message
+    rest = analyze(tmp_path / "case.sqlite", window_ns=(0, int(instances.start[11]))).phase("decode")
+    assert (rest.instances, rest.launches.unmeasured_graph) == (11, 0)
+    # 9 kernels of 5 us per step
+    assert rest.device.kernel_sum_ns == 11 * 9 * 5_000
+    assert rest.taxbreak.hdbi is not None
 
 
 def predicted(name: str, folder: Path, scenario: Scenario) -> tuple[Phase, Prediction]:

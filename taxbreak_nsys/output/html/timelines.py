@@ -182,7 +182,7 @@ class _Drawer:
     def _unmeasured(self, instance: int) -> str | None:
         if not self.columns.steps.unmeasured[instance]:
             return None
-        return "CUDA graph launches left no device time in the report; capture with --cuda-graph-trace=node"
+        return "a CUDA graph launch of this step has no device row in the report"
 
     def _host(self, host: Thinned, chosen: Ints, origin: int) -> HostRow:
         index = np.where(host.index >= 0, chosen[np.maximum(host.index, 0)], -1)
