@@ -137,6 +137,8 @@ class Corrected:
     `wall_ns`: the reference times the instances, or less where the capture without the profiler's own rows already
     took less. `profiler_claimed_ns` is what samples and the profiler's rows say that the profiler took,
     `profiler_removed_ns` what was taken out: no more than the capture is longer than the reference.
+    `long_waits` is the number of instances that wait longer than the whole reference: they count with the waits of the
+    others.
     """
 
     dilation: float
@@ -153,6 +155,7 @@ class Corrected:
     reason: str | None
     profiler_claimed_ns: int | None = None
     profiler_removed_ns: int | None = None
+    long_waits: int = 0
 
 
 @dataclass(frozen=True)

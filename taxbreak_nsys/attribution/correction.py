@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from taxbreak_nsys.arrays.intervals import Ints
 from taxbreak_nsys.attribution.layers import PhaseSums, moved_ns
+from taxbreak_nsys.attribution.typical_waits import WAITS, TypicalWaits
 from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
 from taxbreak_nsys.result import Corrected, Layers
 from taxbreak_nsys.totals.sampled_split import SPLIT_STATES, Split, apportion, wilson
-
-WAITS = ("device_wait", "os_wait")
-"""States that are not scaled: an un-profiled run waits for the same time."""
-
 
 @dataclass(frozen=True)
 class Reference:
@@ -34,32 +32,38 @@ def corrected(
     reference: Reference,
     wall_median_ns: int,
     *,
+    waits: Ints,
     scale_t_sys: bool,
 ) -> Corrected:
     """Return a phase with the wall time of an un-profiled run.
 
     First the profiler's own time is subtracted: the `profiler` state, and the profiler's time in other states according
     to the samples, scaled down to the excess of the capture over the reference. Then the host states are scaled by one
-    factor of at most 1, so that they and the waits add up to the reference's wall time to the nanosecond. With
-    `scale_t_sys`, T_sys comes from a profiled launch and delta_kt is scaled with the `launch` state. T_Orchestration is
-    at most the reference's wall time minus the waits. Figures are None, with the reason, where no correction exists.
+    factor of at most 1, so that they and the waits add up to the reference's wall time to the nanosecond. `waits`
+    (instances, `WAITS`) are the waits of each instance, ns: the reference is a median, so an instance that waits longer
+    than the whole reference counts with the waits of the others (`TypicalWaits`). With `scale_t_sys`, T_sys comes from
+    a profiled launch and delta_kt is scaled with the `launch` state. T_Orchestration is at most the reference's wall
+    time minus the waits. Figures are None, with the reason, where no correction exists.
     """
+    total = sum(sums.states_ns.values())
+    profiler = sum(_claimed(split).values()) + sums.states_ns["profiler"] if split else None
+    typical = TypicalWaits.of(waits, reference.median_ns)
+    sums = replace(sums, states_ns={**sums.states_ns, **typical.waits_ns})
+    split = typical.in_split(split) if split else None
     claimed = _claimed(split) if split else {}
     own = _scaled_down(claimed, sums.states_ns, reference.wall_ns)
     remaining = {state: ns - own[state] for state, ns in sums.states_ns.items()}
     host = [state for state in STATES if state not in WAITS]
-    waits, busy = sum(remaining[state] for state in WAITS), sum(remaining[state] for state in host)
+    waiting, busy = sum(remaining[state] for state in WAITS), sum(remaining[state] for state in host)
     # without the profiler's time the capture may be shorter than the reference: it is not stretched
-    wall = min(reference.wall_ns, waits + busy)
-    total = sum(sums.states_ns.values())
-    profiler = sum(claimed.values()) + sums.states_ns["profiler"]
-    share = profiler / total if split and total else None
+    wall = min(reference.wall_ns, waiting + busy)
+    share = profiler / total if profiler is not None and total else None
     dilation = wall_median_ns / reference.median_ns
-    if waits > wall or not busy:
+    if waiting > wall or not busy:
         reason = (
-            f"the phase waits for {waits / reference.instances / 1e6:.3f} ms per instance, longer than the reference's "
+            f"the phase waits for {waiting / reference.instances / 1e6:.3f} ms per instance, longer than the reference's "
             f"{reference.median_ns / 1e6:.3f} ms"
-            if waits > wall
+            if waiting > wall
             else "the phase consists of nothing but waiting"
         )
         return Corrected(
@@ -67,11 +71,11 @@ def corrected(
             delta_ft_ns=None, delta_ct_ns=None, delta_kt_ns=None, t_orchestration_ns=None, hdbi=None,
             hdbi_interval=None, reason=reason,
         )  # fmt: skip
-    scaled = dict(zip(host, apportion(wall - waits, [remaining[state] for state in host]), strict=True))
+    scaled = dict(zip(host, apportion(wall - waiting, [remaining[state] for state in host]), strict=True))
     states = {state: scaled.get(state, remaining[state]) for state in STATES}
     delta_ft, delta_ct = _layers(sums, layers, split, states)
     delta_kt = min(
-        _floor(layers, sums, states["launch"], scale_t_sys=scale_t_sys), wall - waits - delta_ft - (delta_ct or 0)
+        _floor(layers, sums, states["launch"], scale_t_sys=scale_t_sys), wall - waiting - delta_ft - (delta_ct or 0)
     )
     orchestration = delta_ft + (delta_ct or 0) + delta_kt
     active = layers.t_device_active_ns
@@ -95,8 +99,9 @@ def corrected(
         hdbi=hdbi,
         hdbi_interval=interval,
         reason=None if hdbi is not None else layers.hdbi_reason,
-        profiler_claimed_ns=profiler if split else None,
+        profiler_claimed_ns=profiler,
         profiler_removed_ns=sum(own.values()),
+        long_waits=typical.replaced,
     )
 
 

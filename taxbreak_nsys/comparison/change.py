@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +72,7 @@ def changes(
 
 
 def _change(metric: ComparedMetric, before: Floats, after: Floats, comparable: bool) -> Change:
-    bounds = interval(before, after) if len(before) > 1 and len(after) > 1 else None
+    bounds = possible_interval(before, after) if len(before) > 1 and len(after) > 1 else None
     low, high = bounds or (None, None)
     one, other = float(_median(before)), float(_median(after))
     return Change(
@@ -105,16 +106,38 @@ def interval(before: Floats, after: Floats) -> tuple[float, float]:
 
     Raises TaxbreakError where scipy is not installed.
     """
+
+    def difference(one: Floats, other: Floats, axis: int = -1) -> Floats:
+        return _median(other, axis) - _median(one, axis)
+
+    return _bootstrap(before, after, difference)
+
+
+def possible_interval(before: Floats, after: Floats) -> tuple[float, float]:
+    """Return the 95 % interval of the change of a metric that is never negative: no bound is a fall below 0.
+
+    The median before varies as well, so the interval of the difference can reach below a fall of 100 %. Then the
+    interval is that of the ratio of the medians, times the median before; where a value is 0, and a ratio has no
+    meaning, the interval of the difference is cut at 100 %.
+    """
+    low, high = interval(before, after)
+    median = float(_median(before))
+    if low >= -median:
+        return low, high
+    if before.min() > 0:
+        low, high = _bootstrap(before, after, lambda one, other, axis=-1: _median(other, axis) / _median(one, axis))
+        return median * (low - 1), median * (high - 1)
+    return -median, max(high, -median)
+
+
+def _bootstrap(before: Floats, after: Floats, statistic: Callable[..., Floats]) -> tuple[float, float]:
     try:
         from scipy.stats import bootstrap
     except ImportError as error:
         raise TaxbreakError("diff needs scipy: pip install 'taxbreak-nsys[compare]'") from error
 
-    def difference(one: Floats, other: Floats, axis: int = -1) -> Floats:
-        return _median(other, axis) - _median(one, axis)
-
     found = bootstrap(
-        (before, after), difference, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="percentile",
+        (before, after), statistic, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="percentile",
         vectorized=True, rng=np.random.default_rng(_SEED),
     ).confidence_interval  # fmt: skip
     return float(found.low), float(found.high)

@@ -52,6 +52,11 @@ def _corrected(entry: Phase, unit: str | None) -> list[str]:
     found = [
         f"captured {corrected.dilation:.2f} times as long as un-profiled ({show_time(corrected.reference_ns, unit)})"
     ]
+    if corrected.long_waits:
+        found.append(
+            f"{corrected.long_waits} of {entry.instances} instances wait longer than the whole reference: they are "
+            "corrected with the mean waits of the others"
+        )
     if corrected.wall_ns is None:
         return [*found, f"not corrected: {corrected.reason}"]
     if corrected.hdbi is not None:

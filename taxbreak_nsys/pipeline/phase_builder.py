@@ -10,6 +10,7 @@ import numpy as np
 from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
 from taxbreak_nsys.attribution.correction import Reference, corrected
 from taxbreak_nsys.attribution.layers import PhaseSums, SampledSums, split
+from taxbreak_nsys.attribution.typical_waits import WAITS
 from taxbreak_nsys.measure.slowest_ranks import slowest_ranks
 from taxbreak_nsys.model.engine_figures import Ranks
 from taxbreak_nsys.model.launches import TSys
@@ -177,7 +178,8 @@ class PhaseBuilder:
             reference = Reference(self._reference_ns, count)
             # only a T_sys that was given is free of the profiler: a null report is captured under it as well
             given = self._t_sys.source == "given"
-            correction = corrected(sums, layers, strata, reference, median, scale_t_sys=not given)
+            waits = steps.states[which][:, [STATES.index(state) for state in WAITS]]
+            correction = corrected(sums, layers, strata, reference, median, waits=waits, scale_t_sys=not given)
         cycles = bool(instances.cycle[which].any())
         return Phase(
             phase=self._label,

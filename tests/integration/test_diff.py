@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taxbreak_nsys import Result, TaxbreakError
-from taxbreak_nsys.comparison.change import Change, interval
+from taxbreak_nsys.comparison.change import Change, interval, possible_interval
 from taxbreak_nsys.comparison.comparison import Comparison, PhaseChange, compare
 from taxbreak_nsys.comparison.largest_changes import moved
 from taxbreak_nsys.comparison.sample_changes import phase_samples
@@ -124,6 +124,38 @@ def test_the_interval_lies_within_what_medians_can_be(one: list[int], other: lis
     assert min(other) - max(one) <= low <= high <= max(other) - min(one)
     assert (low, high) == interval(before, after)
     assert interval(before, before + 10**12)[0] > 0
+
+
+VALUES = st.lists(st.integers(0, 10**9), min_size=2, max_size=12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(VALUES, VALUES)
+def test_no_bound_is_a_fall_below_zero(one: list[int], other: list[int]) -> None:
+    before, after = np.array(one, float), np.array(other, float)
+    median = sorted(one)[(len(one) - 1) // 2]
+    low, high = possible_interval(before, after)
+    assert -median <= low <= high
+    plain = interval(before, after)
+    if plain[0] >= -median:
+        assert (low, high) == plain
+    # a change that is shown by one is not denied by the other
+    assert not (plain[1] < 0 <= low or plain[0] > 0 >= high)
+
+
+def test_a_metric_that_falls_by_a_lot_falls_by_less_than_all_of_it(analysed) -> None:
+    """Eager steps vary by more than their median; the interval of their difference was -169 to -71 %."""
+    for phase in compare([analysed("vllm-eager")], [analysed("vllm-graph")]).phases:
+        for change in phase.changes:
+            if change.low is None:
+                continue
+            assert change.low >= -change.before
+            assert (change.word in ("better", "less")) <= (change.high < 0 or change.metric == "hdbi")
+            assert (change.word == "no difference shown") == (change.low <= 0 <= change.high)
+        if phase.before == "decode":
+            wall = figure(phase, "wall_ns")
+            assert wall.word == "better"
+            assert -1 < wall.share(wall.low) < wall.share(wall.difference) < wall.share(wall.high) < 0
 
 
 def test_nothing_in_common_is_one_line(analysed) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from taxbreak_nsys import Result, analyze
@@ -54,6 +55,11 @@ def a_phase(python: int, launch: int, wait: int, launches: int) -> PhaseSums:
     )
 
 
+def waits_of(sums: PhaseSums) -> np.ndarray:
+    """One instance with all waits of a phase."""
+    return np.array([[sums.states_ns["device_wait"], sums.states_ns["os_wait"]]])
+
+
 def samples(state: str, time: int, profiler: int) -> Stratum:
     """A state that was on the CPU throughout, sampled every us."""
     return Stratum(
@@ -69,14 +75,14 @@ def test_the_profiler_leaves_first_and_the_rest_is_scaled() -> None:
     sums = a_phase(60 * US, 20 * US, 20 * US, launches=4)
     strata = Split((samples("python", 60 * US, 20 * US), samples("launch", 20 * US, 0)), US, "samples")
     layers = split(sums, "none", t_sys_ns=4 * US)
-    fixed = corrected(sums, layers, strata, Reference(65 * US, 1), 100 * US, scale_t_sys=True)
+    fixed = corrected(sums, layers, strata, Reference(65 * US, 1), 100 * US, waits=waits_of(sums), scale_t_sys=True)
     # 40 + 20 us of host work have 45 us: three quarters
     assert fixed.states_ns["python"] == 30 * US
     assert fixed.states_ns["launch"] == 15 * US
     assert fixed.states_ns["device_wait"] == 20 * US
     # T_sys was measured under the profiler, so it shrinks as launching does
     assert fixed.delta_kt_ns == 12 * US
-    given = corrected(sums, layers, strata, Reference(65 * US, 1), 100 * US, scale_t_sys=False)
+    given = corrected(sums, layers, strata, Reference(65 * US, 1), 100 * US, waits=waits_of(sums), scale_t_sys=False)
     # a given T_sys stays, as far as the reference has room for it: 45 us less the 30 of Python
     assert given.delta_kt_ns == 15 * US
 
@@ -86,7 +92,7 @@ def test_samples_cannot_claim_more_than_the_capture_is_longer() -> None:
     sums = a_phase(60 * US, 20 * US, 20 * US, launches=4)
     strata = Split((samples("python", 60 * US, 40 * US),), US, "samples")
     fixed = corrected(
-        sums, split(sums, "none", 1 * US), strata, Reference(90 * US, 1), 100 * US, scale_t_sys=True
+        sums, split(sums, "none", 1 * US), strata, Reference(90 * US, 1), 100 * US, waits=waits_of(sums), scale_t_sys=True
     )  # fmt: skip
     assert (fixed.profiler_claimed_ns, fixed.profiler_removed_ns) == (40 * US, 10 * US)
     # the factor is 1: what is left of the host's time stays as it was measured
@@ -96,9 +102,40 @@ def test_samples_cannot_claim_more_than_the_capture_is_longer() -> None:
 
 def test_a_reference_that_is_longer_than_the_capture_stretches_nothing() -> None:
     sums = a_phase(60 * US, 20 * US, 20 * US, launches=4)
-    fixed = corrected(sums, split(sums, "none", US), None, Reference(130 * US, 1), 100 * US, scale_t_sys=True)
+    fixed = corrected(sums, split(sums, "none", US), None, Reference(130 * US, 1), 100 * US, waits=waits_of(sums), scale_t_sys=True)
     assert fixed.wall_ns == 100 * US
     assert fixed.states_ns == sums.states_ns
+
+
+def test_one_instance_that_waits_for_other_work_does_not_hide_the_phase() -> None:
+    # four instances with 50 us Python and 10 us waiting; a fifth waits for 400 us. Un-profiled, the median is 40 us
+    sums = a_phase(250 * US, 0, 440 * US, launches=5)
+    layers = split(sums, "none", t_sys_ns=US)
+    waits = np.array([[10 * US, 0]] * 4 + [[400 * US, 0]])
+    reference = Reference(40 * US, 5)
+    fixed = corrected(sums, layers, None, reference, 60 * US, waits=waits, scale_t_sys=False)
+    assert fixed.long_waits == 1
+    # an un-profiled instance: 10 us of waiting, 30 us of Python
+    assert fixed.states_ns["device_wait"] == 5 * 10 * US
+    assert fixed.states_ns["python"] == 5 * 30 * US
+    assert sum(fixed.states_ns.values()) == fixed.wall_ns == reference.wall_ns
+    assert fixed.t_orchestration_ns + fixed.states_ns["device_wait"] <= reference.wall_ns
+    # samples of the waits are of the typical waits as well: they cannot claim the long one for the profiler
+    strata = Split((samples("python", 250 * US, 0), samples("device_wait", 440 * US, 44 * US)), US, "samples")
+    sampled = corrected(sums, layers, strata, reference, 60 * US, waits=waits, scale_t_sys=False)
+    assert sampled.states_ns["device_wait"] == 45 * US
+    assert sampled.profiler_claimed_ns == 44 * US
+    assert sampled.profiler_removed_ns == 5 * US
+    assert sampled.t_orchestration_ns + sampled.states_ns["device_wait"] <= reference.wall_ns
+
+
+def test_a_phase_whose_usual_instance_waits_longer_than_the_reference_has_no_correction() -> None:
+    sums = a_phase(150 * US, 0, 150 * US, launches=3)
+    waits = np.array([[0, 0], [50 * US, 0], [100 * US, 0]])
+    layers = split(sums, "none", t_sys_ns=US)
+    fixed = corrected(sums, layers, None, Reference(40 * US, 3), 100 * US, waits=waits, scale_t_sys=False)
+    assert fixed.hdbi is None
+    assert "waits for 0.050 ms per instance, longer than the reference's 0.040 ms" in fixed.reason
 
 
 UNPROFILED = {
