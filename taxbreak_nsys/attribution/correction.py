@@ -12,6 +12,7 @@ from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
 from taxbreak_nsys.result import Corrected, Layers
 from taxbreak_nsys.totals.sampled_split import SPLIT_STATES, Split, apportion, wilson
 
+
 @dataclass(frozen=True)
 class Reference:
     """An un-profiled run of a phase: its median wall time, ns, and the number of instances to correct."""
@@ -61,8 +62,8 @@ def corrected(
     dilation = wall_median_ns / reference.median_ns
     if waiting > wall or not busy:
         reason = (
-            f"the phase waits for {waiting / reference.instances / 1e6:.3f} ms per instance, longer than the reference's "
-            f"{reference.median_ns / 1e6:.3f} ms"
+            f"the phase waits for {waiting / reference.instances / 1e6:.3f} ms per instance, longer than the "
+            f"reference's {reference.median_ns / 1e6:.3f} ms"
             if waiting > wall
             else "the phase consists of nothing but waiting"
         )

@@ -92,7 +92,8 @@ def test_samples_cannot_claim_more_than_the_capture_is_longer() -> None:
     sums = a_phase(60 * US, 20 * US, 20 * US, launches=4)
     strata = Split((samples("python", 60 * US, 40 * US),), US, "samples")
     fixed = corrected(
-        sums, split(sums, "none", 1 * US), strata, Reference(90 * US, 1), 100 * US, waits=waits_of(sums), scale_t_sys=True
+        sums, split(sums, "none", 1 * US), strata, Reference(90 * US, 1), 100 * US,
+        waits=waits_of(sums), scale_t_sys=True,
     )  # fmt: skip
     assert (fixed.profiler_claimed_ns, fixed.profiler_removed_ns) == (40 * US, 10 * US)
     # the factor is 1: what is left of the host's time stays as it was measured
@@ -102,7 +103,9 @@ def test_samples_cannot_claim_more_than_the_capture_is_longer() -> None:
 
 def test_a_reference_that_is_longer_than_the_capture_stretches_nothing() -> None:
     sums = a_phase(60 * US, 20 * US, 20 * US, launches=4)
-    fixed = corrected(sums, split(sums, "none", US), None, Reference(130 * US, 1), 100 * US, waits=waits_of(sums), scale_t_sys=True)
+    fixed = corrected(
+        sums, split(sums, "none", US), None, Reference(130 * US, 1), 100 * US, waits=waits_of(sums), scale_t_sys=True
+    )
     assert fixed.wall_ns == 100 * US
     assert fixed.states_ns == sums.states_ns
 
