@@ -12,6 +12,7 @@ from typing import Any
 from taxbreak_nsys.replay.levers import GRAPHS, Lever
 from taxbreak_nsys.replay.predicted_phase import Prediction, why_not_captured
 from taxbreak_nsys.result import Phase, Result
+from taxbreak_nsys.totals.listing_rows import NO_KERNEL
 
 HOT = 0.1
 """A part of the target's time is named from this share on."""
@@ -113,8 +114,14 @@ def _largest_layer(entry: Phase, rows: PhaseRows, column: str, layer: str, total
     modules = [row for row in rows.modules if row["layer"] == layer]
     if modules and entry.taxbreak.evidence == "samples":
         return _largest(modules, "module", "total_ns", sum(row["total_ns"] for row in modules))
-    kernels = _largest(rows.kernels, "name", column, total)
-    return [f"the host time before launches of {' and '.join(kernels)}"] if kernels else []
+    named = _largest(rows.kernels, "name", column, total)
+    kernels = [text for text in named if not text.startswith(NO_KERNEL)]
+    before = [f"the host time before launches of {' and '.join(kernels)}"] if kernels else []
+    # what follows the last launch of a step, or lies in steps without one
+    rest = [
+        f"host time that leads to no kernel launch{text[len(NO_KERNEL) :]}" for text in named if text not in kernels
+    ]
+    return [*before, *rest]
 
 
 def _fewer_launches(entry: Phase, rows: PhaseRows, graphs: Prediction) -> str:

@@ -128,6 +128,14 @@ CASES = (
         never=("launch less from Python: compilation",),
     ),
     Case(
+        "most of the host's work follows the last launch",
+        steps(6, Python(100), Launch(5), Synchronise(), Python(900)),
+        "framework_library",
+        ("halving framework + library time would save",),
+        advises=("host time that leads to no kernel launch (90%)",),
+        never=("launches of (no kernel launch)",),
+    ),
+    Case(
         "routing by data",
         steps(3, *(part for _ in range(40) for part in (*launches(3, 4, python=30), ReadBack()))),
         "framework_library",
