@@ -1,20 +1,20 @@
-"""How long a batch takes beside its reports analysed one by one, divided by the cores, and how much memory.
+"""Compares the time and memory of a batch with analysing its reports one by one on as many cores.
 
     python benchmarks/batch.py [COPIES] [--times 2] [--json OUT.json]
 
-Copies the sample reports and analyses them: one after another in one warm process (imports and the first analysis of
-each sample are not in that time: the strictest reading of "single analyses"); by the program, once for each sample,
-scaled to the copies (what single analyses are to a user); and by the batch command into a new store, from its start
-to its end. Of several times the best counts.
+Copies the sample reports and analyses them in three ways: one after another in one warm process (without the imports
+and the first analysis of each sample: the strictest baseline); with the program, once per sample and scaled to the
+number of copies (a user's baseline); and with the batch command into a new store, including its start and end. The best
+of several runs counts.
 
     ratio_to_warm       batch_s x workers / warm_s
-    ratio_to_warm_cpu   batch_s x workers / warm_cpu_s: an analysis uses more than one core where one is free, and to
-                        divide its time by the cores counts those twice
-    ratio_of_cpu        batch_cpu_s, of all its processes, / warm_cpu_s: moves least with what else the machine does
+    ratio_to_warm_cpu   batch_s x workers / warm_cpu_s; a single analysis uses further cores if they are idle, which
+                        ratio_to_warm counts twice
+    ratio_of_cpu        batch_cpu_s (all processes) / warm_cpu_s; least sensitive to other load on the machine
     ratio_to_program    batch_s x workers / program_s
 
-Memory is the sum of the proportional shares (PSS) of the batch's processes, sampled in a run that is not timed,
-beside the peak of the largest single analysis (by the program) times the workers.
+Batch memory is the sum of the proportional set sizes (PSS) of all processes, sampled in a run that is not timed. It is
+compared with the peak of the largest single analysis (by the program) times the workers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PROGRAM = str(Path(sys.executable).with_name("taxbreak-nsys"))
 
 
 def copied(copies: int, folder: Path) -> Path:
-    """Fill a folder with copies of the samples, in turn."""
+    """Create `folder` with `copies` copies of the samples in turn and return it."""
     folder.mkdir()
     for number, sample in enumerate(islice(cycle(SAMPLES), copies)):
         shutil.copy(sample, folder / f"{number}.sqlite")
@@ -48,7 +48,7 @@ def copied(copies: int, folder: Path) -> Path:
 
 
 def run(*command: str) -> tuple[float, float, float]:
-    """Return (seconds, processor seconds with all children, peak memory of one process in MB) of a command."""
+    """Return (wall seconds, CPU seconds with children, largest peak memory of a process in MB) of a command."""
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -59,7 +59,7 @@ def run(*command: str) -> tuple[float, float, float]:
 
 
 def warm(reports: list[Path]) -> tuple[float, float]:
-    """Return (seconds, processor seconds) of analyses in this process, which has made some before."""
+    """Return (wall seconds, CPU seconds) of analyses in this process, after an earlier warm-up."""
     began, used = time.perf_counter(), time.process_time()
     for report in reports:
         analyze(report).to_dict()
@@ -67,14 +67,14 @@ def warm(reports: list[Path]) -> tuple[float, float]:
 
 
 def batch_command(folder: Path, store: Path) -> tuple[str, ...]:
-    """Return the command of a batch into a store that is not there yet."""
+    """Return the batch command; deletes an old store."""
     for old in store.parent.glob(f"{store.name}*"):
         old.unlink()
     return PROGRAM, "batch", str(folder), "--store", str(store), "-q"
 
 
 def tree(pid: int) -> Iterator[int]:
-    """Yield a process and all below it."""
+    """Yield the pids of a process and its descendants."""
     yield pid
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -85,7 +85,7 @@ def tree(pid: int) -> Iterator[int]:
 
 
 def pss_mb(pid: int) -> float:
-    """Return a process's proportional share of memory, 0 where it is gone."""
+    """Return the proportional set size (MB) of a process, 0 if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -94,18 +94,18 @@ def pss_mb(pid: int) -> float:
 
 
 def peak(command: tuple[str, ...]) -> tuple[int, float]:
-    """Return the most processes that a command had, and the largest sum of their memory in MB."""
+    """Return (largest number of processes, largest sum of their PSS in MB) while a command runs."""
     most, memory = 0, 0.0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            found = list(tree(process.pid))
-            most, memory = max(most, len(found)), max(memory, sum(map(pss_mb, found)))
+            pids = list(tree(process.pid))
+            most, memory = max(most, len(pids)), max(memory, sum(map(pss_mb, pids)))
             time.sleep(0.05)
     return most, memory
 
 
 def measure(copies: int, times: int, place: Path) -> dict[str, float]:
-    """Measure everything; returns the figures by name."""
+    """Run all measurements and return {name: value}."""
     cores = len(os.sched_getaffinity(0))
     folder, few, store = copied(copies, place / "reports"), copied(len(SAMPLES), place / "few"), place / "store.db"
     warm(SAMPLES)

@@ -1,8 +1,8 @@
-"""Makes a large report out of a small one: its events again and again, one copy after another in time.
+"""Makes a large report from a small one by repeating its events, one copy after another in time.
 
     python benchmarks/inflate.py SMALL.sqlite LARGE.sqlite COPIES
 
-Each copy is moved in time by the span of the capture; the ids that join tables are made distinct by copy.
+Each copy is shifted by the span of the capture, and its correlation, sample and call chain ids are made distinct.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ CHAINS = ("SAMPLING_CALLCHAINS", "CUDA_CALLCHAINS", "OSRT_CALLCHAINS")
 JOINING = {"correlationId", "callchainId"}
 
 
-def columns_of(database: sqlite3.Connection) -> dict[str, list[str]]:
-    """Return the columns of each table that has rows."""
+def table_columns(database: sqlite3.Connection) -> dict[str, list[str]]:
+    """Return {table: columns} of the tables that have rows."""
     names = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     return {
         name: [row[1] for row in database.execute(f'PRAGMA table_info("{name}")')]
@@ -28,12 +28,12 @@ def columns_of(database: sqlite3.Connection) -> dict[str, list[str]]:
 
 
 def inflate(small: Path, large: Path, copies: int) -> None:
-    """Write `large`; an existing file is replaced."""
+    """Write `large` with `copies` times the events of `small`; an existing file is replaced."""
     shutil.copyfile(small, large)
     large.chmod(0o644)
     database = sqlite3.connect(large)
     database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000;")
-    columns = columns_of(database)
+    columns = table_columns(database)
     events = {name: own for name, own in columns.items() if "start" in own and {"globalTid", "globalPid"} & set(own)}
     chains = {name: own for name, own in columns.items() if name in CHAINS}
     spans = [
@@ -57,7 +57,7 @@ def inflate(small: Path, large: Path, copies: int) -> None:
         if column in JOINING or (column == "id" and (name in chains or name == "COMPOSITE_EVENTS"))
     )
     for name, own in (events | chains).items():
-        # metadata of NVTX (domains, thread names) has no end and is needed once
+        # NVTX metadata (domains, thread names) has no end and must not be repeated.
         where = "WHERE end IS NOT NULL AND start >= 0" if name in events and "end" in own else ""
         database.execute(f'CREATE TEMP TABLE once AS SELECT * FROM "{name}" {where}')
         query = f'INSERT INTO "{name}" SELECT {", ".join(moved(name, column) for column in own)} FROM once'

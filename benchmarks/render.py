@@ -1,4 +1,4 @@
-"""Writes docs/performance.md and its plot from what benchmarks/speed.py measured.
+"""Writes docs/performance.md and its plot from the measurements of benchmarks/speed.py.
 
 python benchmarks/render.py [docs/data/performance.json]
 """
@@ -35,32 +35,32 @@ WHAT = {
 
 
 def number(value: float) -> str:
-    """Return a figure to two digits behind the point, or whole where it is large."""
+    """Return a number with two decimals, or without decimals from 100."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
-def figures(found: dict[str, float]) -> str:
-    """Return the table of what was measured against its bars."""
+def figures(measured: dict[str, float]) -> str:
+    """Return the Markdown table of measurements and their goals."""
     lines = ["| what | measured | goal |", "| --- | --- | --- |"]
     for name, words in WHAT.items():
-        if name in found:
+        if name in measured:
             bar = f"at most {BARS[name]:,}" if name in BARS else ""
-            lines.append(f"| {words} | {number(found[name])} | {bar} |")
+            lines.append(f"| {words} | {number(measured[name])} | {bar} |")
     return "\n".join(lines)
 
 
-def growth(found: dict[str, list[dict[str, float]]]) -> str:
-    """Return the tables of growth."""
+def growth(series: dict[str, list[dict[str, float]]]) -> str:
+    """Return Markdown tables of wall time and memory by rows, phases and samples."""
     parts = []
-    for by, rows in found.items():
+    for by, rows in series.items():
         parts += [f"| {by} | wall, s | peak memory, MB |", "| --- | --- | --- |"]
         parts += [f"| {row[by]:,.0f} | {row['seconds']:.2f} | {row['peak_mb']:,.0f} |" for row in rows]
         parts.append("")
     return "\n".join(parts).rstrip()
 
 
-def plot(found: dict[str, list[dict[str, float]]], target: Path) -> None:
-    """Draw wall and memory over rows, phases and samples."""
+def plot(series: dict[str, list[dict[str, float]]], target: Path) -> None:
+    """Draw wall time and memory over rows, phases and samples into an SVG file."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -68,8 +68,8 @@ def plot(found: dict[str, list[dict[str, float]]], target: Path) -> None:
     from matplotlib.ticker import EngFormatter
 
     pyplot.rcParams["svg.hashsalt"] = "taxbreak"
-    figure, axes = pyplot.subplots(1, len(found), figsize=(10, 3), layout="constrained")
-    for axis, (by, rows) in zip(axes, found.items(), strict=True):
+    figure, axes = pyplot.subplots(1, len(series), figsize=(10, 3), layout="constrained")
+    for axis, (by, rows) in zip(axes, series.items(), strict=True):
         axis.plot([row[by] for row in rows], [row["seconds"] for row in rows], "o-", color="#1f6feb")
         axis.set(xlabel=by, ylabel="wall, s", xlim=(0, None), ylim=(0, None))
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -80,7 +80,7 @@ def plot(found: dict[str, list[dict[str, float]]], target: Path) -> None:
 
 
 def render(data: dict[str, Any]) -> str:
-    """Return the page."""
+    """Return docs/performance.md: the template with measurements filled in."""
     versions = data["versions"]
     machine = (
         f"{versions['cores']} cores of {versions['processor']}, Python {versions['python']}, "

@@ -1,13 +1,13 @@
-"""How long the analysis of a large report takes and how much memory, as ratios to a plain scan in the same run.
+"""Measures time and memory of analysing a large report, relative to a plain scan in the same run.
 
     python benchmarks/speed.py [--json OUT.json]                   # the table, in a few minutes
     python benchmarks/speed.py --big 10 --growth --json OUT.json   # what docs/performance.md shows, in half an hour
 
-Makes large reports out of the small ones of `sample_reports/` (or `--events`, `--samples`), then measures: wall of
-`-f json`, of a plain scan of the same tables, of the driver handing over the columns and nothing else, of
-`nsys stats --report cuda_kern_exec_sum` (where nsys is on PATH), peak memory, start-up. The program runs from bytecode,
-as it does where pip has installed it. `--big N` measures growth and memory at N times the copies; `--growth` the cost
-by rows, phases and samples. Prints a table, with versions, and writes JSON on demand.
+Makes large reports from small ones in `sample_reports/` (or `--events`, `--samples`). Measures the wall time of
+`-f json`, of a plain scan of the same tables, of reading the columns through the driver alone, and of
+`nsys stats --report cuda_kern_exec_sum` (if nsys is on PATH), as well as peak memory and start-up time. The program
+runs from compiled bytecode, as after installation with pip. `--big N` also measures N times the copies; `--growth`
+measures the cost by rows, phases and samples. Prints a table with versions and writes JSON on request.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ BARS = {
 
 
 def scan(report: Path) -> float:
-    """Return the seconds that a plain scan of the tables takes that the analysis needs."""
+    """Return the seconds of a plain scan over the tables that the analysis reads."""
     with sqlite3.connect(f"file:{report}?mode=ro&immutable=1", uri=True) as database:
         there = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         started = time.perf_counter()
@@ -64,7 +64,7 @@ def scan(report: Path) -> float:
 
 
 def reading(report: Path) -> float:
-    """Return the seconds that the driver takes to hand over the columns of the long tables, side by side."""
+    """Return the seconds to read the columns of the long tables through the driver, all tables in parallel."""
     from taxbreak_nsys.read.database import open_report
     from taxbreak_nsys.read.report_reader import api_threads
 
@@ -74,23 +74,25 @@ def reading(report: Path) -> float:
                 pass
 
     with open_report(report) as base, ThreadPoolExecutor() as pool:
-        one = str(api_threads(base)[0])
+        only_thread = str(api_threads(base)[0])
         started = time.perf_counter()
         work = [pool.submit(drained, "kernels"), pool.submit(drained, "nvtx_ranges", all="1", domains="[]")]
-        work += [pool.submit(drained, f"{subject}_of_thread", thread=one) for subject in ("api_calls", "os_calls")]
+        work += [
+            pool.submit(drained, f"{subject}_of_thread", thread=only_thread) for subject in ("api_calls", "os_calls")
+        ]
         for part in work:
             part.result()
         return time.perf_counter() - started
 
 
 def environment() -> dict[str, str]:
-    """Return an environment in which modules are compiled once, as pip does it, not at every start."""
+    """Return an environment in which Python caches bytecode, as after installation with pip."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return kept | {"PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "taxbreak-bytecode")}
 
 
 def run(*command: object) -> tuple[float, float]:
-    """Return (seconds, peak memory in MB) of a command."""
+    """Return (wall seconds, peak memory in MB) of a command."""
     arguments = [str(part) for part in command]
     started = time.perf_counter()
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
@@ -102,13 +104,13 @@ def run(*command: object) -> tuple[float, float]:
 
 
 def best(times: int, *command: object) -> tuple[float, float]:
-    """Return the quickest of several runs, and the largest peak memory."""
+    """Return (shortest wall seconds, largest peak memory in MB) of several runs."""
     runs = [run(*command) for _ in range(times)]
     return min(seconds for seconds, _ in runs), max(peak for _, peak in runs)
 
 
 def imports() -> float:
-    """Return the seconds that the analysis' imports take in a fresh interpreter, less a bare start."""
+    """Return the seconds of the analysis' imports in a fresh interpreter, without the interpreter's start."""
     modules = (
         "import taxbreak_nsys.cli.app, taxbreak_nsys.pipeline.analysis, taxbreak_nsys.output.text_report, rich.table"
     )
@@ -116,15 +118,15 @@ def imports() -> float:
 
 
 def made(small: Path, copies: int, folder: Path) -> Path:
-    """Return a report of so many copies of a small one's events, made if it is not there."""
+    """Return a report with `copies` times the events of a small one; an existing file is reused."""
     large = folder / f"{small.stem}-{copies}.sqlite"
     if not large.exists():
         inflate(small, large, copies)
     return large
 
 
-def rows_of(report: Path) -> dict[str, int]:
-    """Return the rows of the tables of events."""
+def row_counts(report: Path) -> dict[str, int]:
+    """Return {table: rows} of the event tables."""
     with sqlite3.connect(f"file:{report}?mode=ro&immutable=1", uri=True) as database:
         there = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         wanted = [table for table in (*TABLES, *SAMPLED, CHAINS) if table in there]
@@ -132,9 +134,9 @@ def rows_of(report: Path) -> dict[str, int]:
 
 
 def against_scan(report: Path, *, beside: bool = False) -> dict[str, Any]:
-    """Return the figures of one report: scans and analyses in turn, so that both see the same machine.
+    """Return the measurements of one report; scans and analyses alternate, so that load affects both equally.
 
-    With `beside`, the driver alone and `nsys stats` take their turns as well.
+    With `beside`, reading through the driver alone and `nsys stats` alternate with them.
     """
     scan(report)
     scans, runs, read, stats = [], [], [], []
@@ -152,7 +154,7 @@ def against_scan(report: Path, *, beside: bool = False) -> dict[str, Any]:
         others |= {"nsys_stats_s": min(stats), "analysis_over_nsys_stats": seconds / min(stats)}
     return others | {
         "report_mb": report.stat().st_size / 1e6,
-        "rows": sum(rows_of(report).values()),
+        "rows": sum(row_counts(report).values()),
         "scan_s": min(scans),
         "analysis_s": seconds,
         "analysis_peak_mb": peak,
@@ -161,7 +163,7 @@ def against_scan(report: Path, *, beside: bool = False) -> dict[str, Any]:
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Measure everything; returns the figures by name."""
+    """Run all measurements and return {name: value}."""
     large = made(options.events, options.copies, folder)
     started = start_up()
     figures = {"copies": options.copies} | against_scan(large, beside=True)
@@ -169,16 +171,16 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     figures |= {f"sampled_{name}": value for name, value in against_scan(sampled).items()}
     if options.big > 1:
         larger = made(options.events, options.copies * options.big, folder)
-        figures["big_factor"], figures["big_rows"] = options.big, sum(rows_of(larger).values())
+        figures["big_factor"], figures["big_rows"] = options.big, sum(row_counts(larger).values())
         figures["big_s"], figures["big_peak_mb"] = best(3, PROGRAM, larger, "-f", "json")
         figures["big_over_once"] = figures["big_s"] / figures["analysis_s"]
         figures["big_peak_over_once"] = figures["big_peak_mb"] / figures["analysis_peak_mb"]
-    # short runs are at the mercy of the moment: they take their turn at both ends
+    # Short runs are sensitive to momentary load: measured before and after, the faster one counts.
     return figures | {name: min(seconds, started[name]) for name, seconds in start_up().items()}
 
 
 def start_up() -> dict[str, float]:
-    """Return the seconds that a small report, the imports and `--help` take."""
+    """Return the seconds of analysing a small report, of the imports, and of `--help`."""
     return {
         "small_report_s": best(12, PROGRAM, SAMPLES / "llama-1b.sqlite")[0],
         "imports_s": imports(),
@@ -187,15 +189,15 @@ def start_up() -> dict[str, float]:
 
 
 def growth(options: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, float]]]:
-    """Return how wall and memory grow with rows, phases and samples."""
+    """Return wall time and peak memory for growing numbers of rows, phases and samples."""
     by_rows, by_phases, by_samples = [], [], []
     for copies in (10, 30, 100, 300):
         report = made(options.events, copies, folder)
         seconds, peak = best(2, PROGRAM, report, "-f", "json")
-        by_rows.append({"rows": sum(rows_of(report).values()), "seconds": seconds, "peak_mb": peak})
+        by_rows.append({"rows": sum(row_counts(report).values()), "seconds": seconds, "peak_mb": peak})
         sampled = made(options.samples, copies // 3, folder)
         seconds, peak = best(2, PROGRAM, sampled, "-f", "json")
-        by_samples.append({"samples": rows_of(sampled)["COMPOSITE_EVENTS"], "seconds": seconds, "peak_mb": peak})
+        by_samples.append({"samples": row_counts(sampled)["COMPOSITE_EVENTS"], "seconds": seconds, "peak_mb": peak})
     for phases in (1, 10, 100):
         report = with_phases(made(options.events, 100, folder), phases)
         seconds, peak = best(2, PROGRAM, report, "-f", "json")
@@ -205,7 +207,7 @@ def growth(options: argparse.Namespace, folder: Path) -> dict[str, list[dict[str
 
 
 def with_phases(report: Path, phases: int) -> Path:
-    """Return a copy of a report whose steps carry so many different labels."""
+    """Return a copy of a report whose steps have `phases` different labels."""
     target = report.with_name(f"{report.stem}-{phases}-phases.sqlite")
     shutil.copy(report, target)
     with sqlite3.connect(target) as database:
@@ -219,7 +221,7 @@ def with_phases(report: Path, phases: int) -> Path:
 
 
 def versions() -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return the versions and the machine on which measurements depend."""
     import adbc_driver_sqlite
     import numpy
     import pyarrow
@@ -245,23 +247,25 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=300)
     parser.add_argument("--big", type=int, default=1)
     parser.add_argument("--growth", action="store_true")
-    parser.add_argument("--events", type=Path, default=SAMPLES / "llama-1b-aten.sqlite", help="what to make large")
-    parser.add_argument("--samples", type=Path, default=SAMPLES / "inject.sqlite", help="the same, with CPU samples")
+    parser.add_argument("--events", type=Path, default=SAMPLES / "llama-1b-aten.sqlite", help="report to enlarge")
+    parser.add_argument(
+        "--samples", type=Path, default=SAMPLES / "inject.sqlite", help="report with CPU samples to enlarge"
+    )
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--keep", type=Path, help="make the large reports here and keep them")
+    parser.add_argument("--keep", type=Path, help="folder in which the large reports are kept")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = options.keep or Path(place)
         folder.mkdir(parents=True, exist_ok=True)
-        found = {"versions": versions(), "figures": measure(options, folder)}
+        measured = {"versions": versions(), "figures": measure(options, folder)}
         if options.growth:
-            found["growth"] = growth(options, folder)
-    print(" ".join(f"{name} {version}" for name, version in found["versions"].items()))
+            measured["growth"] = growth(options, folder)
+    print(" ".join(f"{name} {version}" for name, version in measured["versions"].items()))
     print(f"{'what':30} {'figure':>12} {'bar':>6}")
-    for name, value in found["figures"].items():
+    for name, value in measured["figures"].items():
         print(f"{name:30} {value:12,.2f} {BARS.get(name, ''):>6}")
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        options.json.write_text(json.dumps(measured, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Fuzzing of the program with damaged and hostile reports; see docs/reliability.md."""
+"""Fuzzes the program with damaged and hostile reports; see docs/reliability.md."""

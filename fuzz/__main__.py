@@ -1,7 +1,7 @@
-"""Run a campaign: `python -m fuzz --cases 2000`. Prints figures; keeps each new finding as a line of JSON.
+"""Run a campaign: `python -m fuzz --cases 2000`. Prints statistics and appends each new finding as a line of JSON.
 
-Cases run in a process of their own, a few hundred to a process, so that a crash or an endless loop in native
-code costs one case and is a finding like any other.
+Cases run in worker processes, 500 per process, so that a crash or an endless loop in native code ends one chunk and is
+recorded as a finding.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ def main() -> int:
     """Run the campaign; exit code 1 where there were findings."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=None, help="of the first chunk; the same gives the same cases")
-    parser.add_argument("--minutes", type=float, default=None, help="stop after so long")
-    parser.add_argument("--findings", type=Path, default=Path("fuzz-findings.jsonl"), help="where findings are kept")
+    parser.add_argument("--seed", type=int, default=None, help="seed of the first chunk; equal seeds give equal cases")
+    parser.add_argument("--minutes", type=float, default=None, help="stop after this time")
+    parser.add_argument(
+        "--findings", type=Path, default=Path("fuzz-findings.jsonl"), help="file that findings are appended to"
+    )
     parser.add_argument("--worker", type=int, default=None, help=argparse.SUPPRESS)
     parser.add_argument("--log", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -43,7 +45,7 @@ def main() -> int:
 
 
 def campaign(cases: int, first: int, until: float | None, keep: Path) -> int:
-    """Run chunks until the cases or the time are up; print the figures."""
+    """Run chunks until the number of cases or the time is reached; print statistics and return the exit code."""
     outcomes: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     findings: dict[str, str] = {}
@@ -64,39 +66,43 @@ def campaign(cases: int, first: int, until: float | None, keep: Path) -> int:
         print(f"{sum(outcomes.values())} cases: {dict(outcomes)}", file=sys.stderr, flush=True)
     total = sum(outcomes.values())
     print(f"{total} cases from seed {first} in {time.monotonic() - began:.0f} s; slowest {slowest:.2f} s")
-    print(f"{outcomes['figures']} gave figures that add up, {outcomes['refused']} were refused with one line")
-    print(f"{outcomes['finding']} findings, {len(findings)} of them distinct")
+    print(
+        f"{outcomes['figures']} were analysed with sums that add up, {outcomes['refused']} were refused with one line"
+    )
+    print(f"{outcomes['finding']} findings, {len(findings)} distinct")
     for reason, count in reasons.most_common(12):
         print(f"  {count:6} {reason}")
     return 1 if findings else 0
 
 
 def run_chunk(seed: int, size: int) -> list[dict[str, object]]:
-    """Run one process's cases; one that hangs or dies is the last line, as a finding."""
+    """Run `size` cases in a process and return a record per case; a hang or crash is the last one, a finding."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         log.touch()
         command = [sys.executable, "-m", "fuzz", "--worker", str(seed), "--cases", str(size), "--log", str(log)]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-        length, moved = 0, time.monotonic()
+        length, last_progress = 0, time.monotonic()
         while process.poll() is None:
             time.sleep(0.2)
             if log.stat().st_size != length:
-                length, moved = log.stat().st_size, time.monotonic()
-            elif time.monotonic() - moved > _HUNG_SECONDS:
+                length, last_progress = log.stat().st_size, time.monotonic()
+            elif time.monotonic() - last_progress > _HUNG_SECONDS:
                 os.killpg(process.pid, signal.SIGKILL)
-        said = process.stderr.read() if process.stderr else ""
+        errors = process.stderr.read() if process.stderr else ""
         lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
         done = [line for line in lines if "outcome" in line]
         if process.returncode:
             last = lines[-1]["case"] if lines and "outcome" not in lines[-1] else "null"
-            what = f"process ended with {process.returncode}: {said.strip().splitlines()[-1] if said.strip() else ''}"
+            what = (
+                f"process ended with {process.returncode}: {errors.strip().splitlines()[-1] if errors.strip() else ''}"
+            )
             done.append({"outcome": "finding", "what": what, "case": last, "seconds": 0.0})
         return done
 
 
 def work(seed: int, cases: int, log: Path) -> None:
-    """Run cases in this process; each writes a line before it begins and one when it ends."""
+    """Run cases in this process; `log` gets a line before and a line after each case."""
     import hypothesis
 
     from fuzz.mutations import Case, build_case

@@ -1,9 +1,9 @@
 """A campaign through every command: `python -m fuzz.commands --cases 2000 --seed 1`.
 
-Each case is a mutant of `structure` and a command line, run by the program itself in a forked process with limits of
-CPU time and memory. What it may do: exit code 0 or 1 with output that parses and adds up, or 2 with one printable
-line. It may not change its input, leave a file behind, or take more than SECONDS of CPU or MEMORY at its peak. A
-finding is a line of JSON with the seed that gives the case again (`--only SEED`).
+Each case is a mutant of `structure` and a command line, run in a forked process with limits of CPU time and memory.
+Allowed are exit code 0 or 1 with output that parses and adds up, and exit code 2 with one printable line. The command
+must not change its input, leave a file behind, or exceed SECONDS of CPU time or MEMORY at its peak. A finding is a line
+of JSON with the seed that reproduces the case (`--only SEED`).
 """
 
 from __future__ import annotations
@@ -67,10 +67,12 @@ def main() -> int:
     """Run the campaign; exit code 1 where there were findings."""
     parser = argparse.ArgumentParser(prog="python -m fuzz.commands", description=__doc__)
     parser.add_argument("--cases", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0, help="of the first case; the others follow it")
-    parser.add_argument("--minutes", type=float, default=None, help="stop after so long")
-    parser.add_argument("--findings", type=Path, default=Path("fuzz-findings.jsonl"), help="where findings are kept")
-    parser.add_argument("--only", type=int, default=None, help="run one case and show what it did")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first case; the next cases count up from it")
+    parser.add_argument("--minutes", type=float, default=None, help="stop after this time")
+    parser.add_argument(
+        "--findings", type=Path, default=Path("fuzz-findings.jsonl"), help="file that findings are appended to"
+    )
+    parser.add_argument("--only", type=int, default=None, help="run one case and show its outcome")
     given = parser.parse_args()
     _import_all()
     with tempfile.TemporaryDirectory(prefix="taxbreak-fuzz-") as name:
@@ -107,14 +109,14 @@ def _campaign(cases: int, first: int, until: float, folder: Path, keep: Path) ->
     print(f"exit codes: {dict(total)}; slowest {slowest:.1f} s of CPU, largest {largest / 2**20:.0f} MiB")
     for key, count in sorted(codes.items()):
         print(f"  {count:6} {key}")
-    print(f"{sum(findings.values())} findings, {len(findings)} kinds of them")
+    print(f"{sum(findings.values())} findings of {len(findings)} kinds")
     for key, count in findings.most_common(20):
         print(f"  {count:6} {key}")
     return 1 if findings else 0
 
 
 def _import_all() -> None:
-    """Import what the commands need, so that a case costs a fork and not a second."""
+    """Import the modules of all commands once, so that each case only costs a fork."""
     import importlib
 
     from taxbreak_nsys.batch.fork_server import import_all
@@ -122,13 +124,13 @@ def _import_all() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import_all()
     for module in ("cli.app", "output.html.html_page", "output.matplotlib_figure", "output.perfetto", "scrub",
-                   "compare.diff_report", "replay.sweep", "store.writer"):  # fmt: skip
+                   "comparison.diff_report", "replay.sweep", "store.writer"):  # fmt: skip
         with contextlib.suppress(ImportError):
             importlib.import_module(f"taxbreak_nsys.{module}")
 
 
 def run_case(seed: int, folder: Path, keep: Path | None = None) -> dict[str, Any]:
-    """Run a case; `finding` is None where it did what it may."""
+    """Run a case and return its record; `finding` is None if the behaviour was allowed."""
     draw = random.Random(~seed)
     data, what = build_mutant(seed)
     report, output, store = folder / "r.sqlite", folder / "o", folder / "s.db"
@@ -140,9 +142,9 @@ def run_case(seed: int, folder: Path, keep: Path | None = None) -> dict[str, Any
     arguments = [part.format(**names) for part in chosen]
     before = hashlib.sha256(data).digest()
     code, seconds, memory = _run(arguments, folder)
-    out, said = (folder / "stdout").read_bytes(), (folder / "stderr").read_bytes().decode("utf-8", "replace")
-    shown = said if keep is not None else said[-300:]
-    finding = _judged(chosen, code, out, said)
+    out, errors = (folder / "stdout").read_bytes(), (folder / "stderr").read_bytes().decode("utf-8", "replace")
+    shown = errors if keep is not None else errors[-300:]
+    finding = _judged(chosen, code, out, errors)
     if hashlib.sha256(report.read_bytes()).digest() != before:
         finding = "changed its input"
     present = {entry.name for entry in folder.iterdir()}
@@ -195,22 +197,22 @@ def _in_child(arguments: list[str], folder: Path) -> NoReturn:
         os._exit(code)
 
 
-def _judged(command: tuple[str, ...], code: int, out: bytes, said: str) -> str | None:
-    if "Traceback" in said or code in (70, 99):
-        line = said.strip().splitlines()[-1] if said.strip() else ""
+def _judged(command: tuple[str, ...], code: int, out: bytes, errors: str) -> str | None:
+    if "Traceback" in errors or code in (70, 99):
+        line = errors.strip().splitlines()[-1] if errors.strip() else ""
         return f"defect: {line[:200]}"
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
     if code not in (0, 1, 2):
         return f"exit code {code}"
     if code == 2:
-        lines = [line for line in said.split("\n") if line.startswith("taxbreak-nsys: ")]
-        if not lines and not (command[0] == "gate" and out):  # a gate that cannot be judged says so in its output
+        lines = [line for line in errors.split("\n") if line.startswith("taxbreak-nsys: ")]
+        if not lines and not (command[0] == "gate" and out):  # gate reports rules that it cannot judge on stdout
             return "refused without a line"
-        if not all(line.isprintable() and len(line) < 1500 for line in said.split("\n")):
+        if not all(line.isprintable() and len(line) < 1500 for line in errors.split("\n")):
             return "a line that is too long or steers the terminal"
         return None
-    if "\x1b" in said:
+    if "\x1b" in errors:
         return "notes that steer the terminal"
     try:
         text = out.decode("utf-8")

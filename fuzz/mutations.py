@@ -1,4 +1,4 @@
-"""What can be wrong with a report: changes of its rows, its schema and its bytes, and a strategy that draws them."""
+"""Damages reports: changes of rows, schema and bytes, and a Hypothesis strategy that draws them."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ RANGE_FORMS = {
 
 @dataclass(frozen=True)
 class Case:
-    """A seed and what is done to it, in order; as JSON it is a line of the corpus."""
+    """A seed report and the changes applied to it in order; in the corpus, one case per line as JSON."""
 
     seed: str
     changes: tuple[tuple[Any, ...], ...]
     options: str = ""
-    """Which options the analysis gets (`oracle.OPTIONS`)."""
+    """The name of the analysis options in `oracle.OPTIONS`."""
 
     def to_json(self) -> str:
         """Return the case as JSON."""
@@ -93,14 +93,14 @@ class Case:
 
 
 def build_case(case: Case) -> bytes:
-    """Return the report of a case; a change that does not fit the seed is left out."""
+    """Return the SQLite file of a case; changes that do not fit the seed are skipped."""
     changed = [change for change in case.changes if change[0] not in BYTE_CHANGES]
     data = seed(case.seed)
     if changed:
         database = sqlite3.connect(":memory:", isolation_level=None)
         try:
             for kind, *arguments in changed:
-                # each on a connection of its own: one that has read the schema does not see it rewritten
+                # A new connection per change: one that has read the schema does not notice its rewriting.
                 database.close()
                 database = sqlite3.connect(":memory:", isolation_level=None)
                 database.deserialize(data)
@@ -210,12 +210,12 @@ def _page(data: bytes, share: int, filling: int) -> bytes:
 
 
 def _copy_page(data: bytes, source: int, target: int) -> bytes:
-    one, other = _at(data, source) // 4096 * 4096, _at(data, target) // 4096 * 4096
-    return data[:other] + data[one : one + 4096] + data[other + 4096 :]
+    origin, at = _at(data, source) // 4096 * 4096, _at(data, target) // 4096 * 4096
+    return data[:at] + data[origin : origin + 4096] + data[at + 4096 :]
 
 
 def _header(data: bytes, share: int, offset: int, value: int) -> bytes:
-    """Write into the header of a page: its type, its cells, where its content begins, its children."""
+    """Overwrite a byte in a page header: page type, number of cells, start of the content, or child page."""
     at = _at(data, share) // 4096 * 4096 + offset
     return data[:at] + bytes([value]) + data[at + 1 :]
 
@@ -236,7 +236,7 @@ BYTE_CHANGES = {
 _timed = st.sampled_from([table for table in (*_OFTEN, *COLUMNS) if "end" in COLUMNS[table]])
 _table, _where = st.sampled_from((*_OFTEN, *COLUMNS)), st.sampled_from(WHERE)
 _place = st.sampled_from(_PLACES)
-# sampled, not drawn as integers: hypothesis draws small integers, and the file's head, too often
+# Sampled, because st.integers favours small values, that is, the head of the file.
 _share = st.sampled_from(tuple(range(0, 10_001, 7)))
 _byte = st.sampled_from(tuple(range(1, 256)))
 _value = st.one_of(st.sampled_from(VALUES), st.integers(-(2**63), 2**63 - 1).map(str))
@@ -266,17 +266,17 @@ _ARGUMENTS: dict[str, tuple[int, tuple[st.SearchStrategy[Any], ...]]] = {
     "header": (3, (_share, st.integers(0, 40), _byte)),
     "append": (1, (st.sampled_from((1, 512, 4096, 100_000)),)),
 }
-"""How often each change is drawn among its like, and what it takes."""
+"""(relative frequency, strategies of the arguments) of each change."""
 
 
-def _changes(of: dict[str, Any], most: int) -> st.SearchStrategy[tuple[tuple[Any, ...], ...]]:
-    kinds = [kind for kind in of for _ in range(_ARGUMENTS[kind][0])]
+def _changes(functions: dict[str, Any], most: int) -> st.SearchStrategy[tuple[tuple[Any, ...], ...]]:
+    kinds = [kind for kind in functions for _ in range(_ARGUMENTS[kind][0])]
     change = st.sampled_from(kinds).flatmap(lambda kind: st.tuples(st.just(kind), *_ARGUMENTS[kind][1]))
     return st.lists(change, min_size=1, max_size=most).map(tuple)
 
 
 def cases(options: tuple[str, ...]) -> st.SearchStrategy[Case]:
-    """Return the strategy: a seed, changes of rows and schema or of bytes or of both, a choice of options."""
+    """Return the strategy for cases: a seed, changes of rows and schema, of bytes, or of both, and an options name."""
     rows, raw = _changes(SCHEMA_CHANGES, 6), _changes(BYTE_CHANGES, 3)
     both = st.tuples(rows, raw).map(lambda pair: pair[0] + pair[1])
     kind = st.sampled_from(("rows", "rows", "rows", "rows", "raw", "raw", "both"))

@@ -1,4 +1,4 @@
-"""What the program may do with any file: give figures that add up, or refuse with one line."""
+"""Judges the program's behaviour for any file: it must return times that add up, or refuse with one line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WINDOW_ROWS = 40
 
 
 def judge(path: Path, options: str, *, outputs: bool) -> tuple[str, str]:
-    """Run one report; return (`figures` or `refused` or `finding`, what came of it)."""
+    """Analyse a report and return (`figures`, `refused` or `finding`; a description)."""
     try:
         result = analyze_report(path, OPTIONS[options], intervals=True)
         problem = wrong_figures(result) or wrong_in_windows(path, OPTIONS[options], result)
@@ -44,7 +44,7 @@ def judge(path: Path, options: str, *, outputs: bool) -> tuple[str, str]:
 
 
 def _place(error: BaseException) -> str:
-    """Return the last place of a traceback that lies in the program."""
+    """Return file and function of the innermost traceback frame in the program."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "taxbreak_nsys" in f.filename]
     return f"{Path(frames[-1].filename).name}:{frames[-1].name}" if frames else "outside the program"
 
@@ -55,14 +55,14 @@ def _kind(message: str, path: Path) -> str:
 
 
 def wrong_message(message: str) -> str | None:
-    """Tell what is wrong with the text of a refusal: it is one line, short, and steers no terminal."""
+    """Return the problem of a refusal's message, None if it is short and one line without control characters."""
     if not message.isprintable():
         return "a message with control characters"
     return "a message that is too long" if len(message) > _LONGEST_MESSAGE else None
 
 
 def wrong_figures(result: Result) -> str | None:
-    """Tell which promise of the method a result breaks."""
+    """Return the first promise of the method that a result breaks, None if it keeps all."""
     for entry in result.entries:
         states, exposed, hdbi = entry.states_ns, entry.exposed_ns, entry.taxbreak.hdbi
         truths = {
@@ -83,13 +83,13 @@ def wrong_figures(result: Result) -> str | None:
 
 
 def wrong_in_windows(path: Path, options: Options, whole: Result) -> str | None:
-    """Tell which figure is another where the report is read in small windows."""
+    """Return the results that differ if the report is read in small windows, None if none does."""
     try:
         windowed = analyze_report(path, options, window_rows=_WINDOW_ROWS)
     except TaxbreakError as error:
         return f"refused in windows alone: {_kind(str(error), path)}"
-    ours, theirs = _figures(windowed), _figures(whole)
-    different = [name for name in theirs if ours[name] != theirs[name]]
+    in_windows, at_once = _figures(windowed), _figures(whole)
+    different = [name for name in at_once if in_windows[name] != at_once[name]]
     return f"windows give other figures: {', '.join(different)}" if different else None
 
 
@@ -99,7 +99,7 @@ def _figures(result: Result) -> dict[str, Any]:
 
 
 def broken_output(result: Result) -> str | None:
-    """Tell which output cannot be made of a result."""
+    """Return the first output format that fails for a result, None if all succeed."""
     from taxbreak_nsys.output import formats, text_report
     from taxbreak_nsys.output.result_tables import REPORTS
 

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of the readers with atheris: `python fuzz/readers.py -runs=20000 FOLDER`.
 
-Bytes of a sound report are changed by libFuzzer; what it keeps is what reached new code of `taxbreak_nsys.read`.
-Needs atheris (`pip install atheris`; no part of the `dev` extra, for it has no wheels for every Python).
+libFuzzer changes bytes of a sound report and keeps inputs that reach new code in `taxbreak_nsys.read`. Needs atheris
+(`pip install atheris`), which is not in the `dev` extra because it lacks wheels for some Python versions.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _folder = tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm"
 _path = Path(_folder.name) / "report.sqlite"
 
 
-def one(data: bytes) -> None:
-    """Read one file; anything but columns or a refusal is a finding."""
-    # what is no SQLite file by its first bytes is refused before any reader sees it
+def read_mutant(data: bytes) -> None:
+    """Read one file; any result but columns or a valid refusal raises and so is a finding."""
+    # Without the SQLite signature the file would be refused before any reader runs.
     _path.write_bytes(_MAGIC + data[len(_MAGIC) :])
     try:
         with open_report(_path) as database:
@@ -45,12 +45,12 @@ def one(data: bytes) -> None:
 
 
 def main() -> None:
-    """Put the seeds into the corpus folder, if one is named, and run."""
+    """Write the seeds into the corpus folder, if the command line names one, and start fuzzing."""
     for folder in [Path(argument) for argument in sys.argv[1:] if not argument.startswith("-")][:1]:
         folder.mkdir(parents=True, exist_ok=True)
         for name in BUILT:
             (folder / name).write_bytes(seed(name))
-    atheris.Setup(sys.argv, one)
+    atheris.Setup(sys.argv, read_mutant)
     atheris.Fuzz()
 
 

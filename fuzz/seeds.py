@@ -1,4 +1,4 @@
-"""The sound reports that cases start from: the schema matrix's scenario, and real reports cut to a few hundred rows."""
+"""Sound reports from which cases start: the schema matrix's scenario, and real reports cut to a few hundred rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 from tests.support.report_builder import VARIATIONS, VERSIONS, build  # noqa: E402
 
 _CALLS = 150
-"""API calls kept of a real report."""
+"""Number of API calls kept from a real report."""
 
 BUILT = {version.name: version for version in VERSIONS}
 REAL = tuple(sorted(path.stem for path in SAMPLES.glob("*.sqlite")))
@@ -24,7 +24,7 @@ NAMES = (*BUILT, *REAL)
 
 @cache
 def seed(name: str) -> bytes:
-    """Return a seed report as bytes."""
+    """Return a seed report as the bytes of an SQLite file."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "seed.sqlite"
         if name in BUILT:
@@ -35,7 +35,7 @@ def seed(name: str) -> bytes:
 
 
 def _trim(source: Path, target: Path) -> None:
-    """Copy the stretch of a report that its first API calls inside an NVTX range span."""
+    """Copy a report up to the end of the first API calls after the start of its first NVTX range."""
     target.write_bytes(source.read_bytes())
     with sqlite3.connect(target, isolation_level=None) as database:
         tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]

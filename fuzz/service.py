@@ -1,8 +1,8 @@
-"""The batch as a service meets it: `python -m fuzz.service --store postgresql://…/db --reports 10000 --runs 60`.
+"""Simulates batches as a service: `python -m fuzz.service --store postgresql://…/db --reports 10000 --runs 60`.
 
-A folder fills while batches over it repeat, as a timer would start them every minute: 60 runs are an hour. Two
-machines, each a process with its own folder and one that both see, write to one store, and each run may be killed at
-any moment. At the end, once two runs were left alone, every report must be in the store once, with all its rows.
+Reports arrive in folders while batches over the folders repeat, as a timer would start them. Two machines (processes)
+write to one store; each has its own folder, and they share a third. Each run may be killed at any moment. After two
+final runs without kills, the store must hold every report exactly once, with all its rows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHARED = "shared"
 
 
 def main() -> int:
-    """Run the service; exit code 1 where a report was lost, stands twice or has other rows than it should."""
+    """Run the simulation; exit code 1 if a report is missing, stored twice or stored with wrong rows."""
     parser = argparse.ArgumentParser(prog="python -m fuzz.service", description=__doc__)
     parser.add_argument("--store", required=True)
     parser.add_argument("--reports", type=int, default=1000)
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def simulate(folder: Path, store: str, reports: int, runs: int, kill: float, seed: int) -> list[str]:
-    """Fill the folders run by run, kill some runs, and return what is wrong at the end."""
+    """Fill the folders run by run, kill some runs, and return the defects of the store at the end."""
     draw = random.Random(seed)
     originals = [folder / f"{version.name}.sqlite" for version in VERSIONS]
     for path, version in zip(originals, VERSIONS, strict=True):
@@ -62,7 +62,7 @@ def simulate(folder: Path, store: str, reports: int, runs: int, kill: float, see
             if code:
                 killed[f"{machine} {signal.Signals(-code).name if code < 0 else code}"] += 1
         took.append(time.monotonic() - started)
-    for machine, code in _run_machines(folder, store, None, kill).items():  # a last run finds nothing to do
+    for machine, code in _run_machines(folder, store, None, kill).items():  # a last run without kills
         if code:
             killed[f"{machine} at the end: {code}"] += 1
     wrong = _check(folder, store, reports)
@@ -85,9 +85,9 @@ def _run_machines(folder: Path, store: str, draw: random.Random | None, kill: fl
     for process in processes.values():
         if draw is not None and draw.random() < kill:
             time.sleep(draw.uniform(0.3, 4))
-            how = draw.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
+            number = draw.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
             if process.poll() is None:
-                process.send_signal(how)
+                process.send_signal(number)
     return {machine: process.wait(900) for machine, process in processes.items()}
 
 
@@ -96,7 +96,7 @@ def _folders(folder: Path, machine: str) -> list[Path]:
 
 
 def _check(folder: Path, store: str, reports: int) -> list[str]:
-    """Compare the store with the folders: each report once, and all reports of one original with equal rows."""
+    """Return the differences between store and folders: lost or repeated reports, unequal rows of equal reports."""
     paths = {str(path) for place in (*MACHINES, SHARED) for path in (folder / place).iterdir()}
     wrong = []
     with open_store(store) as opened, opened.begin() as connection:

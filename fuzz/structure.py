@@ -1,8 +1,8 @@
-"""A second generator of damaged reports: it reads a report's own schema and changes rows by what their columns mean.
+"""A second generator of damaged reports: reads the schema of a report and changes rows according to column roles.
 
-It shares nothing with `mutations`, which knows its tables by heart and draws with Hypothesis. Here a seed number
-gives a report, a stretch of its time, and the changes; columns are known by their roles: times, threads, ids that
-join, references to strings, kinds, texts. So it follows a report of any engine, and tables that nsys adds later.
+It is independent of `mutations`, which has a fixed list of tables and draws with Hypothesis. Here a seed number
+determines the report, a stretch of its time, and the changes. Columns have roles: times, threads, join ids, references
+to strings, kinds, texts. So it applies to reports of any engine, and to tables that nsys adds later.
 """
 
 # ruff: noqa: E501  (a pattern, or a text, is one line)
@@ -21,7 +21,7 @@ FOLDERS = (ROOT / "sample_reports", Path(os.environ.get("TAXBREAK_REPORTS", "/no
 REPORTS = {path.stem: path for folder in FOLDERS if folder.is_dir() for path in sorted(folder.glob("*.sqlite"))}
 
 _STRETCH = 350
-"""API calls of the stretch that most cases are about."""
+"""Number of API calls in the stretch of most cases."""
 _TIMES = {"start", "end", "timestamp"}
 _THREADS = {"globaltid", "globalpid"}
 _JOINS = {"correlationid", "id", "callchainid", "graphnodeid", "graphid", "rangeid", "nvtxrangeid"}
@@ -46,7 +46,7 @@ NUMBERS = (
 
 @cache
 def columns(report: str) -> dict[str, list[tuple[str, str]]]:
-    """Return the tables of a report with rows, each with its columns and their roles."""
+    """Return {table: [(column, role)]} of the tables that have rows."""
     with sqlite3.connect(REPORTS[report].as_uri() + "?immutable=1", uri=True) as database:
         names = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         tables = {
@@ -72,7 +72,7 @@ def _role(name: str, kind: str) -> str:
 
 @cache
 def stretch(report: str, part: int) -> bytes:
-    """Return a report cut to a stretch of its time: its first, middle or last API calls (part 0, 1, 2); 3 is all."""
+    """Return a report cut to its first, middle or last API calls (part 0, 1, 2), or the whole report (part 3)."""
     data = REPORTS[report].read_bytes()
     if part == 3:
         return data
@@ -111,7 +111,7 @@ def _bytes(database: sqlite3.Connection) -> bytes:
 
 
 def build_mutant(seed: int) -> tuple[bytes, str]:
-    """Return the report of a seed number, and what was done to it."""
+    """Return the mutant (an SQLite file) of a seed number, and a description of its changes."""
     draw = random.Random(seed)
     report = draw.choice(sorted(REPORTS))
     part = draw.choices((0, 1, 2, 3), (4, 4, 3, 1))[0]
@@ -148,12 +148,8 @@ def _rows(draw: random.Random) -> str:
     return f"rowid % {share} = {draw.randrange(share)}"
 
 
-def _literal(value: object) -> object:
-    return value
-
-
 def set_number(draw: random.Random, database: sqlite3.Connection, tables: Tables) -> str:
-    """Put an odd value where a number is due."""
+    """Write an extreme or mistyped value into a numeric column."""
     table, name = _column(draw, tables, "time", "thread", "join", "kind", "place", "string", "number")
     value, where = draw.choice(NUMBERS), _rows(draw)
     database.execute(f'UPDATE "{table}" SET "{name}" = ? WHERE {where}', (value,))
@@ -175,7 +171,7 @@ def move_times(draw: random.Random, database: sqlite3.Connection, tables: Tables
 
 
 def redirect(draw: random.Random, database: sqlite3.Connection, tables: Tables) -> str:
-    """Let ids, threads and references lead to other rows, or to none."""
+    """Make ids, threads and references point to other rows or to none."""
     table, name = _column(draw, tables, "thread", "join", "string", "place")
     other, column = _column(draw, tables, "thread", "join", "string", "place")
     expression = draw.choice((
@@ -188,7 +184,7 @@ def redirect(draw: random.Random, database: sqlite3.Connection, tables: Tables) 
 
 
 def set_kind(draw: random.Random, database: sqlite3.Connection, tables: Tables) -> str:
-    """Give events another kind."""
+    """Change the kind of events."""
     table, name = _column(draw, tables, "kind")
     value, where = draw.choice((0, 1, 2, 27, 33, 34, 39, 59, 60, 70, 71, 75, 127, 255)), _rows(draw)
     database.execute(f'UPDATE "{table}" SET "{name}" = ? WHERE {where}', (value,))
@@ -196,7 +192,7 @@ def set_kind(draw: random.Random, database: sqlite3.Connection, tables: Tables) 
 
 
 def set_text(draw: random.Random, database: sqlite3.Connection, tables: Tables) -> str:
-    """Put an odd text into names or texts; some are bytes that are no UTF-8."""
+    """Write an unusual text, or bytes that are no UTF-8, into a text column."""
     table, name = draw.choice((("StringIds", "value"), ("NVTX_EVENTS", "text"), _column(draw, tables, "text")))
     text = draw.choice(TEXTS)
     value: object = text if draw.random() < 0.8 else b"\xff\xfe" + text.encode("utf-8", "replace")[:100]
@@ -209,7 +205,7 @@ def set_text(draw: random.Random, database: sqlite3.Connection, tables: Tables) 
 
 
 def lose_rows(draw: random.Random, database: sqlite3.Connection, tables: Tables) -> str:
-    """Take rows away: some, all, or those after a moment, as an importer that gave up does."""
+    """Delete some rows, all rows, or the last rows of a table, as an aborted import does."""
     table = draw.choice(sorted(tables))
     where = draw.choice(
         (_rows(draw), "true", f'rowid > (SELECT max(rowid) * {draw.randrange(10)} / 10 FROM "{table}")')
@@ -219,7 +215,7 @@ def lose_rows(draw: random.Random, database: sqlite3.Connection, tables: Tables)
 
 
 def repeat_rows(draw: random.Random, database: sqlite3.Connection, tables: Tables) -> str:
-    """Add rows that are there already, at the same or a later time."""
+    """Duplicate rows, at the same or a later time."""
     table, _ = _column(draw, tables, "time")
     shift, times = draw.choice((0, 0, 10**6, 10**9)), draw.choice((1, 1, 2, 4))
     names = [name for name, _ in tables[table]]
@@ -231,7 +227,7 @@ def repeat_rows(draw: random.Random, database: sqlite3.Connection, tables: Table
 
 
 def nest_ranges(draw: random.Random, database: sqlite3.Connection, tables: Tables) -> str:
-    """Add marks: nested, side by side, crossing, without end; of the user, of engines, of operators."""
+    """Add NVTX ranges (nested, side by side, crossing, without end) with texts of users, engines and operators."""
     low, high, thread = database.execute(
         "SELECT min(start), max(end), max(globalTid) FROM CUPTI_ACTIVITY_KIND_RUNTIME"
     ).fetchone()
@@ -250,7 +246,7 @@ def nest_ranges(draw: random.Random, database: sqlite3.Connection, tables: Table
 
 
 def more_processes(draw: random.Random, database: sqlite3.Connection, tables: Tables) -> str:
-    """Let a part of the events be another process's or thread's: ranks, workers, engines."""
+    """Move some events to another process or thread."""
     shift, where = draw.choice((1, 7, 1 << 24, 5 << 24)), _rows(draw)
     changed = []
     for table, present in tables.items():
@@ -262,7 +258,7 @@ def more_processes(draw: random.Random, database: sqlite3.Connection, tables: Ta
 
 
 def change_schema(draw: random.Random, database: sqlite3.Connection, tables: Tables) -> str:
-    """Drop, rename, retype or replace what the program looks for."""
+    """Drop, rename, retype or replace a table or column."""
     table = draw.choice(sorted(tables))
     name = draw.choice(tables[table])[0]
     statement = draw.choice((
@@ -279,7 +275,7 @@ def change_schema(draw: random.Random, database: sqlite3.Connection, tables: Tab
 
 
 def shuffle_rows(draw: random.Random, database: sqlite3.Connection, tables: Tables) -> str:
-    """Write a table in another order than that of time."""
+    """Write a table's rows in an order other than time."""
     table, _ = _column(draw, tables, "time")
     order = draw.choice(("random()", "end", "start DESC", "rowid DESC", "start % 1000"))
     database.execute(f'CREATE TABLE shuffled AS SELECT * FROM "{table}" ORDER BY {order}')
@@ -290,7 +286,7 @@ def shuffle_rows(draw: random.Random, database: sqlite3.Connection, tables: Tabl
 
 
 def grow(draw: random.Random, database: sqlite3.Connection, tables: Tables) -> str:
-    """Make it large where that is cheap: many rows that share one long name."""
+    """Multiply a table's rows, which share one long name."""
     length, times = draw.choice((100, 8_000, 100_000)), draw.choice((3, 5))
     table, name = draw.choice((("CUPTI_ACTIVITY_KIND_RUNTIME", "nameId"), ("NVTX_EVENTS", "textId"),
                                ("CUPTI_ACTIVITY_KIND_KERNEL", "demangledName"), ("OSRT_API", "nameId")))  # fmt: skip
@@ -331,7 +327,7 @@ def _cut(draw: random.Random, data: bytes) -> tuple[bytes, str]:
 
 def _append(draw: random.Random, data: bytes) -> tuple[bytes, str]:
     length = draw.choice((1, 4096, 10**6))
-    return data + bytes(length), f"{length} bytes behind"
+    return data + bytes(length), f"{length} bytes appended"
 
 
 RowChange = Callable[[random.Random, sqlite3.Connection, Tables], str]

@@ -1,8 +1,8 @@
--- CUDA API calls of the host, one row a call (runtime and driver).
+-- CUDA API calls (runtime and driver), one row per call.
 --
--- start_ns, end_ns   the call, nanoseconds of the session
+-- start_ns, end_ns   nanoseconds of the session
 -- thread             globalTid; the process is thread & ~0xFFFFFF
--- correlation_id     joins device operations, within the process alone; -2 where the call has none
+-- correlation_id     joins device operations of the same process; -2 where the call has none
 -- name_id            StringIds.id of the name
 SELECT
   start                       AS start_ns,

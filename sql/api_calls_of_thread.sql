@@ -1,4 +1,4 @@
--- CUDA API calls where one thread makes all of them: what api_calls.sql selects, less the thread.
+-- CUDA API calls of a report in which one thread makes all of them: api_calls.sql without the column `thread`.
 --
 -- :thread   the globalTid, as text
 SELECT

@@ -1,6 +1,6 @@
--- CUDA API calls of the host with the stacks that nsys took of them (--cudabacktrace): what api_calls.sql selects, and
+-- CUDA API calls with the ids of their call chains (--cudabacktrace): the columns of api_calls.sql, and
 --
--- callchain_id   of the stack in CUDA_CALLCHAINS; null where no stack was taken
+-- callchain_id   CUDA_CALLCHAINS.id of the call's chain; null where none was recorded
 SELECT
   start                       AS start_ns,
   end                         AS end_ns,

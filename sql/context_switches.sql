@@ -1,10 +1,10 @@
--- When some threads came onto a CPU and left it.
+-- Context switches of some threads.
 --
 -- :threads   a JSON array of globalTids
 --
 -- start_ns   nanoseconds of the session
 -- thread     globalTid
--- is_in      1 onto a CPU, 0 off it
+-- is_in      1: the thread was scheduled onto a CPU, 0: off it
 SELECT
   start                       AS start_ns,
   globalTid                   AS thread,

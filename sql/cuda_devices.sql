@@ -1,8 +1,8 @@
--- A device's number on the machine for each process's own number of it, where the report has the map.
+-- Maps each process's CUDA device numbers to the machine's GPU numbers; empty where the report lacks the map.
 --
--- process_id    as the system numbers processes
--- device        the process's number of the device
--- device_global the machine's
+-- process_id    the operating system's process id
+-- device        CUDA device number within the process
+-- device_global GPU number on the machine
 SELECT
   CAST(pid AS INTEGER)    AS process_id,
   CAST(cudaId AS INTEGER) AS device,

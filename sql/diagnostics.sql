@@ -1,10 +1,10 @@
--- What nsys itself says of lost events, counted. The texts stay in the report: they can hold paths and names.
+-- nsys's messages about lost events, counted. The texts are not returned: they can hold paths and names.
 --
 -- what        the trace that a message is about: nvtx, osrt, cuda or other
--- certain     messages that say that events were lost
--- possible    messages that say only that not all events might have been collected; nsys 2024 writes them into every
+-- certain     messages that events were lost
+-- possible    messages that not all events might have been collected; nsys 2024 writes them into every
 --             report of a child process
--- collected   the events that nsys says it collected, over all processes
+-- collected   number of collected events that nsys states, over all processes
 WITH message AS (
   SELECT
     text,

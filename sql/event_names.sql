@@ -1,5 +1,4 @@
--- The strings that some ids refer to. Only ids that events use are asked for: StringIds also holds environments
--- and paths.
+-- The strings with some ids. Callers pass only ids of events: StringIds also holds environments and paths.
 --
 -- :ids      a JSON array of StringIds ids, as in '[12, 17]'
 --

@@ -1,8 +1,8 @@
--- How much of each evidence a report holds: what `doctor` judges by.
+-- How many rows of each kind of evidence a report holds, for `doctor`.
 --
 -- topic    samples (CPU samples of the launching threads), sample_frames (their frames), chained_launches (CUDA API
 --          calls with a call chain), sched (scheduling events)
--- amount   how many
+-- amount   number of rows
 WITH host_thread AS (
   SELECT globalTid FROM CUPTI_ACTIVITY_KIND_RUNTIME
 ),

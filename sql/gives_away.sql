@@ -1,8 +1,8 @@
--- What a report says beyond its measurements, counted; the texts themselves stay where they are.
+-- Private data in a report beyond its measurements, counted; the texts themselves are not returned.
 --
--- what    what it gives away
--- place   the table that holds it
--- found   rows that do
+-- what    kind of private data
+-- place   table that holds it
+-- found   number of its rows with such data
 SELECT 'environment variables' AS what, 'META_DATA_CAPTURE' AS place, count(*) AS found
 FROM META_DATA_CAPTURE WHERE name LIKE '%ENVIRONMENT%' AND value <> ''
 UNION ALL
@@ -52,7 +52,6 @@ FROM StringIds
 WHERE value GLOB '*gh[pousr]_[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]*'
    OR value GLOB '*hf_[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]*'
    OR value GLOB '*AKIA[A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9]*'
-  
    OR value GLOB '*sk-[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]*'
    OR value LIKE '%BEGIN % PRIVATE KEY%'
    OR value LIKE '%password=%'
@@ -63,7 +62,6 @@ FROM META_DATA_CAPTURE
 WHERE value GLOB '*gh[pousr]_[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]*'
    OR value GLOB '*hf_[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]*'
    OR value GLOB '*AKIA[A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9]*'
-  
    OR value GLOB '*sk-[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]*'
    OR value LIKE '%password=%'
    OR value LIKE '%token=%'

@@ -1,12 +1,12 @@
--- CUDA graphs that were traced as a whole. One whose start and end are both 0 was not measured: CUPTI's way to
--- say so.
+-- CUDA graph launches that were traced as a whole. CUPTI sets start and end to 0 for launches that it did not measure;
+-- they are left out.
 --
 -- start_ns, end_ns   on the device, nanoseconds of the session
 -- process            globalPid: globalTid & ~0xFFFFFF of the launching thread
 -- device, context, stream
--- correlation_id     of the launching call (api_calls.sql), within the process alone; -1 where there is none
--- name_id            StringIds.id of the kernel's name, -1 for what has none
--- graph_node         1 for a node of a CUDA graph launch
+-- correlation_id     joins the launching call in api_calls.sql, within the process; -1 where there is none
+-- name_id            -1: no kernel name
+-- graph_node         0: a whole graph, not a node
 SELECT
   start                          AS start_ns,
   end                            AS end_ns,

@@ -1,7 +1,6 @@
--- The rows of another query in the order of time, for files whose tables are not in that order. Rows of one start stay
--- in the order of their ends.
+-- The rows of another query, sorted by start, then end: for files whose tables are not sorted by time.
 --
--- :rows   the text of the other query, put in before SQLite sees it
+-- :rows   text of the other query, substituted before SQLite parses this file
 SELECT * FROM (
 :rows
 )

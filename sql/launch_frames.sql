@@ -1,4 +1,4 @@
--- The frames of the call chains that nsys took of CUDA API calls (--cudabacktrace).
+-- Frames of the call chains of CUDA API calls (--cudabacktrace).
 --
 -- sample_depth    chain * 4096 + depth, as in sample_frames.sql; the chain is api_calls.sql's callchain_id
 -- module_symbol   module * 2^32 + symbol, both StringIds.id

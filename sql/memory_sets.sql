@@ -3,10 +3,10 @@
 -- start_ns, end_ns   on the device, nanoseconds of the session
 -- process            globalPid: globalTid & ~0xFFFFFF of the launching thread
 -- device, context, stream
--- correlation_id     of the launching call (api_calls.sql), within the process alone; -1 where there is none
--- name_id            StringIds.id of the kernel's name, -1 for what has none
--- graph_node         1 for a node of a CUDA graph launch
--- bytes              that were copied or set
+-- correlation_id     joins the launching call in api_calls.sql, within the process; -1 where there is none
+-- name_id            -1: no kernel name
+-- graph_node         1 if the operation is a node of a CUDA graph launch, else 0
+-- bytes              number of bytes set
 SELECT
   start                          AS start_ns,
   end                            AS end_ns,

@@ -1,4 +1,4 @@
--- The names of NVTX domains. A domain may be created twice (cuBLAS and cuBLASLt share one): one name is kept.
+-- The names of NVTX domains. If a domain was created twice (cuBLAS and cuBLASLt share one), one name is kept.
 --
 -- process     globalTid & ~0xFFFFFF: a domain's id is unique within a process
 -- domain_id   as in nvtx_ranges.sql

@@ -1,15 +1,16 @@
--- NVTX ranges (push/pop and start/end), or those that may mark a phase.
+-- NVTX ranges (push/pop and start/end): all of them, or only those that may mark a phase.
 --
--- :all               1: all ranges. 0: without most of the operators' and libraries', which are nearly all of the rows;
---                    what is left is judged by its text
--- :domains           a JSON array of domain ids that are a library's in every process, for leaving those out
+-- :all               1: all ranges. 0: without most ranges of operators and libraries, which are most rows; the
+--                    caller classifies the remaining ranges by their text
+-- :domains           a JSON array of domain ids to leave out: those that belong to a library in every process
 --
 -- start_ns, end_ns   nanoseconds of the session; ranges without an end are left out
 -- thread             globalTid of the thread that opened the range
--- text               the own text of a range in the default domain, as nearly all are. Of any other: a character 1, the
---                    domain (see nvtx_domains.sql), a space, and either the StringIds.id of a registered text or
---                    another space and the own text. One cell, since cells are what reading costs; a text that is not
---                    text, or begins below a space, is told like the others
+-- text               for an unregistered text in the default domain (nearly all ranges): the text. Otherwise an encoded
+--                    form: the character 1, the domain id (nvtx_domains.sql), a space, and then either the StringIds.id
+--                    of the registered text, or another space and the text. One column instead of three, because read
+--                    time grows with the number of cells. A text that is no string, or starts with a character before
+--                    the space, is encoded too
 SELECT
   start     AS start_ns,
   end       AS end_ns,

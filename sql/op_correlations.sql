@@ -1,4 +1,4 @@
--- What device operations say of the calls that launched them.
+-- The ids by which device operations refer to their launching calls.
 --
 -- process          globalPid
 -- correlation_id   as in kernels.sql

@@ -1,6 +1,6 @@
--- Shapes of kernels and directions of copies: read only where phases are looked for in the launches.
+-- Grid sizes of kernels and directions of copies; read only for step detection without NVTX ranges.
 --
--- kind               0 kernel, 1 copy, as in device_ops.sql
+-- kind               0 kernel, 1 copy, as in DeviceOps.kind
 -- start_ns, end_ns   on the device, nanoseconds of the session
 -- process            globalPid
 -- blocks             thread blocks of a kernel's grid, within CUDA's limits; 0 where the report does not say

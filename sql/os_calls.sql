@@ -5,7 +5,7 @@
 -- start_ns, end_ns, thread   as in api_calls.sql
 -- name_id                    StringIds.id of the function
 --
--- Event class 27 is a call; the other classes say that the tracing began or ended.
+-- Event class 27 is a call; other classes mark the begin and end of the tracing.
 SELECT
   start                AS start_ns,
   end                  AS end_ns,

@@ -1,11 +1,11 @@
--- OS runtime calls of one thread: os_calls.sql without the column that is the same in all rows.
+-- OS runtime calls of one thread: os_calls.sql without the column `thread`.
 --
 -- :thread             the globalTid, as text
 --
 -- start_ns, end_ns   as in api_calls.sql
 -- name_id            StringIds.id of the function
 --
--- Event class 27 is a call; the other classes say that the tracing began or ended.
+-- Event class 27 is a call; other classes mark the begin and end of the tracing.
 SELECT
   start                AS start_ns,
   end                  AS end_ns,

@@ -1,10 +1,10 @@
--- Threads of processes that call no CUDA: front ends, schedulers, tokenizers beside the workers of a serving engine.
+-- Threads of processes that call no CUDA, such as a serving engine's front end, scheduler and tokenizers.
 --
 -- thread     globalTid
 -- name       a name of the thread; null where the report has none
--- os_calls   OS runtime calls of the thread
--- samples    CPU samples of the thread
--- switches   context switches of the thread
+-- os_calls   number of OS runtime calls
+-- samples    number of CPU samples
+-- switches   number of context switches
 WITH
 cuda_process AS (SELECT DISTINCT globalTid & ~0xFFFFFF AS process FROM CUPTI_ACTIVITY_KIND_RUNTIME),
 event AS (

@@ -1,13 +1,13 @@
--- What the profiler and CUDA's lazy loading cost on the host.
+-- Host time spent in the profiler and in CUDA's module loading.
 --
 -- start_ns, end_ns   nanoseconds of the session
--- thread             globalTid; where its low 24 bits are 0 the row holds for the whole process
+-- thread             globalTid; if its low 24 bits are 0, the row applies to the whole process
 -- kind               'profiler' or 'module_load'
--- name               what nsys calls it
+-- name               nsys's name for the overhead
 --
--- CUPTI_ACTIVITY_KIND_OVERHEAD.overheadType: 3 buffer flush, 4 instrumentation, 5 resource are the profiler's;
--- 6 module loading, 7 lazy function loading are CUDA's; 1 unknown, 2 JIT compiler, 8 command buffer full are
--- neither.
+-- CUPTI_ACTIVITY_KIND_OVERHEAD.overheadType: 3 buffer flush, 4 instrumentation, 5 resource belong to the profiler;
+-- 6 module loading, 7 lazy function loading belong to CUDA; 1 unknown, 2 JIT compiler, 8 command buffer full are
+-- left out.
 SELECT start AS start_ns, end AS end_ns, globalTid AS thread, 'profiler' AS kind, coalesce(s.value, '') AS name
 FROM PROFILER_OVERHEAD LEFT JOIN StringIds AS s ON s.id = nameId
 WHERE start IS NOT NULL AND end IS NOT NULL AND globalTid IS NOT NULL

@@ -1,6 +1,6 @@
--- Hosts and users that a report names: they are taken out of every text that a scrubbed copy keeps.
+-- Names of hosts and users in a report; `scrub` removes them from every text that it keeps.
 --
--- name    one of them
+-- name    host or user name
 SELECT CAST(value AS TEXT) AS name
 FROM (SELECT name, value FROM META_DATA_EXPORT UNION ALL SELECT name, value FROM EXPORT_META_DATA)
 WHERE name IN ('EXPORT_HOST', 'EXPORT_USER') AND value <> ''

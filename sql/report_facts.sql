@@ -1,5 +1,5 @@
--- What the report says of itself: versions, what was traced, the machine. Only the named facts are read:
--- the same tables hold the environment and the command line of the profiled program.
+-- Metadata of the report: versions, traced APIs, machine. Only listed names are read: the same tables hold the
+-- environment and the command line of the profiled program.
 --
 -- topic   export, capture, system, session or gpu
 -- name, value

@@ -1,5 +1,5 @@
--- The frames of the CPU samples' call chains, of all threads: there are tens of them a sample, so each is two
--- numbers and not four (half the time to read).
+-- Frames of the call chains of all CPU samples. There are tens of frames per sample, so four numbers are packed into
+-- two, which halves the time to read them.
 --
 -- sample_depth    sample * 4096 + depth; depth 0 is the leaf
 -- module_symbol   module * 2^32 + symbol, both StringIds.id (event_names.sql gives the text)

@@ -1,9 +1,8 @@
--- The frames of some threads' CPU samples as in sample_frames.sql, in the order of time, for files that do not have them
--- in that order.
+-- Frames of some threads' CPU samples as in sample_frames.sql, sorted by time: for files that are not sorted by time.
 --
 -- :threads        a JSON array of globalTids
 --
--- sample_depth    sample * 4096 + depth; the sample is its number in samples_by_time.sql
+-- sample_depth    sample * 4096 + depth; sample is the number in samples_by_time.sql
 -- module_symbol   as in sample_frames.sql
 WITH numbered AS (
   SELECT id, row_number() OVER (ORDER BY start, id) AS number
@@ -11,8 +10,9 @@ WITH numbered AS (
   WHERE id IS NOT NULL AND start IS NOT NULL AND globalTid IN (SELECT value FROM json_each(:threads))
 )
 SELECT
-  (n.number << 12) | (CAST(c.stackDepth AS INTEGER) & 4095)                                             AS sample_depth,
-  (coalesce(CAST(c.module AS INTEGER), 0) << 32) | (coalesce(CAST(c.symbol AS INTEGER), 0) & 4294967295) AS module_symbol
+  (n.number << 12) | (CAST(c.stackDepth AS INTEGER) & 4095) AS sample_depth,
+  (coalesce(CAST(c.module AS INTEGER), 0) << 32)
+    | (coalesce(CAST(c.symbol AS INTEGER), 0) & 4294967295) AS module_symbol
 FROM SAMPLING_CALLCHAINS AS c JOIN numbered AS n ON n.id = c.id
 WHERE c.stackDepth IS NOT NULL
 ORDER BY 1;

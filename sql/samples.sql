@@ -1,9 +1,9 @@
--- CPU samples of some threads, one row a sample.
+-- CPU samples of some threads, one row per sample.
 --
 -- :threads   a JSON array of globalTids
 --
 -- sample_id  joins sample_frames.sql
--- start_ns   when it was taken, nanoseconds of the session
+-- start_ns   time of the sample, nanoseconds of the session
 -- thread     globalTid
 SELECT
   id        AS sample_id,

@@ -1,9 +1,9 @@
--- CPU samples of some threads as in samples.sql, in the order of time, for files that do not have them in that order.
+-- CPU samples of some threads as in samples.sql, sorted by time: for files that are not sorted by time.
 --
 -- :threads   a JSON array of globalTids
 --
 -- sample_id  the sample's number in the order of time; joins sample_frames_by_time.sql
--- start_ns   when it was taken, nanoseconds of the session
+-- start_ns   time of the sample, nanoseconds of the session
 -- thread     globalTid
 SELECT
   row_number() OVER (ORDER BY start, id) AS sample_id,

@@ -1,8 +1,8 @@
--- The strings that a scrubbed copy needs, by what they name. Nothing else of StringIds is copied.
+-- The strings that a scrubbed copy keeps, with their use. No other row of StringIds is copied.
 --
--- sort    what the string is: api, os, kernel, range, domain, overhead, library, symbol, module or thread
+-- sort    use of the string: api, os, kernel, range, domain, overhead, library, symbol, module or thread
 -- id      StringIds.id
--- value   the string; the same id comes once for each sort that uses it
+-- value   the string; an id has one row per sort that uses it
 WITH cuda_process AS (
   SELECT DISTINCT globalTid & ~0xFFFFFF AS process FROM CUPTI_ACTIVITY_KIND_RUNTIME WHERE globalTid IS NOT NULL
 ),

@@ -1,8 +1,8 @@
--- The starts of some rows of a table, at even distances over its row ids: whether the file has them in the order of time
--- is seen without reading the table.
+-- The starts of some rows of a table, evenly spaced over its row ids: shows whether the table is sorted by time without
+-- reading all of it.
 --
--- :table     the table's name, put in before SQLite sees the query
--- :samples   how many rows, as text
+-- :table     name of the table, substituted before SQLite parses the query
+-- :samples   number of rows, as text
 --
 -- start_ns   nanoseconds of the session
 WITH RECURSIVE

@@ -1,4 +1,4 @@
--- Names of the threads that call CUDA or mark ranges; of several names of a thread, one.
+-- Names of the threads that call CUDA or open NVTX ranges; one name per thread.
 --
 -- thread   globalTid
 -- name     the thread's name

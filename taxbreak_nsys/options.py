@@ -1,4 +1,4 @@
-"""The choices that a user can make for an analysis."""
+"""The options of an analysis."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from taxbreak_nsys.phases import PhaseRule
 
 @dataclass(frozen=True)
 class Options:
-    """The choices that a user can make for an analysis; the command line and the Python API both build this object.
+    """The options of an analysis; the command line and the Python API both build this object.
 
-    `rules` are the user's own phases and go before everything else. `phases` is one of `phases.SOURCES` (None: the
-    best), `instances` says what one instance spans (method section 2.1; None: a cycle for an engine's marks, the
-    range otherwise), `engine` names the engine whose marks are the phases, `phase_rules` is a file of more engines,
-    `by_batch` splits phases by the number of requests.
+    `rules` define the user's own phases and override every other source of phases. `phases` is one of
+    `phases.SOURCES` (None: `best`). `instances` is the span of one instance (method section 2.1; None: a cycle for an
+    engine's marks, the range otherwise). `engine` names the engine whose marks are the phases, `phase_rules` is a file
+    with more engines, `by_batch` splits phases by the number of requests.
 
-    `window` is (start, end) in ns of the session; `process` and `thread` are the ids that nsys shows; `skip` leaves
-    out the first instances of each phase and thread that has more of them.
+    `window` is (start, end) in ns of the session; `process` and `thread` are the ids that nsys shows; `skip` leaves out
+    that many first instances of each phase and thread with more instances.
 
-    `t_sys_ns` or `null_report` give the floor of the launch path; `evidence` forces one of `layers.EVIDENCES`;
-    `modules` is a table of the user's own modules, `reference` a file of un-profiled times (`FILE#SET` where it
-    holds several), `library_map` a file that `library-map` wrote.
+    `t_sys_ns` or `null_report` gives the floor of the launch path; `evidence` forces one of `layers.EVIDENCES`;
+    `modules` is a table of the user's own modules; `reference` is a file of un-profiled times (`FILE#SET` for a file
+    with several sets); `library_map` is a file that `library-map` wrote.
     """
 
     rules: tuple[PhaseRule, ...] = ()
@@ -43,8 +43,8 @@ class Options:
     reference: str | None = None
     library_map: Path | None = None
     tables: frozenset[str] = frozenset()
-    """The tables of details to make beside the phases, of `detail_rows.DETAIL_TABLES`."""
+    """The tables of details to make in addition to the phases, names of `detail_rows.DETAIL_TABLES`."""
     tree_depth: int | None = None
-    """The tables of ranges and of calls leave out deeper rows than this, and count their time for the row above."""
+    """The deepest level of rows in the tables of ranges and of calls; time of deeper rows counts for the row above."""
     kernel_classes: Path | None = None
     """A user's table of kernel classes, tried before the built-in one."""

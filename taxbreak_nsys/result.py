@@ -1,4 +1,4 @@
-"""The one result object: what the analysis found, as plain data. Outputs read it and query nothing."""
+"""The result of an analysis as plain data; every output is made from it and queries nothing else."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from taxbreak_nsys.phases import Instances
 
 SCHEMA = "taxbreak/2"
-"""The version of the JSON output (docs/json.md); fields may be added without a new one."""
+"""The version of the JSON output (docs/json.md); new fields do not change it."""
 
 METHOD_VERSION = 4
-"""Raised when the same report gives other figures than before: stores analyse such reports again."""
+"""Increased when the same report gives other values than before: stores then analyse it again."""
 
 
 @dataclass(frozen=True)
 class LaunchCounts:
-    """Launches of a phase; `graph` counts every graph launch, `unmeasured_graph` those without device time."""
+    """Launches of a phase; `graph` counts all graph launches, `unmeasured_graph` those without device time."""
 
     kernel: int
     graph: int
@@ -42,9 +42,9 @@ class LaunchCounts:
 
 @dataclass(frozen=True)
 class GraphTime:
-    """CUDA graphs of a phase, ns: the calls that launch them, and the plain sum of their kernels' times.
+    """CUDA graphs of a phase: launches, time of the launching calls (ns), sum of the durations of their kernels (ns).
 
-    `device_ns` is null where a graph launch was not measured.
+    `device_ns` is None where a graph launch was not measured.
     """
 
     launches: int
@@ -54,22 +54,22 @@ class GraphTime:
 
 @dataclass(frozen=True)
 class DeviceTime:
-    """Device time of a phase in ns; null where a graph launch was not measured."""
+    """Device time of a phase in ns; None where a graph launch was not measured."""
 
     active_ns: int | None
     kernel_sum_ns: int | None
     idle_ns: int | None
     busy_share: float | None
-    """The share of the wall time in which a device that the phase uses is busy; waiting for slower ranks is not."""
+    """The share of the wall time in which a device of the phase is busy; waits for slower ranks are not busy time."""
 
 
 @dataclass(frozen=True)
 class Layers:
     """The three layers of a phase in ns, and HDBI (method sections 4 and 5).
 
-    `library_bound` is `lower` or `upper` where delta_ct is a bound of the library time and not its measure: `lower`
-    where the libraries `unmarked_libraries` launched kernels and marked no range, `upper` for a subtraction.
-    `hdbi_without_profiler` is null where no sample hit the profiler. Every figure is null, with `hdbi_reason`, for a
+    `library_bound` says that delta_ct is only a bound of the library time: `lower` where the libraries
+    `unmarked_libraries` launched kernels and marked no range, `upper` for evidence `subtractive`; None otherwise.
+    `hdbi_without_profiler` is None where no sample hit the profiler. Every value is None, with `hdbi_reason`, for a
     phase whose CUDA rows the report lost (method section 5.1).
     """
 
@@ -91,9 +91,9 @@ class Layers:
 
 @dataclass(frozen=True)
 class SampledState:
-    """What CPU samples say of one state of a phase; `off_cpu_ns` and `kinds_ns` add up to the state's time.
+    """One state of a phase by its CPU samples; `off_cpu_ns` and `kinds_ns` add up to the state's time.
 
-    `kinds_ns` are times by what the samples hit (`sample_hits.KINDS`).
+    `kinds_ns` has the time by the kind of code that the samples hit (`sample_hits.KINDS`).
     """
 
     samples: int
@@ -104,10 +104,10 @@ class SampledState:
 
 @dataclass(frozen=True)
 class SampleFigures:
-    """What CPU samples say of a phase, under whatever evidence its layers stand; intervals are of 95 %.
+    """A phase by its CPU samples, whichever evidence its layers use; intervals are 95 % confidence intervals.
 
     `on_cpu_from` is `context_switches` or `samples` (× period; `capped_states` are those where that was longer
-    than the state). `enough` tells whether they are enough to be the evidence of the library layer. `profiler_ns`
+    than the state). `enough` says whether they suffice as evidence of the library layer. `profiler_ns`
     is the profiler's own time in all states, `profiler_share` its share of the wall time. `library_missed_ns`, where
     libraries marked ranges, is library time outside them: evidence `ranges` leaves it to the framework, evidence
     `ranges+samples` counts it. `library_missed_modules` are the modules that it lies in, sorted.
@@ -131,10 +131,10 @@ class SampleFigures:
 
 @dataclass(frozen=True)
 class Corrected:
-    """A phase without the profiler's tax (method section 6), ns; figures are null where `reason` says why.
+    """A phase corrected for the profiler's overhead (method section 6), ns; None where `reason` gives the cause.
 
-    `reference_ns` is the un-profiled median wall time, `dilation` the captured one over it. `states_ns` add up to
-    `wall_ns`: the reference times the instances, or less where the capture without the profiler's own rows already
+    `reference_ns` is the un-profiled median wall time, `dilation` the captured median divided by it. `states_ns` add up
+    to `wall_ns`: the reference times the instances, or less where the capture without the profiler's own rows already
     took less. `profiler_claimed_ns` is what samples and the profiler's rows say that the profiler took,
     `profiler_removed_ns` what was taken out: no more than the capture is longer than the reference.
     `long_waits` is the number of instances that wait longer than the whole reference: they count with the waits of the
@@ -160,10 +160,10 @@ class Corrected:
 
 @dataclass(frozen=True)
 class Phase:
-    """One entry: a phase label on one thread, or (process and thread null) on all threads that share it.
+    """One entry: a phase label on one thread, or on all its threads together (`process` and `thread` are None).
 
-    `unmeasured_instances` were left out because the report lost their CUDA rows; where no instance is whole, all of
-    them are, `instances` counts them and the figures of device and layers are null.
+    `unmeasured_instances` is the number of instances left out because the report lost their CUDA rows. Where that
+    holds for all instances, `instances` counts them, and the values of device and layers are None.
     """
 
     phase: str
@@ -173,20 +173,20 @@ class Phase:
     wall_ns: int
     wall_median_ns: int | None
     wall_p99_ns: int | None
-    """The 99th percentile of the instances' wall time; null with fewer than 100 instances."""
+    """The 99th percentile of the instances' wall time; None with fewer than 100 instances."""
     cycles: bool
     """Whether an instance is a cycle: from its mark to the next one (method section 2.1)."""
     range_ns: int
-    """The length of the marks themselves, added up."""
+    """The sum of the lengths of the marks themselves."""
     between_ns: dict[str, int] | None
-    """The part of `states_ns` after the mark's end; null where instances are no cycles."""
+    """The part of `states_ns` after the end of the marks; None unless the instances are cycles."""
     helpers_ns: dict[str, int] | None
-    """States of the threads that help the host thread; in no layer and no wall. Null without helpers."""
+    """States of helper threads; they count for no layer and no wall time. None without helpers."""
     communication: CommunicationTime | None
     ranks: Ranks | None
     launches: LaunchCounts
     graphs: GraphTime | None
-    """Null in a phase without CUDA graphs."""
+    """None in a phase without CUDA graphs."""
     kernels: int | None
     states_ns: dict[str, int]
     in_os_ns: dict[str, int]
@@ -199,7 +199,7 @@ class Phase:
     steps: StepCounts | None
     unmeasured_instances: int = 0
     verdict: Verdict = UNJUDGED
-    """Judged once all phases of a thread are known: it comes from the replay of the whole thread."""
+    """Known only after the replay of all phases of the thread; UNJUDGED before."""
 
     @property
     def combined(self) -> bool:
@@ -209,7 +209,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Outside:
-    """What lies in no phase and in no other figure; `share` is of all kernels' device time, null without any."""
+    """Launches and kernels in no phase; `share` is their part of all kernels' device time, None without kernels."""
 
     kernel_launches: int
     graph_launches: int
@@ -222,7 +222,7 @@ class Outside:
 
 @dataclass(frozen=True)
 class TracedRanges:
-    """How many NVTX ranges of operators, and ranges and calls of CUDA libraries, the report has, and whose they are."""
+    """The number of operator ranges and of library ranges and calls in the report, and the libraries' names."""
 
     operator: int
     library: int
@@ -233,7 +233,7 @@ class TracedRanges:
 class Result:
     """The analysis of one report.
 
-    `entries` are the phases as objects. `taxbreak_nsys.analyze` returns it with pandas frames and pictures
+    `entries` has the phases as objects. `taxbreak_nsys.analyze` returns a subclass with pandas frames and figures
     (`notebook.report_result`).
     """
 
@@ -249,30 +249,30 @@ class Result:
     api_rows: tuple[dict[str, Any], ...]
     instances: Instances = field(repr=False)
     replay_part: ReplayPart = field(repr=False)
-    """What the verdicts and `whatif` replay: all of a small report, stretches of a large one."""
+    """The input of the replays of verdicts and `whatif`: a small report as a whole, stretches of a large report."""
     step_sums: InstanceSums = field(repr=False)
-    """The sums of each of `instances`: states, exposed time, device time, launches."""
+    """Sums per instance of `instances`: states, exposed time, device time, launches."""
     traced_ranges: TracedRanges
     sample_rows: tuple[dict[str, Any], ...] = ()
     symbol_rows: tuple[dict[str, Any], ...] = ()
     intervals: pa.Table | None = field(default=None, repr=False)
-    """Every host interval, in a temporary file that is mapped into memory; None unless it was asked for."""
+    """Every host interval, in a temporary file that is mapped into memory; None unless requested."""
     t_base_ns: int | None = None
-    """T_base of the subtraction (method section 4, Eq. 5); null where no launch has an operator range to tell it."""
+    """T_base of the subtraction (method section 4, Eq. 5); None where no launch lies in an operator range."""
     thread_names: Mapping[int, str] = field(default_factory=dict, repr=False)
-    """The names of threads by globalTid, where the report has them."""
+    """Thread names by globalTid, as far as the report has them."""
     details: DetailRows = field(default_factory=DetailRows, repr=False)
-    """The tables that `Options.tables` asked for."""
+    """The tables requested by `Options.tables`."""
 
     def to_arrow(self) -> pa.Table:
-        """Return the phases as an Arrow table, one row an entry, nested keys joined by a dot."""
+        """Return the phases as an Arrow table, one row per entry; nested keys are joined by a dot."""
         import pyarrow as pa
 
         rows = [_flat(phase_dict(entry, states_of_samples=False)) for entry in self.entries]
-        # what is null as a whole in one row (exposed time, counts) has its keys from another
+        # A nested object may be null in one row; take its columns from a row where it is present.
         keys = list(dict.fromkeys(key for row in rows for key in row))
-        whole = {key for key in keys if any(other.startswith(f"{key}.") for other in keys)}
-        return pa.Table.from_pylist([{key: row.get(key) for key in keys if key not in whole} for row in rows])
+        nested = {key for key in keys if any(other.startswith(f"{key}.") for other in keys)}
+        return pa.Table.from_pylist([{key: row.get(key) for key in keys if key not in nested} for row in rows])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of a report (docs/json.md) as plain Python data."""
@@ -296,9 +296,9 @@ class Result:
         return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
 
     def phase(self, label: str, thread: int | None = None) -> Phase:
-        """Return one entry by label: that of `thread` (TID), else the combined one, else the only one.
+        """Return one entry by label: on `thread` (TID) if given, else the combined entry, else the first.
 
-        Raises TaxbreakError where there is none.
+        Raises TaxbreakError where no entry matches.
         """
         named = [entry for entry in self.entries if entry.phase == label]
         if thread is not None:
@@ -310,19 +310,19 @@ class Result:
 
 
 def schema_path() -> Path:
-    """Return the JSON schema of the output, a file of the package."""
+    """Return the path of the packaged JSON schema of the output."""
     return Path(__file__).resolve().parent / "data" / f"{SCHEMA.replace('/', '-')}.schema.json"
 
 
 def json_head() -> dict[str, Any]:
-    """Return the first fields of every JSON document and line: its schema and the version of the program."""
+    """Return the first fields of every JSON document and line: the schema and the program's version."""
     from taxbreak_nsys import __version__
 
     return {"schema": SCHEMA, "tool_version": __version__}
 
 
 def phase_dict(entry: Phase, *, states_of_samples: bool = True) -> dict[str, Any]:
-    """Return a phase as the JSON object of method section 7; `states_of_samples` keeps the samples' states."""
+    """Return a phase as the JSON object of method section 7; `states_of_samples` keeps `samples.states`."""
     data: dict[str, Any] = _lists(dataclasses.asdict(entry))
     if data["samples"] and not states_of_samples:
         del data["samples"]["states"]
@@ -330,7 +330,7 @@ def phase_dict(entry: Phase, *, states_of_samples: bool = True) -> dict[str, Any
 
 
 def _lists(value: Any) -> Any:
-    """Return data with lists for tuples, as JSON has it."""
+    """Return the data with tuples converted to lists, as in JSON."""
     if isinstance(value, dict):
         return {key: _lists(inner) for key, inner in value.items()}
     return [_lists(inner) for inner in value] if isinstance(value, tuple | list) else value

@@ -1,7 +1,7 @@
 """TaxBreak as an nsys recipe: `nsys recipe taxbreak_layers --input REPORTS`.
 
-A shell around the package, which does the analysis, so that recipe and command line give the same integers.
-It keeps to what `nsys_recipe` has had since 2023.4.
+A thin wrapper: the package does the analysis, so that recipe and command line give the same integers. It uses only
+the parts of `nsys_recipe` that exist since 2023.4.
 """
 
 import sys
@@ -22,34 +22,34 @@ except ImportError as error:
         f"'{sys.executable} -m pip install taxbreak-nsys', or put a Python that has it first on PATH"
     ) from error
 
-# newer releases may drop the name; a plain exception then ends the recipe in the same way
+# newer releases may drop the name; RuntimeError also ends the recipe with its message
 _RecipeError = getattr(exceptions, "ValueError", RuntimeError)
 
 
 class TaxbreakLayers(recipe.Recipe):
-    """Layers of host time and HDBI, a row a report, process, thread and phase."""
+    """Layers of host time and HDBI: one row per report, process, thread and phase."""
 
     def run(self, context):
         """Analyse each report in a task of its own, then write the tables and the notebook."""
         super().run(context)
-        given = self._parsed_args
+        arguments = self._parsed_args
         try:
-            options = read_arguments(AnalysisChoices, given).options()
-            found = context.wait(context.map(multi_rank.analyze_rank, given.input, options=options))
-            found = multi_rank.in_rank_order(found)
-            for rank in found if len(found) > 1 else ():
+            options = read_arguments(AnalysisChoices, arguments).options()
+            ranks = context.wait(context.map(multi_rank.analyze_rank, arguments.input, options=options))
+            ranks = multi_rank.in_rank_order(ranks)
+            for rank in ranks if len(ranks) > 1 else ():
                 if rank.error:
                     logger.error(f"Left out: {rank.error}")
-            per_rank = multi_rank.rank_table(found)
+            per_rank = multi_rank.rank_table(ranks)
         except TaxbreakError as error:
             raise _RecipeError(str(error)) from error
         self._save("rank_stats", per_rank)
         self._save("all_stats", multi_rank.all_table(per_rank))
-        self._save_details([rank for rank in found if rank.table is not None])
-        multi_rank.write_plain(multi_rank.files_table(found), self.add_output_file("files.parquet"))
+        self._save_details([rank for rank in ranks if rank.table is not None])
+        multi_rank.write_plain(multi_rank.files_table(ranks), self.add_output_file("files.parquet"))
         self.create_notebook("taxbreak_layers.ipynb")
         self._analysis_dict.update(
-            {"EndTime": str(datetime.now()), "InputFiles": given.input, "Outputs": self._output_files}
+            {"EndTime": str(datetime.now()), "InputFiles": arguments.input, "Outputs": self._output_files}
         )
         self.create_analysis_file()
 
@@ -70,7 +70,7 @@ class TaxbreakLayers(recipe.Recipe):
 
     @classmethod
     def get_argument_parser(cls):
-        """Return the options: nsys's own for input and output, the command line's for the analysis."""
+        """Return the parser: nsys's options for input and output, the command line's options for the analysis."""
         parser = super().get_argument_parser()
         parser.add_recipe_argument(Option.INPUT, required=True)
         parser.add_recipe_argument(Option.OUTPUT)

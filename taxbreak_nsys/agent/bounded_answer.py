@@ -1,4 +1,4 @@
-"""Answers of a bounded size: rows and phases are left out at the end, and the answer says how many."""
+"""Answers of bounded size: rows and phases that do not fit are cut from the end, and the answer counts them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 LONGEST_TEXT = 240
-"""Longer names (template kernels, hostile ranges) are cut, with the number of characters left out."""
+"""Longer texts (template kernels, hostile ranges) are cut, followed by the number of characters left out."""
 DECIMALS = 5
 
 _PHASE_KEYS_LEFT_OUT = frozenset({"in_os_ns", "steps"})
@@ -20,9 +20,9 @@ def as_text(data: Mapping[str, Any]) -> str:
 
 
 def bounded(data: dict[str, Any], key: str, most_bytes: int) -> str:
-    """Return JSON of at most `most_bytes`; rows of the list `data[key]` are left out at its end to fit.
+    """Return JSON of at most `most_bytes`; rows are cut from the end of the list `data[key]` until it fits.
 
-    `left_out` then says how many. Where the rest alone is too large, only a line that says so comes back.
+    `left_out` then counts them. If the answer is too large even without rows, it is an `error` that says so.
     """
     data = _clipped(data)
     rows, already = data[key], data.get("left_out", 0)
@@ -41,7 +41,7 @@ def bounded(data: dict[str, Any], key: str, most_bytes: int) -> str:
 
 
 def phase_answer(document: Mapping[str, Any], shown_path: Callable[[str], str]) -> dict[str, Any]:
-    """Return the object of an analysis without what an assistant seldom needs: single threads where there is a sum."""
+    """Return the JSON of an analysis without details: no single threads if a phase has an entry for all of them."""
     report = document["reports"][0]
     facts = report["report"]
     phases = report["phases"]
@@ -69,7 +69,7 @@ def _phase(phase: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table_answer(rows: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
-    """Return rows as `columns` and `rows`: each column's name once, not once per row."""
+    """Return the first `limit` rows as `columns` and `rows`; `left_out` counts the others, if there are any."""
     columns = list(rows[0]) if rows else []
     data: dict[str, Any] = {"columns": columns, "rows": [[row[name] for name in columns] for row in rows[:limit]]}
     if len(rows) > limit:
@@ -78,7 +78,7 @@ def table_answer(rows: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any
 
 
 def lever_answer(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what half and none of each lever's time would save, per phase, best lever first."""
+    """Return per phase what halving and removing each lever's time would save, best lever first."""
     phases: dict[tuple[Any, ...], dict[str, Any]] = {}
     for point in document["points"]:
         key = (point["phase"], point["process"], point["thread"])
@@ -110,7 +110,7 @@ def lever_answer(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def comparison_answer(document: Mapping[str, Any], shown_path: Callable[[str], str], moved: int) -> dict[str, Any]:
-    """Return a comparison with its changes as rows and the first `moved` kernels and operators of each phase."""
+    """Return a comparison with its changes as rows, and the first `moved` kernels and operators per phase."""
     return {
         "before": [shown_path(path) for path in document["before"]],
         "after": [shown_path(path) for path in document["after"]],
@@ -130,7 +130,7 @@ def comparison_answer(document: Mapping[str, Any], shown_path: Callable[[str], s
 
 
 def _clipped(value: Any) -> Any:
-    """Return data with long texts cut and shares rounded: sixteen digits of a ratio cost an assistant five tokens."""
+    """Return data with long texts cut and floats rounded to `DECIMALS`: sixteen digits would only cost tokens."""
     if isinstance(value, float):
         return round(value, DECIMALS) if math.isfinite(value) else None
     if isinstance(value, str):

@@ -1,7 +1,7 @@
 """The process that answers one call: `python -m taxbreak_nsys.agent.child_process BYTES query|command ARGUMENTS…`.
 
-A report that is huge or hostile takes down this process and not the server. It ends with its server: the server holds
-the other end of its standard input.
+A huge or hostile report can crash this process, but not the server. The server holds the other end of the process's
+standard input, so the process ends when the server does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import threading
 
 OUT_OF_MEMORY = 3
-"""The exit code of a call that needed more memory than it may use."""
+"""The exit code of a call that exceeded its memory limit."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The tools and resources of the MCP server: what an assistant may ask about the reports below a folder."""
+"""The tools and resources of the MCP server, for an assistant that asks about the reports below a folder."""
 
 from __future__ import annotations
 
@@ -42,23 +42,25 @@ Factor = Annotated[float | None, Field(ge=0, description="Multiply the time by t
 
 
 class ReportTools:
-    """The tools; each answers a text, or raises ToolError with one line."""
+    """The tools, for files below `root` and within `limits` per call; each returns JSON or raises ToolError (one line).
+
+    Docstrings of the tools are their descriptions for the assistant.
+    """
 
     def __init__(self, root: ReportRoot, limits: Limits) -> None:
-        """Answer about files below `root`, within `limits` per call."""
         import anyio
 
         self._root, self._limits = root, limits
         self._turns = anyio.CapacityLimiter(limits.calls)
 
     async def reports(self) -> str:
-        """List the reports below the root, with their sizes. Use the paths as they stand here."""
+        """List the reports below the root, with their sizes. Give these paths to the other tools."""
         rows, complete = self._root.listing(self._limits.rows)
         data = bounded_answer.table_answer(rows, self._limits.rows) | {"complete": complete}
         return bounded_answer.bounded(data, "rows", self._limits.answer_bytes)
 
     async def analyze(self, report: Report, phases: Phases = None) -> str:
-        """Split a report's host time into layers per phase: the first question about any report.
+        """Split a report's host time into layers per phase. Call this first for any report.
 
         Per phase: instances, wall_ns, launches, states_ns (they add up to wall_ns), exposed_ns (while the device
         idles), device, taxbreak (delta_ft_ns, delta_ct_ns, delta_kt_ns, t_orchestration_ns, hdbi, evidence) and
@@ -76,22 +78,22 @@ class ReportTools:
                                            "taxbreak_api_sum: CUDA calls; taxbreak_step_trace: one row per step; "
                                            "taxbreak_sample_sum, taxbreak_symbol_sum: CPU samples by module, symbol.")],
         phase: Phase = None,
-        sort: Annotated[str | None, Field(description="Column to order by, largest first, as 'Total Time'.")] = None,
+        sort: Annotated[str | None, Field(description="Column to sort by, largest first, e.g. 'Total Time'.")] = None,
         limit: Limit = 20,
         phases: Phases = None,
     ) -> str:  # fmt: skip
         """Show the rows of one table of a report: kernels, operators, CUDA calls, steps, samples.
 
-        Rows are ordered by total time unless `sort` names a column. `left_out` counts rows not shown.
+        Rows are sorted by total time unless `sort` names a column. `left_out` counts the rows that are not shown.
         """
         rows = await self._rows(report, [table.value], phases, sort, phase, limit)
         data = {"report": report, "table": table.value} | bounded_answer.table_answer(rows[table.value], limit)
         return bounded_answer.bounded(data, "rows", self._limits.answer_bytes)
 
     async def gaps(self, report: Report, phase: Phase = None, limit: Limit = 10, phases: Phases = None) -> str:
-        """Show when the device idles: `rows` by what the host did and which kernel came next, then the longest gaps.
+        """Show when the device idles: gaps grouped by host state and next kernel (`rows`), then the `longest` gaps.
 
-        `state` is what the host thread was doing (python, dispatch, library, launch, os_wait, ...), `range` the
+        `state` is the state of the host thread (python, dispatch, library, launch, os_wait, ...), `range` the
         innermost NVTX range, `before` the kernel that ended the gap.
         """
         rows = await self._rows(
@@ -117,7 +119,7 @@ class ReportTools:
     ) -> str:
         """Predict wall time, device idle time and HDBI after a change, by replaying the report.
 
-        Without any factor: every lever ranked, with the share of the wall that half or all of its time would save.
+        Without any factor, all levers are ranked by the share of the wall time that halving or removing each saves.
         """
         factors = {"framework": framework, "library": library, "launch": launch, "kernels": kernels}
         factors |= {"copies": copies, "cpu": cpu}
@@ -141,8 +143,8 @@ class ReportTools:
     ) -> str:
         """Compare two captures per step, with 95 % intervals: did the change help, and in which layer.
 
-        `word` is the judgement (better, worse, no difference shown, not comparable); `conditions` says what else
-        differs.
+        `word` is the judgement (better, worse, no difference shown, not comparable); `conditions` lists other
+        differences between the captures.
         """
         sides = [str(self._checked(self._root.report_or_folder, side)) for side in (before, after)]
         mapped = [f"--map={pair}" for pair in map or ()]
@@ -153,12 +155,12 @@ class ReportTools:
     async def gate(
         self,
         report: Report,
-        rules: Annotated[list[str], Field(min_length=1, description="As 'decode.hdbi >= 0.2' or "
+        rules: Annotated[list[str], Field(min_length=1, description="Such as 'decode.hdbi >= 0.2' or "
                                           "'decode.wall_ns_per_step <= 1.05 * baseline'.")],
         baseline: Annotated[str | None, Field(description="A report, or JSON of one, relative to the root.")] = None,
         phases: Phases = None,
     ) -> str:  # fmt: skip
-        """Judge rules over a report's metrics: holds, broken, or cannot be judged, each with value and limit."""
+        """Judge rules over a report's metrics: held, broken or not judged, each with value and limit."""
         given = [f"--rule={rule}" for rule in rules]
         if baseline is not None:
             given.append(f"--baseline={self._checked(self._root.file, baseline)}")
@@ -171,7 +173,7 @@ class ReportTools:
         )
 
     async def doctor(self, report: Report) -> str:
-        """Say what a report is fit for: which evidence it holds, what is missing, and how to capture it."""
+        """Check a report: which evidence it holds, what is missing, and how to capture it."""
         document = await self._document(["doctor", "--format=json", "--", self._report(report)], answers=(0, 1))
         checks = next(iter(document.values()))
         return bounded_answer.bounded({"report": report, "checks": checks}, "checks", self._limits.answer_bytes)
@@ -179,16 +181,16 @@ class ReportTools:
     async def query(
         self,
         report: Report,
-        sql: Annotated[str, Field(description="One SELECT over nsys's tables, as CUPTI_ACTIVITY_KIND_KERNEL.")],
+        sql: Annotated[str, Field(description="One SELECT over nsys's tables, e.g. CUPTI_ACTIVITY_KIND_KERNEL.")],
         limit: Limit = 50,
     ) -> str:
-        """Run one SELECT over the raw tables of a report's SQLite export, where no other tool answers.
+        """Run one SELECT over the raw tables of a report's SQLite export, if no other tool answers the question.
 
         Names are ids into StringIds(id, value). Join API calls and kernels on correlationId and process:
         kernel.globalPid = call.globalTid & ~0xFFFFFF. Times are ns.
         """
-        found = await self._run("query", [self._report(report), str(limit), sql], (0,))
-        data = {"report": report} | json.loads(found.text)
+        output = await self._run("query", [self._report(report), str(limit), sql], (0,))
+        data = {"report": report} | json.loads(output.text)
         return bounded_answer.bounded(data, "rows", self._limits.answer_bytes)
 
     async def _rows(
@@ -204,10 +206,10 @@ class ReportTools:
         if sort is not None:
             call.append(f"--sort={sort}")
         if limit is not None and phase is None and names != [ReportName.SUM.value]:
-            call.append(f"--top={limit + 1}")  # one more, to know whether rows were left out
+            call.append(f"--top={limit + 1}")  # the extra row shows that rows were left out
         document = await self._document([*call, "--", self._report(report)])
-        found = document["reports"][0]
-        rows = {name: found["phases" if name == ReportName.SUM.value else name] for name in names}
+        tables = document["reports"][0]
+        rows = {name: tables["phases" if name == ReportName.SUM.value else name] for name in names}
         labels = sorted({row["phase"] for listed in rows.values() for row in listed})
         if phase is not None and labels and phase not in labels:
             raise ToolError(f"no phase {phase!r} in this table; its phases are: {', '.join(labels)}")
@@ -226,7 +228,7 @@ class ReportTools:
             raise ToolError(str(error)) from error
 
     async def _document(self, arguments: list[str], answers: tuple[int, ...] = (0,)) -> Any:
-        """Return the JSON that a command printed; `answers` are the exit codes with which it answers."""
+        """Return the JSON that a command printed; with an exit code outside `answers` the command failed."""
         command = arguments if not arguments[0].startswith("-") else ["analyze", *arguments]
         output = await self._run("command", command, answers)
         try:
@@ -251,7 +253,7 @@ class ReportTools:
 
 
 def build_server(root: ReportRoot, limits: Limits) -> MCPServer[Any]:
-    """Return the server with its tools and resources."""
+    """Return a server with all tools and resources, not yet running."""
     server: MCPServer[Any] = MCPServer(
         "taxbreak-nsys", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING"
     )

@@ -1,4 +1,4 @@
-"""One SELECT over the tables of an export: read-only, with a limit of rows."""
+"""Runs one SELECT over the tables of an export: read-only, with a row limit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_SHOWN = 2000
 
 
 def print_answer(report: str, limit: str, statement: str) -> None:
-    """Print the rows as JSON (`columns`, `rows`, `more`), or end with exit code 2 and a line on standard error."""
+    """Print the rows as JSON (`columns`, `rows`, `more`); on failure print one line to stderr and exit with code 2."""
     try:
         print(json.dumps(select_rows(Path(report), statement, int(limit)), ensure_ascii=False))
     except TaxbreakError as error:
@@ -29,9 +29,9 @@ def print_answer(report: str, limit: str, statement: str) -> None:
 
 
 def select_rows(report: Path, statement: str, limit: int) -> dict[str, object]:
-    """Return the first `limit` rows of a SELECT; raises TaxbreakError where it fails or does more than read.
+    """Return the first `limit` rows of a SELECT; raises TaxbreakError if it fails or does anything but read.
 
-    Blobs come back as their length. Time is limited by whoever runs this process.
+    A blob is returned as the text `<N bytes>`. There is no time limit here: `tool_call.run_call` kills the process.
     """
     from taxbreak_nsys.read.nsys_export import as_export
 
@@ -51,7 +51,7 @@ def select_rows(report: Path, statement: str, limit: int) -> dict[str, object]:
         if rows.description is None:
             raise TaxbreakError("not a SELECT; a query only reads")
         columns = [column[0] for column in rows.description]
-        held = [[_cell(value) for value in row] for row in rows.fetchmany(limit)]
+        cells = [[_cell(value) for value in row] for row in rows.fetchmany(limit)]
         more = rows.fetchone() is not None
     except sqlite3.ProgrammingError as error:
         raise TaxbreakError(f"{error}; give one SELECT") from error
@@ -63,7 +63,7 @@ def select_rows(report: Path, statement: str, limit: int) -> dict[str, object]:
         raise TaxbreakError(f"{error}; {hint}") from error
     finally:
         connection.close()
-    return {"columns": columns, "rows": held, "more": more}
+    return {"columns": columns, "rows": cells, "more": more}
 
 
 def _authorize(action: int, first: str | None, second: str | None, database: str | None, trigger: str | None) -> int:

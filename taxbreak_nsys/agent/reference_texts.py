@@ -1,4 +1,4 @@
-"""The pages that travel with the package for an assistant: the method, the glossary, the skill."""
+"""Pages of the package that an assistant can read: the method, the glossary, the skill."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ _FILES = {"method": ("docs", "method.md"), "glossary": ("docs", "glossary.md"), 
 
 
 def reference_text(name: str) -> str:
-    """Return a page as Markdown; KeyError where there is none of that name."""
+    """Return a page of `REFERENCES` as Markdown; raises KeyError for an unknown name."""
     folder, file = _FILES[name]
     return (data_folder(folder) / file).read_text(encoding="utf-8")

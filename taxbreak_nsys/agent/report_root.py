@@ -1,4 +1,4 @@
-"""Which files a client may name: those below the folder that the server was started for."""
+"""Restricts clients to the files below the folder that the server was started for."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ MOST_FILES_SEEN = 20_000
 
 
 class ReportRoot:
-    """A folder whose files a client may name, by paths relative to it."""
+    """A folder whose files a client may name, by relative paths; raises TaxbreakError if it is not a folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Resolve the folder; raises TaxbreakError where it is not one."""
         if not folder.is_dir():
             raise TaxbreakError(f"{folder}: no such folder; --root names the folder that holds the reports")
         self.folder = folder.resolve()
 
     def file(self, text: str) -> Path:
-        """Return the real path of a file; raises TaxbreakError where it is missing or lies outside the folder."""
+        """Return the real path of a file; raises TaxbreakError if it is missing or outside the folder."""
         path = self._inside(text)
         if not path.is_file():
             raise TaxbreakError(f"{text!r}: no such file below the root; the tool 'reports' lists what is there")
         return path
 
     def report(self, text: str) -> Path:
-        """Return the real path of a report, as `file`; for a capture the export beside it must lie inside, too."""
+        """Return the real path of a report, as `file` does; the export beside a capture must be inside the root too."""
         path = self._inside(text)
         if is_arrow_folder(path):
             for inner in path.iterdir():
@@ -40,11 +39,11 @@ class ReportRoot:
         if path.suffix not in REPORT_SUFFIXES:
             raise TaxbreakError(f"{text!r}: not a report; a report ends in {' or '.join(REPORT_SUFFIXES)}")
         if path.suffix in CAPTURE_SUFFIXES:
-            self._inside(str(path.with_suffix(".sqlite")))  # an analysis reads it in the capture's place
+            self._inside(str(path.with_suffix(".sqlite")))  # an analysis reads this export instead of the capture
         return path
 
     def report_or_folder(self, text: str) -> Path:
-        """Return the real path of a report, or of a folder of reports none of which leads out of the root."""
+        """Return the real path of a report, or of a folder of reports; no symlink in it may lead out of the root."""
         path = self._inside(text)
         if not path.is_dir() or is_arrow_folder(path):
             return self.report(text)
@@ -54,7 +53,7 @@ class ReportRoot:
         return path
 
     def listing(self, limit: int) -> tuple[list[dict[str, object]], bool]:
-        """Return the reports below the folder with their sizes in bytes, by name, and whether that is all of them."""
+        """Return up to `limit` reports (path, size in bytes) sorted by folder and name, and True if these are all."""
         rows: list[dict[str, object]] = []
         seen = 0
         for folder, inner_folders, names in os.walk(self.folder):  # does not follow symlinks to folders
@@ -72,7 +71,7 @@ class ReportRoot:
         return rows, True
 
     def shown(self, text: str) -> str:
-        """Return a text with the folder's own path taken out: a client names files relative to it."""
+        """Return a text without the folder's own path: clients see and use relative paths."""
         return text.replace(f"{self.folder}{os.sep}", "").replace(str(self.folder), ".")
 
     def _inside(self, text: str) -> Path:

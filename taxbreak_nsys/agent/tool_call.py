@@ -1,4 +1,4 @@
-"""Runs one call in a process of its own, with limits of time, memory and output."""
+"""Runs one call in its own process, with limits on time, memory and output."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from taxbreak_nsys.agent.child_process import OUT_OF_MEMORY
 from taxbreak_nsys.errors import TaxbreakError
 
 MOST_OUTPUT = 64_000_000
-"""Bytes that the server reads of a call before it cuts rows; a call that prints more fails."""
+"""Bytes that a call may print; a call that prints more fails. The server cuts rows only after it has all of them."""
 _MOST_MESSAGE = 4000
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one call may use; `calls` run at once, further ones wait."""
+    """Limits of one call: seconds, bytes of memory, bytes and rows of the answer; `calls` run at once, others wait."""
 
     seconds: float = 120.0
     memory: int = 4_000_000_000
@@ -32,7 +32,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class CallOutput:
-    """What a call printed, and its exit code."""
+    """The stdout (`text`) and stderr (`message`) of a call, and its exit code."""
 
     text: str
     message: str
@@ -40,9 +40,9 @@ class CallOutput:
 
 
 async def run_call(kind: str, arguments: list[str], limits: Limits) -> CallOutput:
-    """Run `query` or a command of the command line; raises TaxbreakError where a limit is passed.
+    """Run a `query` or a `command` of the command line; raises TaxbreakError if it exceeds a limit.
 
-    The process group is killed where the time is over or the client cancels or goes away.
+    The process group is killed on timeout, and when the client cancels or disconnects.
     """
     command = [sys.executable, "-m", "taxbreak_nsys.agent.child_process", str(limits.memory), kind, *arguments]
     environment = os.environ | {"COLUMNS": "120", "NO_COLOR": "1"}
@@ -70,14 +70,14 @@ async def run_call(kind: str, arguments: list[str], limits: Limits) -> CallOutpu
     return CallOutput(output.decode("utf-8", "replace"), message.decode("utf-8", "replace"), code)
 
 
-async def _collect(stream: ByteReceiveStream, held: bytearray, most: int) -> None:
+async def _collect(stream: ByteReceiveStream, collected: bytearray, most: int) -> None:
     async for part in stream:
-        if len(held) <= most:
-            held += part  # what comes after the limit is read and dropped: the process must not block
+        if len(collected) <= most:
+            collected += part  # beyond the limit, output is read and dropped so that the process does not block
 
 
 def _kill(process: Process) -> None:
-    """End what is left of the call: the process, and an nsys that it started."""
+    """Kill the process group of the call: the process, and any nsys that it started."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

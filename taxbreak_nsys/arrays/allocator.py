@@ -1,4 +1,4 @@
-"""Memory that is used again instead of going back to the system and coming from it anew."""
+"""Keep freed memory in the process (glibc mallopt), so that the next window reuses its pages."""
 
 from __future__ import annotations
 

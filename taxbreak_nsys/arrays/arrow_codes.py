@@ -1,6 +1,7 @@
-"""Columns of Arrow as numpy's and back, and codes for values: long columns are told apart by hashing, not by sorting.
+"""Conversion between Arrow columns and numpy arrays, and codes for distinct values (by hashing: sorting is slower).
 
-pyarrow's own conversions import pandas, which takes longer than the analysis of a small report; these share memory.
+pyarrow's own conversions import pandas, which takes longer than the analysis of a small report. The functions here
+share the column's memory where they can.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from taxbreak_nsys.arrays.intervals import Ints
 
 
 def numbers(column: pa.Array | pa.ChunkedArray) -> Ints:
-    """Return a column of integers or truth values as int64, null as -1."""
+    """Return a column of integers or booleans as int64, null as -1."""
     if column.null_count:
         column = pc.fill_null(column, -1)
     if column.type != pa.int64():
@@ -31,20 +32,20 @@ def numbers(column: pa.Array | pa.ChunkedArray) -> Ints:
 
 def integers(values: Ints) -> pa.Array:
     """Return int64 values as an Arrow array."""
-    held = np.ascontiguousarray(values, np.int64)
-    return pa.Array.from_buffers(pa.int64(), len(held), [None, pa.py_buffer(held)])
+    contiguous = np.ascontiguousarray(values, np.int64)
+    return pa.Array.from_buffers(pa.int64(), len(contiguous), [None, pa.py_buffer(contiguous)])
 
 
 def string_array(values: Sequence[str]) -> pa.Array:
-    """Return texts as an Arrow array."""
-    texts = [value.encode("utf-8", "replace") for value in values]
-    ends = np.r_[0, np.cumsum([len(text) for text in texts], dtype=np.int64)]
-    data = pa.py_buffer(b"".join(texts))
-    return pa.Array.from_buffers(pa.large_string(), len(texts), [None, pa.py_buffer(ends.astype(np.int64)), data])
+    """Return strings as an Arrow array of type large_string; unpaired surrogates become `?`."""
+    encoded = [value.encode("utf-8", "replace") for value in values]
+    ends = np.r_[0, np.cumsum([len(item) for item in encoded], dtype=np.int64)]
+    data = pa.py_buffer(b"".join(encoded))
+    return pa.Array.from_buffers(pa.large_string(), len(encoded), [None, pa.py_buffer(ends.astype(np.int64)), data])
 
 
 def texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column as strings: an empty result carries no type."""
+    """Return a column as strings; Arrow types the column of an empty query result as null."""
     is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     return column if is_text else pc.cast(column, pa.string())
 
@@ -68,7 +69,7 @@ def distinct_values(values: Ints) -> tuple[Ints, Ints]:
 
 
 def row_codes(*columns: Ints) -> tuple[Ints, Ints]:
-    """Return a code for each distinct row of some columns, and the index of one row of each code."""
+    """Return (code of each row, index of one row of each code); equal rows of the columns have one code."""
     code = np.zeros(len(columns[0]), np.int64)
     for column in columns:
         if not len(column) or column.min() == column.max():

@@ -1,4 +1,4 @@
-"""Work that runs ahead of its use, in a thread of its own."""
+"""Work that a second thread does ahead of time: an iterator and a single task."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Prefetcher(Generic[T]):
-    """An iterator that another thread runs ahead of its use; its exceptions come out here."""
+    """An iterator that a second thread runs ahead of its consumer; `next` raises the thread's exceptions."""
 
     def __init__(self, items: Generator[T], ready: int) -> None:
-        """Start the thread; at most `ready` items wait to be taken."""
+        """Start the thread; it stays at most `ready` items ahead of the consumer."""
         self._ready: queue.Queue[T | BaseException | None] = queue.Queue(ready)
         self._stopped = threading.Event()
         self._ended = False
@@ -28,7 +28,7 @@ class Prefetcher(Generic[T]):
                 if not self._put(item):
                     return
             self._put(None)
-        except BaseException as error:  # raised again where the items are used
+        except BaseException as error:  # __next__ raises it in the consumer's thread
             self._put(error)
         finally:
             items.close()
@@ -55,19 +55,18 @@ class Prefetcher(Generic[T]):
         return item
 
     def close(self) -> None:
-        """Stop running."""
+        """Stop the thread and wait for its end; items that were not taken are lost."""
         self._stopped.set()
         self._thread.join()
 
 
 class BackgroundTask(Generic[T]):
-    """Work in another thread; the end of a `with` block waits for it.
+    """A function that runs in a second thread; the end of a `with` block waits for it.
 
     Runs on a daemon thread: the interpreter does not wait for it at exit.
     """
 
     def __init__(self, work: Callable[[], T]) -> None:
-        """Start the work."""
         self._done: list[T] = []
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
@@ -76,14 +75,13 @@ class BackgroundTask(Generic[T]):
     def _run(self, work: Callable[[], T]) -> None:
         try:
             self._done.append(work())
-        except BaseException as error:  # raised again where the result is asked for
+        except BaseException as error:  # result() raises it in the caller's thread
             self._error = error
 
     def __enter__(self) -> BackgroundTask[T]:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Wait for the end of the work."""
         self._thread.join()
 
     def result(self) -> T:

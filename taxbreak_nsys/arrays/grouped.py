@@ -1,6 +1,6 @@
-"""Sums and order statistics by group that can be added to: exact, and no larger than what is distinct.
+"""Sums and percentiles by group that grow batch by batch: exact, in memory proportional to the distinct entries.
 
-A group is a whole number from 0 on, as a rule a name's code times the number of phase entries plus the entry.
+A group is an integer of 0 or more: usually (code of a name) × (number of phase entries) + (phase entry).
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from taxbreak_nsys.arrays.intervals import Ints, begins
 _VALUE_BITS = 40
 _GROUP_BITS = 23
 _DENSE = 1 << 21
-"""Up to this many groups are counted in a table."""
+"""Up to this many groups, a table with one element per group is faster than sorting."""
 _LOW_BITS = 30
 _EXACT = 1 << 53
-"""Whole numbers up to this are doubles without loss."""
+"""A double represents every integer up to this one exactly."""
 
 
 def group_sums(group: Ints, value: Ints, groups: int) -> Ints:
-    """Return the sum of the values of each group (0 … groups-1), exactly.
+    """Return the exact sum of the values of each group (0 … groups-1) as int64.
 
-    Sums of doubles, of which each is exact: a quarter of the time of `np.add.at`. Large values are added in two parts.
+    `np.bincount` adds doubles in a quarter of the time of `np.add.at`. Every partial sum stays below 2**53, where
+    doubles are exact: large values are added in a low and a high part.
     """
     if len(value) and value.min() >= 0 and int(value.max()) * len(value) < _EXACT:
         return np.bincount(group, value, groups).astype(np.int64)
@@ -36,7 +37,7 @@ def group_sums(group: Ints, value: Ints, groups: int) -> Ints:
 
 
 class GroupSums:
-    """Sums of some columns by group; the columns' names are given once."""
+    """Sums by group of the columns that the constructor names."""
 
     def __init__(self, *names: str) -> None:
         self.names = names
@@ -44,7 +45,7 @@ class GroupSums:
         self._sums: list[Ints] = []
 
     def add(self, group: Ints, **values: Ints | int) -> None:
-        """Add rows: a group each, and a value or one number for all in each column."""
+        """Add rows: `group` has one element per row; each column has one value per row, or one integer for all rows."""
         if not len(group):
             return
         highest = int(group.max()) + 1
@@ -73,7 +74,7 @@ class GroupSums:
             self._groups, self._sums = [distinct], [sums]
 
     def table(self) -> dict[int, dict[str, int]]:
-        """Return the sums by group and column name."""
+        """Return {group: {column name: sum}}."""
         self._merge()
         if not self._groups:
             return {}
@@ -86,7 +87,7 @@ class GroupSums:
 
 @dataclass(frozen=True)
 class ValueStats:
-    """How many values a group had, their sum, median, least and largest."""
+    """Statistics of the values of one group; `median` is the value at index floor((count-1)/2) of the sorted values."""
 
     count: int
     total: int
@@ -96,7 +97,7 @@ class ValueStats:
 
 
 class ValueCounts:
-    """How often each value came in each group: exact percentiles without keeping the values."""
+    """Counts of each value in each group: exact percentiles without a list of all values."""
 
     def __init__(self) -> None:
         self._keys: list[Ints] = []
@@ -105,7 +106,7 @@ class ValueCounts:
         self._held, self._merged = 0, 0
 
     def add(self, group: Ints, value: Ints) -> None:
-        """Add values, a group each."""
+        """Add values; `group` and `value` have one element per value."""
         if not len(group):
             return
         fits = (value >> _VALUE_BITS == 0) & (group >> _GROUP_BITS == 0)
@@ -118,7 +119,7 @@ class ValueCounts:
             self._merge()
 
     def _hold(self, keys: Ints, counts: Ints) -> None:
-        """Keep keys that are sorted, each once with its count."""
+        """Append sorted keys, equal neighbours merged and their counts added."""
         if not len(keys):
             return
         first = begins(keys[1:] != keys[:-1])
@@ -137,9 +138,9 @@ class ValueCounts:
     def _table(self) -> tuple[Ints, Ints, Ints]:
         """Return (group, value, count), sorted by group and value."""
         self._merge()
-        none = np.empty(0, np.int64)
-        keys = self._keys[0] if self._keys else none
-        counts = self._counts[0] if self._counts else none
+        empty = np.empty(0, np.int64)
+        keys = self._keys[0] if self._keys else empty
+        counts = self._counts[0] if self._counts else empty
         group, value = keys >> _VALUE_BITS, keys & ((1 << _VALUE_BITS) - 1)
         if self._large:
             more_group, more_value = (np.concatenate(column) for column in zip(*self._large, strict=True))
@@ -150,33 +151,33 @@ class ValueCounts:
         return group, value, counts
 
     def regrouped(self, group_of: Ints) -> ValueCounts:
-        """Return the same values in other groups: those of group g in group `group_of[g]`; several may be in one."""
-        found = ValueCounts()
+        """Return the values with every group g renumbered to `group_of[g]`; groups may merge."""
+        result = ValueCounts()
         for keys, counts in zip(self._keys, self._counts, strict=True):
-            other = (group_of[keys >> _VALUE_BITS] << _VALUE_BITS) | (keys & ((1 << _VALUE_BITS) - 1))
-            order = np.argsort(other, kind="stable")
-            found._hold(other[order], counts[order])
-        found._large = [(group_of[group], value) for group, value in self._large]
-        return found
+            renumbered = (group_of[keys >> _VALUE_BITS] << _VALUE_BITS) | (keys & ((1 << _VALUE_BITS) - 1))
+            order = np.argsort(renumbered, kind="stable")
+            result._hold(renumbered[order], counts[order])
+        result._large = [(group_of[group], value) for group, value in self._large]
+        return result
 
     def above(self, floor: int) -> dict[int, int]:
-        """Return by group the sum of what its values have above a floor."""
+        """Return {group: sum of max(value - floor, 0)}."""
         group, value, count = self._table()
         totals = GroupSums("ns")
         totals.add(group, ns=np.maximum(value - floor, 0) * count)
-        return {one: row["ns"] for one, row in totals.table().items()}
+        return {key: row["ns"] for key, row in totals.table().items()}
 
     def values(self) -> tuple[Ints, Ints]:
-        """Return each distinct (group, value) once, sorted."""
+        """Return the distinct (group, value) pairs as two columns, sorted."""
         group, value, _ = self._table()
         return group, value
 
     def percentile(self, p: int, group: int = 0) -> int | None:
-        """Return the p-th percentile of a group as `intervals.percentile` does; None for an empty one."""
+        """Return the p-th percentile of a group, defined as in `intervals.percentile`; None for an empty group."""
         return self.percentiles(p).get(group)
 
     def percentiles(self, p: int) -> dict[int, int]:
-        """Return the p-th percentile of every group: the value at index floor((n-1)*p/100) of n sorted ones."""
+        """Return {group: p-th percentile}: of n sorted values, the value at index floor((n-1)*p/100)."""
         group, value, count = self._table()
         if not len(group):
             return {}
@@ -188,7 +189,7 @@ class ValueCounts:
         return dict(zip(group[first].tolist(), value[at].tolist(), strict=True))
 
     def stats(self) -> dict[int, ValueStats]:
-        """Return every group's figures."""
+        """Return {group: its statistics}."""
         group, value, count = self._table()
         if not len(group):
             return {}
@@ -203,28 +204,28 @@ class ValueCounts:
             value[last],
         )
         return {
-            one: ValueStats(number, total, medians[one], least, largest)
-            for one, number, total, least, largest in zip(*(c.tolist() for c in columns), strict=True)
+            key: ValueStats(count=number, total=total, median=medians[key], least=least, largest=largest)
+            for key, number, total, least, largest in zip(*(c.tolist() for c in columns), strict=True)
         }
 
 
 class ExcessOverFloor:
-    """By group, what its values have above a floor that is known later, each value at most its cap.
+    """The sum by group of min(max(value - floor, 0), cap), for a floor that is known only after all values.
 
-    min(max(v - floor, 0), cap) is max(v - floor, 0) less max(v - cap - floor, 0): two counts of values tell it for any
-    floor of 0 or more.
+    min(max(v - floor, 0), cap) = max(v - floor, 0) - max(v - cap - floor, 0), so the counts of v and of v - cap give
+    the sum for any floor of 0 or more.
     """
 
     def __init__(self) -> None:
         self._values, self._beyond = ValueCounts(), ValueCounts()
 
     def add(self, group: Ints, value: Ints, cap: Ints | None = None) -> None:
-        """Add values with their caps, both 0 or more; None: there is no cap."""
+        """Add values and their caps, both 0 or more; None: no caps."""
         self._values.add(group, value)
         if cap is not None:
             self._beyond.add(group, np.maximum(value - cap, 0))
 
     def total(self, floor: int) -> dict[int, int]:
-        """Return the sum for each group."""
+        """Return {group: sum of min(max(value - floor, 0), cap)}."""
         beyond = self._beyond.above(floor)
         return {group: total - beyond.get(group, 0) for group, total in self._values.above(floor).items()}

@@ -1,4 +1,4 @@
-"""A set of correlation ids by process: one bit per id, as they are numbered one by one."""
+"""A set of correlation ids by process: one bit per id, because CUPTI numbers them consecutively."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from taxbreak_nsys.arrays.intervals import Flags, Ints
 
 Bits = NDArray[np.uint8]
 _LARGEST = 1 << 31
-"""Ids from here on, which no sound report has, are kept as sorted numbers."""
+"""Ids from here on (only damaged reports have them) are kept as sorted numbers: bits would take too much memory."""
 
 
 class IdSet:
-    """The ids that were added, per process; ids below 0 mean "no id" and are never in the set."""
+    """A set of (process, id) pairs; ids below 0 mean "no id" and are never in the set."""
 
     def __init__(self) -> None:
         self._bits: dict[int, Bits] = {}
@@ -37,7 +37,7 @@ class IdSet:
             np.bitwise_or.at(bits, ids >> 3, (1 << (ids & 7)).astype(np.uint8))
 
     def flags(self, process: Ints, number: Ints) -> Flags:
-        """Return which of some ids are in the set."""
+        """Return a flag per (process, number): whether the id is in the set."""
         result = np.zeros(len(number), bool)
         for key, bits in self._bits.items():
             rows = np.flatnonzero((process == key) & (number >= 0) & (number < 8 * len(bits)))
@@ -48,5 +48,5 @@ class IdSet:
         return result
 
     def holds(self, process: Ints, number: Ints) -> bool:
-        """Return whether any of some ids is in the set."""
+        """Return whether the set has at least one of the ids."""
         return bool(self.flags(process, number).any())

@@ -14,15 +14,15 @@ Intervals = tuple[Ints, Ints]
 
 NEVER = -(2**63)
 FOREVER = 2**63 - 1
-"""Before and after every moment, ns."""
+"""Times before and after every moment of a report, ns."""
 
 EMPTY: Intervals = (np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 def percentile(values: Ints, p: int) -> int | None:
-    """Return the p-th percentile of integers: sorted, the one at index floor((n-1)*p/100); None where n is 0.
+    """Return the p-th percentile: of n sorted integers, the integer at index floor((n-1)*p/100); None where n is 0.
 
-    Method, introduction: the median is p = 50, and the result is one of the values.
+    The median is p = 50; the result is always one of the values (method, introduction).
     """
     if not len(values):
         return None
@@ -48,21 +48,21 @@ def union(start: Ints, end: Ints) -> Intervals:
 
 
 def count_at_or_before(edges: Ints, moments: Ints) -> Ints:
-    """Return for each moment how many of the edges, which are sorted, lie at or before it."""
+    """Return for each moment the number of edges at or before it; the edges are sorted."""
     if 2 * len(edges) < len(moments) and not np.any(moments[1:] < moments[:-1]):
-        # few edges among many moments in order: the edges are looked up instead
+        # For few edges and many sorted moments, it is faster to look up the edges among the moments.
         place = np.searchsorted(moments, edges, side="left")
         return np.cumsum(np.bincount(place, minlength=len(moments) + 1)[:-1])
     return np.searchsorted(edges, moments, side="right")
 
 
 def among(which: Flags) -> Ints | slice:
-    """Return what takes the rows that are flagged: where all are, without copying them."""
+    """Return an index of the flagged rows: a slice, which copies nothing, where every row is flagged."""
     return slice(None) if which.all() else np.flatnonzero(which)
 
 
 def begins(differs: Flags) -> Ints:
-    """Return where runs begin in a column: at 0, and behind each row that `differs` from the next one."""
+    """Return the first index of each run of equal rows; `differs[i]` says that rows i and i + 1 differ."""
     first = np.empty(len(differs) + 1, bool)
     first[0] = True
     first[1:] = differs
@@ -70,14 +70,17 @@ def begins(differs: Flags) -> Ints:
 
 
 def clip(start: Ints, end: Ints, low: int, high: int) -> Intervals:
-    """Return the parts of intervals that lie in [low, high); what lies outside is dropped."""
+    """Return the parts of intervals that lie in [low, high); intervals outside are dropped."""
     keep = (end > low) & (start < high)
     return np.maximum(start[keep], low), np.minimum(end[keep], high)
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """The covered time of disjoint sorted intervals as a function: how much of it lies before a moment."""
+    """Disjoint sorted intervals with their cumulated length, to look up the covered time before any moment.
+
+    `before` has the covered time before each interval, and the whole at its end.
+    """
 
     start: Ints
     end: Ints
@@ -89,12 +92,12 @@ class Coverage:
 
     @classmethod
     def of(cls, intervals: Intervals) -> Coverage:
-        """Build from the result of `union`."""
+        """Return the coverage of intervals that are disjoint and sorted, as `union` returns them."""
         start, end = intervals
         return cls(start, end, np.r_[np.int64(0), np.cumsum(end - start)])
 
     def until(self, moment: Ints) -> Ints:
-        """Return, for each moment (ns), the covered time before it."""
+        """Return for each moment (ns) the covered time before it, ns."""
         if not len(self.start):
             return np.zeros(len(moment), np.int64)
         # Sentinel: times before the first interval map to index 0, where nothing is covered.
@@ -103,7 +106,7 @@ class Coverage:
         return self.before[index] - np.maximum(rest, 0, out=rest)
 
     def within(self, start: Ints, end: Ints) -> Ints:
-        """Return, for each interval, how much of it is covered."""
+        """Return for each interval the covered time inside it, ns."""
         if not len(self.start) or not len(start):
             return np.zeros(len(start), np.int64)
         before = self.until(start)
@@ -116,11 +119,11 @@ class Coverage:
 
 
 def partition(pieces: Intervals, layers: list[Intervals]) -> tuple[Ints, Ints, Ints, Ints]:
-    """Cut `pieces` wherever a layer begins or ends, and name the first layer that covers each part.
+    """Cut `pieces` wherever a layer begins or ends, and find the first layer that covers each part.
 
     `pieces` are disjoint and sorted; each layer is a result of `union`; at most 60 layers. Returns
-    (start, end, piece index, layer index), sorted by time, where the layer index is len(layers) for what no
-    layer covers. Neighbours of one piece with the same layer are one part. The parts of a piece add up to it.
+    (start, end, piece index, layer index), sorted by time; the layer index is len(layers) for a part that no layer
+    covers. Neighbouring parts of one piece with the same layer are merged. The parts of a piece add up to the piece.
     """
     if not len(pieces[0]):
         return (*EMPTY, *EMPTY)
@@ -135,16 +138,16 @@ def partition(pieces: Intervals, layers: list[Intervals]) -> tuple[Ints, Ints, I
         times += [start, end]
         deltas += [np.full(len(start), 1 << k), np.full(len(start), -(1 << k))]
     time = np.concatenate(times)
-    # sorted stretches one after another: a merging sort is four times as fast as one that does not see them
+    # Each column is already sorted; a stable sort merges such runs, four times as fast as one that ignores them.
     order = np.argsort(time, kind="stable")
     time = time[order]
     mask = np.cumsum(np.concatenate(deltas)[order])
     last = np.flatnonzero(np.r_[time[1:] != time[:-1], True])
     time, mask = time[last], mask[last]
     start, end, mask = time[:-1], time[1:], mask[:-1]
-    held = among((mask & inside) != 0)
-    start, end, mask = start[held], end[held], mask[held]
-    # the lowest set bit is the first layer that covers the part; the bit of the piece stands for "none"
+    covered = among((mask & inside) != 0)
+    start, end, mask = start[covered], end[covered], mask[covered]
+    # The lowest set bit is the first layer that covers the part; the piece's own bit, the highest, means no layer.
     layer = np.bitwise_count((mask & -mask) - 1).astype(np.int64)
     piece = count_at_or_before(pieces[0], start) - 1
     first = begins((layer[1:] != layer[:-1]) | (piece[1:] != piece[:-1]) | (start[1:] != end[:-1]))
@@ -153,14 +156,15 @@ def partition(pieces: Intervals, layers: list[Intervals]) -> tuple[Ints, Ints, I
 
 
 _RADIX = 1 << 16
-"""Numbers of 16 bits are sorted without comparing them."""
+"""numpy sorts 16-bit integers by radix, faster than by comparing."""
 
 
 def parents(start: Ints, end: Ints) -> Ints:
-    """Return for each interval the index of the innermost one around it, -1 for none.
+    """Return for each interval the index of the innermost interval around it, -1 for none.
 
-    The intervals are sorted by (start, longest first). Innermost is the latest that starts at or before the
-    interval and has not ended by its start; where intervals nest (as push/pop ranges do) that is the container.
+    The intervals are sorted by (start, longest first). The innermost interval around another is the last one that
+    starts at or before it and has not ended by its start. Where intervals nest (as push/pop ranges do) it is the
+    container.
     """
     count = len(start)
     if not count:
@@ -168,27 +172,27 @@ def parents(start: Ints, end: Ints) -> Ints:
     depth = np.arange(count) - np.searchsorted(np.sort(end), start, side="right")
     if count > 1 and (np.any(depth < 0) or np.any(end <= start)):
         return _parents_by_stack(start, end)
-    # from one interval to the next, depth grows by one at most. Where it does, the one before is the one around; else
-    # that is the same as for the last one of this depth.
+    # Depth grows by at most one from an interval to the next. Where it grows, the previous interval is the parent;
+    # elsewhere the parent is the same as for the previous interval of equal depth.
     order = np.argsort(depth.astype(np.uint16) if depth.max() < _RADIX else depth, kind="stable")
     inner = order[np.searchsorted(depth[order], 1) :]
     opens = depth[inner - 1] < depth[inner]
-    around = inner[opens] - 1
-    around = around[np.cumsum(opens) - 1]
-    if np.any(end[inner] > end[around]):
+    parent = inner[opens] - 1
+    parent = parent[np.cumsum(opens) - 1]
+    if np.any(end[inner] > end[parent]):
         return _parents_by_stack(start, end)
     result = np.full(count, -1, np.int64)
-    result[inner] = around
+    result[inner] = parent
     return result
 
 
 def _parents_by_stack(start: Ints, end: Ints) -> Ints:
-    """Do what `parents` does for intervals that overlap without nesting, one after another."""
+    """Return the result of `parents` for intervals that overlap without nesting, by a stack."""
     result = np.full(len(start), -1, np.int64)
     stack: list[int] = []
     ends = end.tolist()
     for index, moment in enumerate(start.tolist()):
-        # whatever lies below an open interval may have ended: look past it, drop it when it surfaces
+        # Intervals deeper in the stack may have ended too; they are dropped when they reach the top.
         while stack and ends[stack[-1]] <= moment:
             stack.pop()
         if stack:
@@ -198,9 +202,9 @@ def _parents_by_stack(start: Ints, end: Ints) -> Ints:
 
 
 def innermost(start: Ints, end: Ints, parent: Ints, moments: Ints) -> Ints:
-    """Return for each moment the index of the innermost interval that holds it, -1 for none.
+    """Return for each moment the index of the innermost interval that contains it, -1 for none.
 
-    The intervals are sorted by (start, longest first) and `parent` comes from `parents`; an interval holds
+    The intervals are sorted by (start, longest first) and `parent` comes from `parents`; an interval contains
     its start but not its end.
     """
     if not len(start):
@@ -216,13 +220,13 @@ def innermost(start: Ints, end: Ints, parent: Ints, moments: Ints) -> Ints:
 
 
 _STEPS_OUTWARD = 64
-"""Depth of nesting up to which all moments step outward together."""
+"""Nesting depth up to which all moments step outward together, vectorised; deeper nests are walked one by one."""
 
 
 def _walk_outward(at: Ints, end: Ints, parent: Ints, moments: Ints) -> None:
-    """Finish `innermost` for deep nests, moment by moment in order of time.
+    """Finish `innermost` for deep nests, moment by moment in order of time; changes `at` in place.
 
-    What has ended by one moment has ended for all later ones, so the way past it is remembered.
+    An interval that has ended by one moment has ended for all later moments: `past` skips it from then on.
     """
     past, ends = parent.tolist(), end.tolist()
     over = np.flatnonzero((at >= 0) & (end[np.maximum(at, 0)] <= moments))
@@ -231,25 +235,25 @@ def _walk_outward(at: Ints, end: Ints, parent: Ints, moments: Ints) -> None:
         while here >= 0 and ends[here] <= moment:
             seen.append(here)
             here = past[here]
-        for one in seen:
-            past[one] = here
+        for interval in seen:
+            past[interval] = here
         at[index] = here
 
 
 def covered_by_group(group: Ints, start: Ints, end: Ints, groups: int) -> Ints:
-    """Return for each group (0 … groups-1) the length of the union of its intervals."""
+    """Return for each group (0 … groups-1) the length of the union of its intervals, ns."""
     result = np.zeros(groups, np.int64)
     if not len(start):
         return result
     low = int(start.min())
     span = int(end.max()) - low + 1
     if span * groups < 2**62:
-        # each group in a stretch of its own, so that one union serves all
+        # Shift each group to its own stretch of time, so that one union serves all groups.
         shifted_start, shifted_end = union(start - low + group * span, end - low + group * span)
         np.add.at(result, shifted_start // span, shifted_end - shifted_start)
         return result
-    for one in np.unique(group).tolist():
-        of_group = group == one
-        merged = union(start[of_group], end[of_group])
-        result[one] = (merged[1] - merged[0]).sum()
+    for number in np.unique(group).tolist():
+        member = group == number
+        merged = union(start[member], end[member])
+        result[number] = (merged[1] - merged[0]).sum()
     return result

@@ -1,1 +1,1 @@
-"""Batches: many reports, each analysed with limits in a process that no other has left a trace in."""
+"""Batches: analyses many reports in worker processes, with limits of time and memory per report."""

@@ -1,4 +1,4 @@
-"""A batch from its reports to the store."""
+"""Runs a batch: analyses new or changed reports and writes each outcome to the store."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from taxbreak_nsys.store.records import Analysed, Failed, Outcome, Unchanged
 from taxbreak_nsys.store.store_opening import Store
 
 Runner = Callable[[Iterable[Job], Settings], Iterator[Outcome]]
-"""Analyses jobs and yields their outcomes as they come: `pool.local_outcomes` or `cluster.outcomes`."""
+"""Analyses jobs and yields each outcome when it is ready: `pool.local_outcomes` or `cluster.outcomes`."""
 
 
 @dataclass
 class BatchCounts:
-    """What became of a batch's reports."""
+    """Outcomes of a batch so far: reports analysed, reports unchanged, and the failures."""
 
     analysed: int = 0
     unchanged: int = 0
@@ -25,30 +25,30 @@ class BatchCounts:
 
     @property
     def done(self) -> int:
-        """How many reports have an outcome."""
+        """The number of reports with an outcome."""
         return self.analysed + self.unchanged + len(self.failed)
 
 
 def run_batch(
     store: Store,
-    found: ReportList,
+    reports: ReportList,
     tags: TagRules,
     settings: Settings,
     runner: Runner,
     each: Callable[[BatchCounts], None],
 ) -> BatchCounts:
-    """Analyse what is new or changed of `found` and write each outcome to `store` when it comes.
+    """Analyse the new or changed reports and write each outcome to `store` when it is ready; return the counts.
 
-    `each` is called after every report. An interruption leaves what is written.
+    `each` is called with the counts after every report. Outcomes written before an interruption stay in the store.
     """
     from taxbreak_nsys.store.writer import known_content, storable, write_analysed, write_failed, write_tags
 
     options = options_text(settings.options)
     known = known_content(store, options)
     totals = BatchCounts()
-    jobs = [Job(path, tags.of(path), known.get(storable(path), frozenset())) for path in found.paths]
-    for path, message in found.unreadable:
-        totals.failed.append(Failed(path, "unreadable", message))
+    jobs = [Job(path, tags.of(path), known.get(storable(path), frozenset())) for path in reports.paths]
+    for path, message in reports.unreadable:
+        totals.failed.append(Failed(path=path, kind="unreadable", message=message))
         write_failed(store, totals.failed[-1])
     outcomes = runner(jobs, settings)
     try:

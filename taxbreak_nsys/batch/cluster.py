@@ -1,4 +1,4 @@
-"""The same jobs on the workers of a Dask cluster that is already there."""
+"""Runs the jobs of a batch on the workers of an existing Dask cluster."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _local = threading.local()
 
 
 def outcomes(jobs: Iterable[Job], settings: Settings, scheduler: str) -> Iterator[Outcome]:
-    """Analyse reports on the workers of the scheduler at `scheduler`; yields outcomes as they come.
+    """Analyse reports on the workers of a Dask scheduler (an address); yield each outcome when it is ready.
 
-    Each thread of a Dask worker keeps a process beside it for that, so the limits hold there too. Raises
-    TaxbreakError where there is no such scheduler or the extra is missing.
+    Each thread of a Dask worker analyses in a process of its own, so that the limits of `settings` apply there too.
+    Raises TaxbreakError where no scheduler answers, it has no workers, or the extra is not installed.
     """
     try:
         distributed: Any = import_module("distributed")
@@ -31,31 +31,31 @@ def outcomes(jobs: Iterable[Job], settings: Settings, scheduler: str) -> Iterato
     with client:
         if not client.scheduler_info()["workers"]:
             raise TaxbreakError(f"--scheduler {scheduler}: has no workers; start some with 'dask worker {scheduler}'")
-        held = client.scatter(settings, broadcast=True)
-        job_of: dict[Any, Job] = {}
+        shared_settings = client.scatter(settings, broadcast=True)
+        jobs_by_future: dict[Any, Job] = {}
         for job in jobs:
-            # `pure` would take the result of the last batch for that of this one
-            job_of[client.submit(_run, job, held, pure=False, retries=0)] = job
+            # pure=True would let Dask return an earlier batch's cached result.
+            jobs_by_future[client.submit(_run, job, shared_settings, pure=False, retries=0)] = job
         try:
-            finished = distributed.as_completed(list(job_of))
+            finished = distributed.as_completed(list(jobs_by_future))
             for future in finished:
-                job = job_of.pop(future)
+                job = jobs_by_future.pop(future)
                 yield _outcome(future, job)
         finally:
-            client.cancel(list(job_of))
+            client.cancel(list(jobs_by_future))
 
 
 def _outcome(future: Any, job: Job) -> Outcome:
     try:
         outcome: Outcome = future.result()
         return outcome
-    except Exception as error:  # the worker is gone, or has another version: this report's failure, nobody else's
+    except Exception as error:  # worker lost or of another version: only this report fails
         message = f"{job.path}: its Dask worker failed ({type(error).__name__}: {error})"
-        return Failed(job.path, "killed", str(TaxbreakError(message)))
+        return Failed(path=job.path, kind="killed", message=str(TaxbreakError(message)))
 
 
 def _run(job: Job, settings: Settings) -> Outcome:
-    """Analyse a report on a Dask worker, in a process that this thread of it keeps."""
+    """Analyse a report on a Dask worker, in the process that belongs to the current thread."""
     from taxbreak_nsys.batch.worker import ForkServer, Worker
 
     if not hasattr(_local, "fork_server"):

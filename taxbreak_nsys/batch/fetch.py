@@ -1,4 +1,4 @@
-"""From what the user named to a file that can be analysed: fetched, unpacked, in a folder that is thrown away."""
+"""Fetches remote reports and unpacks compressed ones into a temporary folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _CHUNK = 1 << 20
 
 
 def fetched(path: str, folder: Path) -> Path:
-    """Return a local file of what `path` names; a URL is copied to `folder` through fsspec."""
+    """Return the local path of a report; a URL is downloaded to `folder` with fsspec.
+
+    Raises TaxbreakError where it cannot be read or the extra is not installed.
+    """
     if not is_url(path):
         return Path(path)
     try:
@@ -35,9 +38,9 @@ def fetched(path: str, folder: Path) -> Path:
 
 
 def unpacked(file: Path, folder: Path, limit: int | None) -> Path:
-    """Return `file`, or where it is compressed a plain copy of it in `folder`, of at most `limit` bytes.
+    """Return `file`, or the path of its uncompressed copy in `folder`, which has at most `limit` bytes.
 
-    Raises TaxbreakError where it is damaged, or where it is larger than the limit or the place.
+    Raises TaxbreakError where the file is damaged, exceeds the limit, or does not fit on the disk.
     """
     if file.suffix not in PACKED:
         return file
@@ -53,7 +56,7 @@ def unpacked(file: Path, folder: Path, limit: int | None) -> Path:
     except (EOFError, zlib.error, lzma.LZMAError) as error:
         raise _damaged(file, error) from error
     except OSError as error:
-        if error.errno is None:  # bad data: gzip and Arrow say so with an OSError that has no number
+        if error.errno is None:  # gzip and Arrow report bad data as an OSError without errno
             raise _damaged(file, error) from error
         where = file if error.filename == str(file) else folder
         raise TaxbreakError(

@@ -1,9 +1,9 @@
-"""The process that the reports' processes are forked from: `python -P -m taxbreak_nsys.batch.fork_server FD`.
+"""The process from which worker processes are forked: `python -P -m taxbreak_nsys.batch.fork_server FD`.
 
-Importing what an analysis needs takes longer than to analyse a small report, so it is done once: this process
-imports it, runs no thread of its own, and forks a child with its own pipe to the batch whenever it is asked for one.
-It is a program of its own and not multiprocessing's forkserver because it must also work inside a Dask worker, which
-is a daemon and may not have children there.
+Importing the libraries takes longer than analysing a small report, so it is done once, in this process. It runs no
+threads, and on request forks a child with its own pipe to the batch. It is a separate program, not multiprocessing's
+forkserver, because it must also work inside a Dask worker: a daemonic process, to which multiprocessing allows no
+children.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from taxbreak_nsys.batch.worker_process import serve
 
 
 def serve_forks() -> None:
-    """Do what is asked until the other end is gone; then end all children and remove their folders."""
+    """Serve Fork and End requests until the pipe is closed; then kill all children and remove their folders."""
     upstream = Connection(int(sys.argv[1]))
-    gc.disable()  # what is imported stays
+    gc.disable()  # imported modules are never freed
     import_all()
     gc.freeze()
     gc.enable()
@@ -34,14 +34,14 @@ def serve_forks() -> None:
     try:
         while True:
             try:
-                asked: Fork | End = upstream.recv()
-                if isinstance(asked, Fork):
-                    child = _fork(asked, upstream)
+                request: Fork | End = upstream.recv()
+                if isinstance(request, Fork):
+                    child = _fork(request, upstream)
                     if child is not None and child.pid is not None:
-                        children[child.pid] = child, asked.folder
+                        children[child.pid] = child, request.folder
                     upstream.send(child.pid if child is not None else 0)
                 else:
-                    upstream.send(_end(children.pop(asked.pid)[0]))
+                    upstream.send(_end(children.pop(request.pid)[0]))
             except (EOFError, ConnectionError):
                 return
     finally:
@@ -51,10 +51,10 @@ def serve_forks() -> None:
 
 
 def import_all() -> None:
-    """Import and load what an analysis would at its first use, where a report's limit of memory would count it."""
+    """Load all that an analysis loads on first use, so that it does not count toward a report's memory limit."""
     import adbc_driver_manager
     import adbc_driver_sqlite
-    import numpy.ma  # noqa: F401  (numpy asks for it at the first sort of unique values)
+    import numpy.ma  # noqa: F401  (numpy imports it at the first np.unique)
     import pyarrow as pa
     import pyarrow.compute
 
@@ -62,29 +62,29 @@ def import_all() -> None:
 
     pa.set_cpu_count(1)
     with adbc_driver_sqlite.connect(":memory:") as database, adbc_driver_manager.AdbcConnection(database):
-        pass  # the driver is loaded now
+        pass  # loads the driver
 
 
-def _fork(asked: Fork, upstream: Connection) -> BaseProcess | None:
+def _fork(request: Fork, upstream: Connection) -> BaseProcess | None:
     with Connection(recv_handle(upstream)) as jobs:
-        child = get_context("fork").Process(target=_in_child, args=(jobs, asked, upstream))
+        child = get_context("fork").Process(target=_child_main, args=(jobs, request, upstream))
         try:
             child.start()
-        except OSError:  # no memory or no process left: the other end of the pipe is closed, which says so
+        except OSError:  # out of memory or processes; the batch learns of it from the closed pipe
             return None
         return child
 
 
-def _in_child(jobs: Connection, asked: Fork, upstream: Connection) -> None:
-    upstream.close()  # the batch must see when the fork server dies
-    serve(jobs, asked.settings, asked.folder)
+def _child_main(jobs: Connection, request: Fork, upstream: Connection) -> None:
+    upstream.close()  # else the batch would not notice the fork server's death while a child lives
+    serve(jobs, request.settings, request.folder)
 
 
 def _end(child: BaseProcess) -> int | None:
     if child.pid is not None:
         try:
             os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:  # it had no time to lead a group, or is gone with all of it
+        except ProcessLookupError:  # it is no group leader yet, or the whole group is gone
             child.kill()
     child.join()
     return child.exitcode

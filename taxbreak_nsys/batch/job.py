@@ -1,4 +1,4 @@
-"""What goes to a worker and what comes back: plain data that every transport can carry."""
+"""Messages between a batch and its workers: plain data that any transport can pickle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """One report to analyse: its absolute path or URL, its tags, the hashes of contents that are done already."""
+    """One report to analyse: absolute path or URL, tags, and the hashes of contents that the store already holds."""
 
     path: str
     tags: dict[str, str] = field(default_factory=dict)
@@ -23,10 +23,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for all reports of a batch; sizes in bytes, `timeout_s` in seconds, None for no limit.
+    """Settings of a batch. `memory` and `unpacked` are limits in bytes, `timeout_s` in seconds; None for no limit.
 
-    `options` is None for the defaults: the process that analyses nothing then needs none of the imports. `isolate`
-    asks for a new process for every report, also after one that left no trace in its process.
+    `options` is None for the defaults, so that the batch's own process need not import them. `isolate` starts a new
+    process for every report, even if the previous one was clean.
     """
 
     options: Options | None = None
@@ -38,7 +38,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Fork:
-    """Asks for a child; its end of a pipe is sent next. Answered with its number, 0 where there is no room for it."""
+    """Request for a child process; the file descriptor of its pipe follows. The answer is its pid, 0 on failure."""
 
     settings: Settings
     folder: Path
@@ -46,16 +46,17 @@ class Fork:
 
 @dataclass(frozen=True)
 class End:
-    """Asks for the end of a child and of all that it started. Answered with its exit code, as subprocess has it."""
+    """Request to kill a child and its descendants. The answer is its exit code, as in subprocess."""
 
     pid: int
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a child says beside an outcome: whether it goes on, and whether the outcome may be owed to its past.
+    """Sent with each outcome: whether the process takes another report, and whether the outcome is doubtful.
 
-    An outcome that is `doubtful` is not to be believed: the report has to be analysed by a new process.
+    A `doubtful` failure may be due to earlier reports in the same process: the report must be analysed again in a new
+    process.
     """
 
     goes_on: bool
@@ -63,9 +64,9 @@ class Answer:
 
 
 def options_text(options: Options | None) -> str:
-    """Return the choices made of the analysis as JSON, the same text for the same choices; none are the defaults.
+    """Return the non-default options as JSON, equal for equal options; `{}` for the defaults.
 
-    A file that is part of them (the null report) counts by its content.
+    A file among the options (such as the null report) is represented by its SHA-256.
     """
     if options is None:
         return "{}"
@@ -83,5 +84,5 @@ def options_text(options: Options | None) -> str:
             return sorted(value)
         return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
-    made = {name: value for name, value in plain(options).items() if value not in (None, [], {}, False)}
-    return json.dumps(made, sort_keys=True, ensure_ascii=True, default=str)
+    chosen = {name: value for name, value in plain(options).items() if value not in (None, [], {}, False)}
+    return json.dumps(chosen, sort_keys=True, ensure_ascii=True, default=str)

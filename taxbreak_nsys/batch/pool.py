@@ -1,4 +1,4 @@
-"""The workers of one machine."""
+"""Runs the jobs of a batch with several workers on this machine."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from taxbreak_nsys.store.records import Outcome
 
 
 def local_outcomes(jobs: Iterable[Job], settings: Settings, count: int, fork_server: ForkServer) -> Iterator[Outcome]:
-    """Analyse reports with `count` workers; yields outcomes as they come, in no order.
+    """Analyse reports with `count` workers; yield each outcome when it is ready, in any order.
 
-    No more than one report a worker is held, and a worker without work ends. What runs when the iterator is closed
-    ends with the fork server.
+    `jobs` is consumed one by one, so only one job per worker is in memory. A worker without work ends. Reports still
+    running when the iterator is closed end with the fork server.
     """
     waiting = iter(jobs)
     busy: dict[Connection, Worker] = {}
@@ -35,8 +35,8 @@ def local_outcomes(jobs: Iterable[Job], settings: Settings, count: int, fork_ser
             if len(busy) == count:
                 break
         while busy:
-            left = [worker.left for worker in busy.values()]
-            ready = wait(list(busy), min((seconds for seconds in left if seconds is not None), default=None))
+            seconds_left = [worker.left for worker in busy.values()]
+            ready = wait(list(busy), min((seconds for seconds in seconds_left if seconds is not None), default=None))
             for connection in ready or [late for late, worker in busy.items() if worker.left == 0]:
                 assert isinstance(connection, Connection)
                 worker = busy.pop(connection)
@@ -44,5 +44,5 @@ def local_outcomes(jobs: Iterable[Job], settings: Settings, count: int, fork_ser
                 if outcome is None:
                     busy[worker.give_again()] = worker
                     continue
-                give_next(worker)  # before the caller writes, so that nobody waits for that
+                give_next(worker)  # before the yield, so that the worker need not wait for the caller's write
                 yield outcome

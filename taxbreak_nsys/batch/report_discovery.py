@@ -1,4 +1,4 @@
-"""Which reports a batch is over: files, folders, globs, a list on standard input, URLs."""
+"""Finds the reports of a batch in files, folders, globs, URLs and a list on standard input."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from taxbreak_nsys.store.records import is_url
 
 @dataclass(frozen=True)
 class ReportList:
-    """Absolute paths and URLs, each once, the largest first; and what a folder holds that is no work.
+    """Distinct absolute paths and URLs, largest file first.
 
-    `twins` counts `.nsys-rep` left out because their `.sqlite` lies beside them: the same capture.
-    `unreadable` are folders that could not be listed, with the reason.
+    `twins` counts the `.nsys-rep` files left out because their `.sqlite` export lies beside them. `unreadable` holds
+    (folder, message) of the folders that could not be listed.
     """
 
     paths: tuple[str, ...]
@@ -28,10 +28,10 @@ class ReportList:
 
 
 def find(names: Iterable[str], listed: Iterable[str] = ()) -> ReportList:
-    """Find the reports that `names` stand for; `-` among them stands for the lines of `listed`.
+    """Return the reports that `names` stand for; the name `-` stands for the lines of `listed`.
 
-    A file that is named is taken whatever it is called; of a folder, what ends like a report. Raises TaxbreakError
-    where a glob or folder holds none.
+    A named file is taken with any suffix; in a folder, only files with a report's suffix. Raises TaxbreakError where a
+    glob or folder holds no report.
     """
     paths: dict[str, int] = {}
     twins = 0
@@ -40,10 +40,10 @@ def find(names: Iterable[str], listed: Iterable[str] = ()) -> ReportList:
         if is_url(name):
             paths |= dict.fromkeys(_remote(name), 0)
         elif os.path.isdir(name):
-            found, left_out, problems = _in_folder(os.path.abspath(name))
-            if not found and not problems:
+            folder_paths, left_out, problems = _folder_reports(os.path.abspath(name))
+            if not folder_paths and not problems:
                 raise TaxbreakError(f"{name}: holds no report (no file that ends in {', '.join(SUFFIXES[:2])})")
-            paths |= found
+            paths |= folder_paths
             twins += left_out
             unreadable += problems
         elif os.path.exists(name) or not glob.has_magic(name):
@@ -55,7 +55,7 @@ def find(names: Iterable[str], listed: Iterable[str] = ()) -> ReportList:
             paths |= {os.path.abspath(match): _size(match) for match in matches if not os.path.isdir(match)}
     for path in paths:
         note_input(path)
-    # a large one that comes last would leave the other workers without work
+    # Largest first: a large report at the end would keep one worker busy while the others idle.
     return ReportList(tuple(sorted(paths, key=lambda path: (-paths[path], path))), twins, tuple(unreadable))
 
 
@@ -74,13 +74,13 @@ def _size(path: str) -> int:
         return 0
 
 
-def _in_folder(folder: str) -> tuple[dict[str, int], int, list[tuple[str, str]]]:
+def _folder_reports(folder: str) -> tuple[dict[str, int], int, list[tuple[str, str]]]:
     problems: list[tuple[str, str]] = []
 
     def note(error: OSError) -> None:
         problems.append((str(error.filename), f"{error.filename}: the folder cannot be read ({error.strerror})"))
 
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     twins = 0
     for place, _, files in os.walk(folder, onerror=note):
         reports = [file for file in files if file.endswith(SUFFIXES)]
@@ -91,12 +91,12 @@ def _in_folder(folder: str) -> tuple[dict[str, int], int, list[tuple[str, str]]]
                 twins += 1
             else:
                 path = os.path.join(place, file)
-                found[path] = _size(path)
-    return found, twins, problems
+                sizes[path] = _size(path)
+    return sizes, twins, problems
 
 
 def _parts(file: str) -> tuple[str, str]:
-    """Return the name without its endings, and the ending that says what it is."""
+    """Return a file name's stem and report suffix, both without the suffix of a compression."""
     path = Path(file)
     if path.suffix in PACKED:
         path = Path(path.stem)
@@ -104,7 +104,7 @@ def _parts(file: str) -> tuple[str, str]:
 
 
 def _remote(url: str) -> list[str]:
-    """Return the reports that a URL stands for: itself, what a glob matches, or what lies below a folder."""
+    """Return the reports that a URL stands for: itself, the matches of a glob, or all reports below a folder."""
     if url.endswith(SUFFIXES) and not glob.has_magic(url):
         return [url]
     try:
@@ -114,9 +114,9 @@ def _remote(url: str) -> list[str]:
     try:
         system, path = url_to_fs(url)
         names = system.glob(path) if glob.has_magic(url) else system.find(path)
-        found = [str(system.unstrip_protocol(name)) for name in names if str(name).endswith(SUFFIXES)]
+        urls = [str(system.unstrip_protocol(name)) for name in names if str(name).endswith(SUFFIXES)]
     except (OSError, ValueError, ImportError) as error:
         raise TaxbreakError(f"{url}: cannot be listed ({error})") from error
-    if not found:
+    if not urls:
         raise TaxbreakError(f"{url}: holds no report")
-    return sorted(found)
+    return sorted(urls)

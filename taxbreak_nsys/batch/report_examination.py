@@ -1,4 +1,4 @@
-"""One report of a batch, in the process that is its own."""
+"""Analyses one report of a batch; runs in a worker process."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Stamp = tuple[int, int, int, int]
 
 
 def examine(job: Job, settings: Settings, folder: Path) -> Outcome:
-    """Analyse a report unless its content is known; what goes wrong is an outcome, never an exception.
+    """Analyse a report unless its content is known; every error becomes a `Failed` outcome, never an exception.
 
-    `folder` takes what must be fetched, unpacked or exported; the caller removes it.
+    `folder` receives fetched, unpacked and exported files; the caller removes it.
     """
     began = time.monotonic()
-    os.environ["TMPDIR"] = os.environ["TAXBREAK_CACHE_DIR"] = str(folder)  # for nsys, of a .nsys-rep
+    os.environ["TMPDIR"] = os.environ["TAXBREAK_CACHE_DIR"] = str(folder)  # for the export of a .nsys-rep
     digest: list[str] = []
     try:
         return _examine(job, settings, folder, digest, began)
@@ -32,7 +32,7 @@ def examine(job: Job, settings: Settings, folder: Path) -> Outcome:
         kind, message = "changed", f"{job.path}: changed while it was read; run the batch again when it is complete"
     except MemoryError:
         kind, message = "memory", _memory_message(job.path, settings)
-    except Exception as error:  # a defect here must not cost the other reports
+    except Exception as error:  # a defect must not affect the other reports
         if is_memory_error(error):
             kind, message = "memory", _memory_message(job.path, settings)
         else:
@@ -40,7 +40,13 @@ def examine(job: Job, settings: Settings, folder: Path) -> Outcome:
                 f"{job.path}: {type(error).__name__}: {error}; this is a defect of taxbreak-nsys, please report it"
             )
             kind, message = "defect", str(TaxbreakError(message))
-    return Failed(job.path, kind, message, digest[0] if digest else None, _since(began))
+    return Failed(
+        path=job.path,
+        kind=kind,
+        message=message,
+        sha256=digest[0] if digest else None,
+        milliseconds=_milliseconds_since(began),
+    )
 
 
 def _examine(job: Job, settings: Settings, folder: Path, digest: list[str], began: float) -> Outcome:
@@ -57,18 +63,25 @@ def _examine(job: Job, settings: Settings, folder: Path, digest: list[str], bega
     try:
         result = analyze_report(plain, settings.options)
     except TaxbreakError as error:
-        # half of a file that is being written looks damaged
+        # A file that is still being written looks damaged.
         if _stamp(file, job.path) != before:
             raise _ChangedError from error
         raise
     if _stamp(file, job.path) != before or (plain == file and result.report.sha256 != content):
         raise _ChangedError
     named = replace(result, report=replace(result.report, path=job.path, sha256=content))
-    return Analysed(job.path, job.tags, content, before[0], named.to_dict(), _since(began))
+    return Analysed(
+        path=job.path,
+        tags=job.tags,
+        sha256=content,
+        size=before[0],
+        result=named.to_dict(),
+        milliseconds=_milliseconds_since(began),
+    )
 
 
 class _ChangedError(Exception):
-    """The file is not the one that it was when its analysis began."""
+    """The file changed during its analysis."""
 
 
 def _stamp(file: Path, shown: str) -> Stamp:
@@ -82,7 +95,7 @@ def _stamp(file: Path, shown: str) -> Stamp:
 
 
 def _as_named(message: str, path: str, folder: Path) -> str:
-    """Return a message with the user's name for the report in place of that of a copy of it."""
+    """Return a message with the name of the temporary copy replaced by the user's name for the report."""
     if not message.startswith(str(folder)):
         return message
     name, colon, rest = message.partition(": ")
@@ -94,5 +107,5 @@ def _memory_message(path: str, settings: Settings) -> str:
     return f"{path}: needs more memory{limit}; give more with --memory, and fewer --jobs"
 
 
-def _since(began: float) -> int:
+def _milliseconds_since(began: float) -> int:
     return round(1000 * (time.monotonic() - began))

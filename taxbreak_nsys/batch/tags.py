@@ -1,4 +1,4 @@
-"""Tags of reports: given by the user, or taken from the path."""
+"""Tags of reports: given by the user, or extracted from the path."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _KEY = re.compile(r"[A-Za-z_][\w.-]*")
 
 @dataclass(frozen=True)
 class TagRules:
-    """Tags for every report, and patterns whose named groups are tags of the paths that they are found in."""
+    """Tags of every report, and patterns whose named groups become tags of the matching paths."""
 
     given: dict[str, str]
     patterns: tuple[UserPattern, ...]
 
     @classmethod
     def parse(cls, given: Sequence[str], patterns: Sequence[str]) -> TagRules:
-        """Parse `key=value` texts and regular expressions; raises TaxbreakError where one is not of that form."""
+        """Parse `key=value` texts and regular expressions; raises TaxbreakError for a malformed one."""
         tags = dict(parse_tag(text, "--tag") for text in given)
         compiled = []
         for text in patterns:
@@ -34,16 +34,16 @@ class TagRules:
         return cls(tags, tuple(compiled))
 
     def of(self, path: str) -> dict[str, str]:
-        """Return a path's tags; what was given for all reports counts more than what the path says."""
-        found: dict[str, str] = {}
+        """Return the tags of a path; tags given for all reports override tags from the path."""
+        tags: dict[str, str] = {}
         for pattern in self.patterns:
             if match := pattern.search(path):
-                found |= {key: value for key, value in match.groupdict().items() if value}
-        return found | self.given
+                tags |= {key: value for key, value in match.groupdict().items() if value}
+        return tags | self.given
 
 
 def parse_tag(text: str, option: str) -> tuple[str, str]:
-    """Parse `key=value`; raises TaxbreakError naming the option."""
+    """Return (key, value) of `key=value`; raises TaxbreakError, naming the option, for other texts."""
     key, equals, value = text.partition("=")
     if not equals or not value or not _KEY.fullmatch(key):
         raise TaxbreakError(f"{option} {text!r}: write key=value, as in {option} model=llama")

@@ -1,4 +1,4 @@
-"""The batch's side of the processes that analyse: the fork server's client, and workers with a report each."""
+"""The batch's side of its processes: the client of the fork server, and workers that analyse one report at a time."""
 
 from __future__ import annotations
 
@@ -27,46 +27,46 @@ ENVIRONMENT = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "MALLOC_ARENA_MAX": "2",
 }
-"""For the fork_server: no threads before a fork, and no memory set aside that a limit would count."""
+"""Environment of the fork server: no threads before a fork, no reserved memory that a limit would count."""
 
 
 class ForkServer:
-    """The process that children are forked from; started again where it dies. Use it as a context manager."""
+    """Client of the fork server process, which is restarted if it dies; a context manager."""
 
     def __init__(self) -> None:
-        """Start it; it imports while the caller goes on."""
+        """Start the process; it imports in parallel to the caller."""
         self._start()
 
     def _start(self) -> None:
-        self._pipe, theirs = Pipe()
-        # -P: a folder of reports is no place to import from. A session of its own: Ctrl-C is for the parent alone.
+        self._pipe, server_end = Pipe()
+        # -P: never import from a folder of reports. New session: the terminal's Ctrl-C reaches only the parent.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "taxbreak_nsys.batch.fork_server", str(theirs.fileno())],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(),),
+            [sys.executable, "-P", "-m", "taxbreak_nsys.batch.fork_server", str(server_end.fileno())],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(server_end.fileno(),),
             env=os.environ | ENVIRONMENT, start_new_session=True,
         )  # fmt: skip
-        theirs.close()
+        server_end.close()
         self._asked = False
 
     def fork(self, settings: Settings, folder: Path) -> Child:
-        """Return a new child that may write to `folder`; raises TaxbreakError where no fork server can be had."""
+        """Return a new child that may write to `folder`; raises TaxbreakError where no fork server can be started."""
         for _ in range(2):
-            ours, theirs = Pipe()
+            own_end, child_end = Pipe()
             try:
-                with theirs:
+                with child_end:
                     self._asked = True
                     self._pipe.send(Fork(settings, folder))
-                    send_handle(self._pipe, theirs.fileno(), self._process.pid)
-                return Child(self._pipe.recv(), ours, self._process)
-            except (EOFError, ConnectionError):  # killed since the last child, which ended its children too
-                ours.close()
+                    send_handle(self._pipe, child_end.fileno(), self._process.pid)
+                return Child(self._pipe.recv(), own_end, self._process)
+            except (EOFError, ConnectionError):  # the fork server was killed, and its children with it
+                own_end.close()
                 self.close()
                 self._start()
         self.close()
         raise TaxbreakError(f"the process of the workers ends with code {self._process.returncode} at its start")
 
     def end(self, child: Child) -> int | None:
-        """End a child and all that it started; returns its exit code, None where the fork server is gone as well."""
+        """Kill a child and its descendants; return its exit code, None if the fork server is gone too."""
         child.connection.close()
         if not child.pid or child.forked_from is not self._process:
             return None
@@ -78,13 +78,13 @@ class ForkServer:
             return None
 
     def has_lost(self, child: Child) -> bool:
-        """Return whether a child was ended because the process that it was forked from was."""
+        """Return whether a child ended because its fork server did."""
         return child.forked_from is not self._process or self._process.poll() is not None
 
     def close(self) -> None:
-        """End it; it ends its children and removes their folders first."""
+        """End the process, which first kills its children and removes their folders."""
         if not self._asked:
-            self._process.kill()  # it is importing, and has nothing to clear up
+            self._process.kill()  # still importing: there are no children to end
         self._pipe.close()
         try:
             self._process.wait(10)
@@ -93,19 +93,17 @@ class ForkServer:
             self._process.wait()
 
     def __enter__(self) -> ForkServer:
-        """Return it."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
         self.close()
 
 
 @dataclass(frozen=True)
 class Child:
-    """A forked process, 0 where there was no room for one, and the pipe to it."""
+    """A forked process (pid 0 if the fork failed) and the pipe to it."""
 
     pid: int
     connection: Connection
@@ -113,25 +111,25 @@ class Child:
 
 
 class Worker:
-    """Analyses one report at a time, each in a child that no report has left a trace in."""
+    """Analyses one report at a time, each in a clean child process."""
 
     def __init__(self, fork_server: ForkServer, settings: Settings) -> None:
-        """Start without a child; the first report makes one."""
+        """Create the worker; the first report forks a child."""
         self._fork_server, self._settings = fork_server, settings
         self._child: Child | None = None
         self._tries = 0
-        # emptied after each report, and removed by the fork server too, should this process be the first to die
+        # Emptied after each report. If this process dies first, the fork server removes it.
         self._folder = tempfile.TemporaryDirectory(prefix="taxbreak-", ignore_cleanup_errors=True)
 
     def give(self, job: Job, *, again: bool = False) -> Connection:
-        """Send a report to be analysed; returns the pipe that becomes ready when `take` has its outcome."""
-        if self._child is not None and self._child.connection.poll():  # at its end: it died while it had no work
+        """Send a report to the child; return the pipe that becomes readable when `take` can return the outcome."""
+        if self._child is not None and self._child.connection.poll():  # end of file: the child died while idle
             self._end()
         if self._child is None:
             self._child = self._fork_server.fork(self._settings, Path(self._folder.name))
         self._job, self._began = job, time.monotonic()
         self._tries = self._tries + 1 if again else 1
-        with suppress(ConnectionError):  # where the child is dead, `take` finds the pipe at its end
+        with suppress(ConnectionError):  # child dead: `take` will read end of file
             self._child.connection.send(job)
         return self._child.connection
 
@@ -141,36 +139,36 @@ class Worker:
 
     @property
     def left(self) -> float | None:
-        """The seconds that the report still has, not below 0; None without a limit."""
+        """The seconds left for the report, at least 0; None without a limit."""
         limit = self._settings.timeout_s
         return None if limit is None else max(0.0, self._began + limit - time.monotonic())
 
     def take(self) -> Outcome | None:
-        """Return the outcome of the report that was given; None where it has to be given again."""
+        """Return the outcome of the report; None if the report must be given again (`give_again`)."""
         assert self._child is not None
         try:
-            found: tuple[Outcome, Answer] = self._child.connection.recv()
+            message: tuple[Outcome, Answer] = self._child.connection.recv()
         except (EOFError, ConnectionError):
-            innocent = self._fork_server.has_lost(self._child)
+            fork_server_died = self._fork_server.has_lost(self._child)
             code = self._end()
-            if innocent and self._tries == 1:
+            if fork_server_died and self._tries == 1:
                 self._empty()
-                return None  # it was ended with the process that it was forked from, for nothing that it did
+                return None  # the fork server's death took the child with it: try again
             return self._failed("killed", f"{_death(code)}; the others are not touched")
-        outcome, answer = found
+        outcome, answer = message
         if not answer.goes_on:
             self._end()
         self._empty()
         return None if answer.doubtful else outcome
 
     def stop(self) -> Outcome:
-        """End the report that was given because its time is over."""
+        """Kill the child because the report's time is over; return the failure."""
         self._end()
         limit = self._settings.timeout_s
         return self._failed("timeout", f"took longer than {limit:g} s; give more with --timeout")
 
     def run(self, job: Job) -> Outcome:
-        """Analyse one report and wait for it."""
+        """Analyse one report and return its outcome."""
         pipe = self.give(job)
         while True:
             ready = wait([pipe], self.left)
@@ -180,20 +178,24 @@ class Worker:
             pipe = self.give_again()
 
     def leave(self) -> None:
-        """Let the child go once it has no work."""
+        """Close the pipe to the child, which ends when it is idle."""
         if self._child is not None:
             self._child.connection.close()
             self._child = None
 
     def close(self) -> None:
-        """Let the child go and remove the folder; a report that runs still ends with the fork server."""
+        """Close the pipe and remove the folder; a report that still runs ends with the fork server."""
         self.leave()
         self._folder.cleanup()
 
     def _failed(self, kind: str, what: str) -> Failed:
         self._empty()
-        took = round(1000 * (time.monotonic() - self._began))
-        return Failed(self._job.path, kind, f"{self._job.path}: {what}", milliseconds=took)
+        return Failed(
+            path=self._job.path,
+            kind=kind,
+            message=f"{self._job.path}: {what}",
+            milliseconds=round(1000 * (time.monotonic() - self._began)),
+        )
 
     def _end(self) -> int | None:
         child, self._child = self._child, None
@@ -212,5 +214,5 @@ def _death(code: int | None) -> str:
         return "its process could not be started, or was ended with the one that it was forked from"
     if code == -signal.SIGKILL:
         return "its process was ended by SIGKILL (out of memory, or by hand)"
-    by = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    return f"its process was ended by {by} (a crash, maybe at the limit that --memory sets)"
+    cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return f"its process was ended by {cause} (a crash, maybe at the limit that --memory sets)"

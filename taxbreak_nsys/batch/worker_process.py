@@ -1,4 +1,4 @@
-"""The process that a worker's reports are analysed in: one at a time, and again only while it is as good as new."""
+"""Worker process: analyses reports one by one; reused only if the last one leaked no memory, file or thread."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from taxbreak_nsys.batch.report_examination import examine
 from taxbreak_nsys.store.records import Failed, Outcome
 
 KEPT_MEMORY = 64 << 20
-"""What a process may hold more than at its start, in bytes, and still be given another report."""
+"""Growth of the address space, in bytes, up to which a process is reused."""
 
-_PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
-_OF_ITS_PAST = ("memory", "defect")
+_PR_SET_PDEATHSIG = 1  # prctl option of Linux: signal to send to this process when its parent dies
+_MAYBE_FROM_EARLIER_REPORTS = ("memory", "defect")
 
 
 def serve(jobs: Connection, settings: Settings, folder: Path) -> None:
-    """Answer each job with an outcome and an Answer; ends after the first that leaves a trace.
+    """Answer each job with (outcome, Answer); return after the first failure or the first leak.
 
-    A report that fails, for whatever reason, is the last of its process.
+    A closed pipe also ends it.
     """
-    os.setsid()  # so that what it starts ends with it
+    os.setsid()  # so that its descendants can be killed with it
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    born = _held()
+    at_start = _resources()
     answer = Answer(goes_on=True, doubtful=False)
     used = False
     while answer.goes_on:
@@ -42,45 +42,45 @@ def serve(jobs: Connection, settings: Settings, folder: Path) -> None:
             job: Job = jobs.recv()
         except (EOFError, ConnectionError):
             return
-        with _limited(settings.memory, born):
+        with _limited(settings.memory, at_start):
             outcome: Outcome = examine(job, settings, folder)
         if isinstance(outcome, Failed):
-            answer = Answer(goes_on=False, doubtful=used and outcome.kind in _OF_ITS_PAST)
+            answer = Answer(goes_on=False, doubtful=used and outcome.kind in _MAYBE_FROM_EARLIER_REPORTS)
         else:
-            answer = Answer(goes_on=not settings.isolate and _is_clean(born), doubtful=False)
+            answer = Answer(goes_on=not settings.isolate and _is_clean(at_start), doubtful=False)
         jobs.send((outcome, answer))
         used = True
 
 
 @dataclass(frozen=True)
-class _Held:
+class _Resources:
     address_space: int
     descriptors: int
 
 
-def _held() -> _Held:
+def _resources() -> _Resources:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    return _Held(pages * resource.getpagesize(), len(os.listdir("/proc/self/fd")))
+    return _Resources(pages * resource.getpagesize(), len(os.listdir("/proc/self/fd")))
 
 
-def _is_clean(born: _Held) -> bool:
-    """Tell whether the process holds no more than at its start, but for a little memory."""
-    now = _held()
+def _is_clean(at_start: _Resources) -> bool:
+    """Return whether the process leaked no file or thread and at most KEPT_MEMORY bytes since its start."""
+    current = _resources()
     return (
-        now.address_space <= born.address_space + KEPT_MEMORY
-        and now.descriptors <= born.descriptors
+        current.address_space <= at_start.address_space + KEPT_MEMORY
+        and current.descriptors <= at_start.descriptors
         and threading.active_count() == 1
     )
 
 
 @contextmanager
-def _limited(memory: int | None, born: _Held) -> Iterator[None]:
-    """Hold the process to `memory` bytes above what it had at its start; the limit is lifted to send the answer."""
+def _limited(memory: int | None, at_start: _Resources) -> Iterator[None]:
+    """Limit the address space to `memory` bytes more than at the start, while a report is analysed."""
     if memory is None:
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = born.address_space + memory
+    limit = at_start.address_space + memory
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
     try:
         yield

@@ -1,4 +1,4 @@
-"""What serving engines need of a capture: options of nsys, and variables that switch their NVTX marks on."""
+"""Capture presets for serving engines: nsys options, and environment variables that switch on their NVTX marks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENGINE_PRESETS = {
     "vllm": EnginePreset(
         "capture a server with -c cudaProfilerApi and '--profiler-config.profiler cuda'",
         _CHILDREN | _NODES,
-        # the marks of the model runner need the package nvtx; workers must not inherit a process that CUDA has used
+        # the model runner marks need the package nvtx; workers are spawned because a fork cannot use its parent's CUDA
         {"VLLM_NVTX_SCOPES_FOR_PROFILING": "1", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"},
     ),
     "sglang": EnginePreset(

@@ -1,6 +1,6 @@
-"""Checks of `doctor`: what this machine can capture, and what a report holds for each evidence.
+"""The checks of `doctor`: what this machine can capture, and which evidence a report holds.
 
-A check is a function that returns findings; `MACHINE_CHECKS` and `REPORT_CHECKS` list them in the order shown.
+A check is a function that returns findings; `MACHINE_CHECKS` and `REPORT_CHECKS` list the checks in output order.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from taxbreak_nsys.result import Result
 from taxbreak_nsys.scrub import gives_away
 
 OK, MISSING, NOTE, PROBLEM = "ok", "missing", "note", "problem"
-"""States of a finding: as it should be; missing, though it could be captured; good to know; a fault."""
+"""States of a finding: as expected; missing but possible to capture; for information; an error."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding of a check, and what would mend it."""
+    """One finding of a check, with the remedy (None if nothing needs fixing)."""
 
     state: str
     subject: str
@@ -39,19 +39,19 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """A report to check; its analysis and its counts are made when a check first needs them."""
+    """A report to check; the analysis and the counts are computed when a check first needs them."""
 
     path: Path
     options: Options
 
     @cached_property
     def result(self) -> Result:
-        """The analysis; raises TaxbreakError."""
+        """The result of the analysis; raises TaxbreakError if the report cannot be analysed."""
         return analyze_report(self.path, self.options)
 
     @cached_property
     def amounts(self) -> dict[str, int]:
-        """How much of each evidence the report holds (`sql/evidence_counts.sql`)."""
+        """The number of samples, frames and chained launches in the report (`sql/evidence_counts.sql`)."""
         with open_report(self.path) as database:
             return {row["topic"]: int(row["amount"]) for row in database.query("evidence_counts").to_pylist()}
 
@@ -63,7 +63,7 @@ def check_machine() -> list[Check]:
 
 
 def check_one_report(path: Path, options: Options | None = None) -> list[Check]:
-    """Return the findings about a report; a report that cannot be analysed is one finding."""
+    """Return the findings about a report; if it cannot be analysed, the only finding is that problem."""
     report = Report(path, options or Options())
     try:
         _ = report.result
@@ -128,10 +128,10 @@ def _recipes(nsys: Nsys | None) -> list[Check]:
             Check(MISSING, subject, f"taxbreak_layers: {where}", 'eval "$(taxbreak-nsys recipe install)"'),
         ]
     python = shutil.which("python3")
-    able = python is not None and not subprocess.run(
+    has_packages = python is not None and not subprocess.run(
         [python, "-c", "import taxbreak_nsys, psutil"], capture_output=True, check=False
     ).returncode  # fmt: skip
-    if not able:
+    if not has_packages:
         return [
             Check(
                 PROBLEM, subject, f"nsys runs recipes with {python or 'python3'}, which lacks taxbreak-nsys or psutil",
@@ -145,31 +145,31 @@ def _remedy(evidence: str) -> str:
     return f"taxbreak-nsys capture --evidence {evidence} -- COMMAND"
 
 
-def _used(report: Report) -> list[Check]:
+def _used_evidence(report: Report) -> list[Check]:
     by_evidence: dict[str, list[str]] = {}
-    lost = [e for e in report.result.entries if e.kernels is None]
+    lost = [entry for entry in report.result.entries if entry.kernels is None]
     for entry in report.result.entries:
         if entry in lost:
             continue
         phases = by_evidence.setdefault(entry.taxbreak.evidence, [])
         if entry.phase not in phases:
             phases.append(entry.phase)
-    found = [
+    checks = [
         Check(MISSING, "CUDA rows", warning.message, warning.remedy)
         for warning in report.result.report.warnings
         if warning.code == "cuda_rows_lost"
     ]
     for name, phases in by_evidence.items():
         state = MISSING if name == "none" else OK
-        found.append(Check(state, "evidence used", f"{name} ({', '.join(phases)})"))
-    known = [e.phase for e in report.result.entries if e.taxbreak.hdbi is not None]
-    if known:
-        found.append(Check(OK, "HDBI", f"measured ({', '.join(dict.fromkeys(known))})"))
-    found += [
+        checks.append(Check(state, "evidence used", f"{name} ({', '.join(phases)})"))
+    measured = [entry.phase for entry in report.result.entries if entry.taxbreak.hdbi is not None]
+    if measured:
+        checks.append(Check(OK, "HDBI", f"measured ({', '.join(dict.fromkeys(measured))})"))
+    checks += [
         Check(MISSING, "HDBI", f"not measured ({entry.phase}): {entry.taxbreak.hdbi_reason}", "capture again")
-        for entry in {e.phase: e for e in lost}.values()
+        for entry in {entry.phase: entry for entry in lost}.values()
     ]
-    return found
+    return checks
 
 
 def _ranges(report: Report) -> list[Check]:
@@ -217,32 +217,33 @@ def _chains(report: Report) -> list[Check]:
     return [Check(OK, "launch chains", f"{chained} CUDA calls have their call chain")]
 
 
-_SAID_ABOVE = frozenset({"no_library_evidence", "subtractive_estimate", "cuda_rows_lost"})
+_COVERED_WARNINGS = frozenset({"no_library_evidence", "subtractive_estimate", "cuda_rows_lost"})
+"""Warnings that the other checks report already."""
 
 
 def _warnings(report: Report) -> list[Check]:
     return [
         Check(NOTE, warning.code, warning.message, warning.remedy)
         for warning in report.result.report.warnings
-        if warning.code not in _SAID_ABOVE
+        if warning.code not in _COVERED_WARNINGS
     ]
 
 
-def _gives_away(report: Report) -> list[Check]:
-    """Find what a posted report would show of its owner besides the measurement."""
-    found: dict[str, int] = {}
-    for one in gives_away(report.path):
-        found[one.what] = found.get(one.what, 0) + one.rows
-    if not found:
+def _private_data(report: Report) -> list[Check]:
+    """Return a note on private data in the report, such as paths and environment, which sharing it would reveal."""
+    row_counts: dict[str, int] = {}
+    for item in gives_away(report.path):
+        row_counts[item.what] = row_counts.get(item.what, 0) + item.rows
+    if not row_counts:
         return []
-    kinds = ", ".join(f"{what} ({rows})" for what, rows in found.items())
+    kinds = ", ".join(f"{what} ({rows})" for what, rows in row_counts.items())
     return [Check(NOTE, "privacy", f"the report gives away {kinds}", "post the copy that 'taxbreak-nsys scrub' writes")]
 
 
 MACHINE_CHECKS: tuple[Callable[[Nsys | None], list[Check]], ...] = (_nsys, _gpu, _sampling, _captures, _recipes)
-"""Checks of this machine; each takes the nsys on PATH, or None."""
+"""Checks of this machine; each takes the nsys on PATH, or None if there is none."""
 
 REPORT_CHECKS: tuple[Callable[[Report], list[Check]], ...] = (
-    _used, _ranges, _samples, _subtractive, _chains, _warnings, _gives_away,
+    _used_evidence, _ranges, _samples, _subtractive, _chains, _warnings, _private_data,
 )  # fmt: skip
 """Checks of a report that could be analysed."""

@@ -1,7 +1,7 @@
-"""Which `nsys profile` command captures what an evidence needs, with the nsys that is installed.
+"""Builds the `nsys profile` command that captures an evidence with the installed nsys, and runs it.
 
-The wishes of an evidence stand in one table; what the installed nsys does not have is left out or replaced, and
-each such change is a note to the user.
+`EVIDENCES` lists the trace sets and options per evidence. Options that the installed nsys lacks are left out or
+replaced, with a note to the user for each.
 """
 
 from __future__ import annotations
@@ -24,64 +24,69 @@ _NO_SAMPLING = {"--sample": "none", "--cpuctxsw": "none"}
 
 @dataclass(frozen=True)
 class CaptureEvidence:
-    """What to capture for one kind of evidence: APIs to trace, options, and the program's environment."""
+    """The capture settings of one kind of evidence: APIs to trace, nsys options, and the program's environment."""
 
     purpose: str
     trace: tuple[str, ...]
     options: dict[str, str]
     environment: dict[str, str]
     operators: bool = False
-    """Whether PyTorch's operator ranges are wanted."""
+    """Switch on PyTorch's operator ranges."""
 
     @property
     def samples(self) -> bool:
-        """Whether CPU samples are taken, which the machine must permit."""
+        """True if the capture takes CPU samples, which the machine must permit."""
         return self.options.get("--sample", "none") != "none"
 
 
 EVIDENCES = {
     "ranges": CaptureEvidence(
-        "exact library time, from the ranges that cuBLAS and cuBLASLt mark",
-        ("cuda", "nvtx", "osrt", "cublas-verbose", "cudnn"),
-        _NO_SAMPLING,
-        {"CUBLAS_NVTX_LEVEL": "2", "CUBLASLT_NVTX_LEVEL": "2"},
+        purpose="exact library time, from the ranges that cuBLAS and cuBLASLt mark",
+        trace=("cuda", "nvtx", "osrt", "cublas-verbose", "cudnn"),
+        options=_NO_SAMPLING,
+        environment={"CUBLAS_NVTX_LEVEL": "2", "CUBLASLT_NVTX_LEVEL": "2"},
     ),
     "samples": CaptureEvidence(
-        "library time and the profiler's share, estimated from 8000 call chains a second",
-        ("cuda", "nvtx", "osrt"),
-        _SAMPLING | {"--sampling-period": "125000", "--samples-per-backtrace": "1"},
-        {},
+        purpose="library time and the profiler's share, estimated from 8000 call chains per second",
+        trace=("cuda", "nvtx", "osrt"),
+        options=_SAMPLING | {"--sampling-period": "125000", "--samples-per-backtrace": "1"},
+        environment={},
     ),
     "operators": CaptureEvidence(
-        "the cost of each framework operator, and library time by subtraction",
-        ("cuda", "nvtx", "osrt"),
-        _NO_SAMPLING,
-        {},
+        purpose="the cost of each framework operator, and library time by subtraction",
+        trace=("cuda", "nvtx", "osrt"),
+        options=_NO_SAMPLING,
+        environment={},
         operators=True,
     ),
     "launch-chains": CaptureEvidence(
-        "which launches go through a library, from the call chain of every kernel launch",
-        ("cuda", "nvtx", "osrt"),
-        _SAMPLING | {"--cudabacktrace": "kernel:0"},
-        {},
+        purpose="which launches go through a library, from the call chain of every kernel launch",
+        trace=("cuda", "nvtx", "osrt"),
+        options=_SAMPLING | {"--cudabacktrace": "kernel:0"},
+        environment={},
     ),
-    "light": CaptureEvidence("HDBI alone, at the least cost", ("cuda", "nvtx"), _NO_SAMPLING, {}),
+    "light": CaptureEvidence(
+        purpose="HDBI only, with the least overhead",
+        trace=("cuda", "nvtx"),
+        options=_NO_SAMPLING,
+        environment={},
+    ),
 }
-"""The evidences that `capture` knows; the first is the default."""
+"""The evidences of `capture --evidence`; the first is the default."""
 
 _REPLACED_TRACES = {"cublas-verbose": "cublas"}
 _OPTIONAL_TRACES = frozenset({"cudnn"})
-"""APIs that some versions cannot trace and whose absence needs no words: most programs do not miss them."""
+"""APIs that some nsys versions cannot trace; leaving them out makes no note, because few programs use them."""
 
 _GRAPH_ROWS_SINCE = (2025, 1, 0)
-"""From here on a graph traced as a whole surely has a row in the export; 2023.4 has none."""
+"""From this version on, exports have a row for a graph traced as a whole; exports of 2023.4 have none."""
 
 _EMIT_NVTX = "run the model inside 'with torch.autograd.profiler.emit_nvtx():'"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A capture: the command to run, where its report will lie, and what is other than wished."""
+    """A capture: the command, the path of the report it writes, and notes on options that had to change."""
 
     command: tuple[str, ...]
     report: Path
@@ -99,41 +104,41 @@ def plan(
     extra: Sequence[str] = (),
     force: bool = False,
 ) -> Plan:
-    """Return the command that captures `program` for an evidence, with what the installed nsys can do.
+    """Return the command that captures `program` for an evidence, using only options of the installed nsys.
 
     `report` is the path of the report with or without its suffix. `engine` is one of `ENGINE_PRESETS`. `capture_range`
-    is `cudaProfilerApi` or `nvtx:RANGE[@DOMAIN]` where the program marks the part to capture; `extra` are options of
-    nsys that are put last, as they are. Raises TaxbreakError for an unknown evidence or capture range.
+    is `cudaProfilerApi` or `nvtx:RANGE[@DOMAIN]`, if the program marks the part to capture. `extra` are nsys options
+    that are appended unchanged. Raises TaxbreakError for an unknown evidence or capture range.
     """
     if evidence not in EVIDENCES:
         raise TaxbreakError(f"--evidence {evidence!r}: not one of {', '.join(EVIDENCES)}")
-    wish = EVIDENCES[evidence]
+    settings = EVIDENCES[evidence]
     if "%" in report.name:
         raise TaxbreakError(f"-o {report}: nsys reads '%' as a pattern; give a plain name")
     report = report if report.suffix == SUFFIX else report.with_name(report.name + SUFFIX)
     notes: list[str] = []
-    options = {"--trace": ",".join(_traces(nsys, wish, notes))}
-    if "osrt" in wish.trace:
-        # the documented default; without the option 2023.4 records every call, down to 30 ns
+    options = {"--trace": ",".join(_traces(nsys, settings, notes))}
+    if "osrt" in settings.trace:
+        # 1000 ns is the documented default, but without the option 2023.4 records every call, down to 30 ns
         options["--osrt-threshold"] = "1000"
-    options |= wish.options
-    whole = evidence == "light" and nsys.version is not None and nsys.version >= _GRAPH_ROWS_SINCE
-    options["--cuda-graph-trace"] = "graph" if whole else "node"
-    environment = dict(wish.environment)
+    options |= settings.options
+    whole_graphs = evidence == "light" and nsys.version is not None and nsys.version >= _GRAPH_ROWS_SINCE
+    options["--cuda-graph-trace"] = "graph" if whole_graphs else "node"
+    environment = dict(settings.environment)
     if engine is not None:
         preset = ENGINE_PRESETS[engine]
         options |= preset.options
         environment |= preset.environment
         notes.append(f"{engine}: {preset.hint}")
-    if wish.operators:
+    if settings.operators:
         _add_operators(nsys, options, notes)
     if capture_range is not None:
         options |= _capture_range(capture_range, environment)
-    kept = {name: value for name, value in options.items() if _has(nsys, name, notes)}
+    kept = {name: value for name, value in options.items() if _has_option(nsys, name, notes)}
     if environment:
         kept["--env-var"] = ",".join(f"{name}={value}" for name, value in environment.items())
     if not nsys.profile_options:
-        notes.append("the help of 'nsys profile' cannot be read, so it is not known which options it has")
+        notes.append("the help of 'nsys profile' cannot be read, so its options are not known")
     command = (
         "nsys", "profile", *(f"{name}={value}" for name, value in kept.items()),
         f"--output={report}", f"--force-overwrite={'true' if force else 'false'}", *extra, *program,
@@ -141,13 +146,13 @@ def plan(
     return Plan(command, report, tuple(notes))
 
 
-def _traces(nsys: Nsys, wish: CaptureEvidence, notes: list[str]) -> list[str]:
+def _traces(nsys: Nsys, settings: CaptureEvidence, notes: list[str]) -> list[str]:
     known = nsys.values_of("--trace")
     traces = []
-    for name in wish.trace:
-        found = name if not known or name in known else _REPLACED_TRACES.get(name)
-        if found is not None and (not known or found in known):
-            traces.append(found)
+    for name in settings.trace:
+        trace = name if not known or name in known else _REPLACED_TRACES.get(name)
+        if trace is not None and (not known or trace in known):
+            traces.append(trace)
         elif name not in _OPTIONAL_TRACES:
             notes.append(f"nsys {nsys.release} cannot trace {name}: left out")
     return traces
@@ -166,14 +171,14 @@ def _capture_range(text: str, environment: dict[str, str]) -> dict[str, str]:
         chosen = {"--capture-range": "cudaProfilerApi"}
     elif kind == "nvtx" and name:
         chosen = {"--capture-range": "nvtx", "--nvtx-capture": name}
-        # frameworks push plain strings, which nsys does not look at unless told so
+        # by default nsys matches registered NVTX strings only, but frameworks push plain strings
         environment["NSYS_NVTX_PROFILER_REGISTER_ONLY"] = "0"
     else:
         raise TaxbreakError(f"--capture-range {text!r}: write cudaProfilerApi or nvtx:RANGE[@DOMAIN]")
     return chosen | {"--capture-range-end": "stop"}
 
 
-def _has(nsys: Nsys, option: str, notes: list[str]) -> bool:
+def _has_option(nsys: Nsys, option: str, notes: list[str]) -> bool:
     if not nsys.profile_options or option in nsys.profile_options:
         return True
     notes.append(f"nsys {nsys.release} has no option {option}: left out")
@@ -181,7 +186,7 @@ def _has(nsys: Nsys, option: str, notes: list[str]) -> bool:
 
 
 def check_targets(report: Path, force: bool) -> None:
-    """Raise TaxbreakError where the report or its export is there already and may not be replaced."""
+    """Raise TaxbreakError if the report or its export exists and `force` is not given."""
     from taxbreak_nsys.output.output_files import check_target
 
     for path in (report, report.with_suffix(".sqlite")):
@@ -189,9 +194,9 @@ def check_targets(report: Path, force: bool) -> None:
 
 
 def run_plan(plan: Plan) -> int:
-    """Run the capture and return the program's exit status; what it prints goes to stderr.
+    """Run the capture and return the program's exit status; the program's stdout goes to stderr.
 
-    Raises TaxbreakError where no report comes of it. Ctrl-C ends the program, and the report is still written.
+    Raises TaxbreakError if nsys writes no report. Ctrl-C ends the program, and the report is still written.
     """
     before = plan.report.stat().st_mtime_ns if plan.report.exists() else None
     try:
@@ -203,7 +208,7 @@ def run_plan(plan: Plan) -> int:
             status = process.wait()
             break
         except KeyboardInterrupt:
-            continue  # nsys has had the signal too, and is writing the report
+            continue  # nsys received the signal too and is writing the report
     if not plan.report.exists() or plan.report.stat().st_mtime_ns == before:
         ranged = any(part.startswith("--capture-range=") for part in plan.command)
         why = "the program never reached the capture range" if ranged else f"it ended with status {status}"
@@ -212,7 +217,7 @@ def run_plan(plan: Plan) -> int:
 
 
 def export_report(nsys: Nsys, report: Path) -> Path:
-    """Export a report to the `.sqlite` beside it and return that; raises TaxbreakError."""
+    """Export a report to the `.sqlite` beside it and return that path; raises TaxbreakError if the export fails."""
     from taxbreak_nsys.read.nsys_export import export_to
 
     target = report.with_suffix(".sqlite")
@@ -224,7 +229,7 @@ def export_report(nsys: Nsys, report: Path) -> Path:
 
 
 def no_cuda_message(plan: Plan, export: Path) -> str:
-    """Return why a capture may hold no CUDA work, with what to change: the program's own children come first."""
+    """Return why a capture may contain no CUDA work, and the remedy; untraced child processes are the usual cause."""
     children = next((part for part in plan.command if part.startswith("--trace-fork-before-exec=")), None)
     if children is None or children.endswith("=false"):
         return (

@@ -1,4 +1,4 @@
-"""`taxbreak-nsys REPORT…`: the main job."""
+"""`taxbreak-nsys [analyze] REPORT…`: analyse reports and show the result."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def analyze(
     depth: Annotated[
         int | None,
         typer.Option("--depth", metavar="N", min=1, rich_help_panel=OUTPUT,
-                     help="taxbreak_nvtx_sum, taxbreak_call_sum: only N levels; what lies deeper counts there."),
+                     help="taxbreak_nvtx_sum, taxbreak_call_sum: only N levels; level N includes all deeper ones."),
     ] = None,
     sort: Annotated[
         str | None,
@@ -62,11 +62,11 @@ def analyze(
     """
     from taxbreak_nsys.read.report_inspection import Opening
 
-    first = Opening(reports[0])  # goes on while the modules below load
+    first = Opening(reports[0])  # inspects the report while the modules below load
     from taxbreak_nsys.output.detail_tables import tables_for
     from taxbreak_nsys.output.result_tables import INTERVALS
     from taxbreak_nsys.output.shown_rows import RowOrder
-    from taxbreak_nsys.pipeline.analysis import analyze_report as analyze_report
+    from taxbreak_nsys.pipeline.analysis import analyze_report
 
     names = list(dict.fromkeys(name.value for name in report or [ReportName.SUM]))
     if format == ReportFormat.PARQUET and written.output is None:
@@ -101,7 +101,7 @@ def analyze(
 
 @dataclass(frozen=True)
 class _View:
-    """How the results are shown, and where they go."""
+    """Format and destination of the results."""
 
     format: ReportFormat
     tables: RankChoices
@@ -109,9 +109,10 @@ class _View:
     written: OutputChoices
 
     def targets(self, names: list[str]) -> dict[Path | None, list[str]]:
-        """Return the reports by the file they go to (None: standard output), as nsys names files.
+        """Return {file: report names}, named as nsys does; the file None is standard output.
 
-        FILE holds a single report, FILE_<report> each of several. Raises TaxbreakError where one cannot be written.
+        A single report goes to FILE, several reports go to FILE_<report>. Raises TaxbreakError where a file cannot be
+        written.
         """
         from taxbreak_nsys.output.output_files import check_target
 
@@ -127,7 +128,7 @@ class _View:
         return files
 
     def put(self, results: list[Result], names: list[str], target: Path | None) -> None:
-        """Write reports of the results to a file or to standard output."""
+        """Write the named reports of the results to `target` or, for None, to standard output."""
         from taxbreak_nsys.output import formats
         from taxbreak_nsys.output.output_files import put_text, write_whole
 

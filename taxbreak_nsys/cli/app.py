@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and how errors are shown."""
+"""The command line: its commands and its entry point."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ for command, panel in (
     (trend, _MANY_REPORTS),
     (mcp, _MANY_REPORTS),
 ):
-    # the program that capture runs has options of its own
+    # options after the program's name belong to the program that capture runs
     settings = {"context_settings": {"allow_interspersed_args": False}} if command is capture else {}
     add_command(app, command, panel, **settings)
 app.add_typer(store.app, name="store", rich_help_panel=_MANY_REPORTS)
@@ -74,11 +74,11 @@ def _root(
 
 def main() -> None:
     """Run the command line; errors of input are one line on stderr and exit code 2."""
-    # numpy's linear algebra is not used, and its threads spin for a tenth of a second before they find out
+    # numpy's linear algebra is not used, but its idle threads would spin for a tenth of a second.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        # an exit code where a command ended with typer.Exit, else what the command returned: None
+        # With standalone_mode=False, app() returns the exit code of a typer.Exit, else None.
         with shown_when_slow():
             run_to_exit(lambda: app(prog_name=PROGRAM, standalone_mode=False))
     finally:
-        gc.freeze()  # all of it ends with the process; to search it for garbage first takes longer than a small report
+        gc.freeze()  # skip the garbage collection at exit, which takes longer than analysing a small report

@@ -1,4 +1,4 @@
-"""`taxbreak-nsys batch PATH…`: an archive of reports into a results store."""
+"""`taxbreak-nsys batch PATH…`: analyse many reports into a results store."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BRIEF = ("Phase", "TID", "Wall Med (ns)", "HDBI", "Target")
 
 @dataclass(frozen=True)
 class WorkerChoices:
-    """The options that say where reports are analysed, and what one of them may take."""
+    """The options for worker processes and for the limits per report."""
 
     jobs: Annotated[
         int | None,
@@ -70,11 +70,11 @@ class WorkerChoices:
 
     @property
     def count(self) -> int:
-        """The number of reports analysed at a time on this machine."""
+        """The number of reports analysed at the same time on this machine."""
         return self.jobs or len(os.sched_getaffinity(0))
 
     def memory_bytes(self) -> int | None:
-        """Return the most memory for one report; raises TaxbreakError where the text is not a size."""
+        """Return the memory limit per report, None for no limit; raises TaxbreakError for a malformed size."""
         if self.memory:
             return parse_size(self.memory, "--memory")
         return None if self.scheduler else _physical_memory() // self.count
@@ -127,7 +127,7 @@ def batch(
     reports = find(paths, sys.stdin)
     if not written.quiet and reports.twins:
         print(f"{reports.twins} .nsys-rep left out: their .sqlite lies beside them", file=sys.stderr)
-    # it imports what an analysis needs while this process imports what the store needs
+    # The fork server imports the analysis while this process imports the store.
     with ForkServer() if reports.paths and not workers.scheduler else nullcontext() as fork_server:
         from taxbreak_nsys.batch.job import Settings
 
@@ -135,14 +135,14 @@ def batch(
             options=_worker_options(analysis), timeout_s=workers.timeout, memory=memory, unpacked=unpacked,
             isolate=workers.isolate,
         )  # fmt: skip
-        shown = _Shown(format, written.output, written.force_overwrite, written.quiet)
-        failed = _run(store, reports, rules, settings, _runner(workers.scheduler, workers.count, fork_server), shown)
+        view = _BatchView(format, written.output, written.force_overwrite, written.quiet)
+        failed = _run(store, reports, rules, settings, _runner(workers.scheduler, workers.count, fork_server), view)
     if failed:
         raise typer.Exit(1)
 
 
 def _worker_options(analysis: AnalysisChoices) -> Options | None:
-    """Return the options for workers, whose folder may be another; None where nothing was chosen."""
+    """Return the options with absolute paths, for workers in other folders; None for the defaults."""
     if analysis == AnalysisChoices():
         return None
     options = analysis.options()
@@ -156,8 +156,8 @@ def _worker_options(analysis: AnalysisChoices) -> Options | None:
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """How the phases of the reports are shown; no `format` shows none."""
+class _BatchView:
+    """Format and destination of the phases; without a `format` they are not shown."""
 
     format: str | None
     output: Path | None
@@ -165,7 +165,9 @@ class _Shown:
     quiet: bool
 
 
-def _run(store: str, reports: ReportList, rules: TagRules, settings: Settings, runner: Runner, shown: _Shown) -> bool:
+def _run(
+    store: str, reports: ReportList, rules: TagRules, settings: Settings, runner: Runner, view: _BatchView
+) -> bool:
     """Run a batch and show its results; returns whether a report failed."""
     from taxbreak_nsys.batch.batch_run import run_batch
     from taxbreak_nsys.output.listing import put_rows
@@ -177,25 +179,27 @@ def _run(store: str, reports: ReportList, rules: TagRules, settings: Settings, r
         total = len(reports.paths) + len(reports.unreadable)
         totals = None
         try:
-            with progress(total, "reports", quiet=shown.quiet) as show:
+            with progress(total, "reports", quiet=view.quiet) as show:
 
-                def each(now: BatchCounts) -> None:
+                def each(counts: BatchCounts) -> None:
                     nonlocal totals
-                    totals = now
-                    show(now.done, len(now.failed))
+                    totals = counts
+                    show(counts.done, len(counts.failed))
 
                 totals = run_batch(opened, reports, rules, settings, runner, each)
         except KeyboardInterrupt:
             done = totals.done if totals else 0
-            print(f"stopped; {done} of {total} reports are done, the same command goes on from there", file=sys.stderr)
+            print(
+                f"stopped; {done} of {total} reports are done; run the same command again to continue", file=sys.stderr
+            )
             raise
-        _say(totals, opened.shown, shown.quiet)
-        if shown.format is not None:
+        _say(totals, opened.shown, view.quiet)
+        if view.format is not None:
             rows = phase_table(opened, reports.paths)
-            if shown.format == "table":
+            if view.format == "table":
                 rows = _shortened(rows)
             brief = ["Report", *(n for n in rows.column_names if n.startswith("tag ")), *_BRIEF]
-            put_rows(rows, shown.format, shown.output, force=shown.force, quiet=shown.quiet, brief=brief)
+            put_rows(rows, view.format, view.output, force=view.force, quiet=view.quiet, brief=brief)
     return bool(totals.failed)
 
 
@@ -221,7 +225,7 @@ def _say(totals: BatchCounts, store: str, quiet: bool) -> None:
 
 
 def _shortened(rows: pa.Table) -> pa.Table:
-    """Shorten the reports' paths to what distinguishes them: a terminal has no room for more."""
+    """Return the table with each report's path shortened to its distinct end, to save width."""
     import pyarrow as pa
 
     names = rows.column("Report").to_pylist()
@@ -232,15 +236,15 @@ def _shortened(rows: pa.Table) -> pa.Table:
 
 
 def distinct_ends(paths: Iterable[str]) -> dict[str, str]:
-    """Return for each path or URL its shortest end, by folders, that no other of them ends in."""
+    """Return {path: the shortest end, in whole folders, that no other path ends in}; also for URLs."""
     left = set(paths)
     short: dict[str, str] = {}
     length = 0
     while left:
         length += 1
         ends = {path: "/".join(path.split("/")[-length:]) for path in left}
-        often = Counter(ends.values())
-        done = {path: end for path, end in ends.items() if often[end] == 1 or end == path}
+        counts = Counter(ends.values())
+        done = {path: end for path, end in ends.items() if counts[end] == 1 or end == path}
         short |= done
         left -= done.keys()
     return short

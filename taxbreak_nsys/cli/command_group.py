@@ -1,4 +1,4 @@
-"""Groups of commands: how they are registered, which command a mistyped word meant, how a wrong call is reported."""
+"""Typer applications of this program: registration of commands, the default command, messages for wrong calls."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ DEFAULT_COMMAND = "analyze"
 _SUFFIXES = (".sqlite", ".nsys-rep")
 _SIMILARITY = 0.6
 
-# Typer brings its own click since 0.25 and uses the package before; a class that both export leads to the base
+# Since 0.25 Typer has its own copy of click; before, it uses the package click. This finds the base class in either.
 CallError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
 def new_app(**settings: Any) -> typer.Typer:
-    """Return an application whose help is in panels and whose errors are left to `app.main`."""
+    """Return a Typer application with help in panels; its errors are handled in `app.main`."""
     return typer.Typer(
         no_args_is_help=True,
         rich_markup_mode="rich",
@@ -34,12 +34,12 @@ def new_app(**settings: Any) -> typer.Typer:
 
 
 def add_command(app: typer.Typer, command: Callable[..., None], panel: str | None = None, **settings: Any) -> None:
-    """Register a command with its groups of options; its docstring is the help, a paragraph per line."""
+    """Register a command with its groups of options; its docstring becomes the help."""
     app.command(help=help_text(command), rich_help_panel=panel, **settings)(with_option_groups(command))
 
 
 def help_text(command: Callable[..., None]) -> str:
-    """Return a docstring as Typer should show it: lines joined to paragraphs, square brackets kept."""
+    """Return the docstring formatted for Typer: each paragraph on one line, square brackets escaped."""
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     return "\n\n".join(paragraph.replace("\n", " ").replace("[", "\\[") for paragraph in paragraphs)
 
@@ -48,7 +48,7 @@ class DefaultCommandGroup(TyperGroup):
     """Reads `taxbreak-nsys REPORT…` as `taxbreak-nsys analyze REPORT…`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the default command before a first word that is neither a command nor an option of the program."""
+        """Insert the default command if the first word is neither a command nor a global option."""
         if args and args[0] not in self.commands and args[0] not in self._own_options(ctx):
             if not ctx.resilient_parsing:
                 self._refuse_mistyped(args[0])
@@ -59,7 +59,7 @@ class DefaultCommandGroup(TyperGroup):
         return {name for parameter in self.get_params(ctx) for name in parameter.opts}
 
     def _refuse_mistyped(self, word: str) -> None:
-        """Raise TaxbreakError where a word cannot be a report and was probably meant as a command."""
+        """Raise TaxbreakError for a word that is no report, suggesting the nearest command."""
         if word.startswith("-") or Path(word).suffix in _SUFFIXES or "/" in word or Path(word).exists():
             return
         close = nearest(word, self.commands)
@@ -68,12 +68,12 @@ class DefaultCommandGroup(TyperGroup):
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known name nearest to a mistyped one, None where none is near."""
+    """Return the known name most similar to a mistyped one, None if none is similar."""
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=_SIMILARITY)), None)
 
 
 def call_error_line(error: Any) -> str:
-    """Return a wrong call in one line, with the command whose help says more."""
+    """Return click's error as one line that refers to the help of the command."""
     message = " ".join(str(error.format_message()).split()).rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{message} (see '{context.command_path} --help')" if context is not None else message

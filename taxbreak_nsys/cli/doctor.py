@@ -1,4 +1,4 @@
-"""`taxbreak-nsys doctor [REPORT…]`: is this machine fit for capturing, and a report for each evidence?"""
+"""`taxbreak-nsys doctor [REPORT…]`: check whether a machine can capture, and what a report can be used for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def doctor(
     ] = ChecksFormat.TABLE,
     analysis: AnalysisChoices,
 ) -> None:
-    """Check nsys and this machine, or the reports given: what each is fit for; exit code 1 says there is a problem.
+    """Check nsys and this machine, or say what the given reports can be used for; exit code 1: there is a problem.
 
     Example: taxbreak-nsys doctor run.nsys-rep
     """
@@ -39,11 +39,11 @@ def doctor(
         {str(path): check_one_report(path, options) for path in reports} if reports else {"machine": check_machine()}
     )
     if format == ChecksFormat.JSON:
-        shown = {name: [asdict(check) for check in found] for name, found in checks.items()}
+        shown = {name: [asdict(check) for check in findings] for name, findings in checks.items()}
         print(json.dumps(shown, indent=2, ensure_ascii=False))
     else:
-        sys.stdout.write("\n".join(_table(name, found) for name, found in checks.items()))
-    if any(check.state == PROBLEM for found in checks.values() for check in found):
+        sys.stdout.write("\n".join(_table(name, findings) for name, findings in checks.items()))
+    if any(check.state == PROBLEM for findings in checks.values() for check in findings):
         raise typer.Exit(1)
 
 
@@ -61,6 +61,6 @@ def _table(name: str, findings: list[Check]) -> str:
         rest = " " * len(head)
         lines += textwrap.wrap(printable(finding.message), width, initial_indent=head, subsequent_indent=rest)
         if finding.remedy:
-            # not wrapped: it is there to be copied
+            # not wrapped, so that a command can be copied
             lines.append(f"{rest}remedy: {printable(finding.remedy)}")
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""`taxbreak-nsys gate REPORT --rule …`: fail a build where a metric has become worse than a rule allows."""
+"""`taxbreak-nsys gate REPORT --rule …`: fail a build if a metric breaks a rule."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ def gate(
     target = _baseline_file(source) if update_baseline else None
     if target is not None and target in (written.output, junit):
         raise TaxbreakError(f"{target}: would be both the baseline and an output; name another file")
-    first = source is not None and (update_baseline or missing_baseline_ok) and not _exists(source)
+    first_run = source is not None and (update_baseline or missing_baseline_ok) and not _exists(source)
     results = analyze_side(report, options)
-    needed = not first and any(one_rule.needs_baseline for one_rule in parsed)
+    needed = not first_run and any(one_rule.needs_baseline for one_rule in parsed)
     compared = None
     if source is not None and needed:
-        # what --update-baseline reads it also replaces, and nothing else does
+        # Only --update-baseline may overwrite the baseline that it read.
         with kept_inputs() if update_baseline else nullcontext():
             compared = load_baseline(source, options, results[0].report.sha256)
     side = side_of_results(results)
@@ -104,9 +104,9 @@ def gate(
     if different and allow_different and not written.quiet:
         print(f"judged all the same, though the baseline differs: {'; '.join(different)}", file=sys.stderr)
     judgements = judge_rules(
-        parsed, side, compared, first_baseline=first, different=() if allow_different else different
+        parsed, side, compared, first_baseline=first_run, different=() if allow_different else different
     )
-    if first and not written.quiet:
+    if first_run and not written.quiet:
         print(f"note: no baseline yet: {source}{' is written now' if target else ' does not exist'}", file=sys.stderr)
     text = gate_report.render_gate(results, judgements, format, tables.timeunit)
     put_text(text, written.output, force=written.force_overwrite)
@@ -128,7 +128,7 @@ def gate(
 
 
 def _baseline_file(source: str | None) -> Path:
-    """Return the file that `--update-baseline` writes; raises TaxbreakError where the baseline is no JSON file."""
+    """Return the file that `--update-baseline` writes; raises TaxbreakError if the baseline is no JSON file."""
     from taxbreak_nsys.gating.metrics import is_store
 
     if source is None:

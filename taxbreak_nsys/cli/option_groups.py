@@ -1,4 +1,4 @@
-"""Groups of options: one declaration for the commands of this program and for the nsys recipe.
+"""Groups of options, declared once for the commands of this program and for the nsys recipe.
 
 A group is a dataclass whose fields are annotated with `typer.Option`, as in `shared_options`.
 """
@@ -18,7 +18,7 @@ Group = TypeVar("Group")
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of every group among its parameters; it is called with the groups' objects."""
+    """Return the command with each parameter group expanded to its options; calls pass the group objects."""
     hints = get_type_hints(command, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint) and isinstance(hint, type)}
     parameters: list[inspect.Parameter] = []
@@ -30,10 +30,10 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
             parameters.append(parameter.replace(annotation=shown, kind=inspect.Parameter.KEYWORD_ONLY))
 
     @functools.wraps(command)
-    def call(**given: Any) -> None:
+    def call(**arguments: Any) -> None:
         for name, group in groups.items():
-            given[name] = group(**{field.name: given.pop(field.name) for field in dataclasses.fields(group)})
-        command(**given)
+            arguments[name] = group(**{field.name: arguments.pop(field.name) for field in dataclasses.fields(group)})
+        command(**arguments)
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -54,7 +54,7 @@ def _field_parameters(group: type) -> list[inspect.Parameter]:
 
 
 def _with_brackets(annotation: Any) -> Any:
-    """Return an option's annotation with a help text whose square brackets rich does not read as markup."""
+    """Return an option's annotation with the square brackets in its help escaped: rich would read them as markup."""
     shape, *rest = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
     if not rest or not rest[0].help:
         return annotation
@@ -64,7 +64,7 @@ def _with_brackets(annotation: Any) -> Any:
 
 
 def add_arguments(group: type, add: Callable[..., object]) -> None:
-    """Declare the options of a group to an `argparse` parser's `add_argument` or a function like it."""
+    """Declare the options of a group by calling `add`, a parser's `add_argument` or an equivalent function."""
     hints = get_type_hints(group, include_extras=True)
     for field in dataclasses.fields(group):
         shape, option = get_args(hints[field.name])
@@ -84,7 +84,7 @@ def add_arguments(group: type, add: Callable[..., object]) -> None:
 
 
 def read_arguments(group: type[Group], given: object) -> Group:
-    """Return a group from what an `argparse` parser read."""
+    """Return the group object with the values of a parsed `argparse` namespace."""
     values: Mapping[str, Any] = vars(given)
     fields = dataclasses.fields(group)  # type: ignore[arg-type]
     return group(**{field.name: values[field.name] for field in fields})

@@ -1,7 +1,7 @@
 """How the program ends: an exit code, and one line on standard error in place of a traceback.
 
-0 is success, 1 what a command says with it (a gate that failed, a batch with failures), 2 a wrong call or input,
-70 a defect of this program, 74 an output that cannot be written, 128 + N the signal N.
+0: success; 1: a negative result (a broken gate rule, a batch with failures); 2: a wrong call or input; 70: a defect of
+this program; 74: output that cannot be written; 128 + N: ended by signal N.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from taxbreak_nsys.read.input_files import kept_inputs
 
 PROGRAM = "taxbreak-nsys"
 TRACEBACK_VARIABLE = "TAXBREAK_TRACEBACK"
-"""Set it to see the traceback of a defect."""
+"""Environment variable; if set, the traceback of a defect is shown."""
 
 _OUTPUT_ERRORS = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT, errno.EAGAIN}
 _DEFECT, _NO_OUTPUT = 70, 74
 
 
 class _ClosedOutput(io.TextIOBase):
-    """Stands for a standard output that the caller has closed: writing to it fails instead of doing nothing."""
+    """Replaces a standard output that the caller has closed: writing fails instead of being ignored."""
 
     encoding = "utf-8"
 
@@ -40,9 +40,9 @@ class _ClosedOutput(io.TextIOBase):
 
 
 def run_to_exit(command: Callable[[], object]) -> NoReturn:
-    """Run the command line, which returns an exit code or None, and end the process.
+    """Run `command`, which returns an exit code or None, and end the process with that code.
 
-    Every error is one line on standard error.
+    Every error becomes one line on standard error.
     """
     _open_standard_streams()
     _stop_at_signals()
@@ -51,19 +51,19 @@ def run_to_exit(command: Callable[[], object]) -> NoReturn:
         try:
             with kept_inputs():
                 code = command()
-        except SystemExit as ended:
-            code = ended.code
+        except SystemExit as stop:
+            code = stop.code
         sys.stdout.flush()
     except BrokenPipeError:
         _silence_output()
-        code = 1  # the reader of our output went away: it has seen enough
+        code = 1  # the reader closed the pipe, as `head` does
     except (KeyboardInterrupt, typer.Abort):
         _silence_output()
         code = 128 + signal.SIGINT
-    except SystemExit as ended:
-        code = ended.code
+    except SystemExit as stop:
+        code = stop.code
     except BaseException as error:
-        code, line = _judged(error)
+        code, line = _code_and_line(error)
         _silence_output()
         if line:
             print(f"{PROGRAM}: {line}", file=sys.stderr)
@@ -72,7 +72,7 @@ def run_to_exit(command: Callable[[], object]) -> NoReturn:
     sys.exit(code or 0)  # type: ignore[arg-type]
 
 
-def _judged(error: BaseException) -> tuple[int, str]:
+def _code_and_line(error: BaseException) -> tuple[int, str]:
     """Return the exit code and the line for an error."""
     if is_memory_error(error):
         return 2, "not enough memory; raise the limit (ulimit -v), or give a smaller report or --start and --end"
@@ -85,12 +85,12 @@ def _judged(error: BaseException) -> tuple[int, str]:
             return _NO_OUTPUT, f"standard output: {error.strerror}; nothing more could be written"
         if error.filename is not None and error.errno is not None:
             return 2, str(TaxbreakError(f"{_name(error.filename)}: {error.strerror}"))
-    said = str(TaxbreakError(f"{type(error).__name__}: {error}"))[:300]
+    message = str(TaxbreakError(f"{type(error).__name__}: {error}"))[:300]
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "taxbreak_nsys" in frame.filename]
     place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
     return (
         _DEFECT,
-        f"{said}{place}; this is a defect of {PROGRAM}, please report it ({TRACEBACK_VARIABLE}=1 shows more)",
+        f"{message}{place}; this is a defect of {PROGRAM}, please report it ({TRACEBACK_VARIABLE}=1 shows more)",
     )
 
 
@@ -100,10 +100,9 @@ def _name(filename: object) -> str:
 
 
 def _open_standard_streams() -> None:
-    """Give the numbers 0 to 2 to something harmless where the caller has closed them.
+    """Open /dev/null for each of the file descriptors 0 to 2 that the caller has closed.
 
-    Python has None for a closed stream, and the next file that is opened would get its number: a report could be
-    written into.
+    Otherwise the next opened file would get the descriptor, and messages could be written into a report.
     """
     for number in range(3):
         try:
@@ -117,7 +116,7 @@ def _open_standard_streams() -> None:
 
 
 def _stop_at_signals() -> None:
-    """Let SIGTERM and SIGHUP unwind like Ctrl-C, so that temporary files are removed."""
+    """Make SIGTERM and SIGHUP raise SystemExit, so that temporary files are removed."""
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
         sys.exit(128 + number)
@@ -128,7 +127,7 @@ def _stop_at_signals() -> None:
 
 
 def _silence_output() -> None:
-    """Keep the interpreter from writing what is left of the output at its exit."""
+    """Redirect standard output to /dev/null, so that the interpreter writes no buffered output at exit."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.stdout.flush()

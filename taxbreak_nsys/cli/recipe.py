@@ -1,4 +1,4 @@
-"""`taxbreak-nsys recipe path` and `recipe install`: where nsys finds the recipe `taxbreak_layers`."""
+"""`taxbreak-nsys recipe path` and `recipe install`: make the recipe `taxbreak_layers` known to nsys."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def install(
 
     target = folder or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else _own_folder())
     target = target.expanduser().absolute()
-    done = place(_source(), target / NAME, copy=copy, force=written.force_overwrite)
+    outcome = place(_source(), target / NAME, copy=copy, force=written.force_overwrite)
     if not written.quiet:
-        print(f"{done} {target / NAME}", file=sys.stderr)
+        print(f"{outcome} {target / NAME}", file=sys.stderr)
         for note in _notes():
             print(f"note: {note}", file=sys.stderr)
     print(f"export {VARIABLE}={shlex.quote(str(target))}")
@@ -65,7 +65,10 @@ def _own_folder() -> Path:
 
 
 def place(source: Path, target: Path, *, copy: bool, force: bool) -> str:
-    """Link or copy the recipe's folder and return the word for what was done; raises TaxbreakError."""
+    """Link or copy the recipe's folder; return "already linked:", "linked:" or "copied:".
+
+    Raises TaxbreakError where the target exists (without `force`), is no recipe, or cannot be written.
+    """
     import shutil
 
     from taxbreak_nsys.errors import TaxbreakError
@@ -98,7 +101,7 @@ def place(source: Path, target: Path, *, copy: bool, force: bool) -> str:
 
 
 def _notes() -> list[str]:
-    """Say what would keep nsys from running the recipe."""
+    """Return notes on what could prevent nsys from running the recipe."""
     from taxbreak_nsys.nsys.nsys_program import Nsys
 
     nsys = Nsys.find()

@@ -1,4 +1,4 @@
-"""`taxbreak-nsys scrub REPORT -o CLEAN.sqlite`: what a report gives away, and a copy without it."""
+"""`taxbreak-nsys scrub REPORT -o CLEAN.sqlite`: list the private data in a report, or write a copy without it."""
 
 from __future__ import annotations
 

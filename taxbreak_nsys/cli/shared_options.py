@@ -1,8 +1,8 @@
-"""The options that commands share, each declared once.
+"""The options that several commands share, each declared once.
 
-A group of options is a frozen dataclass: a field is an option, its annotation is what Typer shows and parses. A
-command that is decorated with `option_groups.with_option_groups` takes such an object as a parameter and shows the
-options of its fields. `AnalysisChoices` is the same for every command that analyses reports.
+A group of options is a frozen dataclass with one field per option; Typer shows and parses the field's annotation. A
+command with `option_groups.with_option_groups` takes a group as a parameter and offers its options. Every command that
+analyses reports takes `AnalysisChoices`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from taxbreak_nsys.phases import PhaseRule
 
 PHASES, ATTRIBUTION, OUTPUT = "Phases", "Attribution", "Output"
-"""The panels of the help."""
+"""Panels in the help."""
 
 _FOREVER = 2**62
 
@@ -77,14 +77,14 @@ PhaseRules = Annotated[
 
 
 def parse_phase_rules(texts: list[str] | None) -> tuple[PhaseRule, ...]:
-    """Return the rules of `--phase`; raises TaxbreakError where one cannot be read."""
+    """Return the parsed rules of `--phase`; raises TaxbreakError for a malformed rule."""
     from taxbreak_nsys.phases import PhaseRule
 
     return tuple(PhaseRule.parse(text) for text in texts or ())
 
 
 def engine_names() -> list[str]:
-    """Return the names of the known serving engines, for the shell's completion."""
+    """Return the names of the known serving engines, for shell completion."""
     from taxbreak_nsys.phases.engine_marks import load_engines
 
     return [engine.name for engine in load_engines()]
@@ -92,9 +92,9 @@ def engine_names() -> list[str]:
 
 @dataclass(frozen=True)
 class AnalysisChoices:
-    """The options of an analysis as they are written; `options()` reads them."""
+    """The options of an analysis as texts; `options()` parses them."""
 
-    # the order here is the order in the help
+    # The help shows the options in this order.
     phase: PhaseRules = None
     phases: Annotated[
         PhasesFrom | None,
@@ -184,7 +184,7 @@ class AnalysisChoices:
     ] = None  # fmt: skip
 
     def options(self) -> Options:
-        """Return the options of the analysis; raises TaxbreakError where a text cannot be read or choices conflict."""
+        """Return the parsed options; raises TaxbreakError for a malformed text or conflicting options."""
         from taxbreak_nsys.options import Options
 
         return Options(
@@ -227,7 +227,7 @@ class AnalysisChoices:
         return floor
 
     def _phase_source(self) -> str | None:
-        """Return where phases come from, None for the best source; raises TaxbreakError where choices conflict."""
+        """Return the source of phases, None for the best one; raises TaxbreakError for conflicting options."""
         if self.ignore_marks and self.phases not in (None, PhasesFrom.AUTO):
             raise TaxbreakError(f"--ignore-marks means --phases auto; leave out --phases {self.phases}")
         source = PhasesFrom.AUTO if self.ignore_marks else self.phases or PhasesFrom.BEST
@@ -241,13 +241,13 @@ class AnalysisChoices:
 
 
 def _plain(choice: Any) -> Any:
-    """Return the text of a choice: what the analysis keeps is plain data."""
+    """Return the value of an enum member as plain text, because the analysis keeps plain data."""
     return None if choice is None else str(choice.value)
 
 
 @dataclass(frozen=True)
 class WritingChoices:
-    """How files are written, and what is said meanwhile."""
+    """Whether existing files are replaced, and whether notes are printed."""
 
     force_overwrite: ForceOverwrite = False
     quiet: Quiet = False
@@ -255,7 +255,7 @@ class WritingChoices:
 
 @dataclass(frozen=True)
 class OutputChoices:
-    """Where the output goes: standard output, or a file that replaces no other unasked."""
+    """The destination of the output: standard output, or a file that replaces another only on request."""
 
     output: Annotated[
         Path | None,
@@ -273,14 +273,14 @@ class OutputChoices:
     quiet: Quiet = False
 
     def __post_init__(self) -> None:
-        """Let the writers of CSV know."""
+        """Set the context variable that CSV writers read."""
         if self.raw_csv:
             from taxbreak_nsys.output.csv_text import RAW_CSV
 
             RAW_CSV.set(True)
 
     def check(self) -> None:
-        """Raise TaxbreakError where the file cannot be written; called before the work, not after it."""
+        """Raise TaxbreakError where the file cannot be written; called before the analysis."""
         from taxbreak_nsys.output.output_files import check_target
 
         if self.output is not None:
@@ -289,7 +289,7 @@ class OutputChoices:
 
 @dataclass(frozen=True)
 class TableChoices:
-    """How tables show times."""
+    """The unit of times in tables."""
 
     timeunit: Annotated[
         TimeUnit | None,
@@ -299,7 +299,7 @@ class TableChoices:
 
 @dataclass(frozen=True)
 class RankChoices(TableChoices):
-    """How tables show times and groups of ranks."""
+    """The unit of times in tables, and whether tables show every rank of a group."""
 
     ranks: Annotated[
         bool, typer.Option("--ranks", help="Show every rank of a group in tables.", rich_help_panel=OUTPUT)

@@ -1,4 +1,4 @@
-"""A line on the terminal for a command that takes more than two seconds: what it does, and for how long already."""
+"""Shows a status line on the terminal while a command takes more than two seconds: current work and elapsed time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PATIENCE = 2.0
-"""Seconds without an answer after which the line appears."""
+"""Seconds after which the line appears."""
 
 
 @contextmanager
 def shown_when_slow() -> Iterator[None]:
-    """Show what `current_work` says while the block runs, on standard error and only where that is a terminal."""
+    """Show `current_work` on standard error while the block runs, if standard error is a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
@@ -39,7 +39,7 @@ def _watch(done: threading.Event) -> None:
     console = Console(stderr=True)
     while not done.is_set():
         if (work := current_work()) is None:
-            done.wait(0.2)  # an own display, as the bar of batch, is not disturbed
+            done.wait(0.2)  # the command has its own display, such as batch's progress bar
             continue
         with console.status(work) as status:
             while not done.wait(0.5) and (work := current_work()) is not None:

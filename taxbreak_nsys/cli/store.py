@@ -72,17 +72,18 @@ def prune(
     *,
     store: StoreUrl = "taxbreak.db",
     older_than: Annotated[
-        int | None, typer.Option("--older-than", metavar="DAYS", min=0, help="Captured more than DAYS ago.")
+        int | None,
+        typer.Option("--older-than", metavar="DAYS", min=0, help="Only reports captured more than DAYS ago."),
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="With this tag; repeatable.")
+        list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Only reports with this tag; repeatable.")
     ] = None,
-    gone: Annotated[bool, typer.Option("--gone", help="Whose file no longer exists.")] = False,
-    failures: Annotated[bool, typer.Option("--failures", help="Forget the failures as well.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many, delete nothing.")] = False,
+    gone: Annotated[bool, typer.Option("--gone", help="Only reports whose file no longer exists.")] = False,
+    failures: Annotated[bool, typer.Option("--failures", help="Delete the stored failures as well.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the counts and delete nothing.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Delete the reports from the store that meet all conditions given.
+    """Delete the reports that meet all given conditions from the store.
 
     Example: taxbreak-nsys store prune --older-than 365 --tag model=llama --dry-run
     """
@@ -94,10 +95,11 @@ def prune(
     from taxbreak_nsys.store.store_queries import check_keys
 
     tags = dict(parse_tag(text, "--tag") for text in tag or ())
-    selection = Selection(timedelta(days=older_than) if older_than is not None else None, tags, gone, failures)
+    age = timedelta(days=older_than) if older_than is not None else None
+    selection = Selection(older_than=age, tags=tags, gone=gone, failures=failures)
     if not selection.reports and not failures:
         raise TaxbreakError("nothing is chosen; give --older-than, --tag, --gone or --failures")
-    with open_store(store) as reader:  # read first: opening to write would create a missing store
+    with open_store(store) as reader:  # opening to write first would create a missing store
         check_keys(reader, list(tags), "--tag")
     with open_store(store, write=True) as opened:
         reports, failed = prune_store(opened, selection, dry=dry_run)

@@ -1,4 +1,4 @@
-"""Files that pictures are written to: their names where none is given, and how a desktop opens them."""
+"""Target files of pictures: their default names, and opening them in the browser."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def target_path(given: Path | None, reports: Sequence[Path], suffix: str) -> Path:
-    """Return the file to write: the one given, else the first report's name with `suffix` in the current folder."""
+    """Return `given`, or by default the first report's name with `suffix` in the current folder."""
     if given is not None:
         return given
     more = f"_and_{len(reports) - 1}_more" if len(reports) > 1 else ""
@@ -15,7 +15,7 @@ def target_path(given: Path | None, reports: Sequence[Path], suffix: str) -> Pat
 
 
 def open_file(path: Path) -> bool:
-    """Show a file in the desktop's browser; return False where there is none."""
+    """Open a file in the browser; return False if there is no browser."""
     import webbrowser
 
     return webbrowser.open(path.resolve().as_uri())

@@ -1,4 +1,4 @@
-"""Option values that are written as text: times, numbers and sizes with a unit."""
+"""Parses option values with units: times, numbers and sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIZE_FACTORS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def parse_time(text: str, option: str) -> int:
-    """Return a time in ns from `123`, `1.5s`, `20 ms`; raises TaxbreakError naming the option."""
+    """Return a time in ns from texts such as `123`, `1.5s`, `20 ms`; raises TaxbreakError naming the option."""
     match = _TIME.fullmatch(text)
     if not match:
         raise TaxbreakError(f"{option} {text!r}: not a time; write nanoseconds, or 1.5s, 20ms, 300us")
@@ -22,7 +22,7 @@ def parse_time(text: str, option: str) -> int:
 
 
 def parse_number(text: str, option: str) -> float:
-    """Return a number; raises TaxbreakError naming the option where the text is not a number."""
+    """Return the text as a number; raises TaxbreakError naming the option."""
     try:
         return float(text)
     except ValueError as error:
@@ -30,7 +30,7 @@ def parse_number(text: str, option: str) -> float:
 
 
 def parse_size(text: str, option: str) -> int:
-    """Return bytes from `512M` or `4G` (powers of 1024); raises TaxbreakError naming the option."""
+    """Return bytes from texts such as `512M`, `4G` (powers of 1024); raises TaxbreakError naming the option."""
     match = _SIZE.fullmatch(text.strip())
     if not match or not float(match[1]):
         raise TaxbreakError(f"{option} {text!r}: not a size; write 512M or 4G")

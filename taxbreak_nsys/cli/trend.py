@@ -67,26 +67,26 @@ def _rows(series: list[Series], metric: str, keys: list[str]) -> pa.Table:
 
     rows = [
         (
-            one.phase,
-            *one.by,
+            line.phase,
+            *line.by,
             point.moment.isoformat(),
             point.report,
             point.value,
-            _is_change(one, index),
-            one.breaks.get(index),
+            _is_change(line, index),
+            line.breaks.get(index),
         )
-        for one in series
-        for index, point in enumerate(one.points)
+        for line in series
+        for index, point in enumerate(line.points)
     ]
     return table_of_rows(["phase", *keys, "time", "report", metric, "change", "not comparable"], rows)
 
 
-def _is_change(one: Series, index: int) -> bool | None:
-    return None if one.changes is None else index in one.changes
+def _is_change(line: Series, index: int) -> bool | None:
+    return None if line.changes is None else index in line.changes
 
 
 def _drawn(series: list[Series], metric: str, keys: list[str]) -> str:
-    """Return each series as a line that shows its course, and its levels below it."""
+    """Return each series as a sparkline with its levels listed below."""
     from taxbreak_nsys.output.sparkline import BLOCKS, sparkline
     from taxbreak_nsys.output.text_report import printable
 
@@ -96,31 +96,31 @@ def _drawn(series: list[Series], metric: str, keys: list[str]) -> str:
     except UnicodeEncodeError:
         plain = True
     lines: list[str] = []
-    for one in series:
+    for line in series:
         name = ", ".join(
-            [one.phase, *(f"{k} {v if v is not None else '-'}" for k, v in zip(keys, one.by, strict=True))]
+            [line.phase, *(f"{k} {v if v is not None else '-'}" for k, v in zip(keys, line.by, strict=True))]
         )
         lines += [
             printable(f"{metric} of {name}"),
-            f"  {sparkline(one.values, sorted({*(one.changes or ()), *one.breaks}), plain=plain)}",
+            f"  {sparkline(line.values, sorted({*(line.changes or ()), *line.breaks}), plain=plain)}",
         ]
-        edges = sorted({0, *(one.changes or ()), *one.breaks, len(one.points)})
+        edges = sorted({0, *(line.changes or ()), *line.breaks, len(line.points)})
         for start, end in pairwise(edges):
-            held = sorted(value for value in one.values[start:end] if value is not None)
-            since, until = (_day(one, one.points[i].moment) for i in (start, end - 1))
+            measured = sorted(value for value in line.values[start:end] if value is not None)
+            since, until = (_day(line, line.points[i].moment) for i in (start, end - 1))
             number = f"{end - start} report" + ("s" if end - start > 1 else "")
-            middle = _shown(held[(len(held) - 1) // 2], metric) if held else "not measured"
-            spread = f" ({_shown(held[0], metric)} to {_shown(held[-1], metric)})" if len(held) > 1 else ""
+            middle = _shown(measured[(len(measured) - 1) // 2], metric) if measured else "not measured"
+            spread = f" ({_shown(measured[0], metric)} to {_shown(measured[-1], metric)})" if len(measured) > 1 else ""
             mark = "since" if start else "from "
-            if start in one.breaks:
-                lines.append(printable(f"  not comparable with those before: {one.breaks[start]}"))
+            if start in line.breaks:
+                lines.append(printable(f"  not comparable with earlier reports: {line.breaks[start]}"))
             lines.append(f"  {mark} {since} to {until}: median {middle}{spread}, {number}")
         lines.append("")
     return "\n".join(lines[:-1]) + "\n"
 
 
 def _day(series: Series, moment: datetime) -> str:
-    """Return a moment as its day, with the time where the series has more than one report on a day."""
+    """Return the day of a report, with the time of day if the series has several reports on one day."""
     days = [point.moment.date() for point in series.points]
     return f"{moment:%Y-%m-%d}" if len(set(days)) == len(days) else f"{moment:%Y-%m-%d %H:%M}"
 

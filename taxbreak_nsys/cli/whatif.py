@@ -1,4 +1,4 @@
-"""`taxbreak-nsys whatif REPORT`: what a faster layer, CPU or device would bring, before anyone builds it."""
+"""`taxbreak-nsys whatif REPORT`: predict the effect of a faster layer, CPU or device."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _factor(flag: str, quantity: str) -> typer.models.OptionInfo:
 
 @dataclass(frozen=True)
 class ScenarioChoices:
-    """The options that say what changes, as they are written; `scenario()` reads them."""
+    """The options that define the change, as texts; `scenario()` parses them."""
 
     framework: Annotated[str | None, _factor("--framework", "framework time")] = None
     library: Annotated[str | None, _factor("--library", "CUDA library time")] = None
@@ -65,12 +65,12 @@ class ScenarioChoices:
 
     @property
     def factor_texts(self) -> dict[str, str]:
-        """The factors that were given."""
-        given = {name: getattr(self, name) for name in _FACTORS}
-        return {name: text for name, text in given.items() if text}
+        """The given factors as texts, by name."""
+        texts = {name: getattr(self, name) for name in _FACTORS}
+        return {name: text for name, text in texts.items() if text}
 
     def scenario(self) -> Scenario:
-        """Return the scenario; raises TaxbreakError where a text cannot be read or an option lacks its other half."""
+        """Return the scenario; raises TaxbreakError for a malformed text or an option without the one it requires."""
         from taxbreak_nsys.replay.scenarios import Scenario
 
         minus, launch = self.framework_minus, self.graph_launch
@@ -120,7 +120,7 @@ def whatif(
     unit = tables.timeunit
     if sweep:
         text = whatif_report.sweep_report(replay, sweep_levers(replay), speeds_to_bound(replay), format, unit)
-    elif scenario.unchanged and not changes.factor_texts:  # factors of 1 ask for the unchanged replay
+    elif scenario.unchanged and not changes.factor_texts:  # explicit factors of 1 request the unchanged replay
         text = whatif_report.ranking_report(replay, rank_levers(replay), predict_changes(replay), format, unit)
     else:
         text = whatif_report.prediction(replay, scenario, replay.predict(scenario), format, unit)

@@ -21,7 +21,7 @@ NOT_COMPARABLE = "not comparable"
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 FEW = 5
-"""Below this many instances on a side an interval is coarse, and the output says so."""
+"""With fewer instances than this on either side the interval is coarse, and the output says so."""
 _SEED = 20260317
 
 
@@ -29,8 +29,9 @@ _SEED = 20260317
 class Change:
     """The change of one metric per step; times in ns. `low` and `high` bound the difference of the medians (95 %).
 
-    `word` is better, worse, more or less (where neither is better), no difference shown, that a single instance
-    has no interval, or not comparable: the metric holds host time and the two sides were traced differently.
+    `word` is one of: better, worse; more, less (for metrics without a better direction); no difference shown; no
+    interval, where a side has a single instance; not comparable, where the metric holds host time and the two sides
+    were traced differently.
     """
 
     metric: str
@@ -56,29 +57,34 @@ def changes(
 ) -> list[Change]:
     """Return the change of every metric that both sides have.
 
-    Where the layers come from different evidence, framework and library are compared as their sum alone.
+    If the two sides use different evidence (`layers_comparable` is False), framework and library are compared as
+    their sum only.
     """
-    found = []
+    compared = []
     for metric in COMPARED:
-        apart = metric.name in ("delta_ft_ns", "delta_ct_ns")
+        is_part = metric.name in ("delta_ft_ns", "delta_ct_ns")
         split = layers_comparable and all("delta_ft_ns" in side.values for side in (before, after))
-        if (apart and not split) or (metric.name == "framework_library_ns" and split):
+        if (is_part and not split) or (metric.name == "framework_library_ns" and split):
             continue
         if metric.name in before.values and metric.name in after.values:
-            one, other = before.values[metric.name], after.values[metric.name]
-            if one.any() or other.any():
-                found.append(_change(metric, one, other, host_comparable or not metric.of_host))
-    return found
+            old, new = before.values[metric.name], after.values[metric.name]
+            if old.any() or new.any():
+                compared.append(_change(metric, old, new, host_comparable or not metric.of_host))
+    return compared
 
 
 def _change(metric: ComparedMetric, before: Floats, after: Floats, comparable: bool) -> Change:
     bounds = possible_interval(before, after) if len(before) > 1 and len(after) > 1 else None
     low, high = bounds or (None, None)
-    one, other = float(_median(before)), float(_median(after))
     return Change(
-        metric=metric.name, title=metric.title, before=one, after=other, low=low, high=high,
+        metric=metric.name,
+        title=metric.title,
+        before=float(_median(before)),
+        after=float(_median(after)),
+        low=low,
+        high=high,
         word=_word(metric, bounds, comparable),
-    )  # fmt: skip
+    )
 
 
 def _word(metric: ComparedMetric, bounds: tuple[float, float] | None, comparable: bool) -> str:
@@ -96,13 +102,13 @@ def _word(metric: ComparedMetric, bounds: tuple[float, float] | None, comparable
 
 
 def _median(values: Floats, axis: int = -1) -> Floats:
-    """Return the median as the method defines it: of an even number, the lower of the two in the middle."""
+    """Return the median as the method defines it: the lower of the two middle values if their number is even."""
     middle = (values.shape[axis] - 1) // 2
     return np.asarray(np.take(np.partition(values, middle, axis=axis), middle, axis=axis))
 
 
 def interval(before: Floats, after: Floats) -> tuple[float, float]:
-    """Return the 95 % interval of median(after) - median(before): a percentile bootstrap, the same at every run.
+    """Return the 95 % interval of median(after) - median(before), by a percentile bootstrap with a fixed seed.
 
     Raises TaxbreakError where scipy is not installed.
     """
@@ -136,16 +142,16 @@ def _bootstrap(before: Floats, after: Floats, statistic: Callable[..., Floats]) 
     except ImportError as error:
         raise TaxbreakError("diff needs scipy: pip install 'taxbreak-nsys[compare]'") from error
 
-    found = bootstrap(
+    bounds = bootstrap(
         (before, after), statistic, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="percentile",
         vectorized=True, rng=np.random.default_rng(_SEED),
     ).confidence_interval  # fmt: skip
-    return float(found.low), float(found.high)
+    return float(bounds.low), float(bounds.high)
 
 
-def where(found: list[Change]) -> Change | None:
+def where(compared: list[Change]) -> Change | None:
     """Return the layer that changed most in the direction of the wall time; None where the wall did not change."""
     layers = {metric.name for metric in COMPARED if metric.layer}
-    wall = next(change for change in found if change.metric == "wall_ns").difference
-    of_layer = [change for change in found if change.metric in layers and change.difference * wall > 0]
-    return max(of_layer, key=lambda change: abs(change.difference), default=None)
+    wall = next(change for change in compared if change.metric == "wall_ns").difference
+    candidates = [change for change in compared if change.metric in layers and change.difference * wall > 0]
+    return max(candidates, key=lambda change: abs(change.difference), default=None)

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 LEAST_COMMON = 0.6
-"""Two captures run the same model where kernels of names that both have make up so much of each one's device time.
+"""Two captures count as the same model if kernels that both have make up at least this share of each device time.
 
-Measured on the reports of this project: 0.74 and more for one model, eager against compiled; at most 0.58 for two.
+Measured on this project's sample reports: at least 0.74 for one model (eager against compiled), at most 0.58 for two
+different models.
 """
 
 
 @dataclass(frozen=True)
 class CaptureConditions:
-    """What a capture's figures depend on besides the program; None where the source does not say.
+    """Machine, profiler and tracing of a capture: its metrics depend on them. None where the source does not say.
 
     `kernels` maps (phase, kernel name) to the device time per step, ns.
     """
@@ -30,7 +31,7 @@ class CaptureConditions:
 
 
 def conditions_of(data: Mapping[str, Any]) -> CaptureConditions:
-    """Return the conditions of a capture from its JSON, or from the part of it that a results store holds."""
+    """Return the conditions of a capture from its JSON, or from the subset that a results store keeps."""
     report = data.get("report") or {}
     operators, traced = data.get("operators"), report.get("traced")
     phases = [phase for phase in data["phases"] if phase.get("thread") is not None or len(data["phases"]) == 1]
@@ -55,27 +56,27 @@ def conditions_of(data: Mapping[str, Any]) -> CaptureConditions:
 
 
 def common_kernel_share(before: CaptureConditions, after: CaptureConditions) -> float | None:
-    """Return the device time in kernels that both captures have, as a share of the side that has less in common.
+    """Return the share of device time in kernels that both captures have: the smaller of the two captures' shares.
 
-    Only phases that both have count. None where they have no phase with kernels in common.
+    Only phases that both captures have count. None if they have no phase with kernels in common.
     """
     phases = {phase for phase, _ in before.kernels} & {phase for phase, _ in after.kernels}
     shares = []
-    for one, other in ((before.kernels, after.kernels), (after.kernels, before.kernels)):
-        total = sum(ns for (phase, _), ns in one.items() if phase in phases)
+    for kernels, other_kernels in ((before.kernels, after.kernels), (after.kernels, before.kernels)):
+        total = sum(ns for (phase, _), ns in kernels.items() if phase in phases)
         if not total:
             return None
-        shares.append(sum(ns for key, ns in one.items() if key in other) / total)
+        shares.append(sum(ns for key, ns in kernels.items() if key in other_kernels) / total)
     return min(shares)
 
 
 def not_comparable(before: CaptureConditions, after: CaptureConditions) -> list[str]:
-    """Return in words what keeps two captures from being judged against each other; empty where nothing does.
+    """Return one sentence per reason why two captures cannot be judged against each other; empty if they can.
 
-    A condition that one side does not say is no difference.
+    A condition that a side does not state is not counted as a difference.
     """
-    found = []
-    for name, one, other in (
+    reasons = []
+    for name, old, new in (
         ("GPU", before.gpu, after.gpu),
         ("CPU", before.cpu, after.cpu),
         ("nsys version", before.nsys_version, after.nsys_version),
@@ -83,12 +84,12 @@ def not_comparable(before: CaptureConditions, after: CaptureConditions) -> list[
         ("operator ranges", _traced(before.operator_ranges), _traced(after.operator_ranges)),
         ("library ranges", _traced(before.library_ranges), _traced(after.library_ranges)),
     ):
-        if one is not None and other is not None and one != other:
-            found.append(f"{name} {one} against {other}")
+        if old is not None and new is not None and old != new:
+            reasons.append(f"{name} {old} against {new}")
     common = common_kernel_share(before, after)
     if common is not None and common < LEAST_COMMON:
-        found.append(f"other kernels: those in common take {common:.0%} of the device time, as of two models")
-    return found
+        reasons.append(f"different kernels: common kernels take {common:.0%} of the device time, as if of two models")
+    return reasons
 
 
 def _joined(traced: Sequence[str] | None) -> str | None:

@@ -1,4 +1,4 @@
-"""A comparison of two captures, or of two sets of them: conditions first, then phase by phase."""
+"""A comparison of two captures, or of two sets of captures: capture conditions first, then each phase."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from taxbreak_nsys.result import Result
 
 @dataclass(frozen=True)
 class PhaseChange:
-    """What changed of one phase; `where` is the layer that moved most the way the wall time did."""
+    """The changes of one phase; `where` is the layer that changed most in the direction of the wall time."""
 
     before: str
     after: str
@@ -26,10 +26,10 @@ class PhaseChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sides: what differs in how they were captured, and what changed of each phase.
+    """Two sides: the differences in how they were captured, and the changes of each phase.
 
-    `only_before` and `only_after` are phases that the other side lacks, where no pairs were given;
-    `host_comparable` is False where the tracing differs: then host times changed with it.
+    `only_before` and `only_after` are the phases that the other side lacks (empty if the user gave the pairs).
+    `host_comparable` is False if the two sides were traced differently, because tracing itself changes host times.
     """
 
     before: tuple[str, ...]
@@ -42,27 +42,35 @@ class Comparison:
 
 
 def compare(before: Sequence[Result], after: Sequence[Result], mapped: Sequence[str] = ()) -> Comparison:
-    """Compare two sides, each one report or several of the same kind.
+    """Compare two sides; each is one report, or several reports of the same kind.
 
     Phases are paired by label, or as `mapped` (BEFORE=AFTER) says. Raises TaxbreakError where no phase is common.
     """
-    one, other = phase_samples(before), phase_samples(after)
-    paired = pairs(one, other, mapped)
+    samples_before, samples_after = phase_samples(before), phase_samples(after)
     conditions = differences(before, after)
     comparable = not any(condition.stretches_host for condition in conditions)
     phases = []
-    for a, b in paired:
-        told = evidence_condition(a, b)
-        if told is not None:
-            conditions.append(told)
-        found = changes(a, b, layers_comparable=told is None, host_comparable=comparable)
-        labels = (a.label, b.label)
+    for old, new in pairs(samples_before, samples_after, mapped):
+        evidence = evidence_condition(old, new)
+        if evidence is not None:
+            conditions.append(evidence)
+        compared = changes(old, new, layers_comparable=evidence is None, host_comparable=comparable)
         phases.append(
-            PhaseChange(*labels, (a.instances, b.instances), found, where(found), moved(before, after, labels))
+            PhaseChange(
+                before=old.label,
+                after=new.label,
+                instances=(old.instances, new.instances),
+                changes=compared,
+                where=where(compared),
+                moved=moved(before, after, (old.label, new.label)),
+            )
         )
     return Comparison(
-        tuple(result.report.path for result in before), tuple(result.report.path for result in after),
-        conditions, comparable, phases,
-        () if mapped else tuple(label for label in one if label not in other),
-        () if mapped else tuple(label for label in other if label not in one),
-    )  # fmt: skip
+        before=tuple(result.report.path for result in before),
+        after=tuple(result.report.path for result in after),
+        conditions=conditions,
+        host_comparable=comparable,
+        phases=phases,
+        only_before=() if mapped else tuple(label for label in samples_before if label not in samples_after),
+        only_after=() if mapped else tuple(label for label in samples_after if label not in samples_before),
+    )

@@ -1,4 +1,4 @@
-"""What differs between two captures besides the program: said before any metric, with what it does to them."""
+"""Differences between two captures besides the program: shown before any metric, each with its effect on them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from taxbreak_nsys.result import Result
 
 @dataclass(frozen=True)
 class Condition:
-    """One difference in how the two sides were captured, and what it does to the comparison.
+    """One difference in how the two sides were captured, and its effect on the comparison.
 
-    `stretches_host` tells that host times of the two sides cannot be compared: the tracing itself differs.
+    `stretches_host` is True if the tracing itself differs, so that host times of the two sides cannot be compared.
     """
 
     name: str
@@ -24,18 +24,18 @@ class Condition:
 
 
 def differences(before: Sequence[Result], after: Sequence[Result]) -> list[Condition]:
-    """Return what differs in machine, profiler and trace settings."""
-    one, other = capture_settings(before), capture_settings(after)
+    """Return the differences in machine, profiler and trace settings."""
+    old, new = capture_settings(before), capture_settings(after)
     return [
-        Condition(name, one[name], other[name], effect, stretches)
+        Condition(name=name, before=old[name], after=new[name], effect=effect, stretches_host=stretches)
         for name, _, effect, stretches in _CONDITIONS
-        if one[name] != other[name]
+        if old[name] != new[name]
     ]
 
 
 def capture_settings(results: Sequence[Result]) -> dict[str, str]:
-    """Return how the reports of a side were captured, by the name of each condition."""
-    return {name: _all(results, value) for name, value, _, _ in _CONDITIONS}
+    """Return the capture settings of a side's reports, by the name of each condition."""
+    return {name: _distinct_values(results, value) for name, value, _, _ in _CONDITIONS}
 
 
 def stretches_host(name: str) -> bool:
@@ -44,18 +44,20 @@ def stretches_host(name: str) -> bool:
 
 
 def evidence_condition(before: PhaseSamples, after: PhaseSamples) -> Condition | None:
-    """Return the difference in evidence for the library layer of a phase, None where there is none."""
+    """Return the difference in evidence for the library layer of a phase; None if both sides use the same."""
     if before.evidences == after.evidences:
         return None
     return Condition(
-        f"evidence of {before.label}" + (f" and {after.label}" if after.label != before.label else ""),
-        ", ".join(sorted(before.evidences)), ", ".join(sorted(after.evidences)),
-        "framework and library are told apart in different ways: only their sum is compared", False,
-    )  # fmt: skip
+        name=f"evidence of {before.label}" + (f" and {after.label}" if after.label != before.label else ""),
+        before=", ".join(sorted(before.evidences)),
+        after=", ".join(sorted(after.evidences)),
+        effect="framework and library are separated in different ways: only their sum is compared",
+        stretches_host=False,
+    )
 
 
-def _all(results: Sequence[Result], of: Callable[[Result], str]) -> str:
-    return ", ".join(sorted({of(result) for result in results}))
+def _distinct_values(results: Sequence[Result], value: Callable[[Result], str]) -> str:
+    return ", ".join(sorted({value(result) for result in results}))
 
 
 def _traced(result: Result) -> str:
@@ -75,16 +77,16 @@ _CONDITIONS: tuple[tuple[str, Callable[[Result], str], str, bool], ...] = (
     ("CPU", lambda r: r.report.cpu or "unknown", "host times are of different machines", False),
     (
         "nsys version", lambda r: r.report.nsys_version or "unknown",
-        "versions cost the host different amounts of time: its times are not comparable", True,
+        "versions cost the host different amounts of time: host times are not comparable", True,
     ),
-    ("traced", _traced, "what is traced slows the host: its times are not comparable", True),
+    ("traced", _traced, "tracing slows the host: host times are not comparable", True),
     (
         "operator ranges", _operator_ranges,
-        "they alone add about a quarter to the host's time: its times are not comparable", True,
+        "they alone add about a quarter to the host's time: host times are not comparable", True,
     ),
-    ("library ranges", _library_ranges, "each slows the host: its times are not comparable", True),
+    ("library ranges", _library_ranges, "each range slows the host: host times are not comparable", True),
     (
         "T_sys source", lambda r: r.t_sys_source,
-        "the launch path's floor has different sources: HDBI differs by that too", False,
+        "the launch path's floor (T_sys) has different sources, which changes HDBI too", False,
     ),
 )  # fmt: skip

@@ -19,7 +19,7 @@ _MOST_MOVED = 5
 
 
 def diff_markdown(comparison: Comparison, unit: str | None) -> str:
-    """Return conditions, then a table per phase; medians per step."""
+    """Return the conditions, then one table per phase with medians per step, as Markdown."""
     sides = (", ".join(code(Path(path).name) for path in side) for side in (comparison.before, comparison.after))
     text = "### TaxBreak: {} → {}\n\n".format(*sides)
     for condition in comparison.conditions:
@@ -34,8 +34,8 @@ def diff_markdown(comparison: Comparison, unit: str | None) -> str:
 
 def _phase(phase: PhaseChange, unit: str | None) -> str:
     name = phase.before if phase.before == phase.after else f"{phase.before} → {phase.after}"
-    one, other = phase.instances
-    text = f"\n#### {plain(name)}\n\n{one} and {other} steps, medians per step.\n\n"
+    steps_before, steps_after = phase.instances
+    text = f"\n#### {plain(name)}\n\n{steps_before} and {steps_after} steps, medians per step.\n\n"
     text += markdown_table(_TITLES, (_change(change, unit) for change in phase.changes), texts=2)
     wall = phase.changes[0]
     if phase.where is not None and wall.word in (BETTER, WORSE, NO_INTERVAL):

@@ -45,10 +45,11 @@ def render_diff(comparison: Comparison, format: str, unit: str | None) -> str:
     console = text_console()
     for name, paths in (("before", comparison.before), ("after", comparison.after)):
         console.print(printable(f"{name}: {', '.join(paths)}"), style="bold")
-    for told in comparison.conditions:
+    for condition in comparison.conditions:
+        values = f"{condition.before} before, {condition.after} after"
         console.print()
-        console.print(printable(f"{told.name}: {told.before} before, {told.after} after."), style="yellow")
-        console.print(printable(f"  So {told.effect}."))
+        console.print(printable(f"{condition.name}: {values}."), style="yellow")
+        console.print(printable(f"  So {condition.effect}."))
     for phase in comparison.phases:
         _phase(console, phase, comparison.host_comparable, unit)
     for name, labels in (("before", comparison.only_before), ("after", comparison.only_after)):
@@ -60,11 +61,11 @@ def render_diff(comparison: Comparison, format: str, unit: str | None) -> str:
 
 def _phase(console: Console, phase: PhaseChange, comparable: bool, unit: str | None) -> None:
     console.print()
-    named = phase.before if phase.before == phase.after else f"{phase.before} -> {phase.after}"
-    console.rule(printable(named), align="left", characters="-")
-    one, other = phase.instances
-    few = "; few, so intervals are coarse" if 1 < min(one, other) < FEW else ""
-    console.print(f"{one} and {other} instances, medians per step{few}")
+    name = phase.before if phase.before == phase.after else f"{phase.before} -> {phase.after}"
+    console.rule(printable(name), align="left", characters="-")
+    steps_before, steps_after = phase.instances
+    few = "; few, so intervals are coarse" if 1 < min(steps_before, steps_after) < FEW else ""
+    console.print(f"{steps_before} and {steps_after} instances, medians per step{few}")
     table = plain_table("Metric", "before", "after", "change %", "95 % interval")
     table.add_column("", no_wrap=True)
     for change in phase.changes:
@@ -85,13 +86,13 @@ def _phase(console: Console, phase: PhaseChange, comparable: bool, unit: str | N
         )
     elif not comparable:
         console.print("Host times differ with the tracing: this shows no change of the program.", style="bold")
-    _moved(console, phase, unit)
+    _largest_changes(console, phase, unit)
 
 
 _SHORT = {NO_INTERVAL: "no interval", NO_DIFFERENCE: "no difference"}
 
 
-def _moved(console: Console, phase: PhaseChange, unit: str | None) -> None:
+def _largest_changes(console: Console, phase: PhaseChange, unit: str | None) -> None:
     for kind, what in (("kernel", "device time of kernels"), ("operator", "own time of operators")):
         rows = [row for row in phase.moved if row.kind == kind][:5]
         if not rows:
@@ -121,7 +122,7 @@ def _signed_time(ns: float, unit: str | None) -> str:
 
 
 def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return a row per phase and metric, as in CSV."""
+    """Return one row per phase and metric, with the keys of the CSV columns; times in ns."""
     return [
         {
             "phase_before": phase.before,
@@ -141,7 +142,7 @@ def _data(comparison: Comparison) -> dict[str, Any]:
         "schema": SCHEMA,
         "before": list(comparison.before),
         "after": list(comparison.after),
-        "conditions": [dataclasses.asdict(told) for told in comparison.conditions],
+        "conditions": [dataclasses.asdict(condition) for condition in comparison.conditions],
         "host_comparable": comparison.host_comparable,
         "phases": [
             {

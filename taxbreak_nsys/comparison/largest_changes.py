@@ -1,4 +1,4 @@
-"""Kernels and operators that appeared, vanished or moved most, by step."""
+"""Kernels and operators that appeared, vanished or changed most, per step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST = 10
 
 @dataclass(frozen=True)
 class LargestChange:
-    """One kernel (device time) or operator (host time of its own) on both sides: ns and count per step."""
+    """One kernel (device time) or operator (self time on the host) on both sides: ns and count per step."""
 
     kind: str
     name: str
@@ -23,34 +23,46 @@ class LargestChange:
 
     @property
     def what(self) -> str:
-        """Say what happened: appeared, vanished or moved."""
+        """The kind of change: appeared, vanished or moved."""
         if not self.before_count:
             return "appeared"
         return "vanished" if not self.after_count else "moved"
 
 
 def moved(before: Sequence[Result], after: Sequence[Result], labels: tuple[str, str]) -> list[LargestChange]:
-    """Return what moved most of a phase's kernels, then of its operators, ten of each at most."""
-    return [*_kind("kernel", "device_ns", before, after, labels), *_kind("operator", "self_ns", before, after, labels)]
+    """Return the kernels of a phase that changed most, then its operators; at most ten of each."""
+    return [
+        *_changes_by_name("kernel", "device_ns", before, after, labels),
+        *_changes_by_name("operator", "self_ns", before, after, labels),
+    ]
 
 
-def _kind(
+def _changes_by_name(
     kind: str, metric: str, before: Sequence[Result], after: Sequence[Result], labels: tuple[str, str]
 ) -> list[LargestChange]:
-    one, other = (_by_name(kind, metric, side, label) for side, label in zip((before, after), labels, strict=True))
-    if not one or not other:
-        # operators on one side alone were not traced on the other: that is no change of the program
+    old, new = (_by_name(kind, metric, side, label) for side, label in zip((before, after), labels, strict=True))
+    if not old or not new:
+        # a side without any operators did not trace them: that is no change of the program
         return []
-    found = [
-        LargestChange(kind, name, *(side.get(name, (0.0, 0.0))[k] for k in (0, 1) for side in (one, other)))
-        for name in one.keys() | other.keys()
-    ]
-    found = [row for row in found if (row.before_ns, row.before_count) != (row.after_ns, row.after_count)]
-    return sorted(found, key=lambda row: (-abs(row.after_ns - row.before_ns), row.name))[:MOST]
+    rows = []
+    for name in old.keys() | new.keys():
+        (before_ns, before_count), (after_ns, after_count) = (side.get(name, (0.0, 0.0)) for side in (old, new))
+        if (before_ns, before_count) != (after_ns, after_count):
+            rows.append(
+                LargestChange(
+                    kind=kind,
+                    name=name,
+                    before_ns=before_ns,
+                    after_ns=after_ns,
+                    before_count=before_count,
+                    after_count=after_count,
+                )
+            )
+    return sorted(rows, key=lambda row: (-abs(row.after_ns - row.before_ns), row.name))[:MOST]
 
 
 def _by_name(kind: str, metric: str, results: Sequence[Result], label: str) -> dict[str, tuple[float, float]]:
-    """Return (ns, count) per step by name."""
+    """Return (ns, count) per step for each name."""
     steps = sum(e.instances for r in results for e in r.entries if e.phase == label and not e.combined)
     total: dict[str, tuple[float, float]] = {}
     for result in results:

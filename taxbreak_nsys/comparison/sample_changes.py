@@ -1,4 +1,4 @@
-"""The metrics of every instance of a phase: the samples of a comparison."""
+"""The metrics of each single instance of a phase: a comparison takes medians and intervals over these samples."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ComparedMetric:
-    """A metric per step: `better` is the direction of an improvement, -1 less, 1 more, 0 neither."""
+    """A metric per step; `better` is the direction of an improvement: -1 for less, 1 for more, 0 for neither."""
 
     name: str
     title: str
     better: int
     of_host: bool
-    """Whether it holds host time, which the profiler stretches."""
+    """The metric contains host time, which the profiler stretches."""
     layer: bool = False
-    """Whether it is one of the parts that add up to the wall time."""
+    """The metric is one of the parts that add up to the wall time."""
 
 
 COMPARED = (
-    ComparedMetric("wall_ns", "wall", -1, True),
-    ComparedMetric("delta_ft_ns", "framework", -1, True, True),
-    ComparedMetric("delta_ct_ns", "library", -1, True, True),
-    ComparedMetric("framework_library_ns", "framework+library", -1, True, True),
-    ComparedMetric("launch_ns", "launch calls", -1, True, True),
-    ComparedMetric("memop_ns", "copies and sets", -1, True, True),
-    ComparedMetric("module_load_ns", "module loading", -1, True, True),
-    ComparedMetric("device_wait_ns", "device wait", -1, True, True),
-    ComparedMetric("os_wait_ns", "OS wait", -1, True, True),
-    ComparedMetric("profiler_ns", "profiler", 0, True, True),
-    ComparedMetric("device_idle_ns", "device idle", -1, True),
-    ComparedMetric("device_active_ns", "device active", -1, False),
-    ComparedMetric("hdbi", "HDBI", 0, True),
-    ComparedMetric("kernels", "kernels", 0, False),
+    ComparedMetric("wall_ns", "wall", better=-1, of_host=True),
+    ComparedMetric("delta_ft_ns", "framework", better=-1, of_host=True, layer=True),
+    ComparedMetric("delta_ct_ns", "library", better=-1, of_host=True, layer=True),
+    ComparedMetric("framework_library_ns", "framework+library", better=-1, of_host=True, layer=True),
+    ComparedMetric("launch_ns", "launch calls", better=-1, of_host=True, layer=True),
+    ComparedMetric("memop_ns", "copies and sets", better=-1, of_host=True, layer=True),
+    ComparedMetric("module_load_ns", "module loading", better=-1, of_host=True, layer=True),
+    ComparedMetric("device_wait_ns", "device wait", better=-1, of_host=True, layer=True),
+    ComparedMetric("os_wait_ns", "OS wait", better=-1, of_host=True, layer=True),
+    ComparedMetric("profiler_ns", "profiler", better=0, of_host=True, layer=True),
+    ComparedMetric("device_idle_ns", "device idle", better=-1, of_host=True),
+    ComparedMetric("device_active_ns", "device active", better=-1, of_host=False),
+    ComparedMetric("hdbi", "HDBI", better=0, of_host=True),
+    ComparedMetric("kernels", "kernels", better=0, of_host=False),
 )
 BY_NAME = {metric.name: metric for metric in COMPARED}
 
@@ -60,18 +60,18 @@ class PhaseSamples:
 
     @property
     def instances(self) -> int:
-        """Return the number of instances."""
+        """The number of instances."""
         return len(self.values["wall_ns"])
 
 
 def phase_samples(results: Sequence[Result]) -> dict[str, PhaseSamples]:
     """Return the metrics of every phase label over the instances of all threads of one or several reports."""
-    found: dict[str, list[PhaseSamples]] = {}
+    by_label: dict[str, list[PhaseSamples]] = {}
     for result in results:
         for entry in result.entries:
             if not entry.combined:
-                found.setdefault(entry.phase, []).append(_of_entry(result, entry))
-    return {label: _joined(label, parts) for label, parts in found.items()}
+                by_label.setdefault(entry.phase, []).append(_thread_samples(result, entry))
+    return {label: _joined(label, parts) for label, parts in by_label.items()}
 
 
 def _joined(label: str, parts: list[PhaseSamples]) -> PhaseSamples:
@@ -83,33 +83,33 @@ def _joined(label: str, parts: list[PhaseSamples]) -> PhaseSamples:
     )
 
 
-def _of_entry(result: Result, entry: Phase) -> PhaseSamples:
+def _thread_samples(result: Result, entry: Phase) -> PhaseSamples:
     """Return one thread's metrics of a phase.
 
-    Where an estimate says what part of a state is the library's, it is the phase's part in every instance.
+    An estimated library share of a state is known for the phase as a whole; every instance gets that same share.
     """
-    which = _instances(result, entry)
+    chosen = _instances(result, entry)
     steps = result.step_sums
-    states = steps.states[which].astype(np.float64)
+    states = steps.states[chosen].astype(np.float64)
     parts = layer_parts(entry)
-    held = states[:, [STATE[state] for state in parts]]
-    framework, library = (held @ np.array([part[k] for part in parts.values()]) for k in (0, 1))
+    layer_states = states[:, [STATE[state] for state in parts]]
+    framework, library = (layer_states @ np.array([part[k] for part in parts.values()]) for k in (0, 1))
     values: dict[str, Floats] = {
-        "wall_ns": steps.wall[which].astype(np.float64),
-        "framework_library_ns": held.sum(axis=1),
+        "wall_ns": steps.wall[chosen].astype(np.float64),
+        "framework_library_ns": layer_states.sum(axis=1),
     }
     if not entry.taxbreak.ft_includes_library:
         values |= {"delta_ft_ns": framework, "delta_ct_ns": library}
     for state in ("launch", "memop", "module_load", "device_wait", "os_wait", "profiler"):
         values[f"{state}_ns"] = states[:, STATE[state]]
-    values["kernels"] = steps.kernels[which].astype(np.float64)
+    values["kernels"] = steps.kernels[chosen].astype(np.float64)
     if not entry.launches.unmeasured_graph:
-        active = steps.active[which].astype(np.float64)
-        values["device_idle_ns"] = steps.exposed[which].sum(axis=1).astype(np.float64)
+        active = steps.active[chosen].astype(np.float64)
+        values["device_idle_ns"] = steps.exposed[chosen].sum(axis=1).astype(np.float64)
         values["device_active_ns"] = active
-        launched = steps.kernel_launches[which] + steps.graph_launches[which]
-        whole = active + framework + library + launched * result.t_sys_ns
-        if launched.all():
+        launches = steps.kernel_launches[chosen] + steps.graph_launches[chosen]
+        whole = active + framework + library + launches * result.t_sys_ns
+        if launches.all():
             values["hdbi"] = active / whole
     return PhaseSamples(entry.phase, values, frozenset({entry.taxbreak.evidence}))
 
@@ -124,9 +124,9 @@ def _instances(result: Result, entry: Phase) -> Ints:
 def pairs(
     before: dict[str, PhaseSamples], after: dict[str, PhaseSamples], mapped: Sequence[str]
 ) -> list[tuple[PhaseSamples, PhaseSamples]]:
-    """Return the phases to compare: those that `mapped` (BEFORE=AFTER) names, else those of the same label.
+    """Return the pairs of phases to compare: as `mapped` (BEFORE=AFTER) names them, else phases of equal label.
 
-    Raises TaxbreakError where there is none, or where a name is unknown.
+    Raises TaxbreakError if there is no pair, or if a name is unknown.
     """
     if mapped:
         return [_mapped(before, after, text) for text in mapped]
@@ -142,13 +142,13 @@ def pairs(
 def _mapped(
     before: dict[str, PhaseSamples], after: dict[str, PhaseSamples], text: str
 ) -> tuple[PhaseSamples, PhaseSamples]:
-    one, equals, other = text.partition("=")
-    if not equals or not one or not other:
+    old, equals, new = text.partition("=")
+    if not equals or not old or not new:
         raise TaxbreakError(f"--map {text!r}: write BEFORE=AFTER, two phase labels")
-    for label, side, name in ((one, before, "before"), (other, after, "after")):
+    for label, side, name in ((old, before, "before"), (new, after, "after")):
         if label not in side:
             raise TaxbreakError(f"--map {text!r}: no phase {label!r} in the report {name}; it has {_listed(side)}")
-    return before[one], after[other]
+    return before[old], after[new]
 
 
 def _listed(side: dict[str, PhaseSamples]) -> str:

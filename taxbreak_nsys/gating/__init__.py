@@ -1,1 +1,1 @@
-"""Rules over a report's figures, for continuous integration: held, broken, or not to be judged (docs/gate.md)."""
+"""Rules over a report's metrics, for continuous integration: held, broken or not judged (docs/gate.md)."""

@@ -1,4 +1,4 @@
-"""All rules of a gate against one side and a baseline."""
+"""Judges all rules of a gate on one side and its baseline."""
 
 from __future__ import annotations
 
@@ -18,25 +18,24 @@ def judge_rules(
     first_baseline: bool = False,
     different: Sequence[str] = (),
 ) -> list[Judgement]:
-    """Judge rules; with `first_baseline` the rules that need one pass as `no baseline yet`.
+    """Return one judgement per rule, in the order of the rules.
 
-    `different` says what keeps the two captures from being compared: rules that name the baseline are then not judged.
+    With `first_baseline`, rules that need a baseline pass as `no baseline yet`. If `different` holds reasons why the
+    two captures cannot be compared, rules that need a baseline are not judged.
     """
-    return [
-        Judgement(
-            rule=rule.text,
-            value=None,
-            limit=None,
-            verdict=NO_BASELINE,
-            reason="it compares with a baseline, and there is none yet",
-        )
-        if first_baseline and rule.needs_baseline
-        else Judgement(
-            rule=rule.text, value=None, limit=None, verdict=NOT_JUDGED, reason=not_comparable_reason(different)
-        )
-        if different and rule.needs_baseline
-        else judge_noise_rule(rule, side, baseline)
-        if isinstance(rule, NoiseRule)
-        else judge_rule(rule, side.metrics, baseline.metrics if baseline else None)
-        for rule in rules
-    ]
+
+    def without_values(rule: Rule | NoiseRule, verdict: str, reason: str) -> Judgement:
+        return Judgement(rule=rule.text, value=None, limit=None, verdict=verdict, reason=reason)
+
+    judgements = []
+    for rule in rules:
+        if first_baseline and rule.needs_baseline:
+            reason = "it compares with a baseline, and there is none yet"
+            judgements.append(without_values(rule, NO_BASELINE, reason))
+        elif different and rule.needs_baseline:
+            judgements.append(without_values(rule, NOT_JUDGED, not_comparable_reason(different)))
+        elif isinstance(rule, NoiseRule):
+            judgements.append(judge_noise_rule(rule, side, baseline))
+        else:
+            judgements.append(judge_rule(rule, side.metrics, baseline.metrics if baseline else None))
+    return judgements

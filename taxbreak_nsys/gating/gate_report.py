@@ -29,7 +29,7 @@ _SIGNS = {HELD: "✅", BROKEN: "❌", NOT_JUDGED: "⚠️", NO_BASELINE: "🆕"}
 
 
 def render_gate(results: Sequence[Result], judgements: Sequence[Judgement], format: str, unit: str | None) -> str:
-    """Return the judgements on one report, or on several as one side, in a format."""
+    """Return the judgements as text in `format`; `results` is one report, or several reports that form one side."""
     rows: list[dict[str, Any]] = [dataclasses.asdict(judged) for judged in judgements]
     if format == "json":
         reports = [{"path": result.report.path, "sha256": result.report.sha256} for result in results]
@@ -58,14 +58,14 @@ def render_gate(results: Sequence[Result], judgements: Sequence[Judgement], form
 
 def _markdown(results: Sequence[Result], judgements: Sequence[Judgement], unit: str | None) -> str:
     names = ", ".join(code(Path(result.report.path).name) for result in results)
-    held = sum(judged.verdict == HELD for judged in judgements)
+    count = sum(judged.verdict == HELD for judged in judgements)
     rows = [
         (f"{_SIGNS[judged.verdict]} {judged.verdict}", code(judged.rule), plain(judged.reason or judged.note or ""),
          _shown(judged, judged.value, unit), _shown(judged, judged.limit, unit))
         for judged in judgements
     ]  # fmt: skip
     table = markdown_table(("Verdict", "Rule", "", "Value", "Limit"), rows, texts=3)
-    return f"### TaxBreak gate: {names}\n\n{held} of {len(judgements)} rules hold.\n\n{table}"
+    return f"### TaxBreak gate: {names}\n\n{count} of {len(judgements)} rules hold.\n\n{table}"
 
 
 def _shown(judged: Judgement, value: float | None, unit: str | None) -> str:
@@ -86,7 +86,7 @@ _LEVELS = {BROKEN: "error", NOT_JUDGED: "error", NO_BASELINE: "notice"}
 
 
 def github_annotations(judgements: Sequence[Judgement]) -> str:
-    """Return a workflow command of GitHub Actions for each rule that did not hold."""
+    """Return one GitHub Actions workflow command (`::error …`, `::notice …`) per rule that did not hold."""
     lines = [
         f"::{_LEVELS[judged.verdict]} title=taxbreak-nsys gate::{_escaped(_sentence(judged))}"
         for judged in judgements
@@ -100,7 +100,7 @@ def _escaped(text: str) -> str:
 
 
 def write_junit(results: Sequence[Result], judgements: Sequence[Judgement], path: Path) -> None:
-    """Write JUnit XML: a test case per rule, a failure where it is broken, an error where it was not judged."""
+    """Write JUnit XML: one test case per rule; a broken rule is a failure, a rule that was not judged an error."""
     count = {verdict: str(sum(judged.verdict == verdict for judged in judgements)) for verdict in (BROKEN, NOT_JUDGED)}
     totals = {"tests": str(len(judgements)), "failures": count[BROKEN], "errors": count[NOT_JUDGED]}
     suites = ElementTree.Element("testsuites", totals)
@@ -120,21 +120,21 @@ def write_junit(results: Sequence[Result], judgements: Sequence[Judgement], path
 
 
 def _xml(text: str) -> str:
-    """Return text without the characters that XML 1.0 cannot hold."""
+    """Return text with the characters that XML 1.0 forbids replaced."""
     return "".join(
         c if c in "\t\n" or (c.isprintable() and ord(c) < 0x110000) else "\N{REPLACEMENT CHARACTER}" for c in text
     )
 
 
 def print_annotations(judgements: Sequence[Judgement], *, on_stdout: bool) -> None:
-    """Print the annotations, on stderr where standard output is data."""
+    """Print the annotations on stdout, or on stderr if standard output carries data."""
     (sys.stdout if on_stdout else sys.stderr).write(github_annotations(judgements))
 
 
 def append_step_summary(results: Sequence[Result], judgements: Sequence[Judgement], unit: str | None) -> None:
-    """Append the judgements as Markdown to the summary of a step of GitHub Actions; nothing where there is none.
+    """Append the judgements as Markdown to the file that $GITHUB_STEP_SUMMARY names; do nothing if it is not set.
 
-    Raises TaxbreakError where the file that $GITHUB_STEP_SUMMARY names cannot be written.
+    Raises TaxbreakError if the file cannot be written.
     """
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:

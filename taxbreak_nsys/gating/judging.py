@@ -19,7 +19,7 @@ Metrics = Mapping[str, PhaseMetrics]
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict on a rule: `value` and `limit` are its two sides; `reason` says why it was not judged."""
+    """The verdict on a rule; `value` and `limit` are its left and right side, `reason` why it was not judged."""
 
     rule: str
     value: float | None
@@ -27,9 +27,9 @@ class Judgement:
     verdict: str
     reason: str | None = None
     in_ns: bool = False
-    """Whether the sides are times in ns, for showing them."""
+    """The sides are times in ns: show them with a unit."""
     note: str | None = None
-    """What else the verdict rests on: the interval of a rule that allows for noise."""
+    """For rules that allow for noise: the interval that decided the verdict."""
 
 
 class _NotJudged(Exception):
@@ -37,25 +37,25 @@ class _NotJudged(Exception):
 
 
 def not_comparable_reason(different: Sequence[str]) -> str:
-    """Return why a rule that names the baseline is not judged; `different` is what keeps the captures apart."""
-    return f"the baseline is not comparable ({'; '.join(different)}); give --allow-different to judge all the same"
+    """Return why a rule that names the baseline is not judged; `different` lists the differences of the captures."""
+    return f"the baseline is not comparable ({'; '.join(different)}); give --allow-different to judge it anyway"
 
 
 def exit_code(judgements: Sequence[Judgement]) -> int:
-    """Return 1 where a rule is broken, else 2 where one could not be judged, else 0."""
+    """Return 1 if a rule is broken, else 2 if a rule was not judged, else 0."""
     codes = {EXIT_CODES[judgement.verdict] for judgement in judgements}
     return next((code for code in (1, 2) if code in codes), 0)
 
 
 def judge_rule(rule: Rule, metrics: Metrics, baseline: Metrics | None) -> Judgement:
-    """Judge a rule against a report's metrics and, where it names it, a baseline's."""
+    """Return the judgement of a rule on a report's metrics, and on the baseline's where the rule names it."""
     names = rule.metrics
     in_ns = bool(names) and all(name.name.removesuffix(PER_STEP).rsplit(".", 1)[-1].endswith("_ns") for name in names)
     own = next((name for name in names if not name.of_baseline), None)
 
     def value(node: ast.expr) -> float:
         if isinstance(node, ast.Constant):
-            return node.value  # type: ignore[return-value]  # the parser let only numbers pass
+            return node.value  # type: ignore[return-value]  # parse_rule accepts numbers only
         if isinstance(node, ast.UnaryOp):
             return -value(node.operand)
         if isinstance(node, ast.BinOp):
@@ -97,6 +97,6 @@ def _look_up(name: MetricName, metrics: Metrics, baseline: Metrics | None) -> fl
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str:
-    """Return the known names nearest to a name, in words; all of them where none is near and they are few."""
+    """Return a clause with the known names closest to `name`, or all of them if none is close and there are few."""
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or (list(known) if len(known) <= 8 else [])
     return f"; nearest: {', '.join(close)}" if close else ""

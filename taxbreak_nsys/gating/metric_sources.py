@@ -17,10 +17,10 @@ TABLE = "tool.taxbreak-nsys.gate"
 
 
 def find_rules(given: Sequence[str], file: Path | None, folder: Path) -> tuple[list[Rule | NoiseRule], Path | None]:
-    """Return the rules, and the baseline that their file names.
+    """Return the rules, and the path of the baseline that the rules file names (None if it names none).
 
-    Rules given come first, then those of `file`; without either, those of pyproject.toml in `folder`. Raises
-    TaxbreakError where there are none, or where one cannot be read.
+    The rules in `given` come first, then the rules in `file`; without either, the rules in pyproject.toml in `folder`
+    apply. Raises TaxbreakError if there are no rules, or if a rule cannot be parsed.
     """
     texts, baseline = list(given), None
     if file is None and not texts and (folder / PYPROJECT).is_file():
@@ -29,7 +29,7 @@ def find_rules(given: Sequence[str], file: Path | None, folder: Path) -> tuple[l
         table = _table(file)
         listed = table.get("rules", [])
         if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
-            raise TaxbreakError(f"{file}: 'rules' must be a list of texts")
+            raise TaxbreakError(f"{file}: 'rules' must be a list of strings")
         texts += listed
         named = table.get("baseline")
         if named is not None and not isinstance(named, str):
@@ -43,12 +43,12 @@ def find_rules(given: Sequence[str], file: Path | None, folder: Path) -> tuple[l
 
 
 def parse_any_rule(text: str) -> Rule | NoiseRule:
-    """Return the rule that a text is, of either kind; raises TaxbreakError with one line that says what is wrong."""
+    """Parse a rule of either kind; raises TaxbreakError with one line that says what is wrong."""
     return parse_noise_rule(text) or parse_rule(text)
 
 
 def _table(file: Path) -> dict[str, Any]:
-    """Return the table with the rules: [tool.taxbreak-nsys.gate] where the file has it, else its top level."""
+    """Return the table [tool.taxbreak-nsys.gate] if the file has it, else the file's top level."""
     try:
         data = tomllib.loads(read_user_text(file))
     except OSError as error:
@@ -60,7 +60,7 @@ def _table(file: Path) -> dict[str, Any]:
         table = table.get(name) if isinstance(table, dict) else None
     if table is None and file.name == PYPROJECT:
         return {}
-    found = data if table is None else table
-    if not isinstance(found, dict):
+    rules_table = data if table is None else table
+    if not isinstance(rules_table, dict):
         raise TaxbreakError(f"{file}: [{TABLE}] must be a table")
-    return found
+    return rules_table

@@ -1,4 +1,4 @@
-"""The metrics that rules can name, by their short names and JSON paths, whole and per step."""
+"""The metrics that rules can name: by short name or JSON path, as totals and per step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from taxbreak_nsys.result import SCHEMA, Result
 
 @dataclass(frozen=True)
 class PhaseMetrics:
-    """One phase's metrics by name; None where one is not measured, for the `reason`."""
+    """One phase's metrics by name; None for a metric that is not measured, and `reason` says why."""
 
     values: dict[str, float | None]
     reason: str
@@ -28,9 +28,9 @@ def phase_metrics(result: Result) -> dict[str, PhaseMetrics]:
 
 
 def baseline_reports(path: Path) -> dict[str, Any]:
-    """Return what `-f json`, `-f jsonl` or `--update-baseline` wrote, with its reports in a list.
+    """Return the JSON of a baseline (`-f json`, `-f jsonl` or `--update-baseline`), its reports under `reports`.
 
-    Raises TaxbreakError where it is something else.
+    Raises TaxbreakError if the file cannot be read or is not such JSON.
     """
     remedy = f"write one with 'taxbreak-nsys gate REPORT --baseline {path.name} --update-baseline'"
     try:
@@ -53,21 +53,21 @@ def metrics_of_phases(report: Mapping[str, Any], path: Path) -> dict[str, PhaseM
         return _by_label(report["phases"])
     except (KeyError, TypeError, AttributeError) as error:
         raise TaxbreakError(
-            f"{path}: the baseline lacks metrics of schema {SCHEMA} ({error}); write it anew with --update-baseline"
+            f"{path}: the baseline lacks metrics of schema {SCHEMA} ({error}); write it again with --update-baseline"
         ) from error
 
 
 def is_store(source: str) -> bool:
-    """Return whether a baseline names a results store: a database URL, or a file `.db`; tags may follow a `#`."""
+    """Return True if a baseline names a results store: a database URL or a `.db` file, with tags after a `#`."""
     place = source.partition("#")[0]
     return "://" in place or place.endswith(".db")
 
 
 def store_baseline(source: str, own_hash: str) -> dict[str, Any]:
-    """Return the newest capture in a results store that has the tags behind `#`, as a report's JSON.
+    """Return the newest capture in a results store that has the tags after the `#`, as the JSON object of a report.
 
-    `source` is as in `taxbreak.db#model=llama,gpu=H100`; the report with the hash `own_hash` is left out. Raises
-    TaxbreakError where there is no such store or capture.
+    `source` has the form `taxbreak.db#model=llama,gpu=H100`. The report with the hash `own_hash` is skipped. Raises
+    TaxbreakError if there is no such store or capture.
     """
     from taxbreak_nsys.store.store_opening import open_store
     from taxbreak_nsys.store.store_queries import check_keys, newest_capture
@@ -82,15 +82,15 @@ def store_baseline(source: str, own_hash: str) -> dict[str, Any]:
 
 
 def _by_label(phases: Sequence[Mapping[str, Any]]) -> dict[str, PhaseMetrics]:
-    """Return the metrics by label: a label of several threads has the metrics of all of them."""
+    """Return the metrics by label; for a label on several threads, the metrics of all its threads together."""
     chosen: dict[str, Mapping[str, Any]] = {}
     for phase in phases:
         if phase["phase"] not in chosen or phase["thread"] is None:
             chosen[phase["phase"]] = phase
-    return {label: _of_phase(phase) for label, phase in chosen.items()}
+    return {label: _metrics_by_name(phase) for label, phase in chosen.items()}
 
 
-def _of_phase(phase: Mapping[str, Any]) -> PhaseMetrics:
+def _metrics_by_name(phase: Mapping[str, Any]) -> PhaseMetrics:
     values: dict[str, float | None] = {}
     steps = phase["instances"]
     for metric in METRICS:

@@ -1,9 +1,9 @@
-"""Rules that allow for noise: `decode.wall_ns is not worse`, judged by the 95 % interval of `diff`.
+"""Rules that allow for noise, such as `decode.wall_ns is not worse`: judged by the 95 % interval of `diff`.
 
     rule = phase "." metric "is not worse" [ "by" number "%" ]
 
-`metric` is one of `compare.sample_changes.COMPARED`. The rule is broken where the whole interval of the change lies
-beyond the tolerance on the bad side: worse beyond noise.
+`metric` is one of `comparison.sample_changes.COMPARED`. The rule is broken if the whole interval of the change lies
+beyond the tolerance in the direction that is worse.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BY_NAME = {metric.name: metric for metric in COMPARED}
 
 @dataclass(frozen=True)
 class NoiseRule:
-    """A metric of a phase that must not be worse than the baseline's by more than `tolerance` (a share) and noise."""
+    """A metric of a phase that must not be worse than in the baseline by more than `tolerance` (a share) plus noise."""
 
     text: str
     phase: str
@@ -37,7 +37,7 @@ class NoiseRule:
 
 
 def parse_noise_rule(text: str) -> NoiseRule | None:
-    """Return the rule, None for a text of another form; raises TaxbreakError where the metric has no bad side."""
+    """Return the rule, or None if the text is not of this form; raises TaxbreakError if the metric cannot be worse."""
     match = _RULE.fullmatch(text)
     if match is None:
         return None
@@ -51,7 +51,7 @@ def parse_noise_rule(text: str) -> NoiseRule | None:
 
 
 def judge_noise_rule(rule: NoiseRule, side: GateSide, baseline: GateSide | None) -> Judgement:
-    """Judge a rule by the interval of the change from the baseline to the report."""
+    """Return the judgement of a rule, from the 95 % interval of the change from the baseline to the report."""
 
     def not_judged(reason: str) -> Judgement:
         return Judgement(rule=rule.text, value=None, limit=None, verdict=NOT_JUDGED, reason=reason, in_ns=in_ns)
@@ -66,8 +66,9 @@ def judge_noise_rule(rule: NoiseRule, side: GateSide, baseline: GateSide | None)
             return not_judged(f"{name} has no phase {rule.phase!r}; it has {', '.join(samples) or 'none'}")
     before, after = baseline.samples[rule.phase], side.samples[rule.phase]
     differing = baseline.settings_that_stretch(side)
-    found = changes(before, after, layers_comparable=before.evidences == after.evidences, host_comparable=not differing)
-    change = next((change for change in found if change.metric == rule.metric), None)
+    same_evidence = before.evidences == after.evidences
+    compared = changes(before, after, layers_comparable=same_evidence, host_comparable=not differing)
+    change = next((change for change in compared if change.metric == rule.metric), None)
     if change is None:
         return not_judged(f"{rule.phase}.{rule.metric} is not measured on both sides, or from different evidence")
     if change.word == NOT_COMPARABLE:

@@ -8,10 +8,9 @@
     phase  = word | quoted text
     unit   = "ns" | "us" | "ms" | "s" | "%"
 
-`baseline` alone is the rule's one metric in the baseline. A name is one of `metric_names.METRICS`, short
-(`kernel_launches`) or as the JSON path (`launches.kernel`). Nothing else can be said in a rule: Python's parser reads
-it, after units and phases are written as Python has them, and only the nodes of this grammar are accepted. Nothing is
-ever compiled or called.
+`baseline` alone stands for the rule's only metric, taken from the baseline. A name is one of `metric_names.METRICS`,
+short (`kernel_launches`) or as the JSON path (`launches.kernel`). Units and phases are rewritten as Python expressions
+and parsed by Python's parser; any syntax node outside this grammar is rejected. Nothing is compiled or called.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _OWN_FORMS = re.compile(
     r"|(?<![\w.])(?P<word>[^\W\d]\w*)(?=\s*\.)"
     r"|(?<![\w.])(?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)\s*(?P<unit>(?:ns|us|ms|s)\b|%)"
 )
-"""What rules write otherwise than Python: phases that need no quotes, and numbers with a unit."""
+"""Syntax of rules that Python does not have: phases without quotes, and numbers with a unit."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class MetricName:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: its text, and the two sides of its comparison, made of the accepted nodes alone."""
+    """One rule: its text, its comparison operator and the two sides, which contain only nodes of the grammar."""
 
     text: str
     left: ast.expr
@@ -71,12 +70,12 @@ class Rule:
 
     @property
     def compares_itself(self) -> bool:
-        """Whether `baseline` stands alone in it: for the rule's one metric."""
+        """True if the rule contains `baseline` alone, which stands for the rule's only metric."""
         return any(is_baseline(leaf) for side in (self.left, self.right) for leaf in _leaves(side))
 
     @property
     def needs_baseline(self) -> bool:
-        """Whether it cannot be judged without a baseline."""
+        """True if the rule cannot be judged without a baseline."""
         return self.compares_itself or any(name.of_baseline for name in self.metrics)
 
 
@@ -96,13 +95,13 @@ def parse_rule(text: str) -> Rule:
     rule = Rule(text.strip(), left, sign, right)
     own = {name for name in rule.metrics if not name.of_baseline}
     if rule.compares_itself and len(own) != 1:
-        raise _wrong(text, f"'baseline' alone stands for the rule's one metric, and it names {len(own)}; write "
+        raise _wrong(text, f"'baseline' alone stands for the rule's only metric, but the rule names {len(own)}; write "
                            "baseline.PHASE.METRIC")  # fmt: skip
     return rule
 
 
 def is_baseline(node: ast.expr) -> bool:
-    """Return whether a node is `baseline` alone."""
+    """Return True if a node is the bare word `baseline`."""
     return isinstance(node, ast.Name) and node.id == BASELINE
 
 
@@ -120,11 +119,11 @@ def metric_name(node: ast.expr) -> MetricName | None:
 
 
 def _read(text: str) -> ast.expr:
-    """Return the syntax tree of a rule, its own forms written as Python has them."""
+    """Return the syntax tree of a rule, after rewriting its own syntax as Python."""
     python = _OWN_FORMS.sub(_as_python, " ".join(text.split()))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what Python only warns of is no rule either
+            warnings.simplefilter("error")  # syntax that Python only warns about is not a valid rule
             return ast.parse(python, mode="eval").body
     except (SyntaxError, ValueError, Warning, RecursionError, MemoryError) as error:
         detail = error.msg if isinstance(error, SyntaxError) else "it cannot be read"
@@ -144,7 +143,7 @@ def _unquoted(phase: str) -> str:
 
 
 def _check(node: ast.expr, text: str, depth: int = 0) -> None:
-    """Raise TaxbreakError where a side of a rule holds anything that the grammar has not."""
+    """Raise TaxbreakError if a side of a rule contains a node outside the grammar."""
     if depth > DEEPEST:
         raise _wrong(text, f"nested deeper than {DEEPEST}")
     if isinstance(node, ast.BinOp) and type(node.op) in OPERATIONS:
@@ -153,7 +152,7 @@ def _check(node: ast.expr, text: str, depth: int = 0) -> None:
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         _check(node.operand, text, depth + 1)
     elif not (_is_number(node) or is_baseline(node) or metric_name(node) is not None):
-        raise _wrong(text, f"expected a number or a metric, as decode.hdbi, and not {_shown(node)!r}")
+        raise _wrong(text, f"expected a number or a metric such as decode.hdbi, got {_shown(node)!r}")
 
 
 def _is_number(node: ast.expr) -> bool:

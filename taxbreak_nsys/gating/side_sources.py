@@ -1,4 +1,4 @@
-"""Where the two sides of a gate come from: reports, folders of them, baseline files, results stores."""
+"""Loads the two sides of a gate: reports, folders of reports, baseline files, results stores."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from taxbreak_nsys.result import Result
 
 
 def analyze_side(side: Path, options: Options) -> list[Result]:
-    """Return the results of a report, or of the reports of a folder by name."""
+    """Return the results of a report, or of all reports in a folder, sorted by name."""
     return [analyze_report(path, options) for path in side_reports(side)]
 
 
 def load_baseline(source: str, options: Options, own_hash: str) -> GateSide:
-    """Return a baseline: the newest other capture of a store, a report, a folder of them, or JSON of one.
+    """Return a baseline from a results store (its newest capture), a report, a folder of reports, or a JSON file.
 
-    The capture with the hash `own_hash` is the report that is judged. Raises TaxbreakError where there is none.
+    `own_hash` is the hash of the report to judge: the store's capture of it is skipped. Raises TaxbreakError if the
+    source holds no baseline.
     """
     if is_store(source):
         report = store_baseline(source, own_hash)

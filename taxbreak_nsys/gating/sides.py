@@ -1,4 +1,4 @@
-"""One side of a gate: the metrics of a report or of several, their single steps, and how they were captured."""
+"""One side of a gate: the metrics of one or several reports, their single steps, and their capture settings."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from taxbreak_nsys.gating.metrics import PhaseMetrics, baseline_reports, metrics
 from taxbreak_nsys.result import Result, json_head
 
 STEPS = "steps"
-"""The key of a baseline file under which the single steps stand, beside the reports of `-f json`."""
+"""The key under which a baseline file holds the single steps, beside the reports of `-f json`."""
 
 
 @dataclass(frozen=True)
 class GateSide:
-    """Metrics by phase, and where they are at hand the samples by phase and the capture settings."""
+    """Metrics by phase; the samples by phase and the capture settings are empty if the source does not have them."""
 
     metrics: dict[str, PhaseMetrics]
     samples: dict[str, PhaseSamples] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     report: Mapping[str, Any] | None = None
-    """The JSON object of the side's first report: its machine, traced sets and kernels say what it compares with."""
+    """The JSON object of the side's first report: its machine, tracing and kernels decide if sides are comparable."""
 
     def settings_that_stretch(self, other: GateSide) -> list[str]:
-        """Return the names of settings that differ from another side's and that change how fast the host runs."""
+        """Return the names of the settings that differ between the sides and that change how fast the host runs."""
         return [
             name for name, value in self.settings.items() if stretches_host(name) and other.settings.get(name) != value
         ]
 
 
 def side_of_results(results: Sequence[Result]) -> GateSide:
-    """Return the side of one report, or of several repeats or ranks: the median of each metric over the reports."""
+    """Return the side of one report, or of several repeats or ranks: each metric is the median over the reports."""
     return GateSide(
         metrics=median_metrics([phase_metrics(result) for result in results]),
         samples=phase_samples(results),
@@ -48,7 +48,7 @@ def side_of_results(results: Sequence[Result]) -> GateSide:
 
 
 def median_metrics(reports: Sequence[Mapping[str, PhaseMetrics]]) -> dict[str, PhaseMetrics]:
-    """Return the (lower) median of each metric of the phases that all reports have; None where one report has none."""
+    """Return the lower median of each metric, for phases in all reports; None if a report did not measure it."""
     common = [label for label in reports[0] if all(label in report for report in reports)]
     return {label: _median([report[label] for report in reports]) for label in common}
 
@@ -62,7 +62,7 @@ def _median(phases: Sequence[PhaseMetrics]) -> PhaseMetrics:
 
 
 def baseline_text(results: Sequence[Result]) -> str:
-    """Return the JSON of a baseline: that of `-f json`, with the single steps and settings of the side."""
+    """Return the JSON of a baseline: the document of `-f json` with the single steps and settings of the side."""
     side = side_of_results(results)
     steps = {
         "settings": side.settings,
@@ -97,7 +97,7 @@ def read_baseline_side(path: Path) -> GateSide:
         }
         settings = {str(name): str(value) for name, value in steps["settings"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise TaxbreakError(f"{path}: the baseline's single steps cannot be read; write it anew with "
+        raise TaxbreakError(f"{path}: the baseline's single steps cannot be read; write it again with "
                             "--update-baseline") from error  # fmt: skip
     return GateSide(metrics, samples, settings, first)
 

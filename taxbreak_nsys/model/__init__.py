@@ -1,1 +1,1 @@
-"""The words and the columns of a report: calls, launches, device operations, ranges, names; no input or output."""
+"""The model of a report: columns of calls, launches, operations and ranges, and rules for names; no input or output."""

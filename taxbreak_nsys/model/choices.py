@@ -1,4 +1,4 @@
-"""The names that a user chooses from: one list each for the command line, the API and the code that acts on them.
+"""The names that a user chooses from: one enum per option, shared by the command line and the API.
 
 This module imports nothing heavy: `--help` and shell completion load it.
 """
@@ -18,20 +18,20 @@ class PhasesFrom(StrEnum):
 
 
 class InstanceSpan(StrEnum):
-    """What one instance of a phase spans (method section 2.1)."""
+    """The span of one phase instance (method section 2.1)."""
 
     RANGE = "range"
     CYCLE = "cycle"
 
 
 class SplitBy(StrEnum):
-    """What phases can be split by."""
+    """Criteria that phases can be split by."""
 
     BATCH = "batch"
 
 
 class LibraryEvidence(StrEnum):
-    """How the library layer is attributed, best first (method section 4)."""
+    """Evidence by which the library layer is attributed, best first (method section 4)."""
 
     RANGES = "ranges"
     RANGES_AND_SAMPLES = "ranges+samples"
@@ -41,7 +41,7 @@ class LibraryEvidence(StrEnum):
 
 
 class CaptureFor(StrEnum):
-    """What `capture` sets nsys up to record."""
+    """The evidence that `capture` sets nsys up to record."""
 
     RANGES = "ranges"
     SAMPLES = "samples"
@@ -90,7 +90,7 @@ class OutputFormat(StrEnum):
 
 
 class ReportFormat(StrEnum):
-    """The formats of the named reports: those of `OutputFormat`, and flame graphs of a call tree."""
+    """The formats of the named reports: all formats of `OutputFormat`, and flame graphs of a call tree."""
 
     TABLE = "table"
     CSV = "csv"

@@ -1,4 +1,4 @@
-"""What the program is doing just now, for the line that a terminal shows while it takes long."""
+"""A text for the work in progress, for the status line that a terminal shows during slow steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _texts: list[str] = []
 
 @contextmanager
 def working(text: str) -> Iterator[None]:
-    """Say what is being done while the block runs: `exporting run.nsys-rep`."""
+    """Make `text` the current work while the block runs, such as `exporting run.nsys-rep`."""
     _texts.append(text)
     try:
         yield
@@ -19,5 +19,5 @@ def working(text: str) -> Iterator[None]:
 
 
 def current_work() -> str | None:
-    """Return what was begun last and is not done; None where nothing is said."""
+    """Return the text of the most recently begun work that is not finished; None without any."""
     return _texts[-1] if _texts else None

@@ -1,4 +1,4 @@
-"""Which tables of details an analysis makes beside its phases, and their rows."""
+"""The tables of details that an analysis can make in addition to its phases, and their rows."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Rows = tuple[dict[str, Any], ...]
 
 @dataclass(frozen=True)
 class DetailRows:
-    """The rows of the tables that were asked for; None for a table that was not.
+    """The rows of the requested tables; None for every other table.
 
-    `calls` comes with `call_tree`: the tree without callers that only pass a call on. `gap_summary` comes with `gaps`:
-    what makes most of each phase's idle time. `gap_trace` holds columns by name (arrays of one length, or pairs of
-    codes and names) instead of rows: there may be millions of gaps.
+    `call_tree` brings `calls`, the tree without callers that only pass a call on. `gaps` brings `gap_summary`, the
+    main causes of each phase's idle time. `gap_trace` has columns by name (arrays of one length, or pairs of codes and
+    names) instead of rows, because there may be millions of gaps.
     """
 
     gaps: Rows | None = None

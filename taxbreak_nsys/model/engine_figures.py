@@ -1,4 +1,4 @@
-"""What a result says of serving engines: communication, ranks, idle steps, other processes (method section 2)."""
+"""Metrics of serving engines: communication, ranks, idle steps, other processes (method section 2)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class CommunicationTime:
     """Time of a phase in collectives, ns (method section 2.3).
 
-    `comm_wait_ns` is the part that waits for a slower rank, null with `reason` where it is not known. Where some steps
-    have no pair on the other ranks, it is the sum over the other steps, and `reason` says so.
+    `comm_wait_ns` is the part spent waiting for a slower rank; None where it is unknown, and `reason` says why. Where
+    only some steps have no pair on the other ranks, it is the sum over the paired steps, and `reason` says so.
     """
 
     comm_ns: int
@@ -20,7 +20,7 @@ class CommunicationTime:
 
 @dataclass(frozen=True)
 class RankTime:
-    """One rank of a group in a phase, ns; in `slowest_steps` of its paired steps the others wait for it."""
+    """One rank of a group in a phase, ns; `slowest_steps` is the number of paired steps in which it is the slowest."""
 
     process: int
     thread: int
@@ -33,10 +33,11 @@ class RankTime:
 
 @dataclass(frozen=True)
 class Ranks:
-    """The ranks behind an entry that stands for a group: step by step the figures of the slowest rank.
+    """The ranks of an entry that stands for a group; the entry itself sums the slowest rank of each step.
 
-    `kind` says what pairs them: `tensor parallel`, `pipeline parallel`, or `data parallel` where no collective does.
-    `skew_median_ns` and `skew_largest_ns` are how much later than the first rank the last one arrives at a collective.
+    `kind` is `tensor parallel`, `pipeline parallel` (point-to-point collectives only), or `data parallel` (no
+    collective pairs the ranks). `skew_median_ns` and `skew_largest_ns` are the times from the first rank's arrival at
+    a collective to the last rank's; None without paired collectives.
     """
 
     kind: str
@@ -49,7 +50,7 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Idle:
-    """Steps that an engine marked as having no requests: from each to the next mark, ns."""
+    """Steps without requests by an engine's marks; `total_ns` is their time, from each mark to the next."""
 
     process: int
     thread: int
@@ -61,8 +62,8 @@ class Idle:
 class OtherProcessTime:
     """A process of the report that calls no CUDA, such as the front end or the scheduler of a serving engine.
 
-    `on_cpu_ns` is the time in which one of its threads was on a CPU while the phases lasted, `on_cpu_between_ns` the
-    part of it between the marks of the steps, when a worker may wait for this process. Null without context switches.
+    `on_cpu_ns` is the time during the phases in which at least one of its threads was on a CPU, `on_cpu_between_ns`
+    the part between the marks of the steps, when a worker may wait for this process. None without context switches.
     """
 
     process: int

@@ -1,4 +1,4 @@
-"""Classes of kernels (GEMM, attention, communication …) by name: `data/kernel_classes.toml`, and a user's own table."""
+"""Classes of kernels (GEMM, attention, communication …) by name: `data/kernel_classes.toml` and a user's table."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.kernel_names import base_name
 
 OTHER = "other"
-"""The class of a kernel whose name no pattern knows."""
+"""The class of a kernel whose name matches no pattern."""
 COMMUNICATION = "communication"
 """The class of a collective library's kernels (method section 2.3)."""
 COPY = "copy"
-"""The class that copies and sets of the device's memory belong to as well."""
+"""The class of copy kernels, and of copies and sets of device memory."""
 
 _TABLE = Path(__file__).resolve().parent.parent / "data" / "kernel_classes.toml"
 _KEYS = frozenset({"name", "title", "kernels"})
 _LONGEST = 8192
-"""Characters of a name that patterns are tried on."""
+"""The number of leading characters of a name that patterns are matched against."""
 
 
 @dataclass(frozen=True)
 class KernelClass:
-    """A class of kernels: its name in the output, its name for people, and the patterns of its kernels' names."""
+    """A class of kernels: `name` in the data, `title` for people, lower-case `patterns` of its kernels' names."""
 
     name: str
     title: str
@@ -43,10 +43,10 @@ class KernelClass:
 
 @cache
 def load_kernel_classes(extra: Path | None = None) -> tuple[KernelClass, ...]:
-    """Return the classes in the order in which they are tried, those of the user's file `extra` first.
+    """Return the classes in matching order, the classes of the user's file `extra` first.
 
-    A class of `extra` that the shipped table has as well keeps the shipped title where it has none of its own.
-    Raises TaxbreakError, which names the file and the class, where that file cannot be read or is not of the form.
+    A class of `extra` without a title takes the shipped title of its name. Raises TaxbreakError, which names the file
+    and the class, where the file cannot be read or does not have the form of docs/tables.md.
     """
     shipped = _parse_file(_TABLE)
     if extra is None:
@@ -57,12 +57,12 @@ def load_kernel_classes(extra: Path | None = None) -> tuple[KernelClass, ...]:
 
 
 def classify(kernels: Sequence[str], classes: Sequence[KernelClass]) -> list[str]:
-    """Return the class name of each kernel (by its name as the report has it), OTHER where none matches."""
+    """Return the class name of each kernel (by its demangled name); OTHER where no class matches."""
     return [next((known.name for known in classes if known.holds(kernel)), OTHER) for kernel in kernels]
 
 
 def class_titles(classes: Sequence[KernelClass]) -> dict[str, str]:
-    """Return the title of each class, `other` among them, in the order of the tables; a user's title wins."""
+    """Return {class name: title} in the order of the tables, with OTHER last; a user's title wins."""
     titles: dict[str, str] = {}
     for known in classes:
         titles.setdefault(known.name, known.title or known.name)
@@ -70,6 +70,7 @@ def class_titles(classes: Sequence[KernelClass]) -> dict[str, str]:
 
 
 def _parse_file(path: Path) -> tuple[KernelClass, ...]:
+    """Return the classes of a TOML file; raises TaxbreakError, which names the file and the fault."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -93,8 +94,8 @@ def _class(path: Path, entry: Any) -> KernelClass:
         )
     kernels, title = entry.get("kernels"), entry.get("title", "")
     if not isinstance(kernels, list) or not kernels or not all(isinstance(k, str) and k for k in kernels):
-        raise TaxbreakError(f"{path}: class {name!r}: kernels is a list of globs, such as ['*gemm*']")
+        raise TaxbreakError(f"{path}: class {name!r}: kernels must be a list of globs, such as ['*gemm*']")
     if not isinstance(title, str):
-        raise TaxbreakError(f"{path}: class {name!r}: title is a text")
+        raise TaxbreakError(f"{path}: class {name!r}: title must be a string")
     patterns = tuple(re.compile(translate(kernel.lower())) for kernel in kernels)
     return KernelClass(name=name, title=title, patterns=patterns)

@@ -1,4 +1,4 @@
-"""Short names of kernels: what people call a kernel, out of its demangled C++ name."""
+"""Short names of kernels, derived from their demangled C++ names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 _IDENTIFIER = re.compile(r"[\w$~]+")
 _GENERIC = re.compile(r"elementwise_kernel|^reduce_kernel$|^device_kernel$|^[Kk]ernel2?$|^kernel_cutlass$")
-"""Kernels that do whatever their template arguments say: their short name alone says nothing."""
+"""Base names of generic kernels, whose template arguments alone say what they compute."""
 
 _PURPOSE = re.compile(
     r"""\b(?:
@@ -20,7 +20,7 @@ _PURPOSE = re.compile(
     re.VERBOSE,
 )
 _LONGEST = 2048
-"""Characters of a name that are searched for its purpose."""
+"""The number of leading characters of a name that are searched for `_PURPOSE`."""
 
 
 @lru_cache(maxsize=65536)
@@ -39,7 +39,7 @@ def base_name(name: str) -> str:
 
 
 def _opening(name: str, end: int, opening: str, closing: str) -> int:
-    """Return where the bracket opens that closes right before `end`; `end` where none does."""
+    """Return the index of the opening bracket whose closing bracket is right before `end`; `end` without one."""
     depth = 0
     for at in range(end - 1, -1, -1):
         if name[at] == closing:
@@ -53,7 +53,7 @@ def _opening(name: str, end: int, opening: str, closing: str) -> int:
 
 @lru_cache(maxsize=65536)
 def short_name(name: str) -> str:
-    """Return the name to show in a table: `base_name`, and for a kernel that is a mere shell what it computes.
+    """Return the name to show in a table: `base_name`, and for generic kernels the functor or operation in brackets.
 
     `void at::native::vectorized_elementwise_kernel<(int)8, at::native::CUDAFunctor_add<c10::BFloat16>, …>(…)` is
     `vectorized_elementwise_kernel<CUDAFunctor_add>`.
@@ -62,5 +62,5 @@ def short_name(name: str) -> str:
     if not _GENERIC.search(base):
         return base
     at = name.rfind(base) if "(" not in name else name.find(base + "<")
-    found = _PURPOSE.search(name, at + len(base) if at >= 0 else 0, _LONGEST)
-    return f"{base}<{next(text for text in found.groups() if text)}>" if found else base
+    purpose = _PURPOSE.search(name, at + len(base) if at >= 0 else 0, _LONGEST)
+    return f"{base}<{next(text for text in purpose.groups() if text)}>" if purpose else base

@@ -1,4 +1,4 @@
-"""What finding phases must know of launches and API calls, and no more: a few columns over the whole report."""
+"""The few columns of launches and API calls, over the whole report, that finding phases needs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from taxbreak_nsys.model.trace_columns import Trace, thread_slice
 class LaunchOutline:
     """Launches and API calls of a report, each sorted by (thread, start); times in ns.
 
-    `computes` flags kernel and graph launches (not memory launches). `ops_end` is the end of a launch's last device
-    operation, NEVER where it has none; `device` is a device that it uses, -1 where it has none.
+    `computes` is 1 for kernel and graph launches, 0 for memory launches. `ops_end` is the end of a launch's last device
+    operation, NEVER without any; `device` is one device that the launch uses, -1 without any.
     """
 
     thread: Ints
@@ -30,7 +30,7 @@ class LaunchOutline:
 
     @classmethod
     def over(cls, trace: Trace, launches: Launches) -> LaunchOutline:
-        """Return the outline of a trace that is at hand as a whole."""
+        """Return the outline of a trace and its launches."""
         ops_end = np.full(len(launches), NEVER, np.int64)
         device = np.full(len(launches), -1, np.int64)
         joined = launches.of_op >= 0
@@ -57,7 +57,7 @@ class LaunchOutline:
         return set(np.unique(self.device[part][self.computes[part] > 0]).tolist()) - {-1}
 
     def last_end(self, threads: Ints, low: int, high: int) -> int:
-        """Return when the last device operation ends that these threads launch in [low, high); NEVER without any."""
+        """Return the latest end of the device operations that the threads launch in [low, high); NEVER without any."""
         last = NEVER
         for thread in threads.tolist():
             part = thread_slice(self.thread, thread)
@@ -67,7 +67,7 @@ class LaunchOutline:
         return last
 
     def last_call_end(self, thread: int, low: int, high: int) -> int:
-        """Return when the last API call of a thread that starts in [low, high) ends; NEVER without any."""
+        """Return the latest end of a thread's API calls that start in [low, high); NEVER without any."""
         part = thread_slice(self.call_thread, thread)
         first, past = (np.searchsorted(self.call_start[part], [low, high], side="left") + part.start).tolist()
         return int(self.call_end[first:past].max()) if past > first else NEVER

@@ -1,6 +1,6 @@
-"""Launches: which API calls have device work, on which streams, and which of them had to wait for it.
+"""Launches: which API calls have device work, on which streams, and which calls waited for earlier work.
 
-Method sections 1 (words), 3 (blocking copies and launches) and 4 (T_sys).
+Method sections 1 (terms), 3 (blocking copies and launches) and 4 (T_sys).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ BLOCKING_DEFAULT_NS = 50_000
 
 @dataclass(frozen=True)
 class Launches:
-    """The launches of a report, sorted by (thread, start); columns of one length.
+    """The launches of a report, sorted by (thread, start); columns of one length, times in ns.
 
-    `api` is the index of the call, `kind` one of the constants above. `queued_until` is the latest end of the
-    device operations that launches before this one had put on the streams that it uses (NEVER: none);
-    `wait_until` is the end of the part of the call that waited for those (its start: it did not wait).
-    `first_op_start` and `first_kernel_start` are on the device (0 where there is none); `device_ns` is the
-    plain sum over its kernels and graphs.
+    `api` is the index of the call, `kind` one of the constants above. `queued_until` is the latest end of the device
+    operations that earlier launches had queued on the launch's streams (NEVER without any). The call waits for them
+    until `wait_until`, which equals its start if it does not wait. `kernels` is the number of kernels.
+    `first_op_start` and `first_kernel_start` are device times (0 without operations or kernels); `device_ns` is the
+    sum of the durations of the launch's kernels and graphs.
     """
 
     api: Ints
@@ -48,22 +48,21 @@ class Launches:
     """For each device operation, the index of its launch; -1 where the report has no call for it."""
 
     def __len__(self) -> int:
-        """Return the number of launches."""
         return len(self.api)
 
     @property
     def idle_stream(self) -> Flags:
-        """Which launches met an idle stream (method section 1); unmeasured graphs never count."""
+        """A flag per launch: whether its streams were idle (method section 1); never for unmeasured graphs."""
         return (self.queued_until <= self.start) & (self.kind != UNMEASURED_GRAPH)
 
 
 @dataclass(frozen=True)
 class Before:
-    """What a piece of a report must know of what came before it.
+    """State that a piece of a report takes over from the pieces before it.
 
-    `queued_until` is by stream code the latest end of the operations that launches before the piece had put there.
-    `blocking_limit` is by API name code the duration from which a call on a busy stream counts as blocked, ns; the
-    names beyond it, and all where it is None, are judged by the piece itself.
+    `queued_until` has by stream code the latest end (ns) of the operations that earlier launches had queued.
+    `blocking_limit` has by API name code the duration (ns) above which a call on a busy stream counts as blocked;
+    where it is None, the piece's own calls decide the limits.
     """
 
     queued_until: Ints
@@ -74,7 +73,7 @@ NOTHING_BEFORE = Before(np.empty(0, np.int64))
 
 
 def find_launches(trace: Trace, before: Before = NOTHING_BEFORE) -> Launches:
-    """Find the launches of a report, or of a piece of one, and classify them (method section 1)."""
+    """Return the classified launches of a report or of a piece of a report (method section 1)."""
     api, ops = trace.api, trace.ops
     calls = len(api)
     joined = np.flatnonzero(ops.api >= 0)
@@ -100,17 +99,22 @@ def find_launches(trace: Trace, before: Before = NOTHING_BEFORE) -> Launches:
     of_op[joined] = launch_of_call[of_call]
 
     start, end = api.start[index], api.end[index]
-    queued_until = _queued_until(of_op, ops.stream, ops.end, start, before.queued_until)
+    queued_until = _queue_ends(of_op, ops.stream, ops.end, start, before.queued_until)
     waited = _blocked(trace, index, start, end, queued_until, kind, before.blocking_limit)
     return Launches(
-        index, start, end, api.thread[index], kind, queued_until,
-        np.where(waited, np.minimum(end, queued_until), start),
-        kernels[index],
-        _first(of_op, ops.start, len(index), np.ones(len(ops), bool)),
-        _first(of_op, ops.start, len(index), ops.kind == KERNEL),
-        _sum(of_op, ops.end - ops.start, len(index), ops.computes),
-        of_op,
-    )  # fmt: skip
+        api=index,
+        start=start,
+        end=end,
+        thread=api.thread[index],
+        kind=kind,
+        queued_until=queued_until,
+        wait_until=np.where(waited, np.minimum(end, queued_until), start),
+        kernels=kernels[index],
+        first_op_start=_first(of_op, ops.start, len(index), np.ones(len(ops), bool)),
+        first_kernel_start=_first(of_op, ops.start, len(index), ops.kind == KERNEL),
+        device_ns=_sum(of_op, ops.end - ops.start, len(index), ops.computes),
+        of_op=of_op,
+    )
 
 
 def _first(of_op: Ints, value: Ints, count: int, which: Flags) -> Ints:
@@ -126,23 +130,23 @@ def _sum(of_op: Ints, value: Ints, count: int, which: Flags) -> Ints:
     return group_sums(of_op[which], value[which], count)
 
 
-def _queued_until(of_op: Ints, stream: Ints, op_end: Ints, launch_start: Ints, known: Ints) -> Ints:
-    """Return for each launch the latest end of what earlier launches had queued on the streams it uses.
+def _queue_ends(of_op: Ints, stream: Ints, op_end: Ints, launch_start: Ints, known: Ints) -> Ints:
+    """Return for each launch the latest end (ns) of the operations that earlier launches had queued on its streams.
 
-    Earlier is by the start of the launching call; launches that start in the same nanosecond do not count as
-    earlier than each other. `known` is what launches before these had queued, by stream.
+    Launches are ordered by the start of their calls; launches that start in the same nanosecond are not earlier than
+    each other. `known` has by stream code the latest end of operations of previous pieces.
     """
     result = np.full(len(launch_start), NEVER, np.int64)
     joined = np.flatnonzero(of_op >= 0)
     if not len(joined):
         return result
     launch, on = of_op[joined], stream[joined]
-    begun = launch_start[launch]
-    order = np.lexsort((begun, on))
-    launch, on, begun, end = launch[order], on[order], begun[order], op_end[joined][order]
+    started = launch_start[launch]
+    order = np.lexsort((started, on))
+    launch, on, started, end = launch[order], on[order], started[order], op_end[joined][order]
     for low, high in runs(on):
         reach = np.maximum.accumulate(end[low:high])
-        at = begun[low:high]
+        at = started[low:high]
         before = np.searchsorted(at, at, side="left") - 1
         floor = known[on[low]] if on[low] < len(known) else NEVER
         earlier = np.maximum(np.where(before >= 0, reach[np.maximum(before, 0)], NEVER), floor)
@@ -153,7 +157,7 @@ def _queued_until(of_op: Ints, stream: Ints, op_end: Ints, launch_start: Ints, k
 def _blocked(
     trace: Trace, index: Ints, start: Ints, end: Ints, queued_until: Ints, kind: Ints, limit: Ints | None
 ) -> Flags:
-    """Tell which launches waited for their stream: long for their name, and the stream was busy (section 3)."""
+    """Return a flag per launch: its stream was busy and the call took longer than its name's limit (section 3)."""
     name, duration = trace.api.name[index], end - start
     if limit is None:
         idle = (queued_until <= start) & (kind != UNMEASURED_GRAPH)
@@ -162,7 +166,7 @@ def _blocked(
 
 
 def durations_limit(name: Ints, usual: Ints, names: int) -> Ints:
-    """Return `blocking_limit` by some calls alone: their name codes and durations, ns."""
+    """Return `blocking_limit` from name codes and durations (ns) of calls that met an idle stream."""
     durations = ValueCounts()
     durations.add(name, usual)
     return blocking_limit(durations, names)
@@ -171,7 +175,7 @@ def durations_limit(name: Ints, usual: Ints, names: int) -> Ints:
 def blocking_limit(usual: ValueCounts, names: int) -> Ints:
     """Return by API name code the duration beyond which a call on a busy stream counts as blocked, ns (section 3).
 
-    `usual` are the durations by name of the calls that met an idle stream.
+    `usual` has the durations, by name, of the calls that met an idle stream.
     """
     limit = np.full(names, BLOCKING_DEFAULT_NS, np.int64)
     for code, stats in usual.stats().items():
@@ -182,9 +186,10 @@ def blocking_limit(usual: ValueCounts, names: int) -> Ints:
 
 @dataclass(frozen=True)
 class TSys:
-    """The floor of the launch path in ns, and where it comes from (method section 4).
+    """The floor of the launch path in ns, and its source (method section 4).
 
-    `lowered_from` is what the source said where launches of the report itself took less: a floor is never above them.
+    `lowered_from` is the source's value where launches of the report itself took less: the floor is then lowered to
+    their first percentile. None otherwise.
     """
 
     ns: int
@@ -197,22 +202,25 @@ T_SYS_PAPER_NS = 4500
 T_SYS_MIN_LAUNCHES = 100
 
 
-def launch_latency(launches: Launches, of: Flags) -> Ints:
-    """Return (kernel start - launch start) in ns for those kernel launches that are flagged.
+def launch_latency(launches: Launches, chosen: Flags) -> Ints:
+    """Return (kernel start - launch start) in ns for the flagged kernel launches.
 
-    Kernels that start before their launch (`before_launch`) tell of clocks, not of latency, and are left out.
+    Kernels that start before their launch (`before_launch`) are left out: they show a clock offset, not a latency.
     """
-    which = of & (launches.kind == KERNEL_LAUNCH) & ~before_launch(launches)
+    which = chosen & (launches.kind == KERNEL_LAUNCH) & ~before_launch(launches)
     return launches.first_kernel_start[which] - launches.start[which]
 
 
 def before_launch(launches: Launches) -> Flags:
-    """Tell which kernel launches have a kernel that starts before them: the clocks of host and device disagree."""
+    """Return a flag per launch: whether its kernel starts before it, because the clocks of host and device disagree."""
     return (launches.kind == KERNEL_LAUNCH) & (launches.first_kernel_start < launches.start)
 
 
 def estimate_t_sys(latency: ValueCounts) -> TSys:
-    """Return T_sys from a report's own launch latencies on idle streams: their first percentile, or the paper's."""
+    """Return T_sys from a report's own launch latencies on idle streams: their first percentile, or the paper's value.
+
+    The paper's value is used with fewer than T_SYS_MIN_LAUNCHES latencies.
+    """
     stats = latency.stats().get(0)
     floor = latency.percentile(1)
     if stats is not None and stats.count >= T_SYS_MIN_LAUNCHES and floor is not None:
@@ -221,7 +229,7 @@ def estimate_t_sys(latency: ValueCounts) -> TSys:
 
 
 def floor_at_measured(t_sys: TSys, latency: ValueCounts) -> TSys:
-    """Return T_sys, lowered to the first percentile of a report's own launch latencies where it is above that."""
+    """Return T_sys, lowered to the first percentile of the report's own launch latencies if that is smaller."""
     measured = latency.percentile(1)
     if measured is None or t_sys.ns <= measured:
         return t_sys

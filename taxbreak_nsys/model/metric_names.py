@@ -1,8 +1,8 @@
 """The metrics of a phase and their names: one vocabulary for tables, JSON, frames, gate rules, trends and stores.
 
 A metric has a short name (`kernel_launches`), which gate rules, trends and results stores use, and a path in the
-JSON object of a phase (`launches.kernel`), which is the column of `Result.phases` as well. Rules and trends accept
-both. A metric that is a sum over a phase's instances also exists per step, with `_per_step` behind its name.
+JSON object of a phase (`launches.kernel`), which is also the column of `Result.phases`. Rules and trends accept both.
+A metric that is a sum over a phase's instances also exists per step, with the suffix `_per_step`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PER_STEP = "_per_step"
 
 @dataclass(frozen=True)
 class PhaseMetric:
-    """One metric: `title` is its column in `taxbreak_sum`, None where that has none; `summed` says that it adds up."""
+    """One metric: `title` is its column in `taxbreak_sum`, or None; `summed` says that it is a sum over instances."""
 
     name: str
     path: str
@@ -28,8 +28,8 @@ class PhaseMetric:
     def value(self, phase: Mapping[str, Any]) -> float | None:
         """Return the metric of a phase's JSON object; None where it, or the object around it, is null or missing.
 
-        A missing field was added to the schema after the object was written. Raises AttributeError where the object
-        is not of the schema.
+        A field is missing if the schema gained it after the object was written. Raises AttributeError where the
+        object does not have the schema.
         """
         value: Any = phase
         for key in self.path.split("."):

@@ -1,7 +1,6 @@
-"""The words of the method: which API, OS call, range or kernel name means what.
+"""Rules that classify API calls, OS calls, ranges and kernels by name (method sections 2 to 4).
 
-Every list that decides a class by name stands here, once. Functions take one name; callers apply them to
-dictionaries of distinct names, never row by row.
+Each rule is defined here once. Functions take one name; callers apply them to distinct names, never row by row.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ STATES = (
 loading) is `module_load`, so that it is not mistaken for the cost of launching."""
 
 FRAMEWORK_STATES = ("python", "dispatch", "runtime")
-"""What the framework layer, delta_ft, is made of (method section 4)."""
+"""The states that add up to the framework layer, delta_ft (method section 4)."""
 
 _STREAM_SUFFIXES = ("_ptsz", "_ptds")
 OPERATOR_PATTERN = r"^(?:aten|autograd)::|op_id =|seq ="
-"""Finds the texts that are a framework operator's (method section 2); in RE2's and Python's syntax alike."""
+"""Matches range texts of a framework's operators (method section 2); valid in RE2 (Arrow) and in Python's `re`."""
 
 OPERATOR_TAIL = r", (?:op_id|op_ids|seq|sizes|input_op_ids) ?=.*"
-"""What stands behind an operator's name in its text: numbers, sizes."""
+"""Matches the numbers and sizes after the operator's name in its range text."""
 
 _SEPARATORS = "_#:./-"
 
@@ -62,10 +61,10 @@ _OS_WAITS = frozenset(
 )
 
 LIBRARY_PREFIXES = ("nccl", "cublas", "cudnn", "cufft", "cusparse", "cusolver", "cutensor")
-"""Prefixes by which an unnamed NVTX domain's range is known to be a library's (method section 4)."""
+"""Text prefixes of library ranges in NVTX domains without a name (method section 4)."""
 
 LIBRARIES = ("NCCL", "cuBLAS", "cuDNN", "cuFFT", "cuSPARSE", "cuSOLVER", "cuTENSOR")
-"""The libraries of `LIBRARY_PREFIXES`, in that order, as they are written."""
+"""The names of the libraries in the output, in the order of `LIBRARY_PREFIXES`."""
 
 _LIBRARY_DOMAINS = (*LIBRARY_PREFIXES, "cccl", "curand", "cudla", "nvshmem")
 
@@ -84,7 +83,7 @@ _KERNEL_LIBRARIES = (
     ("cuSOLVER", re.compile(r"cusolver")),
     ("cuTENSOR", re.compile(r"cutensor")),
 )
-"""The library whose host code launches a kernel of such a name; the first that matches."""
+"""(library, pattern of its kernels' names): the first match is the library whose host code launches the kernel."""
 
 _MEDIATED_KERNEL = re.compile(r"cublas|cudnn|cutlass|nvjet|gemm|gemv|xmma|splitk|fmha|flash", re.IGNORECASE)
 _MEDIATED_OPERATOR = re.compile(
@@ -108,58 +107,58 @@ def api_name(name: str) -> str:
 
 
 def is_synchronisation(api: str) -> bool:
-    """Tell whether a call (by `api_name`) waits for the device throughout (method section 3, device_wait)."""
+    """Return whether a call (by `api_name`) waits for the device until it returns (method section 3, device_wait)."""
     return api.endswith("Synchronize") or api in _BLOCKING_COPIES
 
 
 def waits_for_whole_device(api: str) -> bool:
-    """Tell whether a synchronisation (by `api_name`) waits for every stream, not for one stream or event."""
+    """Return whether a synchronisation (by `api_name`) waits for every stream, not for one stream or event."""
     return api in ("cudaDeviceSynchronize", "cudaThreadSynchronize", "cuCtxSynchronize")
 
 
 def waits_for_one_stream(api: str) -> bool:
-    """Return whether a synchronisation (by `api_name`) waits for all of one stream's work."""
+    """Return whether a synchronisation (by `api_name`) waits for all work of one stream."""
     return api in ("cudaStreamSynchronize", "cuStreamSynchronize")
 
 
 def is_graph_launch(api: str) -> bool:
-    """Tell whether a call (by `api_name`) launches a CUDA graph."""
+    """Return whether a call (by `api_name`) launches a CUDA graph."""
     return api in _GRAPH_LAUNCHES
 
 
 def is_kernel_launch(api: str) -> bool:
-    """Tell whether a call (by `api_name`) launches a kernel, to judge by its name alone."""
+    """Return whether a call (by `api_name`) launches a kernel, judging by its name alone."""
     return "LaunchKernel" in api or "LaunchCooperativeKernel" in api
 
 
 def is_module_load(api: str) -> bool:
-    """Tell whether a call (by `api_name`) loads a module or library (method section 3, module_load)."""
+    """Return whether a call (by `api_name`) loads a module or library (method section 3, module_load)."""
     return api.startswith(_MODULE_LOADS)
 
 
 def is_driver_api(api: str) -> bool:
-    """Tell whether a call (by `api_name`) is of the CUDA driver, not of the runtime."""
+    """Return whether a call (by `api_name`) belongs to the CUDA driver API, not to the runtime API."""
     return api.startswith("cu") and not api.startswith("cuda")
 
 
 def is_os_wait(name: str) -> bool:
-    """Tell whether an OS runtime call waits (method section 3, os_wait)."""
+    """Return whether an OS runtime call waits (method section 3, os_wait)."""
     return name.lstrip("_") in _OS_WAITS
 
 
 def is_library_domain(domain: str) -> bool:
-    """Tell whether a named NVTX domain is a CUDA library's (method section 4, evidence ranges)."""
+    """Return whether a named NVTX domain is a CUDA library's (method section 4, evidence ranges)."""
     return domain.lower().startswith(_LIBRARY_DOMAINS)
 
 
 def library_of_text(text: str) -> str | None:
-    """Return the library that a range's text names by its prefix, for domains without a name."""
+    """Return the library prefix (`cublas`) that a range's text starts with, for domains without a name; else None."""
     lower = text.lower()
     return next((prefix for prefix in LIBRARY_PREFIXES if lower.startswith(prefix)), None)
 
 
 def library_of_range(text: str) -> str | None:
-    """Return the library that a range's text or a domain names by its prefix, as it is written: `cuBLAS`."""
+    """Return the library (`cuBLAS`) that a range's text or a domain's name starts with; None for other texts."""
     prefix = library_of_text(text)
     return LIBRARIES[LIBRARY_PREFIXES.index(prefix)] if prefix else None
 
@@ -167,7 +166,7 @@ def library_of_range(text: str) -> str | None:
 def phase_label(text: str) -> str:
     """Return a phase's label: the text without a trailing number and the separators before it.
 
-    A text that is nothing but a number keeps it: a phase needs a name (method section 2).
+    A text that is only a number stays as it is: a phase needs a name (method section 2).
     """
     end = len(text)
     while end and text[end - 1].isdecimal():
@@ -180,18 +179,18 @@ def phase_label(text: str) -> str:
 
 
 def kernel_library(name: str) -> str | None:
-    """Return the CUDA library that a kernel's name shows it to come from, None for any other kernel.
+    """Return the CUDA library that a kernel comes from by its name; None for any other kernel.
 
-    A kernel of CUTLASS or Triton that a framework built itself is not a library's: nobody else launches it.
+    A kernel of CUTLASS or Triton that a framework built itself is not a library's: the framework launches it.
     """
     return next((library for library, pattern in _KERNEL_LIBRARIES if pattern.search(name)), None)
 
 
 def kernel_is_mediated(name: str) -> bool:
-    """Tell whether a kernel's name is that of a library's kernel (method section 4, subtractive)."""
+    """Return whether a kernel's name looks like a library's kernel (method section 4, subtractive)."""
     return _MEDIATED_KERNEL.search(name) is not None
 
 
 def operator_uses_library(name: str) -> bool:
-    """Tell whether an operator is one that goes through a library (method section 4, subtractive)."""
+    """Return whether an operator calls a library (method section 4, subtractive)."""
     return _MEDIATED_OPERATOR.match(name) is not None

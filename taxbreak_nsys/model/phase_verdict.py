@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Verdict:
-    """Where the phase's time can be won: the lever that saves most, its exposed share of the wall time, a sentence.
+    """Where the phase's time can be saved: the lever that saves most, its exposed share of the wall time, a sentence.
 
-    `target` is a lever of `whatif` (`replay.levers`) or, where no lever saves anything worth naming, what takes the
-    phase's time; `also` are the levers whose half saves nearly as much. `exposed_share` is the target layer's; of a
-    device lever it is the share in which the device is busy. `saved_ns` is what halving the target saves of the phase,
-    `savings` the same for every lever as a share: null for a layer that the evidence does not tell apart, and with
-    `savings_reason` where the phase cannot be replayed. `advice` says what to do about the target, `command` is the
-    `whatif` that predicts what that would bring.
+    `target` is a lever of `whatif` (`replay.levers`) or, if no lever saves a noticeable part, the layer that takes the
+    phase's time; halving a lever of `also` saves nearly as much. `exposed_share` is the exposed share of the target's
+    layer; for a device lever, the share of time in which the device is busy. `saved_ns` is the time that halving the
+    target saves in the phase; `savings` has for every lever the share of the phase that halving it saves, None for
+    a layer that the evidence does not separate, and for a phase that cannot be replayed (`savings_reason`). `advice`
+    says what to do about the target; `command` is the `whatif` command that predicts the effect.
     """
 
     target: str | None

@@ -1,4 +1,4 @@
-"""Where the figures of a result come from, and the warnings that limit them: plain data."""
+"""Facts about a report (file, versions, machine) and the warnings about its result: plain data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ReportWarning:
-    """Something that limits what the figures say, and what would mend it."""
+    """A limitation of the result: a stable `code`, a `message` for the user, and the `remedy`."""
 
     code: str
     message: str
@@ -16,7 +16,7 @@ class ReportWarning:
 
 @dataclass(frozen=True)
 class ReportFacts:
-    """Where the figures come from: the file, the versions, the machine, what was traced.
+    """The report's file, versions and machine, and the kinds of events that nsys traced.
 
     `captured_utc_ns` is the start of the session in ns since 1970 (UTC).
     """

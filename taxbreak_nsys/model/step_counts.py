@@ -1,4 +1,4 @@
-"""Where phases came from and what their steps worked on: plain data that the phases make and the result carries."""
+"""The source of phases, and the requests and tokens of their steps: plain data, part of the result."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ COUNTS = (
     "generation_requests",
     "generation_tokens",
 )
-"""What an engine's mark can say of its step; the columns of `phases.Instances.counts`."""
+"""The counts that an engine's mark can give for its step; the columns of `phases.Instances.counts`."""
 
 UNKNOWN = -1
-"""In `phases.Instances.counts`: the mark does not say."""
+"""In `phases.Instances.counts`: the mark does not give this count."""
 
 
 @dataclass(frozen=True)
 class PhaseSource:
-    """What divided the report into phases.
+    """The source of a report's phases.
 
-    `kind` is `rule` (--phase), `engine` (the marks of a serving engine, whose `name` it is), `marks` (the
-    outermost NVTX ranges), `auto` (steps found in the launches; `confidence` from 0 to 1) or `all` (nothing:
-    a thread is one phase). `evidence` says in words what it rests on.
+    `kind` is `rule` (--phase), `engine` (marks of the serving engine `name`), `marks` (the outermost NVTX ranges),
+    `auto` (steps found in the launches; `confidence` is 0 to 1) or `all` (a thread is one phase). `evidence` is a
+    phrase for the user: the marks or signs that the phases rest on.
     """
 
     kind: str
@@ -35,11 +35,11 @@ class PhaseSource:
 
 @dataclass(frozen=True)
 class StepCounts:
-    """Requests and tokens of a phase's steps, added up over its instances; null where the marks do not say.
+    """Requests and tokens of a phase's steps, summed over its instances; None where the marks do not give them.
 
-    A request counts once in each step that works on it. `per_request_ns` and `per_token_ns` hold the wall
-    time, the layers and the device time of the phase divided by them, rounded down. `kernels_per_token` and
-    `launches_per_token` (kernel and graph launches) are what the paper compares mixtures of experts by.
+    A request counts once in each step that works on it. `per_request_ns` and `per_token_ns` have the wall time, the
+    layers and the device time of the phase, divided by requests or tokens and rounded down. `kernels_per_token` and
+    `launches_per_token` (kernel and graph launches) are the paper's metrics for comparing mixtures of experts.
     """
 
     requests: int | None

@@ -1,4 +1,4 @@
-"""The columns of one report: what every later step works on.
+"""The columns of one report, the input of every later stage.
 
 All times are int64 nanoseconds of the session, threads are globalTid, processes `thread & ~0xFFFFFF`.
 Names are codes into a tuple of distinct strings.
@@ -33,7 +33,7 @@ def tid(thread: int) -> int:
 
 @dataclass(frozen=True)
 class ApiCalls:
-    """CUDA API calls, sorted by (thread, start); calls inside another of their thread are folded into it."""
+    """CUDA API calls, sorted by (thread, start); a call inside another call of its thread is merged into that call."""
 
     start: Ints
     end: Ints
@@ -43,11 +43,10 @@ class ApiCalls:
     names: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Return the number of calls."""
         return len(self.start)
 
     def named(self, predicate: Callable[[str], bool]) -> Flags:
-        """Tell which calls have a name that a predicate is true of; each name is judged once."""
+        """Return a flag per call: whether the predicate is true of its name; it is called once per distinct name."""
         verdicts = np.array([predicate(name) for name in self.names], bool)
         return verdicts[self.name] if len(verdicts) else np.zeros(len(self), bool)
 
@@ -58,7 +57,10 @@ class ApiCalls:
 
 @dataclass(frozen=True)
 class DeviceOps:
-    """Device operations; `api` is the index of the launching call, -1 where the report has none."""
+    """Device operations; `api` is the index of the launching call, -1 where the report has no such call.
+
+    `stream` is a code per (process, device, context, stream id).
+    """
 
     kind: Ints
     start: Ints
@@ -72,15 +74,13 @@ class DeviceOps:
     graph_node: Flags
     bytes: Ints
     api: Ints
-    """`stream` is a code a (process, device, context, stream id)."""
 
     def __len__(self) -> int:
-        """Return the number of operations."""
         return len(self.start)
 
     @cached_property
     def computes(self) -> Flags:
-        """Which operations are kernels or graphs: what T_DeviceActive is made of (method section 5)."""
+        """A flag per operation: whether it is a kernel or graph and so counts for T_DeviceActive (method section 5)."""
         return (self.kind == KERNEL) | (self.kind == GRAPH)
 
 
@@ -97,7 +97,6 @@ class Ranges:
     is_library: Flags
 
     def __len__(self) -> int:
-        """Return the number of ranges."""
         return len(self.start)
 
 
@@ -109,7 +108,7 @@ class HostCalls:
     end: Ints
     thread: Ints
     flag: Flags
-    """What the flag says depends on the sort: an OS call that waits, an overhead of the profiler."""
+    """Its meaning depends on the sort: the OS call waits; the overhead is the profiler's."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +122,11 @@ class Trace:
     os_calls: HostCalls
     overheads: HostCalls
     libraries: frozenset[str]
-    """Names of the libraries that have ranges or calls in the report, as their domains are spelt."""
+    """Names of the libraries with ranges or calls in the report, in the spelling of their NVTX domains."""
 
     @property
     def library_processes(self) -> set[int]:
-        """The processes that have library ranges or calls."""
+        """The processes with library ranges or calls."""
         own = np.r_[self.ranges.thread[self.ranges.is_library], self.library_calls.thread] & PROCESS_MASK
         return set(np.unique(own).tolist())
 

@@ -1,4 +1,4 @@
-"""Regular expressions that users write, with a limit on the time that one search takes."""
+"""Regular expressions from users, with a limit on the time of one search."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     import regex
 
 SECONDS = 2.0
-"""The longest that one pattern may take over one text: backtracking can take longer than the report was captured."""
+"""The longest that one search of one text may take: backtracking can take exponential time."""
 
 
 @dataclass(frozen=True)
 class UserPattern:
     """A pattern in the syntax of `re`; `origin` names its option or file in messages.
 
-    It is the package `regex` that searches: `re` cannot be interrupted.
+    The package `regex` does the search, because `re` cannot be interrupted.
     """
 
     pattern: str
@@ -27,15 +27,15 @@ class UserPattern:
 
     @classmethod
     def parse(cls, pattern: str, origin: str) -> UserPattern:
-        """Return a pattern that compiles; raises TaxbreakError that begins with `origin` where the text is none."""
+        """Return the pattern; raises TaxbreakError, which begins with `origin`, where the text does not compile."""
         import regex
 
-        made = cls(pattern, origin)
+        parsed = cls(pattern, origin)
         try:
             _compiled(pattern)
         except (regex.error, TypeError, RecursionError, OverflowError) as error:
             raise TaxbreakError(f"{origin}: not a regular expression ({error})") from error
-        return made
+        return parsed
 
     @property
     def groups(self) -> frozenset[str]:
@@ -43,7 +43,7 @@ class UserPattern:
         return frozenset(_compiled(self.pattern).groupindex)
 
     def search(self, text: str) -> regex.Match[str] | None:
-        """Return the first match in a text; raises TaxbreakError where it takes longer than SECONDS."""
+        """Return the first match in a text, None without; raises TaxbreakError where the search exceeds SECONDS."""
         try:
             return _compiled(self.pattern).search(text, timeout=SECONDS)
         except TimeoutError as error:

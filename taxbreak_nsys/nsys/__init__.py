@@ -1,1 +1,1 @@
-"""The nsys program on this machine, and what this machine lets it do."""
+"""The nsys program on this machine, and the permissions that it has here."""

@@ -1,4 +1,4 @@
-"""The nsys that is installed: where it is, its version, and which options its commands have."""
+"""The installed nsys: its path, its version, and the options of its commands."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ _SECONDS = 60
 
 @dataclass(frozen=True)
 class Nsys:
-    """An installed nsys; nothing is run before a property asks for it."""
+    """An installed nsys; each property runs nsys when it is first read."""
 
     program: Path
 
     @classmethod
     def find(cls) -> Nsys | None:
-        """Return the nsys on PATH, or None."""
-        found = shutil.which("nsys")
-        return cls(Path(found)) if found else None
+        """Return the nsys on PATH, or None if there is none."""
+        path = shutil.which("nsys")
+        return cls(Path(path)) if path else None
 
     @classmethod
     def require(cls) -> Nsys:
-        """Return the nsys on PATH; raises TaxbreakError where there is none."""
-        found = cls.find()
-        if found is None:
+        """Return the nsys on PATH; raises TaxbreakError if there is none."""
+        nsys = cls.find()
+        if nsys is None:
             raise TaxbreakError(
                 "nsys is not on PATH; install NVIDIA Nsight Systems, or put the folder that holds nsys on PATH"
             )
-        return found
+        return nsys
 
     def ask(self, *arguments: str) -> str:
-        """Return what nsys prints for some arguments; '' where it cannot be run."""
+        """Return the output (stdout, then stderr) of nsys with these arguments; '' if it cannot be run."""
         try:
             done = subprocess.run(
                 [str(self.program), *arguments], capture_output=True, text=True, errors="replace", timeout=_SECONDS,
@@ -53,19 +53,19 @@ class Nsys:
 
     @cached_property
     def version_text(self) -> str:
-        """The version as nsys prints it, '' where it says none."""
+        """The version as nsys prints it; '' if it prints none."""
         match = re.search(r"\bversion (\S+)", self.ask("--version"))
         return match[1] if match else ""
 
     @cached_property
     def version(self) -> tuple[int, int, int] | None:
-        """Year, number and patch, as in (2023, 4, 4); None where nsys does not say."""
+        """Year, number and patch, such as (2023, 4, 4); None if nsys prints no version."""
         match = _VERSION.search(f"version {self.version_text}")
         return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
     @property
     def release(self) -> str:
-        """The version for people: `2023.4.4`, or whatever nsys says it is."""
+        """The version for messages: `2023.4.4`, or the text that nsys prints."""
         return ".".join(map(str, self.version)) if self.version else self.version_text or "of an unknown version"
 
     @cached_property
@@ -79,11 +79,11 @@ class Nsys:
 
     @cached_property
     def profile_options(self) -> frozenset[str]:
-        """The long options of `nsys profile`, as in `--trace`; empty where its help cannot be read."""
+        """The long options of `nsys profile`, such as `--trace`; empty if its help cannot be read."""
         return frozenset(_OPTION_LINE.findall(self._profile_help))
 
     def values_of(self, option: str) -> frozenset[str]:
-        """Return the values that the help of `nsys profile` quotes for an option, as in 'cuda', 'nvtx'."""
+        """Return the values that the help of `nsys profile` quotes for an option, such as 'cuda' and 'nvtx'."""
         text = self._profile_help
         start = next((m for m in _OPTION_LINE.finditer(text) if m[1] == option), None)
         if start is None:

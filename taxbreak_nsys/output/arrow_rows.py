@@ -9,17 +9,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 HEAD_TITLES = {"phase": "Phase", "process": "PID", "thread": "TID"}
-"""The columns that say whose a row is."""
+"""The columns that identify the phase, process and thread of a row."""
 
 
 def rows_table(rows: Iterable[dict[str, Any]], titles: dict[str, str]) -> pa.Table:
-    """Return rows as a table: the keys in `titles`, under those titles, integers unless the key says otherwise."""
+    """Return rows as a table with a column per key of `titles`, named by its title; the type depends on the key."""
     import pyarrow as pa
 
-    held = list(rows)
-    # the key stands beside the title: JSON rows have it
+    rows = list(rows)
+    # JSON output uses the key instead of the title
     schema = pa.schema([pa.field(title, _type(key), metadata={"key": key}) for key, title in titles.items()])
-    columns = [pa.array([_cell(row[key]) for row in held], schema.field(title).type) for key, title in titles.items()]
+    columns = [pa.array([_cell(row[key]) for row in rows], schema.field(title).type) for key, title in titles.items()]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
@@ -60,7 +60,7 @@ def percent_share(share: float | None) -> float | None:
 
 
 def stats_titles(prefix: str, lead: str = "") -> dict[str, str]:
-    """Return the titles of the statistics of a column: average, median, least, largest."""
+    """Return the titles of a column's statistics by key: average, median, minimum, maximum."""
     return {
         f"{prefix}_avg_ns": f"{lead}Avg (ns)",
         f"{prefix}_med_ns": f"{lead}Med (ns)",
@@ -70,7 +70,7 @@ def stats_titles(prefix: str, lead: str = "") -> dict[str, str]:
 
 
 def dictionary_column(codes: Any, names: Sequence[str | None]) -> pa.Array:
-    """Return the names that codes stand for, as plain strings: CSV cannot write dictionaries."""
+    """Return the names that codes stand for, as plain strings, because CSV cannot write dictionary columns."""
     import pyarrow as pa
 
     return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string())).cast(pa.string())

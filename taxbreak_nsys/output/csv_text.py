@@ -1,4 +1,4 @@
-"""CSV that a spreadsheet may open: texts from a report cannot become formulas or steer a terminal."""
+"""CSV that is safe to open in a spreadsheet: texts from a report cannot become formulas or terminal sequences."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RAW_CSV: ContextVar[bool] = ContextVar("RAW_CSV", default=False)
-"""Whether texts are written as they are (`--raw-csv`)."""
+"""If True, texts are written unchanged (`--raw-csv`)."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_STEERING = {code: f"\\x{code:02x}" for code in (*range(9), 11, 12, *range(14, 32), *range(127, 160))}
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(9), 11, 12, *range(14, 32), *range(127, 160))}
 
 
 def safe_cell(text: str) -> str:
-    """Return a text as a cell: after `'` where a spreadsheet would take it for a formula or it steers a terminal.
+    """Return a text as a cell, with `'` in front if a spreadsheet would read it as a formula or it has control codes.
 
-    Control characters but tab and line ends are spelt (`\\x1b`). A number is no text and is not changed.
+    Control characters other than tab and line ends are escaped (`\\x1b`).
     """
     if text.startswith(_FORMULA):
-        return "'" + text.translate(_STEERING)
-    return text if text.isprintable() else _without_steering(text)
+        return "'" + text.translate(_CONTROL)
+    return text if text.isprintable() else _escaped(text)
 
 
-def _without_steering(text: str) -> str:
-    spelt = text.translate(_STEERING)
-    return spelt if spelt == text else "'" + spelt
+def _escaped(text: str) -> str:
+    escaped = text.translate(_CONTROL)
+    return escaped if escaped == text else "'" + escaped
 
 
 def rows_csv(titles: Iterable[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -46,7 +46,7 @@ def rows_csv(titles: Iterable[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def rows_to_csv(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str:
-    """Return CSV of the keys in `titles`, under those titles; an absent value is an empty cell."""
+    """Return CSV with a column per key of `titles`, named by its title; an absent value is an empty cell."""
     return rows_csv(titles.values(), ([row[key] for key in titles] for row in rows))
 
 

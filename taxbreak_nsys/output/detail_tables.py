@@ -1,4 +1,4 @@
-"""The named reports of details as Arrow tables: idle gaps, nested ranges, kernel classes."""
+"""Named reports of details as Arrow tables: idle gaps, nested ranges, kernel classes, fusion, call tree."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ TABLES: dict[str, frozenset[str]] = {
     "taxbreak_fusion_sum": frozenset({"fusion"}),
     "taxbreak_call_sum": frozenset({"call_tree"}),
 }
-"""What each of these reports needs of `detail_rows.DETAIL_TABLES`."""
+"""The tables of `detail_rows.DETAIL_TABLES` that each of these reports needs."""
 
 
 def tables_for(reports: list[str]) -> frozenset[str]:
-    """Return the tables that the analysis must make for some named reports."""
+    """Return the tables of details that the analysis must compute for these named reports."""
     return frozenset().union(*(TABLES.get(name, frozenset()) for name in reports))
 
 
-def _asked(result: Result, table: str) -> Any:
-    """Return a table's rows or columns; raises TaxbreakError where the analysis was not asked for it."""
-    held = getattr(result.details, table)
-    if held is None:
+def _requested(result: Result, table: str) -> Any:
+    """Return a table's rows or columns; raises TaxbreakError if the analysis did not compute it."""
+    rows = getattr(result.details, table)
+    if rows is None:
         raise TaxbreakError(f"{result.report.path}: analysed without the table {table!r}; ask for it in Options.tables")
-    return held
+    return rows
 
 
 def _gap_sum(result: Result) -> pa.Table:
@@ -47,7 +47,7 @@ def _gap_sum(result: Result) -> pa.Table:
         | {"total_p10_ns": "P10 (ns)", "total_p90_ns": "P90 (ns)"}
         | {"state": "State", "range": "Range", "name": "Before"}
     )
-    rows = _asked(result, "gaps")
+    rows = _requested(result, "gaps")
     return rows_table((row | {"time_percent": percent_share(row["share"])} for row in rows), titles)
 
 
@@ -56,9 +56,9 @@ def _gap_trace(result: Result) -> pa.Table:
 
     from taxbreak_nsys.measure.step_numbers import step_numbers
 
-    columns: Mapping[str, Any] = _asked(result, "gap_trace")
+    columns: Mapping[str, Any] = _requested(result, "gap_trace")
     instances, instance = result.instances, columns["instance"]
-    launched = columns["launch_start_ns"]
+    launch_start = columns["launch_start_ns"]
     return pa.table(
         {
             "Start (ns)": columns["start_ns"],
@@ -69,7 +69,7 @@ def _gap_trace(result: Result) -> pa.Table:
             "TID": instances.thread[instance] & 0xFFFFFF,
             "State": dictionary_column(*columns["state"]),
             "Range": dictionary_column(*columns["range"]),
-            "Launch Start (ns)": pa.array(launched, mask=launched < 0),
+            "Launch Start (ns)": pa.array(launch_start, mask=launch_start < 0),
             "Before": dictionary_column(*columns["name"]),
         }
     )
@@ -87,7 +87,7 @@ def _nvtx_sum(result: Result) -> pa.Table:
         | {f"state_{name}": f"{name} (ns)" for name in STATES}
         | {"depth": "Depth", "range": "Range", "path": "Path"}
     )
-    rows = _asked(result, "ranges")
+    rows = _requested(result, "ranges")
     return rows_table((row | {"time_percent": percent_share(row["share"])} for row in rows), titles)
 
 
@@ -100,7 +100,7 @@ def _class_sum(result: Result) -> pa.Table:
         | {"device_per_token_ns": "Per Token (ns)", "exposed_launch_per_token_ns": "Exposed Launch Per Token (ns)"}
         | {"class": "Class", "title": "Title", "kernel_names": "Kernels"}
     )
-    rows = _asked(result, "classes")
+    rows = _requested(result, "classes")
     return rows_table((row | {"time_percent": percent_share(row["share"])} for row in rows), titles)
 
 
@@ -111,7 +111,7 @@ def _fusion_sum(result: Result) -> pa.Table:
         | {"path_ns": "Saved at Most (ns)", "instances": "Instances", "kernels": "Kernels"}
         | {"device_ns": "Device Time (ns)", "pattern": "Pattern"}
     )
-    rows = _asked(result, "fusion")
+    rows = _requested(result, "fusion")
     return rows_table((row | {"time_percent": percent_share(row["share"])} for row in rows), titles)
 
 
@@ -124,7 +124,7 @@ def _call_sum(result: Result) -> pa.Table:
         | {"exposed_samples": "Exposed Samples", "self_exposed_samples": "Self Exposed Samples"}
         | {"depth": "Depth", "module": "Module", "file": "File", "symbol": "Symbol"}
     )
-    rows = _asked(result, "calls")
+    rows = _requested(result, "calls")
     return rows_table((row | {"time_percent": percent_share(row["share"])} for row in rows), titles)
 
 
@@ -140,11 +140,11 @@ DETAIL_REPORTS: dict[str, Callable[[Result], pa.Table]] = {
 
 
 def table_notes(result: Result, report: str, unit: str | None = None) -> list[str]:
-    """Return the sentences that stand above a listing: what the table says in one line, and what it cannot say."""
+    """Return the sentences above a listing: its main finding, and phases for which it has no rows with the reason."""
     if report == "taxbreak_fusion_sum":
         return [
-            "Saved: the exposed time of the launch calls that fusing the kernels of a run would leave out; no replay. "
-            "Saved at Most: all exposed time between the first and the last of them."
+            "Saved: the exposed time of the launch calls that fusing the kernels of a run would remove; no replay. "
+            "Saved at Most: all exposed time between the first and the last of these launches."
         ]
     if report not in ("taxbreak_gap_sum", "taxbreak_gap_trace"):
         return []
@@ -157,7 +157,10 @@ def table_notes(result: Result, report: str, unit: str | None = None) -> list[st
 
 
 def gap_sentences(result: Result, unit: str | None = None) -> list[str]:
-    """Return a sentence for each phase and thread on what makes most of the device's idle time."""
+    """Return one sentence per phase and thread on the largest cause of the device's idle time; none if it never idles.
+
+    `unit` is a name of `UNITS`, or None for the most readable unit.
+    """
     rows = result.details.gap_summary or ()
     several = len({(row["process"], row["thread"]) for row in rows}) > 1
     return [

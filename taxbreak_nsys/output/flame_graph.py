@@ -1,4 +1,4 @@
-"""The host's call tree for flame graph viewers: speedscope's JSON, and collapsed stacks."""
+"""The host's call tree in the formats of flame graph viewers: speedscope JSON and collapsed stacks."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ Row = Mapping[str, Any]
 
 
 def stacks(result: Result, *, exposed: bool = False) -> Iterator[tuple[Row, list[str], int]]:
-    """Yield each stack that has time of its own: (its leaf's row, names from phase and layer to leaf, ns).
+    """Yield each stack with self time: (row of its leaf, names from layer to leaf, self time in ns).
 
-    With `exposed` the time in which the device was idle. Raises TaxbreakError where the analysis made no call tree.
+    With `exposed`, only the time in which the device was idle counts. Raises TaxbreakError if the analysis computed no
+    call tree.
     """
     rows = result.details.call_tree
     if rows is None:
@@ -38,26 +39,26 @@ def stacks(result: Result, *, exposed: bool = False) -> Iterator[tuple[Row, list
 
 
 def frame_name(row: Row) -> str:
-    """Return a frame's name: the symbol, or its module where the symbol is not known."""
+    """Return a frame's name: the symbol, with its module if the symbol is only a placeholder such as `[unknown]`."""
     return f"{row['symbol']} ({row['module']})" if row["symbol"].startswith("[") and row["module"] else row["symbol"]
 
 
 def collapsed_stacks(results: Sequence[Result]) -> str:
-    """Return one line per stack, `phase;layer;caller;…;leaf ns`, as flamegraph.pl and others read them."""
+    """Return one line per stack, `phase;layer;caller;…;leaf ns`: the input format of flamegraph.pl."""
     lines = [
-        ";".join(_one_field(name) for name in (row["phase"], *names)) + f" {ns}"
+        ";".join(_without_separators(name) for name in (row["phase"], *names)) + f" {ns}"
         for result in results
         for row, names, ns in stacks(result)
     ]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _one_field(name: str) -> str:
+def _without_separators(name: str) -> str:
     return "".join(" " if c in ";\r\n" else c for c in name)
 
 
 def speedscope(results: Sequence[Result]) -> str:
-    """Return speedscope's JSON: a profile per phase and thread, and one of its exposed time alone."""
+    """Return speedscope's JSON: two profiles per phase and thread, of all time and of exposed time; weights in ns."""
     frames: dict[tuple[str, str], int] = {}
     profiles = []
     for result in results:
@@ -81,12 +82,12 @@ def speedscope(results: Sequence[Result]) -> str:
 def _profiles(
     result: Result, frames: dict[tuple[str, str], int], *, exposed: bool, several: bool
 ) -> list[dict[str, Any]]:
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    profiles: dict[tuple[Any, ...], dict[str, Any]] = {}
     files: dict[str, str] = {frame_name(row): row["file"] for row in result.details.call_tree or ()}
     for row, names, ns in stacks(result, exposed=exposed):
         key = (row["phase"], row["process"], row["thread"])
         where = f"{result.report.path}: " if several else ""
-        profile = found.setdefault(
+        profile = profiles.setdefault(
             key,
             {
                 "type": "sampled",
@@ -101,4 +102,4 @@ def _profiles(
         profile["samples"].append([frames.setdefault((name, files.get(name, "")), len(frames)) for name in names])
         profile["weights"].append(ns)
         profile["endValue"] += ns
-    return list(found.values())
+    return list(profiles.values())

@@ -1,4 +1,4 @@
-"""The formats for programs: CSV, JSON, JSON lines and Parquet of one or several results."""
+"""Machine-readable formats: CSV, JSON, JSON lines and Parquet of one or several results."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _KEYS = {"PID": "process", "TID": "thread"}
 
 
 def results_json(results: Sequence[Result], names: Sequence[str], order: RowOrder | None = None) -> str:
-    """Return one JSON document: its schema, and under `reports` an object per result (docs/json.md)."""
+    """Return one JSON document: the schema, and one object per result under `reports` (docs/json.md)."""
     objects = [report_object(result, names, order) for result in results]
     reports = [{key: value for key, value in data.items() if key not in _HEAD_KEYS} for data in objects]
     return json_document(json_head() | {"reports": reports})
 
 
 def results_jsonl(results: Sequence[Result], names: Sequence[str], order: RowOrder | None = None) -> str:
-    """Return JSON lines: an object per result, each with its schema (docs/json.md)."""
+    """Return JSON lines: one object per result, each with the schema (docs/json.md)."""
     lines = (json_text(report_object(result, names, order)) for result in results)
     return "".join(f"{line}\n" for line in lines)
 
 
 def report_object(result: Result, names: Sequence[str], order: RowOrder | None = None) -> dict[str, Any]:
-    """Return a result as a JSON object: `Result.to_dict` for the default report, rows under the name of each other."""
+    """Return a result as a JSON object: `Result.to_dict` for the default report, and rows per other named report."""
     data = result.to_dict()
     if DEFAULT_REPORT not in names:
         data = {key: value for key, value in data.items() if key in _HEAD_KEYS or key == "report"}
@@ -49,36 +49,36 @@ def report_object(result: Result, names: Sequence[str], order: RowOrder | None =
 
 
 def row_key(column: pa.Field) -> str:
-    """Return the JSON key of a column: the one it was made from, else its title in snake_case (`start_ns`)."""
+    """Return the JSON key of a column: the key in its metadata, else its title in snake_case (`start_ns`)."""
     if column.metadata and b"key" in column.metadata:
         return str(column.metadata[b"key"].decode())
     return _KEYS.get(column.name) or re.sub(r"\W+", "_", column.name.lower()).strip("_")
 
 
 def to_csv(results: Sequence[Result], name: str, unit: str | None, order: RowOrder | None = None) -> str:
-    """Return CSV with nsys's column names; times in ns, or in the unit given (then as decimal fractions)."""
+    """Return CSV with nsys's column names; times are integer ns, or decimal fractions if `unit` is given."""
     return table_csv(in_unit(joined(results, name, order), unit))
 
 
 def write_parquet(results: Sequence[Result], name: str, path: Path, order: RowOrder | None = None) -> None:
-    """Write Parquet; times stay integer ns."""
+    """Write one named report of all results as Parquet; times are integer ns."""
     import pyarrow.parquet
 
     pyarrow.parquet.write_table(joined(results, name, order), path)
 
 
 def joined(results: Sequence[Result], name: str, order: RowOrder | None = None) -> pa.Table:
-    """Return one table of several results; where there is more than one, the column `Report` holds the path."""
+    """Return the rows of one named report of all results; for several results, the column `Report` holds the path."""
     import pyarrow as pa
 
     tables = [_table(result, name, order) for result in results]
     if len(tables) == 1:
         return tables[0]
-    named = [
+    tables_with_path = [
         table.add_column(0, "Report", pa.array([result.report.path] * len(table), pa.string()))
         for result, table in zip(results, tables, strict=True)
     ]
-    return pa.concat_tables(named)
+    return pa.concat_tables(tables_with_path)
 
 
 def _table(result: Result, name: str, order: RowOrder | None) -> pa.Table:
@@ -87,7 +87,7 @@ def _table(result: Result, name: str, order: RowOrder | None) -> pa.Table:
 
 
 def in_unit(table: pa.Table, unit: str | None) -> pa.Table:
-    """Return the table with its times in one of nsys's units, which then stands in their titles."""
+    """Return the table with times in one of nsys's units, and with that unit in the column titles."""
     if unit in (None, "nsec"):
         return table
     import pyarrow as pa

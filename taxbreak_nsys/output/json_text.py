@@ -1,4 +1,4 @@
-"""JSON that every parser reads: what is no finite number is null."""
+"""JSON that every parser accepts: NaN and infinities become null."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def json_text(data: Any, *, indent: int | None = None) -> str:
-    """Return JSON without a line end; infinities and NaN are null, bytes hexadecimal digits, moments ISO texts."""
+    """Return JSON without a line end; NaN and infinities become null, bytes hex digits, other objects their `str`."""
     try:
         return json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False, default=_plain)
     except ValueError:

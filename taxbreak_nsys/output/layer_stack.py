@@ -1,4 +1,4 @@
-"""A phase's wall time as a stack of layers, with their names and colours: what every picture of it draws."""
+"""A phase's wall time as a stack of layers with names and colours, shared by the HTML report, figures and traces."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LAYER_OF_STATE = {
     "os_wait": "os_wait",
     "profiler": "profiler",
 }
-"""The layer that a picture shows a host state in (method section 4)."""
+"""The layer of each host state in charts (method section 4)."""
 
 TITLES = {
     "framework": "framework (ΔFT)",
@@ -38,7 +38,7 @@ TITLES = {
     "device": "device busy",
 }
 
-# Okabe and Ito's colours, which hold for the colour-blind; what is no work of the host is grey
+# Okabe and Ito's palette, distinguishable for colour-blind readers; grey for time in which the host does no work
 COLOURS = {
     "framework": "#0072B2",
     "framework_library": "#0072B2",
@@ -59,12 +59,12 @@ STATE_COLOURS = {
 }
 
 RANGE_COLOURS = ("#54707F", "#6B8797", "#8299A6", "#93A5B0")
-"""Nested NVTX ranges, outermost first: marks are no states, and have no state's colour."""
+"""Colours of nested NVTX ranges, outermost first; different from the colours of states."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One layer of a phase: its time and how much of that is exposed, ns (None: not measured)."""
+    """One layer of a phase: its time and the exposed part of it, ns (None: not measured)."""
 
     key: str
     ns: int
@@ -72,7 +72,7 @@ class Part:
 
     @property
     def title(self) -> str:
-        """The layer's name for people."""
+        """The layer's name in charts."""
         return TITLES[self.key]
 
     @property
@@ -82,10 +82,10 @@ class Part:
 
 
 def stack_parts(entry: Phase) -> tuple[Part, ...]:
-    """Return the layers of a phase in the order in which they are stacked; they add up to its wall time.
+    """Return the layers of a phase in stacking order; their times add up to the wall time.
 
-    The launch path is the whole `launch` state, of which delta_kt is the floor. Where samples decide, time off the CPU
-    is `rest`. Layers without time are left out; a phase whose layers are not measured has none.
+    The launch path is the whole `launch` state; delta_kt is only its floor. With evidence `samples`, time off the CPU
+    is in `rest`. Layers without time are left out; the result is empty if the layers are not measured.
     """
     states, taxbreak = entry.states_ns, entry.taxbreak
     if taxbreak.delta_ft_ns is None:
@@ -102,12 +102,12 @@ def stack_parts(entry: Phase) -> tuple[Part, ...]:
 
 
 def phase_title(entry: Phase, among: tuple[Phase, ...]) -> str:
-    """Return a phase's name for people; with its thread where `among` holds others of the same label."""
+    """Return a phase's name in charts, with its thread if `among` has several entries of that label."""
     if sum(other.phase == entry.phase for other in among) == 1:
         return entry.phase
     return f"{entry.phase} (all threads)" if entry.combined else f"{entry.phase} ({entry.process}/{entry.thread})"
 
 
 def device_busy_ns(entry: Phase) -> int | None:
-    """Return the part of the wall time in which a device that the phase uses is busy; None: not measured."""
+    """Return the wall time in which a device of the phase is busy, ns; None if it is not measured."""
     return None if entry.device.idle_ns is None else entry.wall_ns - entry.device.idle_ns

@@ -1,4 +1,4 @@
-"""Any table of rows in the formats that nsys users know: for the terminal, CSV, JSON, JSON lines, Parquet."""
+"""Writes any table of rows: as text for the terminal, CSV, JSON, JSON lines, Markdown or Parquet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_ROWS = 50
 
 
 def check_format(format: str, output: Path | None, force: bool) -> None:
-    """Raise TaxbreakError where the output cannot be written; called before the work, not after it."""
+    """Raise TaxbreakError if the output cannot be written; commands call this before the work starts."""
     from taxbreak_nsys.output.output_files import check_target
 
     if format == "parquet" and output is None:
@@ -32,7 +32,7 @@ def put_rows(
 ) -> None:
     """Write a table to a file or standard output.
 
-    The terminal's view shows the first rows alone, of the columns `brief` where they are given.
+    The format `table` shows only the first `MOST_ROWS` rows, and only the columns in `brief` if it is given.
     """
     from taxbreak_nsys.output.output_files import write_whole
 
@@ -44,17 +44,17 @@ def put_rows(
     else:
         if format == "table" and brief is not None:
             table = table.select([name for name in table.column_names if name in brief])
-        shown = {"csv": _csv, "json": _json, "jsonl": _jsonl, "table": _text, "markdown": _markdown}[format](table)
+        text = {"csv": _csv, "json": _json, "jsonl": _jsonl, "table": _text, "markdown": _markdown}[format](table)
         if output is None:
-            sys.stdout.write(shown)
+            sys.stdout.write(text)
             return
-        write_whole(output, lambda path: path.write_text(shown, encoding="utf-8"), force=force)
+        write_whole(output, lambda path: path.write_text(text, encoding="utf-8"), force=force)
     if not quiet:
         print(f"wrote {output}", file=sys.stderr)
 
 
 def table_of_rows(names: Sequence[str], rows: Sequence[Sequence[Any] | Mapping[str, Any]]) -> pa.Table:
-    """Return rows as columns of one type each: what fits no common type becomes text."""
+    """Return rows as an Arrow table; a column whose values have no common type becomes text."""
     import pyarrow as pa
 
     columns = []
@@ -78,7 +78,7 @@ def _csv(table: pa.Table) -> str:
 
     for index, field in enumerate(table.schema):
         if pa.types.is_nested(field.type) or pa.types.is_null(field.type) or pa.types.is_binary(field.type):
-            # a tag map, a list, bytes, or nothing at all
+            # CSV has no tag maps, lists, bytes or columns without a type
             texts = [None if cell is None else _plain(cell) for cell in table.column(index).to_pylist()]
             table = table.set_column(index, field.name, pa.array(texts, pa.string()))
     return table_csv(table)
@@ -103,7 +103,7 @@ def _text(table: pa.Table) -> str:
     from taxbreak_nsys.output.plain_rows import console_text
     from taxbreak_nsys.output.text_report import printable, text_console
 
-    view = text_console()
+    console = text_console()
     grid = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
     for field in table.schema:
         number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
@@ -113,10 +113,10 @@ def _text(table: pa.Table) -> str:
         )  # fmt: skip
     for row in table.slice(0, MOST_ROWS).to_pylist():
         grid.add_row(*(_cell(name, value) for name, value in row.items()))
-    view.print(grid)
+    console.print(grid)
     if len(table) > MOST_ROWS:
-        view.print(f"{len(table) - MOST_ROWS} more rows; -f csv or -f parquet has them all")
-    return console_text(view)
+        console.print(f"{len(table) - MOST_ROWS} more rows; -f csv or -f parquet has them all")
+    return console_text(console)
 
 
 def _cell(name: str, value: Any) -> str:

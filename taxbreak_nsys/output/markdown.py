@@ -18,36 +18,35 @@ if TYPE_CHECKING:
     from taxbreak_nsys.result import Phase, Result
 
 MOST_ROWS = 20
-"""Rows of a table unless --top asks for more: a comment on a pull request has a largest size."""
+"""Rows of a table unless --top asks for more, because comments on pull requests are limited in size."""
 MOST_TEXT = 120
 _DASH = "–"
 
 
 def plain(text: str) -> str:
-    """Return text that Markdown shows as it is, on one line: no markup, no mention, no HTML."""
+    """Return text that Markdown shows unchanged on one line, without markup, mentions, links or HTML."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    # a word joiner keeps @name from notifying a person, and www. and #1 from becoming links
     return re.sub(r"([\\`*_{}\[\]<>()#+\-.!|~&@:])", r"\\\1", line) if re.search(r"[\\`*_\[\]<>|~&#@]", line) else line
 
 
 def code(text: str) -> str:
-    """Return a name as a code span, shortened to `MOST_TEXT` characters; nothing in it is read as markup."""
+    """Return a name as a code span, shortened to `MOST_TEXT` characters; Markdown reads nothing in it as markup."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     line = line if len(line) <= MOST_TEXT else f"{line[: MOST_TEXT - 1]}…"
     fence = "`" * (max((len(run) for run in re.findall(r"`+", line)), default=0) + 1)
     space = " " if line.startswith("`") or line.endswith("`") else ""
-    # a table's cells end at each |, also inside code, unless it is escaped
+    # a table cell ends at each unescaped |, also inside a code span
     return f"{fence}{space}{line}{space}{fence}".replace("|", "\\|") if line else ""
 
 
 def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
-    """Return a table whose cells are Markdown already; all but the first `texts` columns are aligned to the right."""
+    """Return a Markdown table of Markdown cells; columns after the first `texts` are aligned to the right."""
     marks = [":---" if column < texts else "---:" for column in range(len(titles))]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (titles, marks, *rows))
 
 
 def render_markdown(result: Result, name: str, unit: str | None, order: RowOrder | None = None) -> str:
-    """Return one named report of a result; times of the summary per step, of the other tables as nsys names them."""
+    """Return one named report of a result as Markdown; the summary has times per step, other reports nsys's columns."""
     head = f"### TaxBreak: {code(Path(result.report.path).name)}\n\n"
     if name == ReportName.SUM:
         return head + _summary(result, unit)
@@ -94,12 +93,12 @@ def _rows(result: Result, name: str, unit: str | None, order: RowOrder | None) -
 
     table = result_table(result, name)
     table = in_unit(table if order is None else order.apply(table), unit)
-    asked = order.top if order is not None else None
-    return f"`{name}`\n\n" + columns_markdown(table, MOST_ROWS if asked is None else asked)
+    top = order.top if order is not None else None
+    return f"`{name}`\n\n" + columns_markdown(table, MOST_ROWS if top is None else top)
 
 
 def rows_markdown(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str:
-    """Return the keys in `titles` of rows of plain data as a table, under those titles; columns without values go."""
+    """Return rows as a Markdown table with a column per key of `titles`; columns without any value are left out."""
     kept = {key: title for key, title in titles.items() if any(row[key] is not None for row in rows)}
     texts = {key for key in kept if any(isinstance(row[key], str) for row in rows)}
     keys = [key for key in kept if key in texts] + [key for key in kept if key not in texts]
@@ -109,11 +108,11 @@ def rows_markdown(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) 
 
 
 def columns_markdown(table: pa.Table, most: int) -> str:
-    """Return the first `most` rows of an Arrow table, and how many more there are."""
+    """Return the first `most` rows of an Arrow table as Markdown, and the number of further rows."""
     import pyarrow as pa
 
     numbers = [pa.types.is_integer(column.type) or pa.types.is_floating(column.type) for column in table.schema]
-    # text columns first: kernel names stand at the end of nsys's tables, far from the eye in a pull request
+    # text columns first: nsys puts kernel names last, where a pull request would need scrolling to show them
     columns = [index for index, number in enumerate(numbers) if not number]
     texts = len(columns)
     columns += [index for index, number in enumerate(numbers) if number]

@@ -1,4 +1,4 @@
-"""The layers of phases as a figure for a paper or a slide: the stacked bars of the HTML report, by matplotlib."""
+"""The layers of phases as a figure for a paper or a slide: the stacked bars of the HTML report, with matplotlib."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORMATS = ("svg", "png", "pdf")
 MOST_BARS = 40
 
 
-# names are names, never mathematics; text stays text, so that it can be edited and searched
+# names are never parsed as TeX; text is stored as text, so that it can be edited and searched
 _STYLE: Any = {
     "text.usetex": False,
     "svg.fonttype": "none",
@@ -30,7 +30,7 @@ _STYLE: Any = {
 
 
 def write_figure(results: Sequence[Result], path: Path, format: str, *, per_step: bool, threads: bool) -> None:
-    """Draw the phases of some results into a file of one of `FORMATS`, as `draw_figure`."""
+    """Write the figure of `draw_figure` to a file; `format` is one of `FORMATS`."""
     figure = draw_figure(results, per_step=per_step, threads=threads)
     stamp: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[format]
     import matplotlib as mpl
@@ -40,7 +40,7 @@ def write_figure(results: Sequence[Result], path: Path, format: str, *, per_step
 
 
 def save_figure(figure: Figure, path: Path, *, force: bool) -> None:
-    """Write a figure whole or not at all; raises TaxbreakError where the name's ending is not one of `FORMATS`."""
+    """Write a figure completely or not at all; raises TaxbreakError if the file's suffix is not one of `FORMATS`."""
     from taxbreak_nsys.output.output_files import write_whole
 
     format = path.suffix.removeprefix(".").lower()
@@ -50,11 +50,11 @@ def save_figure(figure: Figure, path: Path, *, force: bool) -> None:
 
 
 def draw_figure(results: Sequence[Result], *, per_step: bool, threads: bool) -> Figure:
-    """Return the phases of some results as stacked bars: solid parts are exposed, hatched ones hidden.
+    """Return the phases of the results as stacked bars: solid parts are exposed, hatched parts hidden.
 
-    `per_step` draws milliseconds of a mean step instead of shares of the wall time; `threads` each thread
-    beside the entry for all of them. Raises TaxbreakError where matplotlib is not installed, or for more
-    phases than a figure can hold.
+    `per_step` draws the mean ms per step instead of shares of the wall time; `threads` also draws each thread of a
+    phase that has an entry for all its threads. Raises TaxbreakError if matplotlib is not installed, or for more than
+    `MOST_BARS` phases.
     """
     try:
         import matplotlib as mpl
@@ -92,22 +92,22 @@ def draw_figure(results: Sequence[Result], *, per_step: bool, threads: bool) -> 
 
 
 def _bars(results: Sequence[Result], threads: bool) -> list[tuple[Phase, str]]:
-    """Return the phases to draw with their titles, the same phase of several reports next to each other."""
-    found = []
+    """Return the phases to draw with their titles; equal phases of several reports are next to each other."""
+    bars = []
     for number, result in enumerate(results):
         several = {entry.phase for entry in result.entries if entry.combined}
         for entry in result.entries:
             if threads or entry.combined or entry.phase not in several:
                 title = phase_title(entry, result.entries)
                 name = f"{title}, {Path(result.report.path).stem}" if len(results) > 1 else title
-                found.append((title, number, entry, name))
-    first = {title: place for place, (title, *_) in reversed(list(enumerate(found)))}
-    found.sort(key=lambda item: (first[item[0]], item[1]))
-    return [(entry, name) for _, _, entry, name in found]
+                bars.append((title, number, entry, name))
+    first = {title: place for place, (title, *_) in reversed(list(enumerate(bars)))}
+    bars.sort(key=lambda bar: (first[bar[0]], bar[1]))
+    return [(entry, name) for _, _, entry, name in bars]
 
 
 def _draw(axes: Any, y: int, entry: Phase, title: str, per_step: bool) -> set[str]:
-    """Draw one phase; return the layers that it has."""
+    """Draw one phase and return the keys of its layers."""
     scale = 1 / (1e6 * max(entry.instances, 1)) if per_step else 100 / max(entry.wall_ns, 1)
     parts = stack_parts(entry)
     busy = device_busy_ns(entry)

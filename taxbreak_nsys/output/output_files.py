@@ -1,6 +1,6 @@
-"""Writing what the user asked for: whole or not at all, only over regular files, and never over an input.
+"""Writes output files: completely or not at all, replacing only regular files, and never an input.
 
-Every writer of the program comes through here, so these rules have one place.
+All commands write through this module, so that these rules are in one place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from taxbreak_nsys.errors import OutputError, TaxbreakError
 from taxbreak_nsys.read.input_files import input_name
 
 STANDARD_OUTPUT = Path("-")
-"""What `-o -` means."""
+"""The path `-o -`."""
 
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 _STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
@@ -29,8 +29,8 @@ _STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 def check_target(path: Path, force: bool) -> Path:
     """Return `path` if it may be written.
 
-    Raises TaxbreakError where it is an input, a folder or a block device, where its folder is missing, or where a
-    file is there and `force` is not given. Pipes and character devices are written to, not replaced.
+    Raises TaxbreakError if it is an input, a folder or a block device, if its folder is missing, or if the file exists
+    and `force` is not given. Pipes and character devices are written to, not replaced.
     """
     if _descriptor(path) is not None:
         return path
@@ -55,7 +55,7 @@ def check_target(path: Path, force: bool) -> Path:
 
 
 def put_text(text: str, path: Path | None, *, force: bool) -> None:
-    """Write text to a file, whole or not at all, or to standard output where there is no path."""
+    """Write text to a file, completely or not at all, or to standard output if `path` is None or `-`."""
     if path is None or path == STANDARD_OUTPUT:
         sys.stdout.write(text)
     else:
@@ -63,10 +63,10 @@ def put_text(text: str, path: Path | None, *, force: bool) -> None:
 
 
 def write_whole(path: Path, write: Callable[[Path], object], *, force: bool) -> None:
-    """Let `write` fill a temporary file, then put that in the place of `path`; nothing is left where that fails.
+    """Let `write` fill a temporary file, then replace `path` by it; if that fails, no file is left behind.
 
-    The temporary file lies beside `path` and is renamed. For standard output, a pipe or a character device it lies
-    in the folder for temporary files, and is copied once it is whole. A symbolic link stays, its target is replaced.
+    The temporary file is beside `path` and is renamed. For standard output, a pipe or a character device it is in the
+    folder for temporary files, and is copied once it is complete. Of a symbolic link, the target is replaced.
     """
     check_target(path, force)
     mode = None if _descriptor(path) is not None else _mode(path)
@@ -77,7 +77,7 @@ def write_whole(path: Path, write: Callable[[Path], object], *, force: bool) -> 
             _copy(whole, path)
         return
     target = Path(os.path.realpath(path))
-    # named before it is made: a signal that comes in between finds it here
+    # the name is chosen first, so that `finally` can delete the file even if a signal interrupts its creation
     unfinished = target.parent / f".taxbreak-{secrets.token_hex(8)}{target.suffix[:16]}"
     try:
         os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -85,7 +85,7 @@ def write_whole(path: Path, write: Callable[[Path], object], *, force: bool) -> 
         mask = os.umask(0)
         os.umask(mask)
         unfinished.chmod(0o666 & ~mask)
-        check_target(path, force)  # what lies there may be another file by now
+        check_target(path, force)  # another program may have created the file meanwhile
         unfinished.replace(target)
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -98,7 +98,7 @@ def _unwritable(path: Path, error: OSError) -> TaxbreakError:
 
 
 def _mode(path: Path) -> int | None:
-    """Return the mode of what `path` leads to, None where nothing is there."""
+    """Return the mode of the file that `path` leads to; None if there is none."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -112,21 +112,21 @@ def _is_stream(mode: int) -> bool:
 
 
 def _descriptor(path: Path) -> int | None:
-    """Return the number of the open file that `path` is a name of, as `-` and /dev/stdout are; else None."""
+    """Return the file descriptor that `path` names, such as 1 for `-` and /dev/stdout; None for an ordinary path."""
     if path == STANDARD_OUTPUT:
         return 1
-    spelt = os.path.abspath(path)
-    match = _DESCRIPTOR.fullmatch(spelt)
-    return int(match[1]) if match else _STANDARD.get(spelt)
+    absolute = os.path.abspath(path)
+    match = _DESCRIPTOR.fullmatch(absolute)
+    return int(match[1]) if match else _STANDARD.get(absolute)
 
 
 def _copy(whole: Path, path: Path) -> None:
-    """Copy a finished file to a stream; raises OutputError where that takes no more, or where nobody reads a pipe."""
+    """Copy a finished file to a stream; raises OutputError if writing fails, or if no process reads from the pipe."""
     number = _descriptor(path)
     try:
         if number == 1:
             sys.stdout.flush()
-        # a pipe that nobody reads would keep the program waiting without end: not waiting is an error (ENXIO)
+        # opening a pipe without a reader would block forever; O_NONBLOCK makes it fail with ENXIO
         handle = os.dup(number) if number is not None else os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
         if number is None:
             os.set_blocking(handle, True)

@@ -1,4 +1,4 @@
-"""A result as a Perfetto trace: protobuf packets, compressed, for ui.perfetto.dev and trace_processor."""
+"""Writes a result as a Perfetto trace: compressed protobuf packets for ui.perfetto.dev and trace_processor."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 _SEQUENCE = 1
 _CHUNK = 20_000
-"""Packets that are compressed together."""
+"""The number of packets that are compressed together."""
 _BEGIN, _END, _COUNTER = 1, 2, 4
 _EXPLICIT_ORDER = 3
 _STATE_CLEARED, _NEEDS_STATE = 1, 2
 _LEAVES, _ARRIVES = b"\xf9\x02", b"\x81\x03"
 """The tags of flow_ids (47) and terminating_flow_ids (48) of TrackEvent, both fixed64."""
 _SMALL_NUMBERS = 1 << 12
-"""Numbers below this have their protobuf bytes in a table."""
+"""For numbers below this, `_SMALL` holds the protobuf bytes."""
 
 
 def write_perfetto(result: Result, spool: TraceSpool, path: Path, window: int = WINDOW_NS) -> None:
-    """Write the trace; the counters are averages over the `window` (ns) before each moment.
+    """Write the trace; a counter's value is the average over the preceding `window` (ns).
 
-    Times are those of the report, moved only where the report has times before 0, which a trace cannot hold.
-    Raises TaxbreakError where the package `perfetto` is not installed.
+    Times are the report's, shifted only if the report has negative times, which a trace cannot represent. Raises
+    TaxbreakError if the package `perfetto` is not installed.
     """
     try:
         from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as proto
@@ -57,7 +57,7 @@ def _shift(result: Result, spool: TraceSpool) -> int:
 
 
 class _Writer:
-    """Spells events as packets of one sequence, names interned, and writes them in compressed chunks."""
+    """Encodes events as packets of one sequence with interned names, and writes them in compressed chunks."""
 
     def __init__(self, file: IO[bytes], proto: Any, shift: int) -> None:
         self.file, self.proto, self.shift = file, proto, shift
@@ -70,14 +70,14 @@ class _Writer:
         self.rank = 0
 
     def put(self, packet: Any) -> None:
-        """Write a packet of the sequence; the first one begins its state."""
+        """Write a packet of the sequence; the first packet clears the sequence's state."""
         packet.trusted_packet_sequence_id = _SEQUENCE
         packet.sequence_flags = _STATE_CLEARED | _NEEDS_STATE if self.first else _NEEDS_STATE
         self.first = False
         self.put_bytes(packet.SerializeToString())
 
     def put_event(self, time: int, event: bytes) -> None:
-        """Write a packet with a track event, given as protobuf bytes: most packets are such, and objects are slow."""
+        """Write a packet with an encoded track event: most packets are of this kind, and protobuf objects are slow."""
         # fields of TracePacket in their order: timestamp (8), sequence (10), track_event (11), flags (13)
         body = b"\x40" + _varint(time) + self.sequence + b"\x5a" + _varint(len(event)) + event + self.flags
         self.put_bytes(body)
@@ -97,7 +97,7 @@ class _Writer:
             self.chunk = []
 
     def track(self, track: Track) -> None:
-        """Describe a track; siblings stay in the order in which they come."""
+        """Write a track descriptor; sibling tracks keep the order of these calls."""
         packet = self.proto.TracePacket()
         descriptor = packet.track_descriptor
         descriptor.uuid = track.key
@@ -115,7 +115,7 @@ class _Writer:
         self.put(packet)
 
     def codes(self, field: str, codes: np.ndarray, names: Sequence[str]) -> list[int]:
-        """Intern the names that a column uses; return the interned number of each row, 0 for none."""
+        """Intern the names that a column uses; return the interned id of each row, 0 for code -1."""
         known = self.interned.setdefault(field, {})
         number = np.zeros(len(names) + 1, np.int64)
         fresh = []
@@ -136,11 +136,11 @@ class _Writer:
                 else:
                     entry.name = text
             self.put(packet)
-        found: list[int] = number[codes].tolist()
-        return found
+        ids: list[int] = number[codes].tolist()
+        return ids
 
     def slices(self, slices: Slices) -> None:
-        """Write slices: a begin and an end each."""
+        """Write a begin and an end event per slice."""
         names = self.codes("event_names", slices.name, slices.names)
         category = self.codes("event_categories", np.zeros(1, np.int64), (slices.category,))[0]
         keys = (*slices.texts, *slices.numbers)
@@ -157,22 +157,22 @@ class _Writer:
         arrives = slices.arrives.tolist() if slices.arrives is not None else None
         start, end = (slices.start + self.shift).tolist(), (slices.end + self.shift).tolist()
         event = self.proto.TrackEvent
-        of_category = event(category_iids=[category]).SerializeToString()
-        spelt = {
+        category_bytes = event(category_iids=[category]).SerializeToString()
+        beginnings = {
             iid: event(type=_BEGIN, name_iid=iid, track_uuid=slices.track).SerializeToString() for iid in set(names)
         }
         ending = event(type=_END, track_uuid=slices.track).SerializeToString()
-        known = {
+        annotations = {
             (key, value): event(debug_annotations=[{"name_iid": key, "string_value_iid": value}]).SerializeToString()
             for key, values in texts
             for value in set(values)
         }
         for row, (begin, stop) in enumerate(zip(start, end, strict=True)):
             # fields of TrackEvent in their order: categories, annotations, type to track_uuid, arrows
-            parts = [of_category]
-            parts += [known[key, values[row]] for key, values in texts if values[row]]
+            parts = [category_bytes]
+            parts += [annotations[key, values[row]] for key, values in texts if values[row]]
             parts += [_integer_annotation(key, values[row]) for key, values in numbers if values[row] >= 0]
-            parts.append(spelt[names[row]])
+            parts.append(beginnings[names[row]])
             if leaves is not None and leaves[row]:
                 parts.append(_LEAVES + leaves[row].to_bytes(8, "little"))
             if arrives is not None and arrives[row]:
@@ -195,7 +195,7 @@ def _utf8(text: str) -> str:
 
 
 def _varint(number: int) -> bytes:
-    """Return a number of 0 or more as protobuf writes it: seven bits per byte, the lowest first."""
+    """Return a non-negative number as a protobuf varint: seven bits per byte, lowest first."""
     if number < _SMALL_NUMBERS:
         return _SMALL[number]
     parts = bytearray()
@@ -214,6 +214,6 @@ _SMALL = [_small_varint(number) for number in range(_SMALL_NUMBERS)]
 
 
 def _integer_annotation(key: int, value: int) -> bytes:
-    """Return a debug annotation (field 4 of TrackEvent) with its name (1) and an integer of 0 or more (4)."""
+    """Return a debug annotation (field 4 of TrackEvent) with its name (1) and a non-negative integer (4)."""
     body = b"\x08" + _varint(key) + b"\x20" + _varint(value)
     return b"\x22" + _varint(len(body)) + body

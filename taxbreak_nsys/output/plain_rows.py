@@ -1,4 +1,4 @@
-"""Rows of plain data as CSV, JSON or an aligned table, for `diff`, `gate` and `whatif`."""
+"""Cells and tables of the terminal output of `diff`, `gate` and `whatif`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 
 
 def percent(share: float | None, *, signed: bool = False) -> str:
-    """Return a share in per cent for a table, a dash where it was not measured; never `-0.0`."""
+    """Return a share as per cent with one decimal, or a dash for None; never `-0.0`."""
     if share is None:
         return "-"
     rounded = round(100 * share, 1) + 0.0
@@ -21,12 +21,12 @@ def percent(share: float | None, *, signed: bool = False) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Return a plain number for a table, a dash where it was not measured."""
+    """Return a number with `digits` decimals, or a dash for None."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def plain_table(*titles: str) -> Table:
-    """Return an empty table without lines: text to the left in the first column, numbers to the right in the others."""
+    """Return an empty table without lines; the first column is left-aligned, the others are right-aligned."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="")
@@ -36,6 +36,6 @@ def plain_table(*titles: str) -> Table:
 
 
 def console_text(console: Console) -> str:
-    """Return what was printed on a console of `text_report.text_console`, without blanks at the ends of lines."""
+    """Return the text printed on a console of `text_report.text_console`, without trailing blanks."""
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"

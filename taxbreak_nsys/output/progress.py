@@ -1,4 +1,4 @@
-"""How far a long run is, on standard error."""
+"""Shows the progress of a long run on standard error."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress(total: int, what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar with rate and time left while standard error is a terminal; nothing else writes there then.
+    """Show a bar with rate and time left, if standard error is a terminal; nothing else may write there meanwhile.
 
-    Yields the function that takes how many are done and how many of those failed.
+    Yields a function of two counts: the items done, and how many of them failed.
     """
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield lambda done, failed: None

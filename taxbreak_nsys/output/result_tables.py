@@ -1,4 +1,4 @@
-"""The named reports as Arrow tables, with nsys's column names: what CSV, JSON rows, Parquet and text show."""
+"""The named reports as Arrow tables with nsys's column names, from which all output formats are written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COUNTS = {name: name.replace("_", " ").title() for name in COUNTS}
 
 
 def result_table(result: Result, report: str) -> pa.Table:
-    """Return one named report (`REPORTS`) as a table; times are integer ns, absent figures null."""
+    """Return one named report (`REPORTS`) as a table; times are integer ns, absent values null."""
     return REPORTS[report](result)
 
 
@@ -151,14 +151,14 @@ def _kern_sum(result: Result) -> pa.Table:
 
 
 def _op_sum(result: Result) -> pa.Table:
-    total: dict[tuple[Any, ...], int] = {}
+    totals: dict[tuple[Any, ...], int] = {}
     for row in result.operator_rows:
         key = (row["phase"], row["process"], row["thread"])
-        total[key] = total.get(key, 0) + row["self_ns"]
+        totals[key] = totals.get(key, 0) + row["self_ns"]
 
-    def shared(row: dict[str, Any]) -> dict[str, Any]:
-        of = total[(row["phase"], row["process"], row["thread"])]
-        return row | {"time_percent": percent_share(row["self_ns"] / of if of else None)}
+    def with_percent(row: dict[str, Any]) -> dict[str, Any]:
+        total = totals[(row["phase"], row["process"], row["thread"])]
+        return row | {"time_percent": percent_share(row["self_ns"] / total if total else None)}
 
     titles = (
         HEAD_TITLES
@@ -175,7 +175,7 @@ def _op_sum(result: Result) -> pa.Table:
             "operator": "Operator",
         }
     )
-    return rows_table(map(shared, result.operator_rows), titles)
+    return rows_table(map(with_percent, result.operator_rows), titles)
 
 
 def _api_sum(result: Result) -> pa.Table:
@@ -213,7 +213,7 @@ def _trace(result: Result) -> pa.Table:
 
 
 def _steps(result: Result) -> pa.Table:
-    """Return a row per instance: the counts that its mark states, its times and launches."""
+    """Return one row per instance: the counts in its NVTX mark, its times and its launches."""
     import pyarrow as pa
 
     from taxbreak_nsys.measure.step_numbers import step_numbers
@@ -259,4 +259,4 @@ REPORTS: dict[str, Callable[[Result], pa.Table]] = {
 """The named reports; the first is the default."""
 
 INTERVALS = "taxbreak_trace"
-"""The report that lists single intervals: the analysis must keep them (`intervals=True`)."""
+"""The report of single intervals, which the analysis must keep for it (`intervals=True`)."""

@@ -1,4 +1,4 @@
-"""The rows that a user asks for of a table: `--sort COLUMN` and `--top N`."""
+"""Selects and sorts the rows of a table: `--sort COLUMN` and `--top N`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RowOrder:
-    """Which rows of a table to show; the default is all of them in the table's own order.
+    """The rows of a table to show and their order; by default all rows in the table's own order.
 
-    `sort` is a column title, with or without its unit and in any case: `total time` is `Total Time (ns)`. `top` is
-    the number of rows that are kept, None for all.
+    `sort` is a column title in any case, with or without its unit: `total time` is `Total Time (ns)`. `top` is the
+    number of rows to keep, None for all.
     """
 
     top: int | None = None
     sort: str | None = None
 
     def apply(self, table: pa.Table) -> pa.Table:
-        """Return the rows asked for: numbers largest first, texts from A to Z, absent values last.
+        """Return the first `top` rows, sorted by `sort`: numbers largest first, texts from A to Z, nulls last.
 
-        Raises TaxbreakError where the table has no such column.
+        Raises TaxbreakError if the table has no such column.
         """
         if self.sort is not None:
             import pyarrow.types
@@ -38,17 +38,17 @@ class RowOrder:
 
 
 def column_title(titles: list[str], wanted: str) -> str:
-    """Return the title that a user means; raises TaxbreakError that names the nearest ones."""
+    """Return the title that matches `wanted`; raises TaxbreakError with the closest titles if there is none."""
     known = {_folded(title): title for title in titles} | {title.casefold(): title for title in titles}
     title = known.get(wanted.strip().casefold()) or known.get(_folded(wanted))
     if title is None:
         close = difflib.get_close_matches(_folded(wanted), [_folded(name) for name in titles], n=3)
-        shown = [known[name] for name in close] or titles
-        raise TaxbreakError(f"--sort {wanted!r}: no such column; the {'nearest' if close else 'columns'} are: "
-                            f"{', '.join(shown)}")  # fmt: skip
+        names = ", ".join([known[name] for name in close] or titles)
+        what = "nearest columns" if close else "columns"
+        raise TaxbreakError(f"--sort {wanted!r}: no such column; the {what} are: {names}")
     return title
 
 
 def _folded(title: str) -> str:
-    """Return a title as it is compared: in small letters, without its unit, underscores as blanks."""
+    """Return a title for comparison: lower case, without its unit, underscores as blanks."""
     return title.casefold().removesuffix(" (ns)").removesuffix("_ns").replace("_", " ").strip()

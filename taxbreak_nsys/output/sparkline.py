@@ -1,28 +1,28 @@
-"""A series of numbers in a line of text."""
+"""Draws a series of numbers as bars in one line of text."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-PLAIN = "_.-=+*%#"  # for a terminal that has no other
+PLAIN = "_.-=+*%#"  # for terminals without Unicode
 
 
 def sparkline(
     values: Sequence[float | int | None], changes: Collection[int] = (), *, width: int = 60, plain: bool = False
 ) -> str:
-    """Return the values as bars from the lowest to the highest, a bar before each change.
+    """Return one bar per value, scaled from the lowest to the highest, with `|` before each change.
 
-    A value that is None is a blank. More values than `width` are drawn as medians of equal runs.
+    None is drawn as a blank. If there are more values than `width`, each bar is the median of a run of values.
     """
     levels = PLAIN if plain else BLOCKS
-    runs = -(-len(values) // width) if values else 1
+    run_length = -(-len(values) // width) if values else 1
     drawn: list[float | None] = []
     marks = set()
-    for start in range(0, len(values), runs):
-        held = sorted(value for value in values[start : start + runs] if value is not None)
-        drawn.append(held[(len(held) - 1) // 2] if held else None)
-        if any(start <= change < start + runs for change in changes):
+    for start in range(0, len(values), run_length):
+        run = sorted(value for value in values[start : start + run_length] if value is not None)
+        drawn.append(run[(len(run) - 1) // 2] if run else None)
+        if any(start <= change < start + run_length for change in changes):
             marks.add(len(drawn) - 1)
     known = [value for value in drawn if value is not None]
     if not known:

@@ -1,4 +1,4 @@
-"""What the text says of a phase's steps: time, requests, tokens, kernels, communication, ranks, helpers."""
+"""Lines of the text report on a phase's steps: time, requests, tokens, kernels, communication, ranks, helpers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def shown_entries(result: Result, *, ranks: bool) -> list[Phase]:
-    """Return the entries to show: without `ranks`, those of single ranks are left to the entry of their group."""
+    """Return the entries to show: without `ranks`, the entry of a rank group replaces the entries of its ranks."""
     grouped = {entry.phase for entry in result.entries if entry.ranks is not None}
     return [entry for entry in result.entries if ranks or entry.ranks is not None or entry.phase not in grouped]
 
 
 def step_lines(entry: Phase, unit: str | None) -> list[str]:
-    """Return lines about the steps of a phase, the most important first."""
+    """Return the lines about the steps of a phase, the most important first."""
     if entry.kernels is None:
         return [_time(entry, unit)]
     lines = [_time(entry, unit), _work(entry), _device(entry, unit)]
@@ -34,7 +34,7 @@ def step_lines(entry: Phase, unit: str | None) -> list[str]:
 
 
 def between_ns(entry: Phase, layer: str) -> int | None:
-    """Return the part of a layer's host time between the engine's marks, ns; null where the states do not say."""
+    """Return the part of a layer's host time between the engine's marks, ns; None if the states do not determine it."""
     if entry.between_ns is None or entry.taxbreak.evidence in ("samples", "subtractive"):
         return None
     states = {
@@ -68,20 +68,20 @@ def _time(entry: Phase, unit: str | None) -> str:
 
 def _work(entry: Phase) -> str:
     count, steps = max(entry.instances, 1), "step" if entry.cycles else "instance"
-    said = []
+    parts = []
     if entry.steps is not None:
         for name, total in (("requests", entry.steps.requests), ("tokens", entry.steps.tokens)):
             if total is not None:
-                said.append(f"{total / count:,.1f} {name}")
+                parts.append(f"{total / count:,.1f} {name}")
         requests, tokens = entry.steps.generation_requests, entry.steps.generation_tokens
         if requests and tokens and tokens > requests:
             drafts = "speculative decoding; rejected drafts count"
-            said.append(f"{tokens / requests:,.1f} tokens per request in generation ({drafts})")
+            parts.append(f"{tokens / requests:,.1f} tokens per request in generation ({drafts})")
     launches = entry.launches.kernel + entry.launches.graph
-    said += [f"{(entry.kernels or 0) / count:,.0f} kernels", f"{launches / count:,.0f} launches"]
+    parts += [f"{(entry.kernels or 0) / count:,.0f} kernels", f"{launches / count:,.0f} launches"]
     if entry.launches.graph:
-        said[-1] += f" ({entry.launches.graph / count:,.1f} of CUDA graphs)"
-    line = f"{', '.join(said[:-1])} and {said[-1]} per {steps}"
+        parts[-1] += f" ({entry.launches.graph / count:,.1f} of CUDA graphs)"
+    line = f"{', '.join(parts[:-1])} and {parts[-1]} per {steps}"
     if entry.steps is not None and entry.steps.kernels_per_token is not None:
         per_token = entry.steps.kernels_per_token
         line += f"; {per_token:,.1f} kernels per token" if per_token < 10 else f"; {per_token:,.0f} kernels per token"
@@ -104,10 +104,11 @@ def _graphs(entry: Phase, unit: str | None) -> list[str]:
     graphs = entry.graphs
     if graphs is None:
         return []
-    each = show_time(graphs.launch_ns // graphs.launches, unit)
+    launch = show_time(graphs.launch_ns // graphs.launches, unit)
     if graphs.device_ns is None:
-        return [f"CUDA graphs: {each} to launch each; their device time is not measured"]
-    return [f"CUDA graphs: {each} to launch each, {show_time(graphs.device_ns // graphs.launches, unit)} on the device"]
+        return [f"CUDA graphs: {launch} to launch each; their device time is not measured"]
+    device = show_time(graphs.device_ns // graphs.launches, unit)
+    return [f"CUDA graphs: {launch} to launch each, {device} on the device"]
 
 
 def _communication(entry: Phase, unit: str | None) -> list[str]:
@@ -128,7 +129,7 @@ def _ranks(entry: Phase, unit: str | None) -> list[str]:
     ranks = entry.ranks
     if ranks is None:
         return []
-    lines = ["the figures are those of the slowest rank in each step"]
+    lines = ["the metrics are taken from the slowest rank in each step"]
     if ranks.collectives:
         lines[0] += (
             f"; the last rank arrives {show_time(ranks.skew_median_ns, unit)} after the first at a collective (median "

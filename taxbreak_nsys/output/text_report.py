@@ -1,4 +1,4 @@
-"""The terminal's view of a result: made for reading, in 80 columns, without colour, and through a pipe."""
+"""The text report for the terminal: readable in 80 columns, without colour, and through a pipe."""
 
 from __future__ import annotations
 
@@ -44,12 +44,10 @@ _EVIDENCE = {
 def render_text(
     result: Result, report: str, unit: str | None, order: RowOrder | None = None, *, ranks: bool = False
 ) -> str:
-    """Return a named report as text; `unit` is one of nsys's time units, or None for what reads best.
+    """Return a named report as text; `unit` is one of nsys's time units, or None for the most readable unit.
 
-    `order` chooses rows of a listing; without it the first 50 are shown. Of ranks, the group alone is shown, or with
-    `ranks` each rank as well.
-
-    Colour is used where standard output is a terminal and NO_COLOR is not set.
+    `order` selects the rows of a listing; without it the first 50 are shown. With `ranks`, each rank of a group is
+    shown, not only the group. Colour is used if standard output is a terminal and NO_COLOR is not set.
     """
     console = text_console()
     if report == DEFAULT_REPORT:
@@ -61,7 +59,10 @@ def render_text(
 
 
 def text_console() -> Console:
-    """Return a console that keeps its text, as wide as the terminal (80 without one), coloured where that is wanted."""
+    """Return a console that prints into memory, as wide as the terminal (80 columns without one).
+
+    Colour is used if standard output is a terminal and NO_COLOR is not set.
+    """
     from rich.console import Console
 
     terminal = sys.stdout is not None and sys.stdout.isatty()
@@ -75,14 +76,14 @@ def text_console() -> Console:
 
 
 def printable(text: str) -> str:
-    """Return text from a report without what could steer a terminal."""
+    """Return text from a report with non-printable characters replaced, so that it cannot control the terminal."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _summary(console: Console, result: Result, unit: str | None, *, ranks: bool) -> None:
     report = result.report
-    known = (report.gpu, f"nsys {report.nsys_version}" if report.nsys_version else None)
-    console.print(printable(" | ".join([report.path, *filter(None, known)])), style="bold")
+    facts = (report.gpu, f"nsys {report.nsys_version}" if report.nsys_version else None)
+    console.print(printable(" | ".join([report.path, *filter(None, facts)])), style="bold")
     traced = ", ".join(report.traced) or "unknown"
     source = _T_SYS_SOURCES[result.t_sys_source]
     console.print(printable(f"traced: {traced}"))
@@ -100,13 +101,13 @@ _PHASE_SOURCES = {"rule": "--phase", "marks": "outermost NVTX ranges", "auto": "
 
 
 def _sources(console: Console, result: Result) -> None:
-    """Say in one line where the phases come from."""
-    shown: dict[str, None] = {}
+    """Print one line with the sources of the phases."""
+    sources: dict[str, None] = {}
     for entry in result.entries:
         source = entry.phase_source
         text = _PHASE_SOURCES.get(source.kind) or source.evidence or source.kind
-        shown[text if source.confidence is None else f"{text}, confidence {source.confidence:.2f}"] = None
-    console.print(printable(f"phases: {'; '.join(shown)}"))
+        sources[text if source.confidence is None else f"{text}, confidence {source.confidence:.2f}"] = None
+    console.print(printable(f"phases: {'; '.join(sources)}"))
 
 
 def _phase(console: Console, entry: Phase, unit: str | None) -> None:
@@ -131,13 +132,13 @@ def _phase(console: Console, entry: Phase, unit: str | None) -> None:
 
 
 def _evidence(entry: Phase) -> str:
-    """Return the evidence for the library layer in words, with what it leaves open."""
-    taxbreak, known = entry.taxbreak, _EVIDENCE[entry.taxbreak.evidence]
+    """Return the evidence for the library layer in words, and whether it is exact or a bound."""
+    taxbreak, text = entry.taxbreak, _EVIDENCE[entry.taxbreak.evidence]
     if taxbreak.library_bound == "lower":
-        return f"{known}; a lower bound: {', '.join(taxbreak.unmarked_libraries)} launched kernels and marked no range"
+        return f"{text}; a lower bound: {', '.join(taxbreak.unmarked_libraries)} launched kernels and marked no range"
     if taxbreak.library_bound == "upper":
-        return f"{known}; an upper bound"
-    return f"{known}, exact" if taxbreak.evidence == "ranges" else known
+        return f"{text}; an upper bound"
+    return f"{text}, exact" if taxbreak.evidence == "ranges" else text
 
 
 def _where(entry: Phase) -> str:
@@ -163,7 +164,7 @@ def _layer_table(entry: Phase, unit: str | None) -> Table:
     from rich.table import Table
 
     between = entry.between_ns
-    # six columns of times fit into 80 columns with one blank between them
+    # with the column "Between", the table fits into 80 characters only with one blank between columns
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="", padding=(0, 1, 0, 0 if between else 1))
     table.add_column("Layer", no_wrap=True)
     for title in ("Time", "Time (%)", "Exposed (%)", "in HDBI", *(["Between"] if between else [])):
@@ -171,11 +172,11 @@ def _layer_table(entry: Phase, unit: str | None) -> Table:
     states, taxbreak = entry.states_ns, entry.taxbreak
     exposed = phase_exposed_layers(entry)
 
-    def row(name: str, ns: int | None, key: str, counted: int | None = None, *, always: bool = False) -> None:
+    def row(name: str, ns: int | None, key: str, in_hdbi: int | None = None, *, always: bool = False) -> None:
         if ns or always:
-            shown = show_share(exposed[key], entry.wall_ns) if exposed and key in exposed else "-"
-            cells = [name, show_time(ns, unit), show_share(ns, entry.wall_ns), shown]
-            cells.append(show_time(counted, unit) if counted is not None else "")
+            share = show_share(exposed[key], entry.wall_ns) if exposed and key in exposed else "-"
+            cells = [name, show_time(ns, unit), show_share(ns, entry.wall_ns), share]
+            cells.append(show_time(in_hdbi, unit) if in_hdbi is not None else "")
             if between:
                 part = between_ns(entry, key)
                 cells.append("-" if part is None else show_time(part, unit))
@@ -209,11 +210,11 @@ def _idle(console: Console, result: Result, unit: str | None) -> None:
 
 
 def _processes(console: Console, result: Result, unit: str | None) -> None:
-    """Name the processes beside the workers that were on a CPU between the steps."""
-    shown = [process for process in result.processes if process.on_cpu_between_ns]
-    if shown:
+    """Print the processes without CUDA calls that were on a CPU between the steps."""
+    processes = [process for process in result.processes if process.on_cpu_between_ns]
+    if processes:
         console.print()
-    for process in shown:
+    for process in processes:
         names = ", ".join(process.names[:3]) or "no name"
         console.print(
             printable(
@@ -290,7 +291,7 @@ _WHY_EMPTY = {
     "taxbreak_call_sum": _NO_SAMPLES,
     "taxbreak_symbol_sum": _NO_SAMPLES,
 }
-"""Why a listing can be empty, and what would fill it."""
+"""Why a listing can be empty, and how to capture a report in which it is not."""
 
 
 def _listing(console: Console, result: Result, report: str, unit: str | None, order: RowOrder) -> None:
@@ -316,10 +317,10 @@ def _listing(console: Console, result: Result, report: str, unit: str | None, or
     heads = [title.replace(" (ns)", "") for title in titles]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     if sys.stdout is None or not sys.stdout.isatty():
-        # a file or a pipe has no width: names stay whole
+        # a file or a pipe has no width: print whole names
         console.width = max(console.width, sum(widths) + len(widths))
     elif titles[-1] in _NAMES:
-        # names are cut, numbers are not
+        # shorten names, never numbers
         widths[-1] = min(widths[-1], max(20, console.width - sum(widths[:-1]) - len(widths) + 1))
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for title, head, width in zip(titles, heads, widths, strict=True):

@@ -1,4 +1,4 @@
-"""Single intervals for pictures: the call or range around each host interval, and device operations in lanes."""
+"""Single intervals for timelines: the call or range around each host interval, and device operations in lanes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _IN_API = tuple(STATE[name] for name in ("device_wait", "launch", "memop", "modu
 
 @dataclass(frozen=True)
 class Details:
-    """The call, range, kernel and launch of each host interval; columns over `columns.intervals`.
+    """The call, range, kernel and launch of each host interval; each column has one value per host interval.
 
-    `name` and `kernel` are codes into `names`, -1 for none: the API call, library range or operator that the
-    interval lies in, and the first kernel of its launch. `launch` is the index of that launch, -1 for none.
+    `name` and `kernel` are codes into `names` (-1: none): the API call, library range or operator around the
+    interval, and the first kernel of its launch. `launch` is the index of that launch (-1: none).
     """
 
     name: Ints
@@ -31,7 +31,7 @@ class Details:
 
 
 def timeline_details(columns: Measured) -> Details:
-    """Name the host intervals."""
+    """Return the details of all host intervals of a piece."""
     intervals, trace, launches = columns.intervals, columns.trace, columns.launches
     count = len(intervals.start)
     name, launch = np.full(count, -1, np.int64), np.full(count, -1, np.int64)
@@ -42,65 +42,65 @@ def timeline_details(columns: Measured) -> Details:
     library = trace.ranges.is_library
     for low, high in runs(intervals.thread):
         thread = int(intervals.thread[low])
-        mine = np.arange(low, high)
+        rows = np.arange(low, high)
         calls = trace.api.thread_slice(thread)
-        inside = mine[in_api[low:high]]
-        call = _holder(trace.api.start[calls], trace.api.end[calls], intervals.start[inside])
+        inside = rows[in_api[low:high]]
+        call = _containing_interval(trace.api.start[calls], trace.api.end[calls], intervals.start[inside])
         inside, call = inside[call >= 0], call[call >= 0] + calls.start
         name[inside] = trace.api.name[call] + api_base
         launch[inside] = launch_of_call[call]
         part = thread_slice(trace.ranges.thread, thread)
         for state, chosen in ((STATE["library"], library[part]), (STATE["dispatch"], trace.ranges.is_operator[part])):
-            held = np.flatnonzero(chosen) + part.start
-            at = mine[intervals.state[low:high] == state]
-            if not len(held) or not len(at):
+            ranges = np.flatnonzero(chosen) + part.start
+            in_state = rows[intervals.state[low:high] == state]
+            if not len(ranges) or not len(in_state):
                 continue
-            start, end = trace.ranges.start[held], trace.ranges.end[held]
-            found = innermost(start, end, parents(start, end), intervals.start[at])
-            name[at[found >= 0]] = trace.ranges.name[held[found[found >= 0]]] + range_base
+            start, end = trace.ranges.start[ranges], trace.ranges.end[ranges]
+            around = innermost(start, end, parents(start, end), intervals.start[in_state])
+            name[in_state[around >= 0]] = trace.ranges.name[ranges[around[around >= 0]]] + range_base
     kernel_of_launch = launch_kernel_names(trace, launches)
     kernel = np.where(launch >= 0, kernel_of_launch[np.maximum(launch, 0)], -1) if len(launches) else launch
     return Details(name, kernel, launch, (*trace.ops.names, *trace.api.names, *trace.ranges.names))
 
 
-def _holder(start: Ints, end: Ints, moment: Ints) -> Ints:
-    """Return the interval that holds each moment, of intervals that do not overlap; -1 for none."""
+def _containing_interval(start: Ints, end: Ints, moment: Ints) -> Ints:
+    """Return the index of the interval around each moment, -1 if there is none; the intervals do not overlap."""
     if not len(start):
         return np.full(len(moment), -1, np.int64)
-    at = np.searchsorted(start, moment, side="right") - 1
-    return np.where((at >= 0) & (end[np.maximum(at, 0)] > moment), at, -1)
+    index = np.searchsorted(start, moment, side="right") - 1
+    return np.where((index >= 0) & (end[np.maximum(index, 0)] > moment), index, -1)
 
 
 def lanes(group: Ints, start: Ints, end: Ints) -> Ints:
-    """Return a lane for each interval such that those of one group and lane do not overlap.
+    """Return a lane for each interval so that intervals in the same group and lane do not overlap.
 
-    Each takes the lowest free lane in order of start; where nothing overlaps all are in lane 0.
+    In order of their start, intervals take the lowest free lane; without overlaps, all are in lane 0.
     """
     return LaneAllocator().lanes(group, start, end)
 
 
 class LaneAllocator:
-    """Gives lanes to intervals as `lanes` does, over several calls: later intervals start later."""
+    """Assigns lanes as the function `lanes` does, over several calls; each call's intervals start after the last's."""
 
     def __init__(self) -> None:
         self._busy: dict[int, list[tuple[int, int]]] = {}
         self._free: dict[int, list[int]] = {}
 
     def lanes(self, group: Ints, start: Ints, end: Ints, *, longest_first: bool = False) -> Ints:
-        """Return the lanes of some more intervals; of those that start together the shortest, or longest, is first."""
+        """Return the lanes of further intervals; of equal starts, the shortest comes first (or the longest)."""
         result = np.zeros(len(start), np.int64)
         order = np.lexsort((-end if longest_first else end, start, group))
         for low, high in runs(group[order]):
-            of_group = order[low:high]
-            key = int(group[of_group[0]])
+            members = order[low:high]
+            key = int(group[members[0]])
             busy, free = self._busy.setdefault(key, []), self._free.setdefault(key, [])
-            reach = np.maximum.accumulate(end[of_group])
-            occupied = max((until for until, _ in busy), default=NEVER) > start[of_group[0]]
-            if not occupied and not np.any(start[of_group][1:] < reach[:-1]):
+            reach = np.maximum.accumulate(end[members])
+            occupied = max((until for until, _ in busy), default=NEVER) > start[members[0]]
+            if not occupied and not np.any(start[members][1:] < reach[:-1]):
                 free[:] = range(1, max(len(busy) + len(free), 1))
                 busy[:] = [(int(reach[-1]), 0)]
                 continue
-            times = zip(of_group.tolist(), start[of_group].tolist(), end[of_group].tolist(), strict=True)
+            times = zip(members.tolist(), start[members].tolist(), end[members].tolist(), strict=True)
             for index, begin, stop in times:
                 while busy and busy[0][0] <= begin:
                     heapq.heappush(free, heapq.heappop(busy)[1])
@@ -112,10 +112,10 @@ class LaneAllocator:
 
 @dataclass(frozen=True)
 class TimelineRows:
-    """Device operations in rows that a picture draws: one a stream, or several where its operations overlap.
+    """Device operations in rows of a timeline: one row per stream, or several if its operations overlap.
 
-    `row` is the row of each operation; `stream`, `lane`, `process` and `device` describe the rows; `number`
-    numbers the streams of a (process, device) from 1.
+    `row` has the row of each operation; the other columns describe the rows. `number` is the stream's number, counted
+    from 1 per (process, device).
     """
 
     row: Ints
@@ -126,29 +126,29 @@ class TimelineRows:
     number: Ints
 
     def title(self, row: int) -> str:
-        """Return a row's name for people."""
+        """Return the title of a row."""
         return row_title(int(self.device[row]), int(self.number[row]), int(self.lane[row]))
 
 
 def row_title(device: int, number: int, lane: int) -> str:
-    """Return the name of a row of device operations for people."""
+    """Return the title of a row of device operations; lanes above 0 hold overlapping operations."""
     return f"GPU {device}, stream {number}" + (f" (overlap {lane})" if lane else "")
 
 
 class StreamNumbers:
-    """Numbers the streams of each (process, device) from 1, as they turn up over the pieces of a report."""
+    """Numbers the streams of each (process, device) from 1, in the order in which the report's pieces mention them."""
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[int, int], dict[int, int]] = {}
 
     def number(self, process: int, device: int, stream: int) -> int:
-        """Return the number of a stream; its code rises in the order in which streams turn up."""
+        """Return the number of a stream, a new one for a new stream code."""
         known = self._numbers.setdefault((process, device), {})
         return known.setdefault(stream, len(known) + 1)
 
 
 def device_rows(columns: Measured, streams: StreamNumbers) -> TimelineRows:
-    """Arrange the device operations of a piece in rows; `streams` keeps the numbers of streams over the pieces."""
+    """Return the rows of a piece's device operations; `streams` keeps the stream numbers from piece to piece."""
     ops = columns.trace.ops
     lane = lanes(ops.stream, ops.start, ops.end)
     keys, row = np.unique(np.stack([ops.process, ops.device, ops.stream, lane]), axis=1, return_inverse=True)
@@ -162,10 +162,10 @@ def device_rows(columns: Measured, streams: StreamNumbers) -> TimelineRows:
 
 
 def stands_out(wall: Ints) -> Flags:
-    """Return which steps stand out by their wall time (ns): beyond Tukey's fences and 5 % from the median.
+    """Flag the steps with outlying wall times (ns): beyond Tukey's fences and more than 5 % from the median.
 
-    Fences are 1.5 interquartile ranges outside the quartiles (Tukey, Exploratory Data Analysis, 1977). Fewer
-    than five steps have no usual one to stand out from.
+    Fences are 1.5 interquartile ranges outside the quartiles (Tukey, Exploratory Data Analysis, 1977). With fewer
+    than five steps none is flagged.
     """
     low, middle, high = (percentile(wall, p) for p in (25, 50, 75))
     if len(wall) < 5 or low is None or middle is None or high is None:

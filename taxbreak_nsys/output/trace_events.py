@@ -1,7 +1,7 @@
-"""A result as the events of a timeline viewer: tracks, slices, arrows and counters, for the writers to spell.
+"""A result as the events of a timeline viewer: tracks, slices, arrows and counters, independent of the file format.
 
-The order of what `walk` yields is that of the viewer: a process, its threads (phases, layers, states), its device
-streams, its counters. Times are integer ns of the session.
+`walk` yields them in the viewer's order: a process, its threads (phases, layers, states), its device streams, its
+counters. Times are integer ns of the session.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from taxbreak_nsys.result import Result
 
 WINDOW_NS = 10_000_000
 MOST_SAMPLES = 20_000
-"""Values of one counter; longer captures are sampled at larger distances."""
+"""Most values of one counter; longer captures are sampled at larger intervals."""
 _KINDS = ("kernel", "copy", "set", "graph")
 _LAYERS = tuple(dict.fromkeys(LAYER_OF_STATE[state] for state in STATES))
 
@@ -40,10 +40,11 @@ class Track:
 
 @dataclass(frozen=True)
 class Slices:
-    """Slices of one track, in order of start, that do not overlap; columns of one length.
+    """Slices of one track in order of start, without overlaps; all columns have the same length.
 
-    `name` is a code into `names`; `texts` are further columns of codes (-1: none) with their strings, `numbers`
-    further columns of integers (negative: none). `leaves` and `arrives` are arrow numbers, 0 for none.
+    `name` holds codes into `names`. `texts` are further columns of codes (-1: none) with their strings, `numbers`
+    further columns of integers (negative: none). `leaves` and `arrives` are the numbers of the arrows that start and
+    end at a slice (0: none).
     """
 
     track: int
@@ -58,7 +59,7 @@ class Slices:
     arrives: Ints | None = None
 
     def parts(self) -> Iterator[Slices]:
-        """Yield the slices in parts of bounded length: a writer turns them into Python objects."""
+        """Yield the slices in parts of at most PART rows, because writers turn rows into Python objects."""
         for low in range(0, len(self.start), PART):
             part = slice(low, low + PART)
             yield replace(
@@ -75,7 +76,7 @@ class Slices:
 
 @dataclass(frozen=True)
 class TraceSamples:
-    """Values of a counter track at times."""
+    """The values of a counter track and their times (ns)."""
 
     track: int
     time: Ints
@@ -86,39 +87,42 @@ Event = Track | Slices | TraceSamples
 
 
 def walk(result: Result, spool: TraceSpool, window: int = WINDOW_NS) -> Iterator[Event]:
-    """Yield the tracks and events of a result; a counter's value is that of the `window` (ns) before its moment."""
+    """Yield the tracks and events of a result; a counter's value covers the `window` (ns) before its time."""
     instances = result.instances
     keys = iter(range(1, 2**40))
     for process in sorted({*(instances.thread & PROCESS_MASK).tolist(), *spool.processes}):
-        number = pid(process)
-        top = Track(next(keys), _process_name(result, process), None, number)
+        top = Track(key=next(keys), name=_process_name(result, process), parent=None, pid=pid(process))
         yield top
         for thread in np.unique(instances.thread[(instances.thread & PROCESS_MASK) == process]).tolist():
             yield from _thread(result, spool, thread, top, keys)
         yield from _device(result, spool, process, top, keys)
         yield from _counters(result, spool, process, top, keys, window)
-    yield from _left_out(spool, keys)
+    yield from _omitted_ranges(spool, keys)
+
+
+def _child(parent: Track, keys: Iterator[int], name: str, unit: str | None = None) -> Track:
+    return Track(key=next(keys), name=name, parent=parent.key, pid=parent.pid, unit=unit)
 
 
 def _thread(result: Result, spool: TraceSpool, thread: int, top: Track, keys: Iterator[int]) -> Iterator[Event]:
     instances = result.instances
     name = result.thread_names.get(thread)
-    group = Track(next(keys), f"{name} (thread {tid(thread)})" if name else f"thread {tid(thread)}", top.key, top.pid)
+    group = _child(top, keys, f"{name} (thread {tid(thread)})" if name else f"thread {tid(thread)}")
     yield group
     chosen = np.flatnonzero(instances.thread == thread)
     lane = lanes(np.zeros(len(chosen), np.int64), instances.start[chosen], instances.end[chosen])
-    # grouped once: ranges may be nested thousands deep, and each depth is a track
+    # one sort for all lanes: ranges may be nested thousands deep, and each depth is a track
     order = np.argsort(lane, kind="stable")
     steps, reason = step_numbers(instances), _reason(result)
     for number, rows in enumerate(np.split(chosen[order], np.flatnonzero(np.diff(lane[order])) + 1)):
-        track = Track(next(keys), "phases" if not number else f"phases (inner {number})", group.key, top.pid)
+        track = _child(group, keys, "phases" if not number else f"phases (inner {number})")
         yield track
         yield from _phases(result, rows, track, steps[rows], reason).parts()
-    track = Track(next(keys), "layers", group.key, top.pid)
+    track = _child(group, keys, "layers")
     yield track
     yield from _layers(result, spool, thread, track)
     yield from _ranges(spool, thread, group, keys)
-    track = Track(next(keys), "states", group.key, top.pid)
+    track = _child(group, keys, "states")
     yield track
     for part in spool.files.parts(f"states-{thread}"):
         unknown = result.step_sums.unmeasured[part["instance"]]
@@ -138,15 +142,15 @@ def _thread(result: Result, spool: TraceSpool, thread: int, top: Track, keys: It
         )
 
 
-def _left_out(spool: TraceSpool, keys: Iterator[int]) -> Iterator[Track]:
-    """Yield a track whose name says how many ranges are not in the trace, where there are any."""
+def _omitted_ranges(spool: TraceSpool, keys: Iterator[int]) -> Iterator[Track]:
+    """Yield a track whose name says how many ranges the trace leaves out; no track if it has all of them."""
     if spool.deeper_ranges:
         title = f"{spool.deeper_ranges:,} ranges deeper than {MOST_LEVELS} levels are left out"
-        yield Track(next(keys), title, None, 0)
+        yield Track(key=next(keys), name=title, parent=None, pid=0)
 
 
 def _process_name(result: Result, process: int) -> str:
-    """Return a process's name: its number, the name of its first thread, its rank where it has one."""
+    """Return a process's title: its rank if it has exactly one, the name of its main thread, its process id."""
     name = result.thread_names.get(process | pid(process))
     ranks = {
         rank
@@ -159,11 +163,11 @@ def _process_name(result: Result, process: int) -> str:
 
 
 def _ranges(spool: TraceSpool, thread: int, group: Track, keys: Iterator[int]) -> Iterator[Event]:
-    """Yield the NVTX ranges of a thread, a track for each level of nesting; operators have tracks of their own."""
+    """Yield the NVTX ranges of a thread, one track per nesting level; operators have separate tracks."""
     for kind in RANGE_KINDS:
         for level in sorted(spool.range_tracks.get(thread, {}).get(kind, ())):
             title = "NVTX ranges" if kind == "ranges" else "operators"
-            track = Track(next(keys), f"{title} (level {level + 1})" if level else title, group.key, group.pid)
+            track = _child(group, keys, f"{title} (level {level + 1})" if level else title)
             yield track
             for part in spool.files.parts(range_key(thread, kind, level)):
                 yield Slices(
@@ -177,7 +181,7 @@ def _ranges(spool: TraceSpool, thread: int, group: Track, keys: Iterator[int]) -
 
 
 def _phases(result: Result, chosen: Ints, track: Track, steps: Ints, reason: str) -> Slices:
-    """Return the slices of some phase instances, whose numbers among their like are `steps`."""
+    """Return the slices of the chosen phase instances; `steps` are their step numbers within their phase."""
     instances = result.instances
     missing = result.step_sums.unmeasured[chosen]
     return Slices(
@@ -198,10 +202,10 @@ def _reason(result: Result) -> str:
 
 
 def _layers(result: Result, spool: TraceSpool, thread: int, track: Track) -> Iterator[Slices]:
-    """Yield the host's layers: neighbouring states of one layer as one slice."""
+    """Yield the host's layers, adjacent states of the same layer merged into one slice."""
     instances = result.instances
-    of_state = np.array([_LAYERS.index(LAYER_OF_STATE[state]) for state in STATES])
-    both = {
+    layer_codes = np.array([_LAYERS.index(LAYER_OF_STATE[state]) for state in STATES])
+    inseparable_labels = {
         instances.labels.index(entry.phase)
         for entry in result.entries
         if entry.taxbreak.ft_includes_library and (entry.process, entry.thread) == (pid(thread), tid(thread))
@@ -209,8 +213,8 @@ def _layers(result: Result, spool: TraceSpool, thread: int, track: Track) -> Ite
     names = tuple(TITLES[key] for key in (*_LAYERS, "framework_library"))
     open_slice: tuple[Ints, Ints, Ints, Ints] | None = None
     for part in spool.files.parts(f"states-{thread}"):
-        start, end, instance, layer = part["start"], part["end"], part["instance"], of_state[part["state"]]
-        inseparable = np.isin(instances.label[instance], sorted(both))
+        start, end, instance, layer = part["start"], part["end"], part["instance"], layer_codes[part["state"]]
+        inseparable = np.isin(instances.label[instance], sorted(inseparable_labels))
         merged = np.isin(layer, (_LAYERS.index("framework"), _LAYERS.index("library")))
         layer = np.where(inseparable & merged, len(_LAYERS), layer)
         if open_slice is not None:
@@ -219,22 +223,30 @@ def _layers(result: Result, spool: TraceSpool, thread: int, track: Track) -> Ite
             )
         first = begins((layer[1:] != layer[:-1]) | (instance[1:] != instance[:-1]) | (start[1:] != end[:-1]))
         last = np.r_[first[1:] - 1, len(start) - 1]
-        # the last slice may go on in the next part
+        # the last slice may continue in the next part
         open_slice = start[first[-1:]], end[last[-1:]], instance[first[-1:]], layer[first[-1:]]
         if len(first) > 1:
-            yield Slices(track.key, "layer", start[first[:-1]], end[last[:-1]], layer[first[:-1]], names)
+            yield Slices(
+                track=track.key,
+                category="layer",
+                start=start[first[:-1]],
+                end=end[last[:-1]],
+                name=layer[first[:-1]],
+                names=names,
+            )
     if open_slice is not None:
-        yield Slices(track.key, "layer", open_slice[0], open_slice[1], open_slice[3], names)
+        start, end, _, layer = open_slice
+        yield Slices(track=track.key, category="layer", start=start, end=end, name=layer, names=names)
 
 
 def _device(result: Result, spool: TraceSpool, process: int, top: Track, keys: Iterator[int]) -> Iterator[Event]:
-    """Yield the device's streams of a process, a track each, or several where operations overlap."""
+    """Yield the device streams of a process: one track per stream, or several if its operations overlap."""
     names = (*spool.op_names, *_KINDS)
     for row, number in sorted(spool.rows.items()):
-        of_process, device, _, lane = row
-        if of_process != process:
+        row_process, device, _, lane = row
+        if row_process != process:
             continue
-        track = Track(next(keys), row_title(device, number, lane), top.key, top.pid)
+        track = _child(top, keys, row_title(device, number, lane))
         yield track
         for part in spool.files.parts(device_key(row)):
             code = part["name"]
@@ -254,10 +266,10 @@ def _device(result: Result, spool: TraceSpool, process: int, top: Track, keys: I
 def _counters(
     result: Result, spool: TraceSpool, process: int, top: Track, keys: Iterator[int], window: int
 ) -> Iterator[Event]:
-    """Yield how active each device is and HDBI, over the window before each moment.
+    """Yield counters of each device's activity and of HDBI, over the window before each time.
 
-    A window that touches a step whose device time was not measured has no value, nor has one without host
-    and device time.
+    There is no value for a window that overlaps a step without measured device time, and no HDBI for a window
+    without host and device time.
     """
     instances = result.instances
     threads = (instances.thread & PROCESS_MASK) == process
@@ -274,21 +286,21 @@ def _counters(
         return
     span = f"over {window / 1e6:g} ms"
     in_phase = np.zeros(len(time), np.int64)
-    for device in sorted(device for of_process, device in spool.devices if of_process == process):
+    for device in sorted(device for owner, device in spool.devices if owner == process):
         active = _covered(spool, busy_key(process, device), time, window)
-        track = Track(next(keys), f"GPU {device} active {span}", top.key, top.pid, "%")
+        track = _child(top, keys, f"GPU {device} active {span}", "%")
         yield track
         yield TraceSamples(track.key, time, 100 * active / window)
         in_phase += _covered(spool, busy_key(process, device, in_phase=True), time, window)
     host = _orchestration(result, spool, process, time, window)
     known = in_phase + host > 0
-    track = Track(next(keys), f"HDBI {span}", top.key, top.pid, "")
+    track = _child(top, keys, f"HDBI {span}", "")
     yield track
     yield TraceSamples(track.key, time[known], in_phase[known] / (in_phase + host)[known])
 
 
 def _covered(spool: TraceSpool, key: str, time: Ints, window: int) -> Ints:
-    """Return how much of the window before each moment some intervals cover, ns; they do not overlap."""
+    """Return the time that the intervals of `key` cover in the window before each time, ns; they do not overlap."""
     total = np.zeros(len(time), np.int64)
     for part in spool.files.parts(key):
         total += Coverage.of((part["start"], part["end"])).within(time - window, time)
@@ -296,7 +308,7 @@ def _covered(spool: TraceSpool, key: str, time: Ints, window: int) -> Ints:
 
 
 def _orchestration(result: Result, spool: TraceSpool, process: int, time: Ints, window: int) -> Ints:
-    """Return T_Orchestration of a process in the window before each moment, ns."""
+    """Return T_Orchestration of a process in the window before each time, ns."""
     threads = result.instances.thread
     counted = np.isin(np.arange(len(STATES)), [STATES.index(state) for state in (*FRAMEWORK_STATES, "library")])
     total = np.zeros(len(time), np.int64)

@@ -1,4 +1,4 @@
-"""What a timeline trace shows, taken from the pieces of a report and kept in temporary files, column by column."""
+"""Collects the contents of a timeline trace from the pieces of a report, in temporary files of one column each."""
 
 from __future__ import annotations
 
@@ -17,36 +17,38 @@ from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.totals.warning_facts import Piece
 
 PART = 100_000
-"""Rows that are read from the files at once: a writer turns them into Python objects."""
+"""Rows that are read from the files at a time, because writers turn rows into Python objects."""
 _SLACK_NS = 10_000_000
-"""Device work that seems to start this long before its launch still counts exactly in the counters."""
+"""Clock skew up to which counters stay exact: device work may seem to start this long before its launch."""
 _NAME_TUPLES = 3
 MOST_LEVELS = 256
-"""Levels of nested ranges of a thread; a viewer shows each as a track."""
+"""Most levels of nested ranges per thread; a viewer shows each level as a track."""
 RANGE_KINDS = ("ranges", "operators")
-"""NVTX ranges have tracks of their own, and so have those of framework operators among them."""
+"""NVTX ranges of framework operators have separate tracks from all other NVTX ranges."""
 
 DeviceRow = tuple[int, int, int, int]
 """(process, device, stream code, lane) of a track of device operations."""
 
 
 class ColumnFiles:
-    """Columns of int64, appended to piece by piece; each lies in a file of a temporary folder."""
+    """Columns of int64 that grow piece by piece, one file per column in a temporary folder.
+
+    The folder is deleted together with this object.
+    """
 
     def __init__(self) -> None:
-        """Make the folder; it goes when this object does."""
         self._folder = tempfile.TemporaryDirectory(prefix="taxbreak-nsys-")
         self._columns: dict[str, tuple[str, ...]] = {}
 
     def append(self, key: str, **columns: Ints) -> None:
-        """Append rows to the columns of a key; they have the same names each time."""
+        """Append rows to the columns of a key; the column names must be the same in each call."""
         self._columns[key] = tuple(columns)
         for name, values in columns.items():
             with self._path(key, name).open("ab") as file:
                 np.ascontiguousarray(values, np.int64).tofile(file)
 
     def parts(self, key: str) -> Iterator[dict[str, Ints]]:
-        """Yield the columns of a key in parts of at most PART rows; nothing where it has none."""
+        """Yield the columns of a key in parts of at most PART rows; no part if the key has no rows."""
         names = self._columns.get(key, ())
         if not names:
             return
@@ -59,18 +61,17 @@ class ColumnFiles:
 
 
 class TraceSpool:
-    """Keeps what a trace shows of a report: host intervals by thread, operations by device row, what counters need.
+    """Collects host intervals by thread, operations by device row, NVTX ranges, and the input of the counters.
 
     `low` is the earliest start of a device operation, `bounds` the first start and last end of the kernels and graphs
-    of each process, ns. Launches are numbered over the whole report; their numbers are the arrows'.
+    of each process, ns. Launches are numbered over the whole report; arrows have the number of their launch.
     """
 
     def __init__(self, instances: Instances) -> None:
-        """Start without rows."""
         self.instances = instances
         self.files = ColumnFiles()
         self.rows: dict[DeviceRow, int] = {}
-        """The device rows, with the number of each one's stream."""
+        """The number of each device row's stream."""
         self.devices: set[tuple[int, int]] = set()
         """(process, device) of all kernels and graphs."""
         self.bounds: dict[int, tuple[int, int]] = {}
@@ -85,14 +86,14 @@ class TraceSpool:
         self._launches = 0
         self.range_names: tuple[str, ...] = ()
         self.range_tracks: dict[int, dict[str, set[int]]] = {}
-        """By thread, the levels of its nested NVTX ranges: those of operators, and all others."""
+        """The nesting levels of the NVTX ranges, by thread and kind (RANGE_KINDS)."""
         self._levels = {kind: LaneAllocator() for kind in RANGE_KINDS}
         self._ranges_until = NEVER
         self.deeper_ranges = 0
-        """Ranges that lie deeper than the levels that are kept."""
+        """The number of ranges that are left out because they are nested deeper than MOST_LEVELS."""
 
     def add(self, piece: Piece) -> None:
-        """Take the next piece."""
+        """Add the next piece; pieces come in order of time."""
         columns = piece.columns
         details = timeline_details(columns)
         source = _arrow_sources(details, len(columns.launches))
@@ -126,7 +127,7 @@ class TraceSpool:
             )
 
     def _add_ranges(self, columns: Measured) -> None:
-        """Keep the NVTX ranges that no piece before had; nested ranges get a level each, outermost first."""
+        """Keep the NVTX ranges that no earlier piece had, with their nesting levels from the outermost inwards."""
         ranges = columns.trace.ranges
         self.range_names = ranges.names
         fresh = ranges.start > self._ranges_until
@@ -135,19 +136,19 @@ class TraceSpool:
         for kind, is_operator in zip(RANGE_KINDS, (False, True), strict=True):
             chosen = np.flatnonzero(fresh & (ranges.is_operator == is_operator))
             thread, start, end = ranges.thread[chosen], ranges.start[chosen], ranges.end[chosen]
-            # of ranges that begin in one nanosecond the longest is the outermost
+            # of ranges with equal start, the longest is the outermost
             level = self._levels[kind].lanes(thread, start, end, longest_first=True)
             self.deeper_ranges += int(np.sum(level >= MOST_LEVELS))
             drawn = level < MOST_LEVELS
             places = np.unique(np.stack([thread[drawn], level[drawn]]), axis=1).T.tolist()
-            for of_thread, of_level in places:
-                self.range_tracks.setdefault(of_thread, {}).setdefault(kind, set()).add(of_level)
-                mine = (thread == of_thread) & (level == of_level)
+            for track_thread, track_level in places:
+                self.range_tracks.setdefault(track_thread, {}).setdefault(kind, set()).add(track_level)
+                on_track = (thread == track_thread) & (level == track_level)
                 self.files.append(
-                    range_key(of_thread, kind, of_level),
-                    start=start[mine],
-                    end=end[mine],
-                    name=ranges.name[chosen][mine],
+                    range_key(track_thread, kind, track_level),
+                    start=start[on_track],
+                    end=end[on_track],
+                    name=ranges.name[chosen][on_track],
                 )
         self._ranges_until = int(ranges.start.max())
 
@@ -158,7 +159,7 @@ class TraceSpool:
         return np.where(name < 0, -1, name // _NAME_TUPLES + base[name % _NAME_TUPLES])
 
     def _add_device(self, piece: Piece, source: Ints) -> None:
-        """Keep the operations of the piece's own launches; an arrow comes to the first operation of each launch."""
+        """Keep the operations of the piece's own launches; an arrow ends at the first operation of each launch."""
         columns = piece.columns
         ops, launches = columns.trace.ops, columns.launches
         if len(ops):
@@ -174,14 +175,14 @@ class TraceSpool:
         instance = columns.op_instance[own]
         labels = columns.instances.label
         label = np.where(instance >= 0, labels[np.maximum(instance, 0)], -1) if len(labels) else instance
-        called = launches.start[np.maximum(launch, 0)] if len(launches) else launch
+        launch_start = launches.start[np.maximum(launch, 0)] if len(launches) else launch
         kernel = ops.kind[own] == KERNEL
         values = {
             "start": ops.start[own],
             "end": ops.end[own],
             "name": np.where(kernel, ops.name[own], -1 - ops.kind[own]),
             "label": label,
-            "after_launch": np.where(launch >= 0, ops.start[own] - called, -1),
+            "after_launch": np.where(launch >= 0, ops.start[own] - launch_start, -1),
             "bytes": np.where(kernel, -1, ops.bytes[own]),
             "arrives": arrives,
         }
@@ -197,7 +198,7 @@ class TraceSpool:
             self.files.append(device_key(key), **{name: column[chosen] for name, column in values.items()})
 
     def _add_launches(self, piece: Piece) -> None:
-        """Keep the starts of kernel and graph launches in phases: the counters need their number."""
+        """Keep the starts of kernel and graph launches in phases, which the HDBI counter counts."""
         launches = piece.columns.launches
         counted = piece.own & np.isin(launches.kind, (KERNEL_LAUNCH, GRAPH_LAUNCH))
         counted &= piece.columns.launch_instance >= 0
@@ -206,33 +207,35 @@ class TraceSpool:
             self.files.append(f"launches-{key}", start=launches.start[counted & (process == key)])
 
     def _add_busy(self, piece: Piece) -> None:
-        """Keep when each device was busy for a process: at all, and for launches in phases."""
+        """Keep the busy intervals of each device by process: of all its work, and of its launches in phases."""
         columns = piece.columns
         ops = columns.trace.ops
         computing = piece.own_ops & ops.computes
         pairs = np.unique(np.stack([ops.process[computing], ops.device[computing]]), axis=1).T.tolist()
         for process, device in pairs:
-            of_device = computing & (ops.process == process) & (ops.device == device)
+            on_device = computing & (ops.process == process) & (ops.device == device)
             self.devices.add((process, device))
-            low, high = int(ops.start[of_device].min()), int(ops.end[of_device].max())
+            low, high = int(ops.start[on_device].min()), int(ops.end[on_device].max())
             known = self.bounds.get(process, (low, high))
             self.bounds[process] = (min(low, known[0]), max(high, known[1]))
-            self._hold(busy_key(process, device), columns, of_device)
-            self._hold(busy_key(process, device, in_phase=True), columns, of_device & (columns.op_instance >= 0))
+            self._merge_busy(busy_key(process, device), columns, on_device)
+            in_phase = on_device & (columns.op_instance >= 0)
+            self._merge_busy(busy_key(process, device, in_phase=True), columns, in_phase)
         for key in self._busy:
-            self._settle(key, None if piece.settled is None else piece.settled - _SLACK_NS)
+            self._write_busy(key, None if piece.settled is None else piece.settled - _SLACK_NS)
 
-    def _hold(self, key: str, columns: Measured, which: Flags) -> None:
+    def _merge_busy(self, key: str, columns: Measured, chosen: Flags) -> None:
         ops = columns.trace.ops
-        start, end = ops.start[which], ops.end[which]
-        # what is on file is counted: by clocks that disagree an operation may reach back into it
+        start, end = ops.start[chosen], ops.end[chosen]
+        # with clock skew an operation may reach back into time that is already written: cut that part off
         start = np.maximum(start, self._counted_until.get(key, NEVER))
-        held = self._busy.get(key)
-        if held is not None:
-            start, end = np.r_[held[0], start], np.r_[held[1], end]
+        pending = self._busy.get(key)
+        if pending is not None:
+            start, end = np.r_[pending[0], start], np.r_[pending[1], end]
         self._busy[key] = union(start, end)
 
-    def _settle(self, key: str, moment: int | None) -> None:
+    def _write_busy(self, key: str, moment: int | None) -> None:
+        """Write the intervals that end before `moment` (None: all) to the files; the rest may still grow."""
         start, end = self._busy[key]
         done = len(start) if moment is None else int(np.searchsorted(end, moment, side="left"))
         if done:
@@ -252,19 +255,22 @@ def range_key(thread: int, kind: str, level: int) -> str:
 
 
 def busy_key(process: int, device: int, *, in_phase: bool = False) -> str:
-    """Return the key of the intervals in which a device was busy for a process (for launches in phases)."""
+    """Return the key of the intervals in which a device was busy for a process, or only for its launches in phases."""
     return f"busy-{process}-{device}-{int(in_phase)}"
 
 
 def _portable(code: Ints, ops: int, api: int) -> Ints:
-    """Return codes into (names of operations, of API calls, of ranges) that hold while those tuples grow."""
+    """Return codes that encode tuple and index, so that they stay valid while the three name tuples grow.
+
+    The tuples are the names of operations, API calls and ranges; `ops` and `api` are the present lengths of two.
+    """
     kind = (code >= ops).astype(np.int64) + (code >= ops + api)
     base = np.array([0, ops, ops + api], np.int64)
     return np.where(code < 0, -1, (code - base[kind]) * _NAME_TUPLES + kind)
 
 
 def _arrow_sources(details: Details, launches: int) -> Ints:
-    """Return for each launch the host interval that its arrow leaves from, the first inside it; -1 for none."""
+    """Return for each launch the first host interval inside it, where its arrow starts; -1 if there is none."""
     source = np.full(launches, -1, np.int64)
     inside = np.flatnonzero(details.launch >= 0)
     launch, first = np.unique(details.launch[inside], return_index=True)

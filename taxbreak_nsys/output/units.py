@@ -1,13 +1,16 @@
-"""Times for people: nanoseconds in a unit that reads well."""
+"""Shows times (integer ns) and shares as text with a unit."""
 
 from __future__ import annotations
 
 UNITS = {"nsec": ("ns", 1), "usec": ("us", 1_000), "msec": ("ms", 1_000_000), "sec": ("s", 1_000_000_000)}
-"""nsys's names for `--timeunit`: the sign and the number of ns."""
+"""The values of nsys's `--timeunit`, each with the unit's symbol and its number of ns."""
 
 
 def show_time(ns: int | None, unit: str | None = None) -> str:
-    """Return a time with its unit, in the one given (a name of `UNITS`) or the one that reads best."""
+    """Return a time with its unit: `unit` (a key of `UNITS`), or the most readable unit if it is None.
+
+    A time that is None is shown as `not measured`.
+    """
     if ns is None:
         return "not measured"
     if unit is None:
@@ -18,5 +21,5 @@ def show_time(ns: int | None, unit: str | None = None) -> str:
 
 
 def show_share(part: int | None, whole: int) -> str:
-    """Return part of whole in per cent, or a dash where either is not known."""
+    """Return a part of a whole in per cent with one decimal; a dash if `part` is None or `whole` is 0."""
     return "-" if part is None or not whole else f"{100 * part / whole:.1f}"

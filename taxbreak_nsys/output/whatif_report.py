@@ -1,4 +1,4 @@
-"""The answers of `whatif` as text, CSV and JSON."""
+"""The predictions of `whatif` as text, CSV, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 SCHEMA = "taxbreak-whatif/2"
 BAR = 20
 UNEXPLAINED = 0.05
-"""Beyond this share of the wall the output warns of delays that the model does not know."""
+"""If the model misses more than this share of the wall time, the output warns of unexplained delays."""
 FLAT = 0.005
-"""A lever whose curve moves the wall by less than this share is not drawn."""
+"""A lever that changes the wall time by less than this share is not drawn."""
 _TITLES = {
     "phase": "Phase",
     "process": "PID",
@@ -59,7 +59,7 @@ _POINT_TITLES = {"lever": "Lever", "factor": "Factor"} | _TITLES
 def prediction(
     replay: Replay, scenario: Scenario, predictions: Sequence[Prediction], format: str, unit: str | None
 ) -> str:
-    """Return the prediction of one scenario."""
+    """Return the predictions of one scenario, one per phase and thread, as text in `format`."""
     if format == "json":
         return json_document(
             _head(replay) | {"scenario": dataclasses.asdict(scenario), "phases": [p.to_dict() for p in predictions]}
@@ -73,26 +73,26 @@ def prediction(
     console = text_console()
     console.print(printable(replay.result.report.path), style="bold")
     console.print(printable(f"what if: {_words(scenario)}"), style="bold")
-    for one in predictions:
-        _title(console, one)
-        if one.reason is not None:
-            console.print(printable(f"no prediction: {one.reason}"))
+    for phase in predictions:
+        _title(console, phase)
+        if phase.reason is not None:
+            console.print(printable(f"no prediction: {phase.reason}"))
             continue
-        console.print(_before_and_after(one, unit))
-        _graphs(console, one)
-        _trust(console, one)
+        console.print(_before_and_after(phase, unit))
+        _graphs(console, phase)
+        _trust(console, phase)
     if scenario.graphs:
         typical = replay.typical
         console.print()
         console.print(
             f"graphs: {show_time(typical.graph_gap)} between nodes ({typical.graph_gap_source}); --graph-launch sets "
-            "what a launch takes. Waits in the OS stay; the profiler's own time is out of the forecast and no saving; "
-            "Python between two launches goes, also where it decides by data what is launched."
+            "the time of a launch. Waits in the OS stay. The profiler's own time is excluded and is no saving. Python "
+            "between launches is removed, even if it chooses launches depending on data."
         )
     if scenario.cpu != 1:
         console.print()
         console.print(
-            "cpu: all host work scales with it, T_sys in HDBI as a whole too; device work, waits and the profiler stay."
+            "cpu: all host work scales with the CPU, also T_sys in HDBI; device work, waits and the profiler stay."
         )
     return console_text(console)
 
@@ -100,7 +100,7 @@ def prediction(
 def ranking_report(
     replay: Replay, points: Sequence[LeverPoint], changes: Sequence[ChangePoint], format: str, unit: str | None
 ) -> str:
-    """Return what half and none of each lever's time would bring, best first, then what other changes would."""
+    """Return per phase what halving and removing each lever's time saves, best lever first, then other changes."""
     if format == "csv":
         return rows_to_csv(ranking_rows(points, changes), _POINT_TITLES)
     if format == "markdown":
@@ -111,47 +111,47 @@ def ranking_report(
     console = text_console()
     console.print(printable(replay.result.report.path), style="bold")
     console.print("what each lever would bring, best first", style="bold")
-    for one, of_phase in _by_phase(replay, points):
-        _title(console, one)
-        if not of_phase:
-            console.print(printable(f"no prediction: {one.reason}"))
+    for phase, phase_points in _by_phase(replay, points):
+        _title(console, phase)
+        if not phase_points:
+            console.print(printable(f"no prediction: {phase.reason}"))
             continue
         table = plain_table("Lever", "half saves %", "all saves %", "then idle %", "HDBI")
-        half = {p.lever: p.prediction for p in of_phase if p.factor == 0.5}
-        for point in of_phase:
+        half = {p.lever: p.prediction for p in phase_points if p.factor == 0.5}
+        for point in phase_points:
             if point.factor == 0:
-                gone = point.prediction
+                removed = point.prediction
                 table.add_row(
-                    point.title, percent(half[point.lever].saved_share), percent(gone.saved_share),
-                    percent(gone.idle_share), number(gone.predicted_hdbi),
+                    point.title, percent(half[point.lever].saved_share), percent(removed.saved_share),
+                    percent(removed.idle_share), number(removed.predicted_hdbi),
                 )  # fmt: skip
-        console.print(f"wall {show_time(one.wall_ns, unit)}, median {show_time(one.wall_median_ns, unit)}")
-        _completion(console, one, unit)
+        console.print(f"wall {show_time(phase.wall_ns, unit)}, median {show_time(phase.wall_median_ns, unit)}")
+        _completion(console, phase, unit)
         console.print(table)
         for change in changes:
-            if key(change.prediction) == key(one):
+            if key(change.prediction) == key(phase):
                 console.print(printable(_change(change)))
-        _trust(console, of_phase[0].prediction)
+        _trust(console, phase_points[0].prediction)
     return console_text(console)
 
 
 def _change(point: ChangePoint) -> str:
-    """Return a line on what a change to several layers would bring."""
-    one = point.prediction
-    if one.reason is not None:
-        return f"{point.change.title}: {one.reason}"
-    saves = f"{point.change.title} would save {percent(one.saved_share)} % ({point.change.options})"
+    """Return a line on the saving of a change to several layers."""
+    predicted = point.prediction
+    if predicted.reason is not None:
+        return f"{point.change.title}: {predicted.reason}"
+    saves = f"{point.change.title} would save {percent(predicted.saved_share)} % ({point.change.options})"
     if point.change is not GRAPHS:
         return saves
-    if not one.graphs:
-        return f"{point.change.title}: no launches beside those of graphs that would be shorter as one"
-    return f"{saves}, {one.graphs_per_step:,.1f} graphs per step"
+    if not predicted.graphs:
+        return f"{point.change.title}: no launches outside graphs that would be shorter as a graph"
+    return f"{saves}, {predicted.graphs_per_step:,.1f} graphs per step"
 
 
 def sweep_report(
     replay: Replay, points: Sequence[LeverPoint], speeds: Mapping[Key, float | None], format: str, unit: str | None
 ) -> str:
-    """Return every lever's curve, and how fast a CPU would make each phase device-bound."""
+    """Return every lever's curve, and the CPU speed at which each phase becomes device-bound, as text in `format`."""
     if format == "csv":
         return rows_to_csv(_point_rows(points), _POINT_TITLES)
     if format == "markdown":
@@ -165,35 +165,36 @@ def sweep_report(
     console = text_console()
     console.print(printable(replay.result.report.path), style="bold")
     console.print("wall time by lever", style="bold")
-    for one, of_phase in _by_phase(replay, points):
-        _title(console, one)
-        if not of_phase:
-            console.print(printable(f"no prediction: {one.reason}"))
+    for phase, phase_points in _by_phase(replay, points):
+        _title(console, phase)
+        if not phase_points:
+            console.print(printable(f"no prediction: {phase.reason}"))
             continue
         flat = []
-        for lever in dict.fromkeys(point.lever for point in of_phase):
-            curve = [point for point in of_phase if point.lever == lever]
+        for lever in dict.fromkeys(point.lever for point in phase_points):
+            curve = [point for point in phase_points if point.lever == lever]
             if max(abs(point.prediction.saved_share or 0.0) for point in curve) < FLAT:
                 flat.append(curve[0].title)
                 continue
             table = plain_table(curve[0].title, "median", "saved %", "idle %", "HDBI")
             table.add_column("wall", no_wrap=True)
             for point in curve:
-                now = point.prediction
-                share = (now.predicted_wall_ns or 0) / now.wall_ns
+                predicted = point.prediction
+                share = (predicted.predicted_wall_ns or 0) / predicted.wall_ns
                 table.add_row(
-                    f"x {point.factor:g}", show_time(now.predicted_wall_median_ns, unit), percent(now.saved_share),
-                    percent(now.idle_share), number(now.predicted_hdbi), "#" * round(BAR * share),
+                    f"x {point.factor:g}", show_time(predicted.predicted_wall_median_ns, unit),
+                    percent(predicted.saved_share), percent(predicted.idle_share), number(predicted.predicted_hdbi),
+                    "#" * round(BAR * share),
                 )  # fmt: skip
             console.print(table)
         if flat:
             console.print(f"no difference to the wall time: {', '.join(flat)}")
-        console.print(_bound(speeds[key(one)]), style="bold")
-        _trust(console, of_phase[0].prediction)
+        console.print(_device_bound_sentence(speeds[key(phase)]), style="bold")
+        _trust(console, phase_points[0].prediction)
     return console_text(console)
 
 
-def _bound(speed: float | None) -> str:
+def _device_bound_sentence(speed: float | None) -> str:
     if speed is None:
         return f"Not device-bound even with a CPU {FASTEST:g} times as fast: the device still idles for a tenth."
     if speed == 1:
@@ -206,7 +207,7 @@ def _point_rows(points: Sequence[LeverPoint]) -> list[dict[str, Any]]:
 
 
 def ranking_rows(points: Sequence[LeverPoint], changes: Sequence[ChangePoint]) -> list[dict[str, Any]]:
-    """Return a row per lever, factor and phase, then one per change to several layers that can be predicted."""
+    """Return one row per lever, factor and phase, then one per predicted change to several layers; times in ns."""
     rows = [
         {"lever": p.change.name, "factor": None} | p.prediction.to_dict()
         for p in changes
@@ -220,24 +221,24 @@ def _head_line(replay: Replay) -> str:
 
 
 def _markdown(replay: Replay, points: Sequence[LeverPoint], changes: Sequence[ChangePoint]) -> str:
-    """Return a table per phase: what half and none of each lever's time would save, and what other changes would."""
+    """Return a table per phase: the savings from halving and removing each lever's time, and from other changes."""
     text = _head_line(replay)
-    for one, of_phase in _by_phase(replay, points):
-        text += f"#### {plain(one.phase)}\n\n"
-        if not of_phase:
-            text += f"No prediction: {plain(one.reason or '')}.\n\n"
+    for phase, phase_points in _by_phase(replay, points):
+        text += f"#### {plain(phase.phase)}\n\n"
+        if not phase_points:
+            text += f"No prediction: {plain(phase.reason or '')}.\n\n"
             continue
-        half = {p.lever: p.prediction for p in of_phase if p.factor == 0.5}
+        half = {p.lever: p.prediction for p in phase_points if p.factor == 0.5}
         rows = [
             (plain(p.title), percent(half[p.lever].saved_share), percent(p.prediction.saved_share),
              number(p.prediction.predicted_hdbi))
-            for p in of_phase if p.factor == 0
+            for p in phase_points if p.factor == 0
         ]  # fmt: skip
         rows += [
             (plain(change.change.title), "–", percent(change.prediction.saved_share),
              number(change.prediction.predicted_hdbi))
             for change in changes
-            if key(change.prediction) == key(one) and change.prediction.reason is None
+            if key(change.prediction) == key(phase) and change.prediction.reason is None
         ]  # fmt: skip
         text += markdown_table(("Lever", "half saves %", "all saves %", "HDBI then"), rows) + "\n"
     return text
@@ -265,69 +266,68 @@ def _by_phase(replay: Replay, points: Sequence[LeverPoint]) -> list[tuple[Predic
 
 
 def _words(scenario: Scenario) -> str:
-    told = [
+    parts = [
         f"{name.replace('_', ' ')} x {getattr(scenario, name):g}" for name in FACTORS if getattr(scenario, name) != 1
     ]
     if scenario.cpu != 1:
-        told.append(f"a CPU {scenario.cpu:g} times as fast")
+        parts.append(f"a CPU {scenario.cpu:g} times as fast")
     if scenario.framework_minus_ns:
         where = f"launches of {scenario.before!r}" if scenario.before else "each launch"
-        told.append(f"{show_time(scenario.framework_minus_ns)} less framework time before {where}")
+        parts.append(f"{show_time(scenario.framework_minus_ns)} less framework time before {where}")
     if scenario.graphs:
-        told.append("CUDA graphs")
-    return ", ".join(told) or "nothing changed"
+        parts.append("CUDA graphs")
+    return ", ".join(parts) or "nothing changed"
 
 
-def _title(console: Console, one: Prediction) -> None:
-    where = "all its threads" if one.thread is None else f"process {one.process}, thread {one.thread}"
+def _title(console: Console, phase: Prediction) -> None:
+    where = "all its threads" if phase.thread is None else f"process {phase.process}, thread {phase.thread}"
     console.print()
-    console.rule(printable(f"{one.phase} ({where})"), align="left", characters="-")
+    console.rule(printable(f"{phase.phase} ({where})"), align="left", characters="-")
 
 
-def _before_and_after(one: Prediction, unit: str | None) -> Table:
+def _before_and_after(phase: Prediction, unit: str | None) -> Table:
     table = plain_table("", "measured", "predicted", "change (%)")
 
     def row(name: str, before: int | None, after: int | None) -> None:
         change = after / before - 1 if before and after is not None else None
         table.add_row(name, show_time(before, unit), show_time(after, unit), percent(change, signed=True))
 
-    row("wall", one.wall_ns, one.predicted_wall_ns)
-    row("wall, median", one.wall_median_ns, one.predicted_wall_median_ns)
-    if one.completion_ns != one.wall_ns:
-        row("to completion", one.completion_ns, one.predicted_completion_ns)
-    row("device idle", one.idle_ns, one.predicted_idle_ns)
-    table.add_row("HDBI", number(one.hdbi), number(one.predicted_hdbi), "")
+    row("wall", phase.wall_ns, phase.predicted_wall_ns)
+    row("wall, median", phase.wall_median_ns, phase.predicted_wall_median_ns)
+    if phase.completion_ns != phase.wall_ns:
+        row("to completion", phase.completion_ns, phase.predicted_completion_ns)
+    row("device idle", phase.idle_ns, phase.predicted_idle_ns)
+    table.add_row("HDBI", number(phase.hdbi), number(phase.predicted_hdbi), "")
     return table
 
 
-def _completion(console: Console, one: Prediction, unit: str | None) -> None:
-    """Say how long the phase's work lasts where that is not the wall: what is saved is a share of it."""
-    if one.completion_ns is not None and one.completion_ns != one.wall_ns:
+def _completion(console: Console, phase: Prediction, unit: str | None) -> None:
+    """Print the time to completion if it differs from the wall time, because savings are shares of it."""
+    if phase.completion_ns is not None and phase.completion_ns != phase.wall_ns:
         console.print(
-            f"to completion {show_time(one.completion_ns, unit)}, with what the device works on after the phase's end "
-            "and without what earlier phases' work covers: savings are shares of it"
+            f"to completion {show_time(phase.completion_ns, unit)}: includes device work after the phase's end and "
+            "excludes time covered by the work of earlier phases; savings are shares of it"
         )
 
 
-def _graphs(console: Console, one: Prediction) -> None:
-    if one.graphs_per_step is None:
+def _graphs(console: Console, phase: Prediction) -> None:
+    if phase.graphs_per_step is None:
         return
-    breaks = (one.breaks or 0) / one.replayed_instances
-    console.print(f"{one.graphs_per_step:,.1f} graphs per step; the host waits {breaks:,.1f} times between launches")
+    breaks = (phase.breaks or 0) / phase.replayed_instances
+    console.print(f"{phase.graphs_per_step:,.1f} graphs per step; the host waits {breaks:,.1f} times between launches")
 
 
-def _trust(console: Console, one: Prediction) -> None:
+def _trust(console: Console, phase: Prediction) -> None:
+    """Print how far the model is off without any change, and a warning if that is a lot."""
     console.print(
-        f"model: unchanged, {percent(one.unchanged_error, signed=True)} % off the measured wall; "
-        f"with typical delays, {percent(one.loose_error, signed=True)} %",
+        f"model: unchanged, {percent(phase.unchanged_error, signed=True)} % off the measured wall; "
+        f"with typical delays, {percent(phase.loose_error, signed=True)} %",
         style="dim",
     )
-    if one.replayed_instances < one.instances:
-        console.print(
-            f"replayed {one.replayed_instances:,} of {one.instances:,} steps, as for the verdict; --whole replays all",
-            style="dim",
-        )
-    unexplained = abs(one.loose_error or 0.0)
+    if phase.replayed_instances < phase.instances:
+        replayed = f"{phase.replayed_instances:,} of {phase.instances:,} steps"
+        console.print(f"replayed {replayed}, as for the verdict; --whole replays all", style="dim")
+    unexplained = abs(phase.loose_error or 0.0)
     if unexplained > UNEXPLAINED:
         console.print(
             f"The report does not explain delays of {percent(unexplained)} % of the wall (lost kernels, "

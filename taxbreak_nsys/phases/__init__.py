@@ -1,4 +1,4 @@
-"""Phases: which stretch of which thread belongs to prefill, to decode, to nothing (method section 2)."""
+"""Phases: which time of which thread belongs to prefill, to decode, or to no phase (method section 2)."""
 
 from taxbreak_nsys.phases.instances import ALL, Instances
 from taxbreak_nsys.phases.nvtx_ranges import PhaseRule

@@ -15,12 +15,12 @@ from taxbreak_nsys.model.launch_outline import LaunchOutline
 from taxbreak_nsys.phases.process_phases import ProcessPhases, outermost
 
 IDLE = "idle"
-"""The label of a mark without requests: it ends a cycle and is no phase."""
+"""The label of a mark without requests: it ends the cycle before it and belongs to no phase."""
 
 
 @dataclass(frozen=True)
 class IdleTime:
-    """What an engine marked as steps without requests: how many, and from each to the next mark, ns."""
+    """Steps without requests that a thread marked: their number, and their time from each mark to the next, ns."""
 
     process: int
     thread: int
@@ -29,13 +29,13 @@ class IdleTime:
 
 
 def without_idle(phases: ProcessPhases) -> tuple[ProcessPhases, list[IdleTime]]:
-    """Return the phases without idle marks, whose time is what the marks cover."""
+    """Return the phases without idle marks, and the time that the idle marks themselves cover."""
     idle = idle_rows(phases)
     return phases.keep(~idle), _idle_times(phases, idle, phases.end - phases.start)
 
 
 def idle_rows(phases: ProcessPhases) -> Flags:
-    """Flag the instances that an engine marked as a step without requests."""
+    """Return a flag per instance: whether an engine marked it as a step without requests."""
     is_idle = np.array([label == IDLE for label in phases.labels] or [False], bool)
     return is_idle[phases.label]
 
@@ -43,9 +43,9 @@ def idle_rows(phases: ProcessPhases) -> Flags:
 def to_cycles(phases: ProcessPhases, outline: LaunchOutline) -> tuple[ProcessPhases, list[IdleTime]]:
     """Return the phases as cycles, and the idle time between them.
 
-    A cycle ends where the next mark of its thread starts. Before an idle mark, and where no mark follows, it ends at
-    the latest of: its mark's end, the end of the last device operation launched in it, the end of the last API call of
-    its busiest thread; never later than the start of the next step's mark.
+    A cycle ends where the next mark of its thread starts. If that mark is idle, or none follows, the cycle ends at the
+    latest of: the end of its mark, the end of the last device operation launched in it, the end of the last API call
+    of its busiest thread; but no later than the start of the next mark that is not idle.
     """
     idle = idle_rows(phases)
     following, next_step = _following_marks(phases, idle)
@@ -65,18 +65,18 @@ def to_cycles(phases: ProcessPhases, outline: LaunchOutline) -> tuple[ProcessPha
 
 
 def _by_thread(phases: ProcessPhases) -> list[tuple[int, Ints]]:
-    """Return each marking thread with its instances in order."""
-    found = []
+    """Return (marking thread, rows of its instances by start) for each marking thread."""
+    result = []
     for thread in np.unique(phases.marked_by).tolist():
         rows = np.flatnonzero(phases.marked_by == thread)
-        found.append((thread, rows[np.argsort(phases.start[rows], kind="stable")]))
-    return found
+        result.append((thread, rows[np.argsort(phases.start[rows], kind="stable")]))
+    return result
 
 
 def _following_marks(phases: ProcessPhases, idle: Flags) -> tuple[Ints, Ints]:
-    """Return for each mark the start of its thread's next mark, and of its next mark that is not idle.
+    """Return for each mark the start of its thread's next mark, and the start of the next mark that is not idle.
 
-    FOREVER where none follows.
+    FOREVER where no such mark follows.
     """
     following, next_step = np.full(len(phases), FOREVER), np.full(len(phases), FOREVER)
     for _, rows in _by_thread(phases):
@@ -86,7 +86,7 @@ def _following_marks(phases: ProcessPhases, idle: Flags) -> tuple[Ints, Ints]:
 
 
 def _ends_open(phases: ProcessPhases, idle: Flags) -> Flags:
-    """Flag the marks that an idle mark of their thread follows, or none."""
+    """Return a flag per mark: whether the next mark of its thread is idle or missing."""
     is_open = np.zeros(len(phases), bool)
     for _, rows in _by_thread(phases):
         is_open[rows] = np.r_[idle[rows[1:]], True]
@@ -94,7 +94,7 @@ def _ends_open(phases: ProcessPhases, idle: Flags) -> Flags:
 
 
 def _shared_cycles(phases: ProcessPhases, idle: Flags, following: Ints) -> ProcessPhases:
-    """Return the phases with the cycles that threads without marks use: the outermost of the whole process."""
+    """Return the phases with `shared` set: the outermost cycles of the process, for threads without marks."""
     rows = np.flatnonzero(phases.shared & ~idle)
     shared = np.zeros(len(phases), bool)
     shared[rows[outermost(phases.start[rows], following[rows])]] = True
@@ -108,25 +108,27 @@ def _next_step(start: Ints, idle: Flags) -> Ints:
 
 
 def _last_moment(phases: ProcessPhases, outline: LaunchOutline, row: int, low: int, high: int) -> int:
-    """Return when the work that is launched in [low, high) ends, on the device and in the busiest thread's calls."""
+    """Return the end of the last device operation launched in [low, high) or, if later, of the host's last API call."""
     members = np.array([thread for thread in phases.threads if row in phases.rows_for(thread)], np.int64)
     last = outline.last_end(members, low, high)
     counts = [(_launch_count(outline, thread, low, high), thread) for thread in members.tolist()]
     if not counts:
         return last
     marker = int(phases.marked_by[row])
-    total, most = sum(count for count, _ in counts), max(counts)
-    host = next((thread for count, thread in counts if thread == marker and 2 * count >= total), most[1])
+    total, busiest = sum(count for count, _ in counts), max(counts)
+    host = next((thread for count, thread in counts if thread == marker and 2 * count >= total), busiest[1])
     return max(last, outline.last_call_end(host, low, high))
 
 
 def _launch_count(outline: LaunchOutline, thread: int, low: int, high: int) -> int:
+    """Return the number of kernel and graph launches of a thread that start in [low, high)."""
     first, past = np.searchsorted(outline.thread, [thread, thread + 1])
     begin, until = np.searchsorted(outline.start[first:past], [low, high]) + first
     return int(outline.computes[begin:until].sum())
 
 
 def _idle_times(phases: ProcessPhases, idle: Flags, time: Ints) -> list[IdleTime]:
+    """Return the sum of `time` (ns) over the idle instances of each marking thread."""
     return [
         IdleTime(
             process=phases.process,

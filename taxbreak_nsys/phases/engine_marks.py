@@ -1,4 +1,4 @@
-"""Phases as serving engines mark them: rules from `data/engines.toml`, and the numbers in a mark's text."""
+"""Phases by the NVTX marks of serving engines: the rules of `data/engines.toml`, and the counts in a mark's text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import regex
 
 STEP = "step"
-"""The label of a step of which neither its mark nor its kernels say what it is."""
+"""The label of a step that neither its mark nor its kernels name."""
 
 _RULES = Path(__file__).resolve().parent.parent / "data" / "engines.toml"
 _KEYS = frozenset({"text", "phase", "phases", "tail", "tokens_a_generation_request", "named_by_kernels", "source"})
@@ -32,7 +32,7 @@ _GROUPS = frozenset({*COUNTS, "mode", "label"})
 
 @dataclass(frozen=True)
 class Mark:
-    """One way in which an engine marks its steps; the fields are those of `data/engines.toml`."""
+    """One form of an engine's step marks; `data/engines.toml` documents the fields."""
 
     text: UserPattern
     phase: str | None
@@ -44,7 +44,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine and its marks, best first."""
+    """A serving engine and the forms of its marks, the preferred form first."""
 
     name: str
     title: str
@@ -52,9 +52,9 @@ class Engine:
 
 
 def load_engines(extra: Path | None = None) -> tuple[Engine, ...]:
-    """Return the engines that are known, those of the user's file `extra` first.
+    """Return the known engines; those of the user's file `extra` come first and replace packaged engines by name.
 
-    Raises TaxbreakError where that file cannot be read or is not of the form.
+    Raises TaxbreakError where the file cannot be read or does not have the form of docs/phases.md.
     """
     own = _parse_file(_RULES)
     if extra is None:
@@ -66,6 +66,7 @@ def load_engines(extra: Path | None = None) -> tuple[Engine, ...]:
 
 @cache
 def _parse_file(path: Path) -> tuple[Engine, ...]:
+    """Return the engines of a TOML file; raises TaxbreakError, which names the file and the fault."""
     try:
         data = tomllib.loads(read_user_text(path))
     except OSError as error:
@@ -102,10 +103,10 @@ def _mark(path: Path, engine: str, entry: Any) -> Mark:
         raise TaxbreakError(f"{where}: unknown group {strange[0]!r}; the groups are {', '.join(sorted(_GROUPS))}")
     phase, phases = entry.get("phase"), entry.get("phases", {})
     if not isinstance(phase, str | None) or not isinstance(phases, dict):
-        raise TaxbreakError(f"{where}: phase is a text, phases a table of them")
+        raise TaxbreakError(f"{where}: phase must be a string, phases a table of strings")
     each = entry.get("tokens_a_generation_request")
     if not isinstance(each, int | dict | None):
-        raise TaxbreakError(f"{where}: tokens_a_generation_request is a number, or a table of them by mode")
+        raise TaxbreakError(f"{where}: tokens_a_generation_request must be a number, or a table of numbers by mode")
     return Mark(
         text=text,
         phase=phase,
@@ -118,7 +119,7 @@ def _mark(path: Path, engine: str, entry: Any) -> Mark:
 
 @dataclass(frozen=True)
 class Marked:
-    """An engine's marks in one report: for each range name the phase (-1: no mark) and what the text says."""
+    """An engine's marks in one report, by range name: the label code (-1: no mark), the counts, the tail flag."""
 
     engine: Engine
     label_of_name: Ints
@@ -126,13 +127,13 @@ class Marked:
     counts_of_name: Ints
     tail_of_name: Flags
     unnamed: frozenset[str]
-    """Labels that do not say whether a step is prefill or decode."""
+    """Labels that do not say whether a step is prefill or decode: the kernels may name these steps."""
 
 
 def recognise(ranges: Ranges, engines: Sequence[Engine], forced: str | None) -> Marked | None:
-    """Return the marks of the first engine that has any in the report, or of the one that was asked for.
+    """Return the marks of the first engine with marks in the report, or of the engine `forced`; None without marks.
 
-    Raises TaxbreakError where that one is unknown or has none.
+    Raises TaxbreakError where `forced` is unknown or has no marks in the report.
     """
     if forced is not None:
         known = {engine.name: engine for engine in engines}
@@ -143,24 +144,25 @@ def recognise(ranges: Ranges, engines: Sequence[Engine], forced: str | None) -> 
     library[ranges.name[ranges.is_library]] = True
     for engine in engines:
         for mark in engine.marks:
-            found = [None if library[k] else mark.text.search(name) for k, name in enumerate(ranges.names)]
-            if any(found):
-                return _marked(ranges, engine, mark, found)
+            matches = [None if library[k] else mark.text.search(name) for k, name in enumerate(ranges.names)]
+            if any(matches):
+                return _marked(ranges, engine, mark, matches)
     if forced is not None:
         raise TaxbreakError(f"--engine {forced}: no NVTX range of the report is a mark of {engines[0].title}")
     return None
 
 
-def _marked(ranges: Ranges, engine: Engine, mark: Mark, found: Sequence[regex.Match[str] | None]) -> Marked:
+def _marked(ranges: Ranges, engine: Engine, mark: Mark, matches: Sequence[regex.Match[str] | None]) -> Marked:
+    """Return the marks of one form; `matches` has its match in each range name, None without."""
     labels: dict[str, int] = {}
-    label = np.full(len(found), -1, np.int64)
-    counts = np.full((len(found), len(COUNTS)), UNKNOWN, np.int64)
-    for index, match in enumerate(found):
+    label = np.full(len(matches), -1, np.int64)
+    counts = np.full((len(matches), len(COUNTS)), UNKNOWN, np.int64)
+    for index, match in enumerate(matches):
         if match is not None:
-            phase, said = read_mark(mark, match)
+            phase, step_counts = read_mark(mark, match)
             label[index] = labels.setdefault(phase, len(labels))
-            counts[index] = [said.get(key, UNKNOWN) for key in COUNTS]
-    tail = np.zeros(len(found), bool)
+            counts[index] = [step_counts.get(key, UNKNOWN) for key in COUNTS]
+    tail = np.zeros(len(matches), bool)
     if mark.tail is not None:
         tail = np.array([label[k] < 0 and bool(mark.tail.search(name)) for k, name in enumerate(ranges.names)], bool)
     return Marked(
@@ -174,60 +176,58 @@ def _marked(ranges: Ranges, engine: Engine, mark: Mark, found: Sequence[regex.Ma
 
 
 def read_mark(mark: Mark, match: regex.Match[str]) -> tuple[str, dict[str, int]]:
-    """Return the phase of a marked step and the counts (`COUNTS`) that its text gives; what it does not say is
-    not in the counts.
-    """
+    """Return the phase of a marked step and its counts by name (of `COUNTS`), without counts that the text lacks."""
     groups = {key: value for key, value in match.groupdict().items() if value is not None}
-    said = {key: int(value) for key, value in groups.items() if key in COUNTS}
+    counts = {key: int(value) for key, value in groups.items() if key in COUNTS}
     mode = groups.get("mode")
     phase = mark.phase or (mark.phases.get(mode) if mode else None) or groups.get("label")
-    context, generation = said.get("context_requests"), said.get("generation_requests")
+    context, generation = counts.get("context_requests"), counts.get("generation_requests")
     if phase is None and context is not None and generation is not None:
         phase = "mixed" if context and generation else "prefill" if context else "decode" if generation else "idle"
     for kind, other, of_phase in (("context", "generation", "prefill"), ("generation", "context", "decode")):
         if phase != of_phase:
             continue
-        # a step of one kind alone: its totals are that kind's, and the other kind has none
+        # A step of one kind only: the totals belong to that kind, and the other kind's counts are 0.
         for unit in ("requests", "tokens"):
-            if unit in said:
-                said.setdefault(f"{kind}_{unit}", said[unit])
-        if f"{kind}_requests" in said:
-            said.setdefault(f"{other}_requests", 0)
-            said.setdefault(f"{other}_tokens", 0)
+            if unit in counts:
+                counts.setdefault(f"{kind}_{unit}", counts[unit])
+        if f"{kind}_requests" in counts:
+            counts.setdefault(f"{other}_requests", 0)
+            counts.setdefault(f"{other}_tokens", 0)
     for kind in ("context", "generation"):
-        if said.get(f"{kind}_requests") == 0:
-            said.setdefault(f"{kind}_tokens", 0)
+        if counts.get(f"{kind}_requests") == 0:
+            counts.setdefault(f"{kind}_tokens", 0)
     each = mark.tokens_a_generation_request
     each = each.get(mode or "") if isinstance(each, Mapping) else each
-    if each is not None and "generation_requests" in said:
-        said.setdefault("generation_tokens", each * said["generation_requests"])
+    if each is not None and "generation_requests" in counts:
+        counts.setdefault("generation_tokens", each * counts["generation_requests"])
     for unit in ("requests", "tokens"):
-        if f"context_{unit}" in said and f"generation_{unit}" in said:
-            said.setdefault(unit, said[f"context_{unit}"] + said[f"generation_{unit}"])
-    return phase or (mode.lower() if mode else STEP), said
+        if f"context_{unit}" in counts and f"generation_{unit}" in counts:
+            counts.setdefault(unit, counts[f"context_{unit}"] + counts[f"generation_{unit}"])
+    return phase or (mode.lower() if mode else STEP), counts
 
 
 def by_engine(
     ranges: Ranges, threads: Sequence[int], marked: Marked, computing: Set[int] | None = None
 ) -> list[ProcessPhases]:
-    """Return the steps that an engine marked, for each process with launching threads that its marks are about.
+    """Return the steps that an engine marked, for each process with launching threads and marks.
 
-    A process without marks takes those of the one process that marks and does not launch (an engine process that
-    marks for its workers). Where `computing` names the threads that launch kernels or graphs, a thread that only copies
-    helps them, whether it marks or not.
+    A process without marks takes the marks of the one process that marks and does not launch (an engine process that
+    marks for its workers). `computing` are the threads that launch kernels or graphs: a thread that only copies then
+    counts as their helper, whether it marks or not.
     """
     chosen = (marked.label_of_name[ranges.name] >= 0) & (ranges.end > ranges.start)
     source = PhaseSource("engine", marked.engine.name, evidence=f"marks of {marked.engine.title}")
-    found = []
+    result = []
     for picked in marked_ranges(ranges, chosen, threads, apart=True, owners=computing):
         phases = phases_from_marks(ranges, picked, marked.label_of_name, marked.labels, source, marked.counts_of_name)
         end = _with_tail(ranges, picked.index, marked.tail_of_name)
-        found.append(replace(phases, end=end, unnamed=marked.unnamed))
-    return found
+        result.append(replace(phases, end=end, unnamed=marked.unnamed))
+    return result
 
 
 def _with_tail(ranges: Ranges, picked: Ints, tail_of_name: Flags) -> Ints:
-    """Return where each marked step ends: with the last tail range of its thread before the next mark."""
+    """Return the end of each marked step: the end of the last tail range of its thread before the next mark."""
     end = ranges.end[picked].copy()
     if not tail_of_name.any():
         return end
@@ -240,6 +240,6 @@ def _with_tail(ranges: Ranges, picked: Ints, tail_of_name: Flags) -> Ints:
         step = np.searchsorted(begin, ranges.start[tails], side="right") - 1
         tails, step = tails[step >= 0], step[step >= 0]
         np.maximum.at(end, steps[step], ranges.end[tails])
-        # a tail that reaches into the next step is cut there
+        # A tail that reaches into the next step ends where that step begins.
         end[steps[:-1]] = np.minimum(end[steps[:-1]], np.maximum(begin[1:], ranges.end[picked[steps[:-1]]]))
     return end

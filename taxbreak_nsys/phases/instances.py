@@ -1,4 +1,4 @@
-"""Phase instances: which stretch of which thread is whose, to the nanosecond (method section 2)."""
+"""Phase instances: which time of which thread belongs to which instance, to the nanosecond (method section 2)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class RankGroup:
-    """Marking threads that are ranks of each other, and how many of their steps pair up.
+    """Marking threads that are ranks of one group, and how many of their steps pair up.
 
-    `steps` has by rank the number of its steps; `paired` is the number of steps that all ranks have.
+    `steps` has the number of steps of each rank; `paired` is the number of steps that all ranks have.
     """
 
     threads: tuple[int, ...]
@@ -33,14 +33,13 @@ class RankGroup:
 
 @dataclass(frozen=True)
 class Instances:
-    """Phase instances, sorted by (host thread, start), and the pieces of time that are theirs alone.
+    """Phase instances, sorted by (host thread, start), and the pieces of time that belong to each.
 
-    `thread` is the host thread of an instance: its states are the instance's (method section 2.2). `marked_by` is the
-    thread that marked it. `mark_end` is the
-    end of the mark itself, `end` where it is no cycle. Where instances overlap on a thread (rules of any depth), a
-    moment belongs to the innermost: the one that started last. The pieces of a thread are disjoint; an instance's
-    wall time is the sum of the pieces of its host thread. Threads that help have pieces too: their launches belong to
-    the instance, their time does not.
+    `thread` is the host thread of an instance: the thread whose states count (method section 2.2). `marked_by` is the
+    thread that marked the instance. `mark_end` is the end of the mark itself; it equals `end` unless the instance is a
+    cycle. Where instances overlap on a thread (rules of any depth), a moment belongs to the instance that started
+    last. The pieces of a thread are disjoint; an instance's wall time is the sum of its pieces on its host thread.
+    Helper threads have pieces too: their launches belong to the instance, their time does not.
     """
 
     start: Ints
@@ -55,44 +54,43 @@ class Instances:
     piece_end: Ints
     piece_instance: Ints
     counts: Ints
-    """What the marks say of each step, (instances, `COUNTS`); UNKNOWN where they do not say."""
+    """Requests and tokens by the steps' marks, shape (instances, `COUNTS`); UNKNOWN where a mark does not say them."""
     source: Ints
     sources: tuple[PhaseSource, ...]
-    """Where each instance comes from, as a code into `sources`."""
+    """The distinct sources; `source` has a code into them per instance."""
     cycle: Flags
-    """Whether an instance is a cycle (method section 2.1), not a marked range."""
+    """Whether each instance is a cycle (method section 2.1) and not a range."""
     group: Ints
     """The rank group of each instance, an index into `groups`; -1 for none (method section 2.3)."""
     step: Ints
-    """The same number for an instance and those of other ranks that are the same step; -1 where it has no pair."""
+    """The number of the step that an instance and its pairs on the other ranks share; -1 without a pair."""
     groups: tuple[RankGroup, ...] = ()
     idle: tuple[IdleTime, ...] = ()
     """Steps that engines marked as having no requests."""
     cut: int = 0
-    """Instances left out because a time filter cuts them."""
+    """The number of instances left out because a time filter cuts them."""
 
     def __len__(self) -> int:
-        """Return the number of instances."""
         return len(self.start)
 
     @cached_property
     def host_piece(self) -> Flags:
-        """Flags the pieces of host threads; the others are those of threads that help."""
+        """A flag per piece: whether it is its instance's host thread's, and not a helper thread's."""
         if not len(self.piece_instance):
             return np.zeros(0, bool)
         return self.piece_thread == self.thread[self.piece_instance]
 
     @property
     def marked(self) -> bool:
-        """False where nothing divides the report into phases: every instance is the whole of a thread."""
+        """Whether anything divides the report into phases; False where every instance is a whole thread."""
         return any(self.sources[code].kind != ALL for code in np.unique(self.source))
 
     def keep(self, which: Flags) -> Instances:
-        """Return some of the instances alone; a piece of time that one took from another stays its own."""
+        """Return the flagged instances alone, their pieces unchanged: time inside a dropped instance is in no piece."""
         if which.all():
             return self
         position = np.cumsum(which) - 1
-        held = which[self.piece_instance]
+        kept_piece = which[self.piece_instance]
         return replace(
             self,
             start=self.start[which],
@@ -106,47 +104,47 @@ class Instances:
             cycle=self.cycle[which],
             group=self.group[which],
             step=self.step[which],
-            piece_thread=self.piece_thread[held],
-            piece_start=self.piece_start[held],
-            piece_end=self.piece_end[held],
-            piece_instance=position[self.piece_instance[held]],
+            piece_thread=self.piece_thread[kept_piece],
+            piece_start=self.piece_start[kept_piece],
+            piece_end=self.piece_end[kept_piece],
+            piece_instance=position[self.piece_instance[kept_piece]],
         )
 
     @property
     def wall(self) -> Ints:
-        """Wall time of each instance in ns, without the instances inside it."""
+        """Wall time of each instance, ns, without the time of instances inside it."""
         wall = np.zeros(len(self), np.int64)
         host = self.host_piece
         np.add.at(wall, self.piece_instance[host], (self.piece_end - self.piece_start)[host])
         return wall
 
     def thread_pieces(self, thread: int, *, helping: bool = False) -> tuple[Intervals, Ints]:
-        """Return the pieces of one thread as a host (`helping`: as a helper), sorted, and the instance of each."""
+        """Return the sorted pieces of one thread as host (`helping`: as helper), and the instance of each piece."""
         part = thread_slice(self.piece_thread, thread)
         which = np.flatnonzero(self.host_piece[part] != helping) + part.start
         return (self.piece_start[which], self.piece_end[which]), self.piece_instance[which]
 
     def at(self, thread: Ints, moment: Ints) -> Ints:
-        """Return the instance that holds each (thread, moment), -1 for none; threads that help count as well."""
+        """Return the instance of each (thread, moment), -1 for none; helper threads have instances too."""
         result = np.full(len(moment), -1, np.int64)
         for low, high in runs(self.piece_thread):
-            mine = among(thread == self.piece_thread[low])
-            index = count_at_or_before(self.piece_start[low:high], moment[mine]) - 1
+            rows = among(thread == self.piece_thread[low])
+            index = count_at_or_before(self.piece_start[low:high], moment[rows]) - 1
             piece = np.maximum(index, 0)
-            inside = (index >= 0) & (moment[mine] < self.piece_end[low:high][piece])
-            result[mine] = np.where(inside, self.piece_instance[low:high][piece], -1)
+            inside = (index >= 0) & (moment[rows] < self.piece_end[low:high][piece])
+            result[rows] = np.where(inside, self.piece_instance[low:high][piece], -1)
         return result
 
 
 def assemble(
-    found: Sequence[ProcessPhases],
+    processes: Sequence[ProcessPhases],
     outline: LaunchOutline | None,
     window: tuple[int, int] | None,
     idle: Sequence[IdleTime] = (),
 ) -> Instances | None:
-    """Put the instances of all processes together; `window` (ns) keeps those that lie wholly inside it.
+    """Return the instances of all processes; with `window` (ns), only the instances wholly inside it.
 
-    None where it takes the launches (`outline`) to decide whose host thread an instance has, and they are not given.
+    None where `outline` is None and the launches are needed to decide an instance's host thread.
     """
     labels: dict[str, int] = {}
     sources: dict[PhaseSource, int] = {}
@@ -155,11 +153,11 @@ def assemble(
     pieces: list[tuple[Ints, Ints, Ints, Ints]] = []
     counts = [np.empty((0, len(COUNTS)), np.int64)]
     total = 0
-    for given in found:
-        phases, outside = _inside(given, window)
-        cut += outside
-        own = _process_pieces(phases)
-        host = _host_threads(phases, own, outline)
+    for candidates in processes:
+        phases, cut_here = _inside(candidates, window)
+        cut += cut_here
+        process_pieces = _process_pieces(phases)
+        host = _host_threads(phases, process_pieces, outline)
         if host is None:
             return None
         code = np.array([labels.setdefault(name, len(labels)) for name in phases.labels], np.int64)
@@ -168,7 +166,7 @@ def assemble(
         times = (phases.start, phases.end, phases.mark_end)
         columns.append((*times, host, phases.marked_by, code[phases.label], source, cycle))
         counts.append(phases.counts)
-        pieces += [(thread, start, end, row + total) for thread, start, end, row in own]
+        pieces += [(thread, start, end, row + total) for thread, start, end, row in process_pieces]
         total += len(phases)
     empty = np.empty(0, np.int64)
     joined = [np.concatenate(parts) for parts in zip(*[(empty,) * 8, *columns], strict=True)]
@@ -202,7 +200,7 @@ def assemble(
 
 
 def _inside(phases: ProcessPhases, window: tuple[int, int] | None) -> tuple[ProcessPhases, int]:
-    """Return the instances that lie wholly in a window of time, and how many its edges cut."""
+    """Return the instances wholly inside a time window, and the number of instances that its edges cut."""
     if window is None:
         return phases, 0
     low, high = window
@@ -211,15 +209,15 @@ def _inside(phases: ProcessPhases, window: tuple[int, int] | None) -> tuple[Proc
 
 
 def _process_pieces(phases: ProcessPhases) -> list[tuple[Ints, Ints, Ints, Ints]]:
-    """Return the pieces of each launching thread: columns of thread, start, end, instance."""
-    found = []
+    """Return for each launching thread with instances the columns (thread, start, end, instance) of its pieces."""
+    result = []
     for thread in phases.threads:
         rows = phases.rows_for(thread)
         rows = rows[np.lexsort((-phases.end[rows], phases.start[rows]))]
         if len(rows):
             start, end, at = _pieces(phases.start[rows], phases.end[rows], 0)
-            found.append((np.full(len(start), thread, np.int64), start, end, rows[at]))
-    return found
+            result.append((np.full(len(start), thread, np.int64), start, end, rows[at]))
+    return result
 
 
 def _host_threads(
@@ -227,8 +225,8 @@ def _host_threads(
 ) -> Ints | None:
     """Return the host thread of each instance (method section 2.2).
 
-    It is the thread that marked the instance if it makes at least half of its kernel and graph launches, else the
-    thread that makes most of them. None where several threads may be and `outline` is not given.
+    It is the marking thread if that makes at least half of the instance's kernel and graph launches, else the thread
+    with the most such launches. None where several threads are candidates and `outline` is None.
     """
     host = np.full(len(phases), -1, np.int64)
     members = np.zeros(len(phases), np.int64)
@@ -240,31 +238,31 @@ def _host_threads(
         return host
     if outline is None:
         return None
-    made = np.zeros((len(pieces), len(phases)), np.int64)
+    launches = np.zeros((len(pieces), len(phases)), np.int64)
     for number, (thread, start, end, row) in enumerate(pieces):
         part = thread_slice(outline.thread, int(thread[0]))
-        begun = outline.start[part]
+        launch_start = outline.start[part]
         before = np.r_[0, np.cumsum(outline.computes[part])]
-        launched = before[np.searchsorted(begun, end)] - before[np.searchsorted(begun, start)]
-        np.add.at(made[number], row, launched)
-    names = np.array([int(thread[0]) for thread, *_ in pieces], np.int64)
+        launched = before[np.searchsorted(launch_start, end)] - before[np.searchsorted(launch_start, start)]
+        np.add.at(launches[number], row, launched)
+    threads = np.array([int(thread[0]) for thread, *_ in pieces], np.int64)
     used = np.stack([np.isin(np.arange(len(phases)), row) for *_, row in pieces])
-    busiest = np.argmax(np.where(used, made, -1), axis=0)
-    host = names[busiest]
-    total = made.sum(axis=0)
-    for number, thread in enumerate(names.tolist()):
-        marks = used[number] & (phases.marked_by == thread) & (2 * made[number] >= total)
-        host[marks] = thread
-    # an instance without such launches has the host thread of most instances of its process
+    busiest = np.argmax(np.where(used, launches, -1), axis=0)
+    host = threads[busiest]
+    total = launches.sum(axis=0)
+    for number, thread in enumerate(threads.tolist()):
+        is_host = used[number] & (phases.marked_by == thread) & (2 * launches[number] >= total)
+        host[is_host] = thread
+    # An instance without kernel and graph launches takes the thread with the most launches of its process.
     idle = (total == 0) & (host != phases.marked_by)
     if idle.any():
-        usual = names[int(np.argmax(made.sum(axis=1)))]
-        host[idle & used[int(np.flatnonzero(names == usual)[0])]] = usual
+        usual = threads[int(np.argmax(launches.sum(axis=1)))]
+        host[idle & used[int(np.flatnonzero(threads == usual)[0])]] = usual
     return host
 
 
 def _pieces(start: Ints, end: Ints, offset: int) -> tuple[Ints, Ints, Ints]:
-    """Split one thread's time among its instances: each moment to the one that started last.
+    """Split one thread's time among its instances: a moment belongs to the open instance that started last.
 
     The instances are sorted by (start, longest first). Returns (start, end, instance) sorted by start.
     """
@@ -273,19 +271,20 @@ def _pieces(start: Ints, end: Ints, offset: int) -> tuple[Ints, Ints, Ints]:
     pieces: list[tuple[int, int, int]] = []
     stack: list[int] = []
     starts, ends = start.tolist(), end.tolist()
-    now = starts[0]
+    covered_until = starts[0]
 
     def advance(moment: int) -> None:
-        nonlocal now
-        while stack and now < moment:
+        """Append the pieces up to a moment: the time of the instance on top of the stack."""
+        nonlocal covered_until
+        while stack and covered_until < moment:
             top = stack[-1]
             until = min(ends[top], moment)
-            if until > now:
-                pieces.append((now, until, top))
-                now = until
-            if ends[top] <= now:
+            if until > covered_until:
+                pieces.append((covered_until, until, top))
+                covered_until = until
+            if ends[top] <= covered_until:
                 stack.pop()
-        now = max(now, moment)
+        covered_until = max(covered_until, moment)
 
     for index, moment in enumerate(starts):
         advance(moment)
@@ -296,7 +295,7 @@ def _pieces(start: Ints, end: Ints, offset: int) -> tuple[Ints, Ints, Ints]:
 
 
 def no_instances() -> Instances:
-    """Return no instances: for reading a report's launches before its phases are known."""
+    """Return an empty set of instances, for reading a report's launches before its phases are known."""
     instances = assemble([], None, None)
     assert instances is not None
     return instances

@@ -1,4 +1,4 @@
-"""Phases by NVTX ranges: the user's rules over ranges of any depth, or else the outermost ranges."""
+"""Phases by NVTX ranges: ranges of any depth that the user's rules match, or the outermost ranges."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from taxbreak_nsys.phases.process_phases import ProcessPhases, marked_ranges, ph
 
 @dataclass(frozen=True)
 class PhaseRule:
-    """A phase chosen by the user: ranges whose text the pattern finds get the label."""
+    """A user's phase: ranges whose text the pattern matches get the label."""
 
     label: str
     pattern: UserPattern
 
     @classmethod
     def parse(cls, text: str) -> PhaseRule:
-        """Parse `LABEL=REGEX`; raises TaxbreakError where it is not of that form."""
+        """Return the rule that `LABEL=REGEX` gives; raises TaxbreakError for any other form."""
         label, equals, regex = text.partition("=")
         if not equals or not label.strip() or not regex:
             raise TaxbreakError(f"--phase {text!r}: write LABEL=REGEX, as in --phase 'decode=^decode_'")
@@ -33,19 +33,21 @@ class PhaseRule:
 
 
 def by_rules(ranges: Ranges, threads: Sequence[int], rules: Sequence[PhaseRule]) -> list[ProcessPhases]:
-    """Return the instances that the user's rules choose: a range of any depth has the label of the first rule
-    that finds its text. Raises TaxbreakError where they choose nothing.
+    """Return the instances that the user's rules choose; the first rule that matches a range's text gives the label.
+
+    Raises TaxbreakError where no range of a launching thread matches.
     """
     first = [next((k for k, rule in enumerate(rules) if rule.pattern.search(name)), -1) for name in ranges.names]
     names = tuple(rule.label for rule in rules)
-    found = _found(ranges, threads, np.array(first, np.int64), names, PhaseSource("rule", evidence="--phase"), True)
-    if not found:
-        shown = ", ".join(sorted(set(names)))
+    source = PhaseSource("rule", evidence="--phase")
+    phases = _marked_phases(ranges, threads, np.array(first, np.int64), names, source, any_depth=True)
+    if not phases:
+        labels = ", ".join(sorted(set(names)))
         raise TaxbreakError(
-            f"no NVTX range of a launching thread matches --phase ({shown}); the ranges are: "
+            f"no NVTX range of a launching thread matches --phase ({labels}); the ranges are: "
             + (examples(ranges) or "none: capture with 'nsys profile -t cuda,nvtx'")
         )
-    return found
+    return phases
 
 
 def by_outermost(ranges: Ranges, threads: Sequence[int]) -> list[ProcessPhases]:
@@ -53,17 +55,19 @@ def by_outermost(ranges: Ranges, threads: Sequence[int]) -> list[ProcessPhases]:
     labels: dict[str, int] = {}
     code = [labels.setdefault(name_rules.phase_label(name), len(labels)) for name in ranges.names]
     source = PhaseSource("marks", evidence="outermost NVTX ranges")
-    return _found(ranges, threads, np.array(code, np.int64), tuple(labels), source, False)
+    return _marked_phases(ranges, threads, np.array(code, np.int64), tuple(labels), source, any_depth=False)
 
 
-def _found(
+def _marked_phases(
     ranges: Ranges,
     threads: Sequence[int],
     label_of_name: Ints,
     labels: tuple[str, ...],
     source: PhaseSource,
+    *,
     any_depth: bool,
 ) -> list[ProcessPhases]:
+    """Return the phases that ranges with a label mark; `label_of_name` is -1 for a range name without label."""
     if not len(ranges):
         return []
     chosen = (label_of_name[ranges.name] >= 0) & (ranges.end > ranges.start)
@@ -76,7 +80,7 @@ def _found(
 
 
 def examples(ranges: Ranges, most: int = 5) -> str:
-    """Return some labels that the report's ranges would give, for a message; empty where there are none."""
+    """Return up to `most` labels of the report's own ranges, joined for a message; empty where it has none."""
     plain = ~ranges.is_operator & ~ranges.is_library
     names = sorted({name_rules.phase_label(ranges.names[code]) for code in np.unique(ranges.name[plain])})
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -1,4 +1,4 @@
-"""Which way of finding phases a report gets: rules, an engine's marks, the outermost ranges, the launches."""
+"""Find the phases of a report: by the user's rules, an engine's marks, the outermost ranges, or the launches."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ from taxbreak_nsys.phases.rank_groups import with_ranks
 from taxbreak_nsys.read.op_shapes import OpShapes
 
 SOURCES = tuple(source.value for source in PhasesFrom)
-"""Where phases may come from: the best that there is; NVTX ranges, or else `all`; the launches, or else `all`;
-`all` alone."""
+"""Where phases may come from (--phases): the best source; NVTX ranges or else `all`; launches or else `all`; `all`."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a user can choose of the phases.
+    """The user's choices about phases.
 
-    `rules` override everything; `window` (ns) keeps the instances that lie wholly inside it; `source` is one of
-    SOURCES; `engine` asks for one engine's marks; `engines` are the known ones (default: those of the package);
-    `by_batch` splits phases by the number of requests.
+    `rules` override every other source; `window` (ns) keeps the instances that lie wholly inside it; `source` is one
+    of SOURCES; `engine` names the engine whose marks to use; `engines` are the known engines (default: the package's
+    rules); `by_batch` splits phases by the number of requests.
     """
 
     rules: tuple[PhaseRule, ...] = ()
@@ -50,28 +49,28 @@ def find_instances(
 ) -> Instances:
     """Find the phase instances of every launching thread.
 
-    With rules, ranges of any depth whose text a rule finds; else the marks of a known engine; else the outermost
-    ranges that are neither a library's nor an operator's; else steps found in the launches (where `shapes` can
-    be read); else the thread is one phase, `all`. A process has its phases by one of these ways. Raises TaxbreakError
-    where what was asked for is not in the report.
+    The sources, in order: with rules, ranges of any depth whose text a rule matches; the marks of a known engine; the
+    outermost ranges that are neither a library's nor an operator's; steps found in the launches (where `shapes` is
+    given); the thread as one phase, `all`. A process uses one of these sources. Raises TaxbreakError where the
+    requested rule, engine or split is not in the report.
     """
     choice = choice or Choice()
     threads = launches.thread[[low for low, _ in runs(launches.thread)]].tolist()
     outline = LaunchOutline.over(trace, launches)
-    found, idle = _marked_phases(trace.ranges, threads, choice, outline)
+    processes, idle = _marked_phases(trace.ranges, threads, choice, outline)
     if shapes is not None:
-        found = [_named_by_kernels(trace, launches, phases, shapes) for phases in found]
-    left = _left(threads, found)
+        processes = [_named_by_kernels(trace, launches, phases, shapes) for phases in processes]
+    left = _uncovered(threads, processes)
     why: dict[int, str] = {}
     if left and choice.source in ("best", "auto") and shapes is not None and not choice.rules:
         from taxbreak_nsys.phases.step_detection import by_launches
 
         steps, why = by_launches(trace, launches, left, shapes)
         steps = _with_helpers(steps, left)
-        found += [to_cycles(phases, outline)[0] if phases.cycles else phases for phases in steps]
+        processes += [to_cycles(phases, outline)[0] if phases.cycles else phases for phases in steps]
     if not choice.rules:
-        found += _whole_threads(trace, launches, _left(threads, found), choice.window, why)
-    instances = assemble(_by_batch(found, choice), outline, choice.window, idle)
+        processes += _whole_threads(trace, launches, _uncovered(threads, processes), choice.window, why)
+    instances = assemble(_split_batches(processes, choice), outline, choice.window, idle)
     assert instances is not None
     return with_ranks(instances, outline)
 
@@ -79,64 +78,64 @@ def find_instances(
 def find_in_marks(
     ranges: Ranges, threads: Sequence[int], choice: Choice, outline: LaunchOutline | None = None
 ) -> Instances | None:
-    """Find the phase instances as `find_instances` does where the marks alone decide them for every thread.
+    """Return the instances of `find_instances` where the marks alone decide them for every thread; else None.
 
-    `ranges` are at least those that may be marks, `threads` the launching threads. None where the launches decide: a
-    thread that nobody marked, steps that do not say what they are, and, without an `outline`, cycles and several
-    threads that may be the host.
+    `ranges` has at least the ranges that may be marks, `threads` the launching threads. The launches are needed for a
+    thread without marks, for steps whose marks do not name them, and, without an `outline`, for cycles and for
+    instances with several candidate host threads.
     """
     if choice.source not in ("best", "marks") and not choice.rules:
         return None
     try:
-        found, idle = _marked_phases(ranges, threads, choice, outline)
+        processes, idle = _marked_phases(ranges, threads, choice, outline)
     except _NeedsLaunchesError:
         return None
-    if not choice.rules and _left(threads, found):
+    if not choice.rules and _uncovered(threads, processes):
         return None
-    if any(_unnamed(phases) for phases in found):
+    if any(_unnamed(phases) for phases in processes):
         return None
-    instances = assemble(_by_batch(found, choice), outline, choice.window, idle)
+    instances = assemble(_split_batches(processes, choice), outline, choice.window, idle)
     return None if instances is None else with_ranks(instances, outline)
 
 
 class _NeedsLaunchesError(Exception):
-    """The marks alone do not decide where instances end."""
+    """The end of an instance depends on the launches, which are not at hand."""
 
 
-def _left(threads: Sequence[int], found: Sequence[ProcessPhases]) -> list[int]:
-    """Return the launching threads of processes that have no phases yet."""
-    done = {thread for phases in found for thread in phases.threads}
+def _uncovered(threads: Sequence[int], processes: Sequence[ProcessPhases]) -> list[int]:
+    """Return the launching threads that no phases cover yet."""
+    done = {thread for phases in processes for thread in phases.threads}
     return [thread for thread in threads if thread not in done]
 
 
 def _marked_phases(
     ranges: Ranges, threads: Sequence[int], choice: Choice, outline: LaunchOutline | None
 ) -> tuple[list[ProcessPhases], list[IdleTime]]:
-    """Return the phases that NVTX ranges mark, and the time that engines marked as idle."""
+    """Return the phases that NVTX ranges mark, and the idle time by engines' marks."""
     idle: list[IdleTime] = []
-    found: list[ProcessPhases] = []
+    processes: list[ProcessPhases] = []
     if choice.rules:
         marked_by_rules = nvtx_ranges.by_rules(ranges, threads, choice.rules)
         return [_as_instances(p, choice, "range", outline, idle) for p in marked_by_rules], idle
     if choice.source not in ("best", "marks"):
-        return found, idle
+        return processes, idle
     known = engine_marks.load_engines() if choice.engines is None else choice.engines
     cycles = choice.instances != "range" and outline is not None
     computing = outline.computing_threads() if cycles and outline is not None else None
-    # several engines may run side by side, each in processes of its own
+    # Several engines may run side by side, each in its own processes.
     for engine in (known,) if choice.engine is not None else ((engine,) for engine in known):
         marked = engine_marks.recognise(ranges, engine, choice.engine)
         if marked is not None:
-            by_engine = engine_marks.by_engine(ranges, _left(threads, found), marked, computing)
-            found += [_as_instances(p, choice, "cycle", outline, idle) for p in by_engine]
-    outermost = nvtx_ranges.by_outermost(ranges, _left(threads, found))
-    return found + [_as_instances(p, choice, "range", outline, idle) for p in outermost], idle
+            by_engine = engine_marks.by_engine(ranges, _uncovered(threads, processes), marked, computing)
+            processes += [_as_instances(p, choice, "cycle", outline, idle) for p in by_engine]
+    outermost = nvtx_ranges.by_outermost(ranges, _uncovered(threads, processes))
+    return processes + [_as_instances(p, choice, "range", outline, idle) for p in outermost], idle
 
 
 def _as_instances(
     phases: ProcessPhases, choice: Choice, default: str, outline: LaunchOutline | None, idle: list[IdleTime]
 ) -> ProcessPhases:
-    """Return marked phases as ranges or as cycles, as was asked for, and note the time of marks without requests."""
+    """Return marked phases as ranges or cycles, as chosen; adds the time of marks without requests to `idle`."""
     engine = phases.source.kind == "engine"
     if (choice.instances or default) == "range":
         kept, times = without_idle(phases) if engine else (phases, [])
@@ -149,14 +148,14 @@ def _as_instances(
 
 
 def _unnamed(phases: ProcessPhases) -> bool:
-    """Return whether the kernels have to say what some steps are, because their marks do not."""
+    """Return whether some steps must be named by their kernels, because their marks do not name them."""
     return phases.source.kind == "engine" and any(label in phases.unnamed for label in phases.labels)
 
 
 def _named_by_kernels(
     trace: Trace, launches: Launches, phases: ProcessPhases, shapes: Callable[[], OpShapes]
 ) -> ProcessPhases:
-    """Return the phases with steps whose marks do not say what they are named by their kernels."""
+    """Return the phases; steps that their marks do not name are named by their kernels."""
     if not _unnamed(phases):
         return phases
     from taxbreak_nsys.phases.step_detection import name_steps
@@ -168,24 +167,24 @@ def _named_by_kernels(
 
 
 def _with_helpers(steps: Sequence[ProcessPhases], threads: Sequence[int]) -> list[ProcessPhases]:
-    """Return steps found in launches, with the process's threads that repeat none as helpers of the busiest thread."""
-    alone = [thread for thread in threads if all(thread not in phases.threads for phases in steps)]
-    found = []
+    """Return the steps; threads of a process without repeating steps become helpers of the thread with most steps."""
+    stepless = [thread for thread in threads if all(thread not in phases.threads for phases in steps)]
+    result = []
     for phases in steps:
-        same = [other for other in steps if other.process == phases.process]
-        helpers = tuple(thread for thread in alone if thread & PROCESS_MASK == phases.process)
-        if helpers and phases is max(same, key=len):
-            found.append(replace(phases, threads=(*phases.threads, *helpers), shared=np.ones(len(phases), bool)))
+        in_process = [other for other in steps if other.process == phases.process]
+        helpers = tuple(thread for thread in stepless if thread & PROCESS_MASK == phases.process)
+        if helpers and phases is max(in_process, key=len):
+            result.append(replace(phases, threads=(*phases.threads, *helpers), shared=np.ones(len(phases), bool)))
         else:
-            found.append(phases)
-    return found
+            result.append(phases)
+    return result
 
 
 def _whole_threads(
     trace: Trace, launches: Launches, threads: Sequence[int], window: tuple[int, int] | None, why: dict[int, str]
 ) -> list[ProcessPhases]:
-    """Return each thread as one phase; of a thread that a time filter cuts, the part inside."""
-    found = []
+    """Return each thread as one phase, clipped to the time filter `window`; `why` has the reason by thread."""
+    result = []
     for thread in threads:
         low, high = _whole(trace, launches, thread)
         if window:
@@ -193,31 +192,31 @@ def _whole_threads(
         source = PhaseSource(ALL, evidence=why.get(thread, "no usable NVTX range"))
         if high > low:
             code = np.zeros(1, np.int64)
-            found.append(thread_phases(thread, np.array([low]), np.array([high]), code, (ALL,), source))
-    return found
+            result.append(thread_phases(thread, np.array([low]), np.array([high]), code, (ALL,), source))
+    return result
 
 
 def _whole(trace: Trace, launches: Launches, thread: int) -> tuple[int, int]:
     """Return the span from a thread's first launch to the end of its last API call or device operation."""
-    mine = thread_slice(launches.thread, thread)
+    part = thread_slice(launches.thread, thread)
     last = int(trace.api.end[trace.api.thread_slice(thread)].max())
-    ops = (launches.of_op >= mine.start) & (launches.of_op < mine.stop)
+    ops = (launches.of_op >= part.start) & (launches.of_op < part.stop)
     if ops.any():
         last = max(last, int(trace.ops.end[ops].max()))
-    return int(launches.start[mine].min()), last
+    return int(launches.start[part].min()), last
 
 
-def _by_batch(found: Sequence[ProcessPhases], choice: Choice) -> Sequence[ProcessPhases]:
-    """Split each label by the number of requests, where that was asked for and the marks say it."""
+def _split_batches(processes: Sequence[ProcessPhases], choice: Choice) -> Sequence[ProcessPhases]:
+    """Return the phases, with --by batch split by number of requests; raises TaxbreakError where no mark says it."""
     if not choice.by_batch:
-        return found
-    if not any(np.any(phases.counts[:, 0] != UNKNOWN) for phases in found):
+        return processes
+    if not any(np.any(phases.counts[:, 0] != UNKNOWN) for phases in processes):
         raise TaxbreakError(
             "--by batch: no phase of the report says how many requests it works on; serving engines' marks do "
             f"({', '.join(engine.name for engine in choice.engines or engine_marks.load_engines())})"
         )
     split = []
-    for phases in found:
+    for phases in processes:
         labels: dict[str, int] = {}
         code = []
         for label, requests in zip(phases.label.tolist(), phases.counts[:, 0].tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""The phases of one process before they are put together: who marked them, and whose launches belong to them.
+"""The phases of one process, before those of all processes are joined: marking threads, launching threads, times.
 
 A thread with marks of its own uses those. The other launching threads of its process use the outermost marks of all
 threads of the process, taken together (method section 2).
@@ -18,11 +18,11 @@ from taxbreak_nsys.model.trace_columns import PROCESS_MASK, Ranges
 
 @dataclass(frozen=True)
 class ProcessPhases:
-    """Phase instances of one process as one way of finding them gives them; one row per instance.
+    """The phase instances of one process, from one source (`PhaseSource`); one row per instance.
 
     `threads` are the process's launching threads. `marked_by` is the thread that marked an instance; `own` flags the
-    instances that this thread's launches use, `shared` those that threads without marks use. `mark_end` is where the
-    mark itself ends. `label` are codes into `labels`; `counts` has the columns `COUNTS`.
+    instances that this thread's launches belong to, `shared` the instances for the launches of threads without marks.
+    `mark_end` is the end of the mark itself. `label` has codes into `labels`; `counts` has the columns `COUNTS`.
     """
 
     process: int
@@ -43,16 +43,15 @@ class ProcessPhases:
     """Labels that do not say whether a step is prefill or decode: the kernels may."""
 
     def __len__(self) -> int:
-        """Return the number of instances."""
         return len(self.start)
 
     def rows_for(self, thread: int) -> Ints:
-        """Return the instances that hold a launching thread's launches: its own, else the shared ones."""
+        """Return the rows of the instances for a thread's launches: the instances of its marks, or else the shared."""
         own = np.flatnonzero(self.own & (self.marked_by == thread))
         return own if len(own) else np.flatnonzero(self.shared)
 
     def keep(self, which: Flags) -> ProcessPhases:
-        """Return some of the instances alone."""
+        """Return the flagged instances alone."""
         columns = ("start", "end", "mark_end", "marked_by", "own", "shared", "label", "counts")
         return replace(self, **{name: getattr(self, name)[which] for name in columns})
 
@@ -60,7 +59,7 @@ class ProcessPhases:
 def thread_phases(
     thread: int, start: Ints, end: Ints, label: Ints, labels: tuple[str, ...], source: PhaseSource
 ) -> ProcessPhases:
-    """Return the phases of one thread that nobody marked: found in its launches, or the thread as a whole."""
+    """Return phases of one thread without marks: steps found in its launches, or the thread as a whole."""
     flags = np.ones(len(start), bool)
     return ProcessPhases(
         process=thread & PROCESS_MASK,
@@ -79,9 +78,9 @@ def thread_phases(
 
 
 def outermost(start: Ints, end: Ints) -> Ints:
-    """Return the indices of the outermost ranges: each starts at or after the end of the one taken before.
+    """Return the indices of the outermost ranges, in order: each starts at or after the end of the previous one.
 
-    The order is by start, longest first (method section 2). Empty ranges are no instances.
+    Of ranges with one start, the longest is taken (method section 2). Empty ranges are left out.
     """
     taken: list[int] = []
     order = np.lexsort((-end, start))
@@ -96,7 +95,7 @@ def outermost(start: Ints, end: Ints) -> Ints:
 
 @dataclass(frozen=True)
 class MarkedRanges:
-    """The ranges that mark one process's phases: indices into the report's ranges, and who uses each."""
+    """The ranges that mark one process's phases: indices into the report's ranges; flags as in `ProcessPhases`."""
 
     process: int
     threads: tuple[int, ...]
@@ -114,17 +113,17 @@ def marked_ranges(
     apart: bool = False,
     owners: Set[int] | None = None,
 ) -> list[MarkedRanges]:
-    """Return for each process with launching `threads` the ranges that mark its phases; none where nothing does.
+    """Return for each process with launching `threads` the ranges that mark its phases; processes without are left out.
 
-    `chosen` flags the ranges that may be a phase. Of a thread's own the outermost are taken, or all of them
-    (`any_depth`). With `apart`, a process without marks takes those of the one process that marks and does not
-    launch (an engine process that marks for its workers). With `owners`, their marks alone count in a process where
-    one of them marks: the other threads help them.
+    `chosen` flags the ranges that may be a phase. Of each thread's ranges, the outermost are taken, or all
+    (`any_depth`). With `apart`, a process without marks takes the marks of the one process that marks and does not
+    launch (an engine process that marks for its workers). `owners` are the threads that launch kernels or graphs:
+    in a process where one of them marks, only their marks count, and the other threads help them.
     """
     marking = ranges.thread & PROCESS_MASK
     processes = dict.fromkeys(thread & PROCESS_MASK for thread in threads)
     silent = sorted(set(marking[chosen].tolist()) - set(processes)) if apart else []
-    found = []
+    result = []
     for process in processes:
         launching = tuple(thread for thread in threads if thread & PROCESS_MASK == process)
         candidates = np.flatnonzero(chosen & (marking == process))
@@ -139,17 +138,17 @@ def marked_ranges(
         own: list[Ints] = []
         unmarked = False
         for thread in launching:
-            mine = candidates[by_thread == thread]
+            picked = candidates[by_thread == thread]
             if any_depth:
-                mine = mine[ranges.end[mine] > ranges.start[mine]]
+                picked = picked[ranges.end[picked] > ranges.start[picked]]
             else:
-                mine = mine[outermost(ranges.start[mine], ranges.end[mine])]
-            own.append(mine)
-            unmarked |= not len(mine)
+                picked = picked[outermost(ranges.start[picked], ranges.end[picked])]
+            own.append(picked)
+            unmarked |= not len(picked)
         owned = np.unique(np.concatenate(own))
         shared = _outermost_of_process(ranges, candidates, cycles=owners is not None) if unmarked else owned[:0]
         index = np.union1d(owned, shared)
-        found.append(
+        result.append(
             MarkedRanges(
                 process=process,
                 threads=launching,
@@ -158,18 +157,18 @@ def marked_ranges(
                 shared=np.isin(index, shared),
             )
         )
-    return found
+    return result
 
 
 def _outermost_of_process(ranges: Ranges, candidates: Ints, *, cycles: bool) -> Ints:
-    """Return the outermost ranges over all threads of a process; of each thread alone where they become cycles."""
+    """Return the outermost ranges over all threads of a process together; with `cycles`, of each thread by itself."""
     if not cycles:
         return candidates[outermost(ranges.start[candidates], ranges.end[candidates])]
-    found = []
+    parts = []
     for thread in np.unique(ranges.thread[candidates]).tolist():
-        mine = candidates[ranges.thread[candidates] == thread]
-        found.append(mine[outermost(ranges.start[mine], ranges.end[mine])])
-    return np.concatenate(found)
+        rows = candidates[ranges.thread[candidates] == thread]
+        parts.append(rows[outermost(ranges.start[rows], ranges.end[rows])])
+    return np.concatenate(parts)
 
 
 def phases_from_marks(
@@ -180,7 +179,7 @@ def phases_from_marks(
     source: PhaseSource,
     counts_of_name: Ints | None = None,
 ) -> ProcessPhases:
-    """Return the instances that some ranges mark; `label_of_name` and `counts_of_name` are by range name code."""
+    """Return the instances that the ranges mark; `label_of_name`, `counts_of_name` are indexed by range name code."""
     index, name = marked.index, ranges.name[marked.index]
     unknown = np.full((len(index), len(COUNTS)), UNKNOWN)
     return ProcessPhases(

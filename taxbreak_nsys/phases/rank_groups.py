@@ -1,4 +1,4 @@
-"""Ranks: threads whose steps pair up one to one, as those of a tensor-parallel engine do (method section 2.3)."""
+"""Ranks: threads whose steps pair up one to one, such as a tensor-parallel engine's workers (method section 2.3)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from taxbreak_nsys.phases.instances import ALL, Instances, RankGroup
 
 @dataclass(frozen=True)
 class StepSequence:
-    """The instances that one thread marked, in order: their numbers in the report, labels and times."""
+    """The instances that one thread marked, by start; `number` has their indices in `Instances`."""
 
     thread: int
     number: Ints
@@ -24,9 +24,9 @@ class StepSequence:
 
 
 def with_ranks(instances: Instances, outline: LaunchOutline | None) -> Instances:
-    """Return the instances with their rank groups: `group` and `step` are filled where steps pair up.
+    """Return the instances with `groups`, and with `group` and `step` filled where steps pair up.
 
-    Threads of one process are ranks of each other only where they use different devices, which `outline` says.
+    Threads of one process are ranks only if they use different devices; without an `outline` they are no ranks.
     """
     threads = np.unique(instances.marked_by).tolist()
     sequences = [steps for thread in threads if (steps := _sequence(instances, thread)) is not None]
@@ -46,7 +46,7 @@ def with_ranks(instances: Instances, outline: LaunchOutline | None) -> Instances
                 members.append((other, shift))
         if len(members) == 1:
             continue
-        # shift: the step k of the first thread is the step k + shift of the other
+        # Step k of the first thread pairs with step k + shift of the other.
         low = max(0, *(-shift for _, shift in members))
         high = min(len(member.number) - shift for member, shift in members)
         if high <= low:
@@ -68,18 +68,18 @@ def with_ranks(instances: Instances, outline: LaunchOutline | None) -> Instances
 
 
 def _apart(instances: Instances, steps: StepSequence, other: StepSequence, outline: LaunchOutline | None) -> bool:
-    """Return whether two sequences can be ranks of each other: other processes, or other devices of one process."""
-    threads, others = (set(np.unique(instances.thread[one.number]).tolist()) for one in (steps, other))
+    """Return whether two sequences can be ranks: of different processes, or on different devices of one process."""
+    threads, others = (set(np.unique(instances.thread[each.number]).tolist()) for each in (steps, other))
     if not {thread & PROCESS_MASK for thread in threads} & {thread & PROCESS_MASK for thread in others}:
         return True
     if outline is None:
         return False
-    used, used_too = (set[int]().union(*map(outline.devices, one)) for one in (threads, others))
+    used, used_too = (set[int]().union(*map(outline.devices, hosts)) for hosts in (threads, others))
     return not used & used_too
 
 
 def _sequence(instances: Instances, thread: int) -> StepSequence | None:
-    """Return the steps that a thread marked; None where it has none, or where they overlap."""
+    """Return the steps that a thread marked; None where they overlap, or where the thread is one whole phase."""
     number = np.flatnonzero(instances.marked_by == thread)
     number = number[np.argsort(instances.start[number], kind="stable")]
     kinds = {instances.sources[code].kind for code in np.unique(instances.source[number]).tolist()}
@@ -90,11 +90,11 @@ def _sequence(instances: Instances, thread: int) -> StepSequence | None:
 
 
 def _best_shift(first: StepSequence, other: StepSequence) -> int | None:
-    """Return by how many steps another thread's sequence is shifted against the first one's; None: no pairs.
+    """Return the shift: step k of `first` pairs with step k + shift of `other`; None where they do not pair up.
 
-    All steps that both have must have the same label and lie side by side: a rank that launches ahead may begin its
-    next step before the other. Half of them must overlap, or the two must have the same steps in all. At least half of
-    the shorter sequence must pair.
+    Steps of a pair must have one label and overlap or nearly so: a rank that launches ahead may begin its next step
+    before the other rank. Half of the pairs must overlap, unless both sequences have the same number of steps and the
+    shift is 0. At least half of the shorter sequence must pair.
     """
     probes = {0, len(first.number) // 2, len(first.number) - 1}
     shifts: set[int] = set()
@@ -107,13 +107,13 @@ def _best_shift(first: StepSequence, other: StepSequence) -> int | None:
         low, high = max(0, -shift), min(len(first.number), len(other.number) - shift)
         if 2 * (high - low) < min(len(first.number), len(other.number)):
             continue
-        mine, theirs = slice(low, high), slice(low + shift, high + shift)
-        gap = np.maximum(first.start[mine], other.start[theirs]) - np.minimum(first.end[mine], other.end[theirs])
-        shorter = np.minimum((first.end - first.start)[mine], (other.end - other.start)[theirs])
-        alike = np.all((gap < shorter) & (first.label[mine] == other.label[theirs]))
+        own, paired = slice(low, high), slice(low + shift, high + shift)
+        gap = np.maximum(first.start[own], other.start[paired]) - np.minimum(first.end[own], other.end[paired])
+        shorter = np.minimum((first.end - first.start)[own], (other.end - other.start)[paired])
+        matching = np.all((gap < shorter) & (first.label[own] == other.label[paired]))
         same_steps = shift == 0 and len(first.number) == len(other.number)
         overlapping = int(np.sum(gap < 0))
-        pairs = alike and overlapping and (same_steps or 2 * overlapping >= high - low)
+        pairs = matching and overlapping and (same_steps or 2 * overlapping >= high - low)
         if pairs and (best is None or high - low > best[0]):
             best = high - low, shift
     return None if best is None else best[1]

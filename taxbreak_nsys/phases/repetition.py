@@ -1,9 +1,9 @@
-"""Finds the steps that a sequence of launches repeats: where each begins and ends, and which are alike.
+"""Find the steps that a sequence of launches repeats: where each begins and ends, and which are alike.
 
-Works on codes alone, so that it can be tested with planted periods. A step ends where the host waits for the
-device or reads from it; of all such places those are taken that come back with every step, told by the launch
-before them. What every forward pass of a model has the same number of (its attention kernels, one or more a
-layer) says which of the many repetitions of a model, layer, step or request, is the step.
+The functions work on codes alone, so that tests can plant periods. A step ends where the host waits for the device or
+reads from it; the launch before such a wait identifies the waits that recur with every step. A model repeats layers,
+steps and requests: the step is the repetition with the same number of attention kernels every time, because every
+forward pass runs one or more of them per layer.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from numpy.typing import NDArray
 from taxbreak_nsys.arrays.intervals import Flags, Ints
 
 MIN_SIMILARITY = 0.7
-"""Steps are of one kind where they share this much of their launches (multiset overlap over union)."""
+"""Steps are of one kind if they share at least this part of their launches (multiset overlap over union)."""
 
 MIN_SHARE = 0.8
 """The least share of a thread's segments, and of its launches, that the repetition must explain."""
 
 MIN_LAUNCHES = 8
-"""Without attention kernels, fewer launches (and no graph) are no step."""
+"""Without attention kernels, a segment with fewer launches and no graph is not a step."""
 
 MIN_ATTENTION = 2
 """With fewer attention kernels, a repeated stretch is a layer, not a step."""
 
 MOST_OF_A_LAYER = 4
-"""A layer has at most so many attention kernels (of its own tokens, of an encoder's, of an image)."""
+"""The most attention kernels of one layer (self attention, cross attention to an encoder or to an image)."""
 
 LAYER_DOUBT = 0.5
-"""What is left of the confidence where a step looks like one layer and nothing larger repeats."""
+"""Factor on the confidence where a step looks like one layer and nothing larger repeats."""
 
 _STEP_OVER_LAYER = 2
-"""What lies around the ends of a step is at most so many times what lies within a layer."""
+"""The most launches around the ends of a step, as a multiple of the launches between two attention kernels."""
 
 MIN_GRAPHS = 3
-"""Fewer launches of one CUDA graph are no repetition."""
+"""Fewer launches of one CUDA graph do not count as a repetition."""
 
 _MOST_KINDS = 24
 _MOST_SEGMENTS = 20_000
@@ -46,10 +46,12 @@ _MOST_SEGMENTS = 20_000
 
 @dataclass(frozen=True)
 class Launched:
-    """A thread's launches in order: `token` says what was launched, `shape` the same with its size (launches of one
-    token may differ in it, and kinds of steps are told by it), `ends` that the host waited or read after it,
-    `attention` how many attention kernels it ran, `graph` that it launched a graph, `hidden` that it launched a
-    graph whose kernels are not in the report, `memory` that it only copied or set.
+    """A thread's launches in order, one element per launch.
+
+    `token` is a code of the launched kernel, copy or graph; `shape` a code of the token and its size, which
+    distinguishes kinds of steps. `ends` flags launches after which the host waits or reads, `to_host` copies to the
+    host. `attention` is the number of attention kernels. `graph` flags graph launches, `hidden` graph launches whose
+    kernels are not in the report, `memory` copies and sets.
     """
 
     token: Ints
@@ -62,13 +64,12 @@ class Launched:
     memory: Flags
 
     def __len__(self) -> int:
-        """Return the number of launches."""
         return len(self.token)
 
 
 @dataclass(frozen=True)
 class FoundSteps:
-    """Steps as launches `first` to `last` (inclusive) and the `kind` of each: steps of a kind are alike."""
+    """Steps as launches `first` to `last` (inclusive), and the `kind` of each: a code that similar steps share."""
 
     first: Ints
     last: Ints
@@ -79,9 +80,9 @@ class FoundSteps:
 class Periods(FoundSteps):
     """Steps that repeat.
 
-    `similarity` is the mean over the steps that have others of their kind; `coverage` the share of the launches
-    between the first step and the last that are in steps; `waited` says that a wait ends them; `one_layer` that each
-    may be one layer of a model with several attention kernels a layer.
+    `similarity` is the mean likeness of steps whose kind repeats; `coverage` the share of the launches from the first
+    step to the last that are in steps; `waited` says that a wait ends each step; `one_layer` that each step may be one
+    layer of a model with several attention kernels per layer.
     """
 
     similarity: float
@@ -91,12 +92,12 @@ class Periods(FoundSteps):
 
     @property
     def confidence(self) -> float:
-        """How much of what was seen the steps explain, 0 to 1."""
+        """Confidence in the steps, 0 to 1: similarity times coverage, halved for a likely layer (LAYER_DOUBT)."""
         return self.similarity * self.coverage * (LAYER_DOUBT if self.one_layer else 1.0)
 
 
 def find_periods(launched: Launched) -> Periods | None:
-    """Return the steps that the launches repeat, None where no repetition explains most of them."""
+    """Return the steps that the launches repeat; None where no repetition explains most launches."""
     if len(launched) < 2:
         return None
     attends = bool(launched.attention.any())
@@ -119,7 +120,7 @@ def find_periods(launched: Launched) -> Periods | None:
     first, last, kind, alike = first[known], last[known], kind[known], alike[known]
     if not len(kind) or np.bincount(kind).max() < 2:
         return None
-    # what follows the last wait is a step only where it is like one
+    # The launches after the last wait are a step only if another step is of their kind.
     if last[-1] == len(launched) - 1 and not launched.ends[-1] and np.sum(kind == kind[-1]) < 2:
         first, last, kind, alike = first[:-1], last[:-1], kind[:-1], alike[:-1]
     if not attends and not division.by_graphs:
@@ -134,13 +135,13 @@ def find_periods(launched: Launched) -> Periods | None:
         similarity=float(alike[several].mean()),
         coverage=float(np.sum(last - first + 1) / inside),
         waited=waited,
-        # the host seldom waits in every layer and never at a step's end: a wait is sign enough
+        # A host rarely waits in every layer but not at the end of the step: trust segments that end in waits.
         one_layer=attends and not waited and _is_one_layer(launched, division),
     )
 
 
 def _segments(ends: Ints, count: int) -> tuple[Ints, Ints]:
-    """Cut `count` launches after each of `ends`."""
+    """Return (first, last) launch of the segments of `count` launches that are cut after each of `ends`."""
     first = np.r_[0, ends + 1]
     last = np.r_[ends, count - 1]
     keep = first <= last
@@ -148,11 +149,11 @@ def _segments(ends: Ints, count: int) -> tuple[Ints, Ints]:
 
 
 def _wait_classes(launched: Launched) -> list[Ints]:
-    """Return the places where a step may end, those together that follow the same kernel and wait alike."""
+    """Return the launches after which a step may end, grouped by the kernel before the wait and the sort of wait."""
     at = np.flatnonzero(launched.ends)
     if not len(at):
         return []
-    # several reads in a row are one wait: only the last can end a step
+    # Several reads in a row are one wait: only the last of them can end a step.
     following = np.minimum(at + 1, len(launched) - 1)
     again = launched.memory[following] & launched.ends[following] & (following > at)
     at = at[~again]
@@ -162,25 +163,25 @@ def _wait_classes(launched: Launched) -> list[Ints]:
 
 
 def _launch_classes(launched: Launched) -> list[Ints]:
-    """Return the places before each launch of what is launched rarely: where steps begin if nothing waits."""
-    most = int(launched.attention.sum()) // MIN_ATTENTION
-    places = [at for at in _together(launched.token, np.arange(len(launched))) if 2 <= len(at) <= most]
+    """Return, per rarely launched token, the launches before it: step ends where the host does not wait."""
+    at_most = int(launched.attention.sum()) // MIN_ATTENTION
+    places = [at for at in _together(launched.token, np.arange(len(launched))) if 2 <= len(at) <= at_most]
     places.sort(key=lambda at: int(at[0]))
     return [at[at > 0] - 1 for at in places]
 
 
 def _together(key: Ints, place: Ints) -> list[Ints]:
-    """Return the places of each key, in order."""
+    """Return the places of each key, one array per key."""
     order = np.argsort(key, kind="stable")
     return np.split(place[order], np.flatnonzero(np.diff(key[order])) + 1)
 
 
 @dataclass(frozen=True)
 class _Division:
-    """A way to cut the launches: after each of `ends`, with the segments that are whole steps (`good`).
+    """A way to cut the launches: after each of `ends`; `good` flags the segments that are whole steps.
 
-    `layers` is the number of attention kernels of a step, `explained` the launches in whole steps, `share` that of
-    the whole steps among the segments that the capture does not cut.
+    `layers` is the number of attention kernels per step, `explained` the number of launches in whole steps, `share`
+    the share of whole steps among the segments that the capture does not cut.
     """
 
     ends: Ints
@@ -192,60 +193,66 @@ class _Division:
 
 
 def _divide(launched: Launched, before: Ints, hidden: Ints, ends: Ints) -> _Division | None:
-    """Cut after each of `ends`; None where no two whole steps come of it.
+    """Return the division that cuts after each of `ends`; None where it has fewer than two whole steps.
 
-    `before` and `hidden` count the attention kernels and the graphs without kernels before each launch. A whole
-    step has as many attention kernels as most segments have, or a graph that may hold those that it lacks.
+    `before` and `hidden` are the numbers of attention kernels and of graphs without kernels before each launch. A whole
+    step has the most frequent number of attention kernels, or fewer and a graph that may contain the missing ones.
     """
     first, last = _segments(ends, len(launched))
-    held, unseen = before[last + 1] - before[first], hidden[last + 1] - hidden[first]
-    seen = held[(held >= MIN_ATTENTION) & (unseen == 0)]
-    if not len(seen):
+    attention, unseen = before[last + 1] - before[first], hidden[last + 1] - hidden[first]
+    complete = attention[(attention >= MIN_ATTENTION) & (unseen == 0)]
+    if not len(complete):
         return None
-    values, counts = np.unique(seen, return_counts=True)
-    # the larger of two that are as many: what the capture cuts at its ends holds fewer, and may hold as many twice
+    values, counts = np.unique(complete, return_counts=True)
+    # On a tie take the larger number: steps cut by the capture have fewer kernels, and both cut ends can tie.
     layers = int(values[counts == counts.max()][-1])
-    good = (held == layers) | ((unseen > 0) & (held < layers))
+    good = (attention == layers) | ((unseen > 0) & (attention < layers))
     judged = np.ones(len(first), bool)
-    # the ends of the capture may cut a step
-    judged[0], judged[-1] = held[0] >= layers, held[-1] >= layers
+    # The start and end of the capture may cut a step.
+    judged[0], judged[-1] = attention[0] >= layers, attention[-1] >= layers
     if good.sum() < 2 or not judged.any():
         return None
-    return _Division(ends, good, layers, int(np.sum((last - first + 1)[good])), float(good[judged].mean()))
+    return _Division(
+        ends=ends,
+        good=good,
+        layers=layers,
+        explained=int(np.sum((last - first + 1)[good])),
+        share=float(good[judged].mean()),
+    )
 
 
 def _by_attention(launched: Launched, classes: list[Ints]) -> _Division | None:
-    """Return the division in which every step has the same number of attention kernels, the finest such."""
+    """Return the division into most steps in which every step has the same number of attention kernels."""
     before = np.r_[0, np.cumsum(launched.attention)]
     hidden = np.r_[0, np.cumsum(launched.hidden)]
-    found = [one for ends in classes if len(ends) and (one := _divide(launched, before, hidden, ends))]
-    found = [one for one in found if one.share >= MIN_SHARE]
-    if not found:
+    divisions = [division for ends in classes if len(ends) and (division := _divide(launched, before, hidden, ends))]
+    divisions = [division for division in divisions if division.share >= MIN_SHARE]
+    if not divisions:
         return None
-    most = max(one.explained for one in found)
-    enough = [one for one in found if one.explained >= MIN_SHARE * most]
-    best = max(enough, key=lambda one: len(one.ends))
+    most = max(division.explained for division in divisions)
+    enough = [division for division in divisions if division.explained >= MIN_SHARE * most]
+    best = max(enough, key=lambda division: len(division.ends))
     if _is_one_layer(launched, best):
-        # a larger stretch of several such layers is the step
-        larger = [one for one in enough if one.layers > best.layers and one.layers % best.layers == 0]
-        best = max(larger, key=lambda one: len(one.ends), default=best)
-    # steps of another kind may end in another way: take in the places that explain more
+        # A larger repetition of several such layers is the step.
+        larger = [other for other in enough if other.layers > best.layers and other.layers % best.layers == 0]
+        best = max(larger, key=lambda division: len(division.ends), default=best)
+    # Steps of another kind may end with another wait: add the ends that explain more launches.
     for ends in sorted(classes, key=len):
         joined = np.union1d(best.ends, ends)
-        one = _divide(launched, before, hidden, joined) if len(joined) > len(best.ends) else None
-        if one is None or one.layers != best.layers or one.share < best.share:
+        finer = _divide(launched, before, hidden, joined) if len(joined) > len(best.ends) else None
+        if finer is None or finer.layers != best.layers or finer.share < best.share:
             continue
-        if (one.explained, one.good.sum()) > (best.explained, best.good.sum()):
-            best = one
+        if (finer.explained, finer.good.sum()) > (best.explained, best.good.sum()):
+            best = finer
     return best
 
 
 def _is_one_layer(launched: Launched, division: _Division) -> bool:
-    """Return whether the steps of a division look like one layer that has several attention kernels.
+    """Return whether the steps of a division look like one layer with several attention kernels.
 
-    A step repeats its layer: what lies between its attention kernels is alike, and comes once more around its ends,
-    with what begins and ends a step. In a layer of self and cross attention it is not: the feed-forward part follows
-    the last attention kernel alone.
+    A step repeats its layer: the launches between its attention kernels are alike, and occur once more around its
+    ends, next to the launches that begin and end a step. In a layer of self and cross attention they differ, because
+    the feed-forward part follows only the last attention kernel.
     """
     first, last = _segments(division.ends, len(launched))
     first, last = first[division.good], last[division.good]
@@ -264,12 +271,12 @@ def _is_one_layer(launched: Launched, division: _Division) -> bool:
         np.minimum(layer, other).sum() >= MIN_SIMILARITY * np.maximum(layer, other).sum() for other in between[1:]
     )
     again = np.minimum(layer, around).sum() >= MIN_SIMILARITY * layer.sum()
-    # the end of a step adds little to a layer; a feed-forward part adds more than there is between its kernels
+    # A whole step has few launches around its ends beyond one layer's; a feed-forward part would add many.
     return not (alike and again and _STEP_OVER_LAYER * layer.sum() >= around.sum())
 
 
 def _by_likeness(launched: Launched) -> _Division | None:
-    """Return the step ends such that most launches lie in segments that come back, the finest such."""
+    """Return the division into most steps in which most launches lie in segments that repeat."""
     graphs = np.r_[0, np.cumsum(launched.graph)]
     for ends in sorted(_wait_classes(launched), key=len, reverse=True):
         first, last = _segments(ends, len(launched))
@@ -280,15 +287,15 @@ def _by_likeness(launched: Launched) -> _Division | None:
         kind, _ = step_kinds(launched.token, first, last)
         repeated = (kind >= 0) & (np.bincount(kind + 1)[kind + 1] > 1)
         if size[repeated].sum() >= MIN_SHARE * size.sum():
-            share = float(size[repeated].sum() / size.sum())
-            return _Division(ends, repeated, 0, int(size[repeated].sum()), share)
+            explained = int(size[repeated].sum())
+            return _Division(ends=ends, good=repeated, layers=0, explained=explained, share=explained / int(size.sum()))
     return None
 
 
 def _by_graphs(launched: Launched) -> _Division | None:
-    """Return the steps of a program that launches nearly everything as one CUDA graph per step (JAX, XLA).
+    """Return the steps of a program that launches most work as one CUDA graph per step (JAX, XLA).
 
-    A step begins with its graph. At least MIN_GRAPHS of them, and half of all, must be launched again and again.
+    A step begins with its graph. At least half of the graph launches must be of graphs with MIN_GRAPHS launches.
     """
     at = np.flatnonzero(launched.graph)
     if len(at) < MIN_GRAPHS or 2 * len(at) < int(np.sum(~launched.memory)):
@@ -302,13 +309,13 @@ def _by_graphs(launched: Launched) -> _Division | None:
     good = launched.graph[first]
     explained = int(np.sum((last - first + 1)[good]))
     share = float(again / len(at))
-    return _Division(ends, good, 0, explained, share, by_graphs=True)
+    return _Division(ends=ends, good=good, layers=0, explained=explained, share=share, by_graphs=True)
 
 
 def step_kinds(token: Ints, first: Ints, last: Ints) -> tuple[Ints, NDArray[np.float64]]:
-    """Group segments that are alike; return each one's kind (-1: too many kinds) and likeness to its kind's first.
+    """Return the kind of each segment (-1: too many kinds) and its likeness, 0 to 1, to the first segment of the kind.
 
-    Alike is by the multiset of what they launch: order does not count, a few kernels more or less hardly do.
+    Segments are compared as multisets of tokens: order does not count, and a few kernels more or less hardly do.
     """
     kind = np.full(len(first), -1, np.int64)
     alike = np.zeros(len(first))

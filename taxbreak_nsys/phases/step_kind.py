@@ -1,10 +1,13 @@
-"""What a step is, by its kernels: prefill, decode, training, or nothing that can be told.
+"""Name the steps of a model by their kernels: prefill, decode, training step, or just `step` where nothing decides it.
 
-The rule, in order. Steps with backward or optimizer kernels are training. Without attention kernels nothing is
-prefill or decode. Decode is the kind of step with the smallest grids, if something says that it works on one
-token a sequence: matrix-vector products or tiles that small, a normalisation of few rows, an attention kernel
-made for it, or a kind with much larger grids that is followed by several of it. What has grids MIN_GROWTH times
-those of decode, beyond what a larger batch explains, is prefill.
+The rules, in order:
+
+1. Steps with backward or optimizer kernels are training steps.
+2. Without attention kernels, no step is prefill or decode.
+3. Decode is the kind of step with the smallest grids, if there is a sign that it works on one token per sequence:
+   matrix-vector products or equally small tiles, a normalisation of one row, an attention kernel for one query row, or
+   a kind with much larger grids before it.
+4. A kind whose grids are MIN_GROWTH times as large as in decode, and not only because of a larger batch, is prefill.
 """
 
 from __future__ import annotations
@@ -19,13 +22,13 @@ from taxbreak_nsys.arrays.intervals import Flags, Ints
 from taxbreak_nsys.phases.engine_marks import STEP
 
 MIN_GROWTH = 2.0
-"""Thread blocks of a prefill step over those of a decode step, in the kernels that both have."""
+"""The least ratio of a prefill step's thread blocks to a decode step's, over the kernels that both have."""
 
 MIN_CALL_GROWTH = 1.2
-"""The same for calls of one compiled function, where the order of the calls says the rest."""
+"""The same ratio for calls of one compiled function: smaller, because the order of the calls is a sign as well."""
 
 SMALL_TILE = 16
-"""Tokens of a matrix product whose tile is made for decode."""
+"""The largest tile size, in tokens, of a matrix product made for decode."""
 
 _ATTENTION = re.compile(r"attention|attn|fmha|flash|sdpa|mqa|mla_|_mha|paged", re.IGNORECASE)
 _NOT_ATTENTION = re.compile(
@@ -33,7 +36,7 @@ _NOT_ATTENTION = re.compile(
     re.IGNORECASE,
 )
 _FLASH_FORWARD = re.compile(r"FlashAttnFwd(?!Combine)")
-"""FlashAttention 3: its template arguments name schedulers and converters, which are no kernels of their own."""
+"""FlashAttention 3: its template arguments contain words of `_NOT_ATTENTION`, such as the name of its scheduler."""
 _WEAK_ATTENTION = re.compile(r"(?<!log_)softmax", re.IGNORECASE)
 _TRAINING = re.compile(r"backward|_bwd|\bbwd|adam|multi_tensor_apply|optimizer", re.IGNORECASE)
 _ONE_QUERY = re.compile(r"split_?kv|decode|paged_attention|mmha|xqa|masked_multihead", re.IGNORECASE)
@@ -44,7 +47,10 @@ _ROWS = re.compile(r"layer_?norm|rms_?norm", re.IGNORECASE)
 
 
 def is_attention(names: tuple[str, ...], seen: Ints) -> Flags:
-    """Flag the names of attention kernels among those `seen`: kernels made for it, or else softmax."""
+    """Return a flag per name: whether it is an attention kernel's and its code is in `seen`.
+
+    Where no name says attention, softmax kernels count as attention kernels.
+    """
     present = {int(code) for code in seen}
 
     def flags(pattern: re.Pattern[str]) -> Flags:
@@ -55,16 +61,18 @@ def is_attention(names: tuple[str, ...], seen: Ints) -> Flags:
 
 
 def _matches(pattern: re.Pattern[str], name: str) -> bool:
-    """Return whether a name is that of an attention kernel by a pattern, not of a kernel that works for one."""
+    """Return whether a pattern finds an attention kernel's name, not a helper's (rotary embedding, cache, combine)."""
     return bool(_FLASH_FORWARD.search(name) or (pattern.search(name) and not _NOT_ATTENTION.search(name)))
 
 
 @dataclass(frozen=True)
 class Kind:
-    """The kernels of one kind of step: codes of their names with how many and the sum of their thread blocks a
-    step; `steps` counts them, `first` is where the first stands; `graph` says that it launches graphs; `hidden`
-    that kernels of it are not in the report; `read` is the size of the last copy to the host in a step, bytes,
-    0 without one.
+    """The kernels of all steps of one kind.
+
+    `name` has the codes of the kernels' names, `kernels` the number of kernels of each name, `blocks` the sum of their
+    thread blocks. `steps` is the number of steps, `first` the index of the first step's first launch. `graph` says
+    that the steps launch CUDA graphs, `hidden` that the report lacks the kernels of some graphs. `read` is the median
+    size of a step's last copy to the host, bytes; 0 without such a copy.
     """
 
     name: Ints
@@ -80,16 +88,17 @@ class Kind:
 def name_kinds(
     kinds: list[Kind], names: tuple[str, ...], *, attends: bool, one_function: bool = False
 ) -> tuple[list[str], str]:
-    """Return a label for each kind of step, and the evidence in words.
+    """Return a label for each kind of step, and the evidence as a phrase.
 
-    `one_function` says that the steps are marked as calls of one function.
+    `attends` says that the thread launches attention kernels, `one_function` that the marks of the steps are calls of
+    one function.
     """
     labels, evidence = _name_by_names(kinds, names, attends=attends)
     return _name_calls(kinds) if one_function and set(labels) == {STEP} else (labels, evidence)
 
 
 def _name_by_names(kinds: list[Kind], names: tuple[str, ...], *, attends: bool) -> tuple[list[str], str]:
-    """Return labels by what the kernels' names and grids say, and the evidence."""
+    """Return the labels by the names and grids of the kernels (rules 1 to 4 of this module), and the evidence."""
     if any(_TRAINING.search(names[code]) for kind in kinds for code in kind.name):
         return ["training_step"] * len(kinds), "backward or optimizer kernels"
     if not attends:
@@ -108,33 +117,33 @@ def _name_by_names(kinds: list[Kind], names: tuple[str, ...], *, attends: bool) 
     if not signs and base.steps > 1 and any(kinds[k].first < base.first for k in larger):
         signs = ["they follow steps with larger grids"]
     if not signs:
-        return [STEP] * len(kinds), "nothing says that a step works on one token a sequence"
-    of = {True: "prefill", False: "decode", None: STEP}
-    labels = [of[prefill[k]] if k in prefill else STEP for k in range(len(kinds))]
+        return [STEP] * len(kinds), "no sign that a step works on one token per sequence"
+    name = {True: "prefill", False: "decode", None: STEP}
+    labels = [name[prefill[k]] if k in prefill else STEP for k in range(len(kinds))]
     evidence = "decode: " + ", ".join(signs)
     if larger:
         times = min(_growth(kinds[k], base) or 0 for k in larger)
-        evidence += f"; prefill: grids {times:.1f} times those of decode in the kernels that both have"
+        evidence += f"; prefill: grids {times:.1f} times as large as in decode, over the kernels that both have"
     if any(kind.hidden for kind in kinds):
-        evidence += "; some graph launches' kernels are not in the report, so their steps have no better name"
-    return _tell_graphs_apart(labels, kinds), evidence
+        evidence += "; the kernels of some graph launches are not in the report, so kernels do not name their steps"
+    return _mark_graph_steps(labels, kinds), evidence
 
 
 def _name_calls(kinds: list[Kind]) -> tuple[list[str], str]:
-    """Return labels for calls of one function whose kernels' names do not say what they do (compiled by XLA).
+    """Return labels for calls of one function that XLA compiled: its kernels' names do not say what they compute.
 
-    Decode is the kind that is called most often. A kind that is called before it, less often, and whose grids are
-    MIN_CALL_GROWTH times those of decode in the kernels that both have, is prefill.
+    Decode is the kind with the most calls. A kind with fewer calls that begins before decode is prefill if its grids
+    are at least MIN_CALL_GROWTH times as large as in decode, over the kernels that both have.
     """
-    unknown = [STEP] * len(kinds), "nothing says which calls of the function are prefill or decode"
-    shown = [k for k, kind in enumerate(kinds) if len(kind.name) and not kind.hidden]
-    if not shown:
+    unknown = [STEP] * len(kinds), "no sign which calls of the function are prefill or decode"
+    visible = [k for k, kind in enumerate(kinds) if len(kind.name) and not kind.hidden]
+    if not visible:
         return unknown
-    decode = max(shown, key=lambda k: kinds[k].steps)
+    decode = max(visible, key=lambda k: kinds[k].steps)
     base = kinds[decode]
     growth = {
         k: times
-        for k in shown
+        for k in visible
         if kinds[k].steps < base.steps and kinds[k].first < base.first
         if (times := _growth(kinds[k], base)) is not None and times >= MIN_CALL_GROWTH
     }
@@ -142,13 +151,13 @@ def _name_calls(kinds: list[Kind]) -> tuple[list[str], str]:
         return unknown
     labels = ["prefill" if k in growth else "decode" if k == decode else STEP for k in range(len(kinds))]
     return labels, (
-        f"decode: the {base.steps} calls that repeat; prefill: called before them, grids {min(growth.values()):.1f} "
-        "times theirs in the kernels that both have"
+        f"decode: the {base.steps} calls that repeat; prefill: called before decode, with grids "
+        f"{min(growth.values()):.1f} times as large over the kernels that both have"
     )
 
 
-def _tell_graphs_apart(labels: list[str], kinds: list[Kind]) -> list[str]:
-    """Add `_graph` to what launches graphs where steps of the same label do not."""
+def _mark_graph_steps(labels: list[str], kinds: list[Kind]) -> list[str]:
+    """Return the labels, with `_graph` added to kinds that launch graphs where a kind of the same label does not."""
     eager = {label for label, kind in zip(labels, kinds, strict=True) if not kind.graph}
     return [
         f"{label}_graph" if kind.graph and label in eager else label for label, kind in zip(labels, kinds, strict=True)
@@ -156,24 +165,26 @@ def _tell_graphs_apart(labels: list[str], kinds: list[Kind]) -> list[str]:
 
 
 def _growth(kind: Kind, base: Kind) -> float | None:
-    """Return by how much the grids of one kind are larger than another's; None where they share no kernel.
+    """Return how many times as large as those of `base` the grids of a kind are; None where they share no kernel.
 
-    The geometric mean over the kernels that both have of the thread blocks a launch, each as often as it is in a
-    step: a model's kernels are launched once a layer, and most of them have blocks in proportion to the tokens.
+    This is the geometric mean of the ratios of thread blocks per launch, over the kernels that both kinds have,
+    weighted by the launches per step: most kernels of a model run once per layer, with blocks in proportion to the
+    tokens.
     """
-    _, mine, theirs = np.intersect1d(kind.name, base.name, return_indices=True)
-    known = (kind.blocks[mine] > 0) & (base.blocks[theirs] > 0)
-    mine, theirs = mine[known], theirs[known]
-    if not len(mine):
+    _, own, other = np.intersect1d(kind.name, base.name, return_indices=True)
+    known = (kind.blocks[own] > 0) & (base.blocks[other] > 0)
+    own, other = own[known], other[known]
+    if not len(own):
         return None
-    ratio = (kind.blocks[mine] / kind.kernels[mine]) / (base.blocks[theirs] / base.kernels[theirs])
-    often = np.minimum(kind.kernels[mine] / kind.steps, base.kernels[theirs] / base.steps)
-    return float(np.exp(np.average(np.log(ratio), weights=often)))
+    ratio = (kind.blocks[own] / kind.kernels[own]) / (base.blocks[other] / base.kernels[other])
+    launches_per_step = np.minimum(kind.kernels[own] / kind.steps, base.kernels[other] / base.steps)
+    return float(np.exp(np.average(np.log(ratio), weights=launches_per_step)))
 
 
 def _is_prefill(kind: Kind, base: Kind, names: tuple[str, ...]) -> bool | None:
-    """Tell whether a kind works on more tokens a sequence than `base` does, not on more sequences; None where the
-    report does not say.
+    """Return whether a kind works on more tokens per sequence than `base`, and not just on more sequences.
+
+    None where the report does not decide it.
     """
     growth = _growth(kind, base)
     if growth is None:
@@ -181,7 +192,7 @@ def _is_prefill(kind: Kind, base: Kind, names: tuple[str, ...]) -> bool | None:
     if growth < MIN_GROWTH:
         return False
     if kind.read and base.read:
-        # each sequence reads back one token: what grows with that is the batch
+        # Each sequence reads back one token, so the ratio of the bytes read is the ratio of the batch sizes.
         return growth / (kind.read / base.read) >= MIN_GROWTH
     return True if _attention_names(kind, names) != _attention_names(base, names) else None
 
@@ -191,12 +202,12 @@ def _attention_names(kind: Kind, names: tuple[str, ...]) -> set[int]:
 
 
 def _signs_of_decode(kind: Kind, names: tuple[str, ...]) -> list[str]:
-    """Return what says that a kind of step works on one token a sequence."""
+    """Return the signs, as phrases, that a kind of step works on one token per sequence."""
     signs = []
     products = [(names[c], n) for c, n in zip(kind.name.tolist(), kind.kernels.tolist(), strict=True)]
     products = [(name, n) for name, n in products if _PRODUCT.search(name)]
-    small = sum(n for name, n in products if _VECTOR.search(name) or _tile(name) <= SMALL_TILE)
-    if products and 2 * small > sum(n for _, n in products):
+    small_products = sum(n for name, n in products if _VECTOR.search(name) or _tile(name) <= SMALL_TILE)
+    if products and 2 * small_products > sum(n for _, n in products):
         signs.append(f"most matrix products are made for at most {SMALL_TILE} tokens")
     rows = [b / n for c, n, b in zip(kind.name, kind.kernels, kind.blocks, strict=True) if b and _ROWS.search(names[c])]
     if rows and min(rows) <= 1:
@@ -207,5 +218,6 @@ def _signs_of_decode(kind: Kind, names: tuple[str, ...]) -> list[str]:
 
 
 def _tile(name: str) -> int:
+    """Return the shorter side of a matrix product's tile, by its name; very large where the name has no tile."""
     match = _TILE.search(name)
     return min(int(match[1]), int(match[2])) if match else 1 << 30

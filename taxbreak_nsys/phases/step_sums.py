@@ -1,4 +1,4 @@
-"""Requests and tokens of a phase, from what its marks say, and the phase's figures for each of them."""
+"""Requests and tokens of a phase by its marks, and the phase's times per request and per token."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from taxbreak_nsys.phases.instances import Instances
 def step_counts(
     instances: Instances, which: Flags, figures_ns: Mapping[str, int | None], kernels: int | None, launches: int
 ) -> StepCounts | None:
-    """Return the counts of some instances added up, with `figures_ns` divided by them (rounded down).
+    """Return the sums of the instances' counts, with `figures_ns` divided by requests and by tokens (rounded down).
 
-    `kernels` and `launches` (kernel and graph launches) are those of the same instances.
-
-    A count is null where a mark of one of the instances does not say it; None where none says anything.
+    `figures_ns`, `kernels` and `launches` (kernel and graph launches) are sums over the same instances. A count is
+    None where the mark of one instance does not say it; the result is None where no mark says any count.
     """
     counts = instances.counts[which]
     if not len(counts) or not np.any(counts != UNKNOWN):
         return None
     known = ~np.any(counts == UNKNOWN, axis=0)
     total = {
-        name: int(total) if said else None
-        for name, total, said in zip(COUNTS, counts.sum(axis=0).tolist(), known.tolist(), strict=True)
+        name: int(total) if is_known else None
+        for name, total, is_known in zip(COUNTS, counts.sum(axis=0).tolist(), known.tolist(), strict=True)
     }
 
     def each(count: int | None) -> dict[str, int | None] | None:
@@ -45,6 +44,6 @@ def step_counts(
 
 
 def main_source(instances: Instances, which: Flags) -> PhaseSource:
-    """Return where some instances come from; of several sources that of the most instances, the first of equals."""
+    """Return the source of most of the flagged instances; on a tie the first in `sources`."""
     codes = np.bincount(instances.source[which], minlength=len(instances.sources))
     return instances.sources[int(np.argmax(codes))]

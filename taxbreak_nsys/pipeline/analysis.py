@@ -35,8 +35,8 @@ from taxbreak_nsys.totals.lost_rows import LostRows
 from taxbreak_nsys.totals.totals import Totals
 
 WINDOW_ROWS = 400_000
-"""A report is read in windows of time of about this many rows: few enough for a window's columns to stay in the
-processor's cache, as far as that goes, and enough for the fixed cost of a window not to show."""
+"""Rows per window of time, about: few enough that much of a window's columns stays in the processor's cache, enough
+that the fixed cost per window is negligible."""
 
 
 def analyze_report(
@@ -50,8 +50,8 @@ def analyze_report(
     """Analyse one report, a `.sqlite` export or a `.nsys-rep` (exported through the nsys on PATH).
 
     Returns the result; raises TaxbreakError, whose message is one line, where the report or the options cannot be
-    used. The report is opened read-only and nothing is written beside it. `intervals` keeps every host interval, in a
-    temporary file. `window_rows` is for tests; `opening` is given where inspecting the same report has started before.
+    used. The report is opened read-only, and no file is written next to it. `intervals` keeps every host interval, in a
+    temporary file. `window_rows` is for tests. `opening` is an inspection of the same report that has already started.
     """
     if intervals:
         result, listing = collect_report(report, options, IntervalListing, window_rows=window_rows, opening=opening)
@@ -60,12 +60,12 @@ def analyze_report(
 
 
 def measure_report(report: str | Path, options: Options | None = None) -> tuple[Result, Measured]:
-    """Analyse one report as `analyze_report` does, as one window; return its result and the columns behind it.
+    """Analyse one report as `analyze_report` does, in one window; return its result and its columns.
 
     The columns (single intervals, launches, operations) take memory in proportion to the report.
     """
-    result, whole = collect_report(report, options, OnePiece, window_rows=FOREVER)
-    return result, whole.measured
+    result, collected = collect_report(report, options, OnePiece, window_rows=FOREVER)
+    return result, collected.measured
 
 
 def collect_report(
@@ -76,9 +76,9 @@ def collect_report(
     window_rows: int = WINDOW_ROWS,
     opening: Opening | None = None,
 ) -> tuple[Result, C]:
-    """Analyse one report as `analyze_report` does and hand its pieces to a collector as well; return both.
+    """Analyse one report as `analyze_report` does; return its result and the collector that got its pieces.
 
-    `collector` makes a collector from the phase instances of the whole report.
+    `collector` creates the collector from the phase instances of the whole report.
     """
     options = options or Options()
     path = Path(report)
@@ -96,7 +96,7 @@ def collect_report(
 def _finished(
     database: Database, facts: ReportFacts, sums: Sums, lost: LostRows, options: Options, path: Path
 ) -> Result:
-    """Return the result that the sums of a report give, with its floor of the launch path."""
+    """Return the result of a report from its sums, without the file's hash and the threads' names."""
     totals = sums.totals
     check_launches(totals.facts.launches, path)
     totals.samples.symbols = symbol_texts(database, totals.samples.symbol_ids)
@@ -110,7 +110,7 @@ def _finished(
 
 
 def _t_sys(totals: Totals, options: Options, facts: ReportFacts) -> TSys:
-    """Return the floor of the launch path by the best source at hand (method section 4)."""
+    """Return T_sys from --t-sys, else from the null report, else from the report itself (method section 4)."""
     if options.t_sys_ns is not None:
         return TSys(options.t_sys_ns, "given")
     if options.null_report is None:
@@ -121,10 +121,12 @@ def _t_sys(totals: Totals, options: Options, facts: ReportFacts) -> TSys:
         launches = find_launches(read_trace(database, api_threads(database), launches_only=True))
     if null.gpu is not None and facts.gpu is not None and null.gpu != facts.gpu:
         raise TaxbreakError(
-            f"{path}: was captured on {null.gpu}, the report on {facts.gpu}: another GPU's T_sys says nothing of this "
-            "one's; capture an empty kernel on the same machine, or give --t-sys"
+            f"{path}: was captured on {null.gpu}, but the report on {facts.gpu}, and T_sys depends on the GPU; "
+            "capture an empty kernel on the same machine, or give --t-sys"
         )
     median = percentile(launch_latency(launches, np.ones(len(launches), bool)), 50)
     if median is None:
-        raise TaxbreakError(f"{path}: holds no kernel launch, so it cannot say T_sys (--null-report)")
+        raise TaxbreakError(
+            f"{path}: has no kernel launch to measure T_sys by; give --null-report a capture of an empty kernel"
+        )
     return floor_at_measured(TSys(median, "null_report"), totals.latency)

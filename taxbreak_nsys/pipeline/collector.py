@@ -1,4 +1,4 @@
-"""What a report's pieces are handed to: consumers of single intervals, launches and operations."""
+"""Consumers of a report's pieces, for outputs that need single intervals, launches or operations."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from taxbreak_nsys.totals.warning_facts import Piece
 
 
 class Collector(Protocol):
-    """Takes the measured pieces of a report in the order of time and keeps what it needs of them.
+    """Receives the measured pieces of a report in the order of time and keeps the parts that its output needs.
 
     A report may have to be read again (`model.assumptions`): the pieces then go to a new collector.
     """
 
     def add(self, piece: Piece) -> None:
-        """Take the next piece."""
+        """Receive the next piece."""
 
 
 C = TypeVar("C", bound=Collector)
 
 
 class NoCollector:
-    """Keeps nothing: for results alone."""
+    """Ignores all pieces, for callers that need only the result."""
 
     def __init__(self, instances: Instances) -> None:
-        """Ignore the phase instances of the report."""
+        """Take the phase instances, as every collector does."""
 
     def add(self, piece: Piece) -> None:
         """Ignore a piece."""
 
 
 class OnePiece:
-    """Keeps a report that is read as one piece: its memory grows with the report."""
+    """Keeps the columns of a report that is read as one piece; its memory grows with the report."""
 
     def __init__(self, instances: Instances) -> None:
-        """Start without a piece."""
+        """Take the phase instances, as every collector does."""
         self._pieces: list[Piece] = []
 
     def add(self, piece: Piece) -> None:
@@ -45,6 +45,6 @@ class OnePiece:
 
     @property
     def measured(self) -> Measured:
-        """The columns of the report."""
+        """The columns of the report; ValueError unless it was read as exactly one piece."""
         (piece,) = self._pieces
         return piece.columns

@@ -1,4 +1,4 @@
-"""Every host interval of a report as an Arrow table that lies in a temporary file: `-r taxbreak_trace`."""
+"""All host intervals of a report as an Arrow table in temporary files, for `-r taxbreak_trace`."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ SCHEMA = pa.schema(
 
 
 class IntervalListing:
-    """Writes the host intervals of each thread to a file of its own, piece by piece; memory does not grow."""
+    """Writes the host intervals of each thread to one file per thread, piece by piece, in constant memory."""
 
     def __init__(self, instances: Instances) -> None:
-        """Start with empty files, in a temporary folder that goes when the listing does."""
+        """Create a temporary folder, which is deleted with this object."""
         self._folder = tempfile.TemporaryDirectory(prefix="taxbreak-nsys-")
         self._labels, self._number = instances.labels, step_numbers(instances)
         self._writers: dict[int, pa.ipc.RecordBatchFileWriter] = {}
 
     def add(self, piece: Piece) -> None:
-        """Write the intervals of a piece; an instance lies in one piece, so each interval comes once."""
+        """Write the intervals of a piece; every instance is in one piece, so each interval is written once."""
         columns, intervals = piece.columns, piece.columns.intervals
         for low, high in runs(intervals.thread):
             part = slice(low, high)
@@ -71,20 +71,20 @@ class IntervalListing:
         return Path(self._folder.name) / f"{thread}.arrow"
 
     def table(self) -> pa.Table:
-        """Return the intervals, sorted by thread and start; the table maps the files into memory."""
+        """Return the intervals (columns of SCHEMA) by thread and start; the table maps the files into memory."""
         parts = []
         for thread, writer in sorted(self._writers.items()):
             writer.close()
             parts.append(pa.ipc.open_file(pa.memory_map(str(self._path(thread)))).read_all())
-        self._folder.cleanup()  # what is mapped stays readable
+        self._folder.cleanup()  # deletes the files; their mapped pages stay readable
         return pa.concat_tables(parts) if parts else SCHEMA.empty_table()
 
 
 def _texts(codes: Ints, names: tuple[str, ...]) -> pa.Array:
-    # as plain strings: CSV cannot write dictionaries
+    # Plain strings: Arrow's CSV writer does not accept dictionary columns.
     return pa.array(names, pa.string()).take(integers(codes))
 
 
 def _measured(exposed: Ints, unmeasured: Flags) -> pa.Array:
-    """Return each interval's exposure; null in instances whose device time was not measured."""
+    """Return the exposed time of each interval, ns; null in instances without measured device time."""
     return pa.array(exposed, mask=unmeasured) if unmeasured.any() else integers(exposed)

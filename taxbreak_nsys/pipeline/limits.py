@@ -1,4 +1,4 @@
-"""How much of one thing a report may hold before its figures would overflow or take for ever."""
+"""Limits on a report: beyond them, sums would overflow 64 bits or the analysis would take too long."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from taxbreak_nsys.model.launches import TSys
 from taxbreak_nsys.phases import Instances
 
 MOST_THREADS = 512
-"""Launching threads; with `read.clean`'s bound on times, sums over them fit 64 bits."""
+"""The most launching threads; with the bound on times in `read.column_checks`, sums over them fit 64 bits."""
 MOST_ENTRIES = 1000
-"""Phases (label and thread); each is summed up over all events."""
+"""The most phase entries (label and thread); the work grows with their number."""
 _LARGEST_NS = 2**62
 
 
 def check_threads(launching: Ints, path: Path) -> None:
-    """Raise TaxbreakError where more threads launch work than any program has."""
+    """Raise TaxbreakError where more than MOST_THREADS threads launch work."""
     threads = len(np.unique(launching))
     if threads > MOST_THREADS:
         raise TaxbreakError(f"{path}: {threads} threads launch device work; more than {MOST_THREADS} are not analysed")
 
 
 def check_entries(instances: Instances, path: Path) -> None:
-    """Raise TaxbreakError where the ranges have so many texts that they mark requests rather than phases."""
+    """Raise TaxbreakError for more than MOST_ENTRIES phases: the ranges then mark single requests, not phases."""
     pairs = np.unique(np.stack([instances.label, instances.thread]), axis=1).shape[1] if len(instances) else 0
     if pairs > MOST_ENTRIES:
         raise TaxbreakError(
@@ -36,6 +36,8 @@ def check_entries(instances: Instances, path: Path) -> None:
 
 
 def check_t_sys(t_sys: TSys, launches: int, path: Path) -> None:
-    """Raise TaxbreakError where T_sys times the launches is more than 64 bits of nanoseconds hold."""
+    """Raise TaxbreakError where T_sys times the launches (ns) does not fit 64 bits."""
     if t_sys.ns * launches >= _LARGEST_NS:
-        raise TaxbreakError(f"{path}: T_sys of {t_sys.ns} ns for {launches} launches is more than any run takes")
+        raise TaxbreakError(
+            f"{path}: T_sys of {t_sys.ns} ns for {launches} launches is longer than any run; check --t-sys"
+        )

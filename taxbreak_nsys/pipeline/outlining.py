@@ -1,4 +1,4 @@
-"""The outline of a report's launches, put together from pieces: what finding phases needs, and no more."""
+"""Build the outline of a report's launches, which finding phases needs, from its pieces."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _CALL_COLUMNS = ("call_thread", "call_start", "call_end")
 
 
 class OutlineCollector:
-    """Keeps eight columns of the launches and API calls of a report, each launch and call once."""
+    """Keeps the columns of `LaunchOutline`, each launch and call of the report once."""
 
     def __init__(self) -> None:
         self._parts: list[dict[str, Ints]] = []
 
     def add(self, piece: Piece) -> None:
-        """Take the launches of a piece that no other piece counts, and the calls that start in it."""
+        """Take the launches that the piece owns, and the API calls that start in it."""
         api = piece.columns.trace.api
-        whole = LaunchOutline.over(piece.columns.trace, piece.columns.launches)
-        fresh = api.start >= piece.since
+        outline = LaunchOutline.over(piece.columns.trace, piece.columns.launches)
+        starts_here = api.start >= piece.since
         self._parts.append(
-            {name: getattr(whole, name)[piece.own] for name in _LAUNCH_COLUMNS}
-            | {name: getattr(whole, name)[fresh] for name in _CALL_COLUMNS}
+            {name: getattr(outline, name)[piece.own] for name in _LAUNCH_COLUMNS}
+            | {name: getattr(outline, name)[starts_here] for name in _CALL_COLUMNS}
         )
 
     def outline(self) -> LaunchOutline:

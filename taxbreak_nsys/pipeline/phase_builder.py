@@ -1,4 +1,4 @@
-"""One phase of a result from the sums of a report: a thread's, all threads', or that of a group of ranks."""
+"""Build the phases of a result from the sums of a report: per thread, for all threads, or for a group of ranks."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from taxbreak_nsys.totals.sampled_split import (
 from taxbreak_nsys.totals.totals import Totals
 
 P99_FROM = 100
-"""A 99th percentile needs so many instances."""
+"""The 99th percentile needs at least this many instances."""
 
 
 @dataclass(frozen=True)
 class _Part:
-    """The part of a report that an entry is about: some instances, of some of its phase threads (`members`).
+    """The part of a report that an entry covers: the flagged instances, of the phase entries `members`.
 
-    `active_ns` is its T_DeviceActive, `over_base_ns` what the subtraction moves to the library.
+    `active_ns` is its T_DeviceActive, `over_base_ns` the time that the subtraction moves to the library layer.
     """
 
     which: Flags
@@ -58,11 +58,11 @@ class PhaseBuilder:
     def __init__(
         self, totals: Totals, lost: LostRows, moved: MovedToLibrary, t_sys: TSys, label: str, reference_ns: int | None
     ) -> None:
-        """Keep what all entries of the label need; `reference_ns` is its un-profiled median wall time."""
+        """Take the inputs that all entries of the label share; `reference_ns` is its un-profiled median wall time."""
         self._totals, self._lost, self._moved, self._t_sys = totals, lost, moved, t_sys
         self._label, self._reference_ns = label, reference_ns
 
-    def of_thread(self, entry: int, evidence: str, strata: Split | None) -> Phase:
+    def thread_entry(self, entry: int, evidence: str, strata: Split | None) -> Phase:
         """Return the entry of one thread."""
         totals = self._totals
         return self._phase(
@@ -77,7 +77,7 @@ class PhaseBuilder:
             )
         )
 
-    def of_label(self, label: int, members: Sequence[int], evidence: str, strata: Split | None) -> Phase:
+    def label_entry(self, label: int, members: Sequence[int], evidence: str, strata: Split | None) -> Phase:
         """Return the entry of all threads together."""
         totals = self._totals
         return self._phase(
@@ -92,10 +92,10 @@ class PhaseBuilder:
             )
         )
 
-    def of_group(self, label: int, group: int, members: Sequence[int], evidence: str) -> Phase:
-        """Return the entry of a group of ranks: step by step that of the slowest rank (method section 2.3).
+    def group_entry(self, label: int, group: int, members: Sequence[int], evidence: str) -> Phase:
+        """Return the entry of a group of ranks: the sum of the slowest rank of each step (method section 2.3).
 
-        What is known of a rank's whole phase alone (the subtraction, samples) counts by the share of its steps in
+        Values that exist only for a rank's whole phase (subtraction, samples) are scaled by the share of its steps in
         which it is the slowest.
         """
         totals, instances, steps = self._totals, self._totals.instances, self._totals.steps
@@ -128,6 +128,7 @@ class PhaseBuilder:
         return {name for k in part.members for name in samples.library_modules(k, FRAMEWORK_STATES)}
 
     def _phase(self, part: _Part) -> Phase:
+        """Return the entry of one part of the report."""
         steps, instances, which = self._totals.steps, self._totals.instances, part.which
         states = _by_state(steps.states[which])
         launches = LaunchCounts(
@@ -176,7 +177,7 @@ class PhaseBuilder:
         correction = None
         if self._reference_ns and median and why is None:
             reference = Reference(self._reference_ns, count)
-            # only a T_sys that was given is free of the profiler: a null report is captured under it as well
+            # Only --t-sys is measured without the profiler; a null report is itself a capture.
             given = self._t_sys.source == "given"
             waits = steps.states[which][:, [STATES.index(state) for state in WAITS]]
             correction = corrected(sums, layers, strata, reference, median, waits=waits, scale_t_sys=not given)
@@ -218,6 +219,7 @@ class PhaseBuilder:
 
 
 def _sampled_sums(strata: Split) -> SampledSums:
+    """Return the layers and intervals that the samples of a part give."""
     delta_ft, delta_ct = sampled_layers(strata)
     return SampledSums(
         delta_ft_ns=delta_ft,
@@ -230,5 +232,5 @@ def _sampled_sums(strata: Split) -> SampledSums:
 
 
 def _by_state(rows: Ints) -> dict[str, int]:
-    """Return the sums of (instances, states), ns, by the name of the state."""
+    """Return {state: ns}, the sums of the columns of an (instances, states) array."""
     return dict(zip(STATES, rows.sum(axis=0).tolist(), strict=True))

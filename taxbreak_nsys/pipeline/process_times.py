@@ -1,4 +1,4 @@
-"""How long the processes that call no CUDA were on a CPU, and how much of it between the steps of an engine."""
+"""CPU time of processes without CUDA calls, during the phases and between the steps of an engine."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from taxbreak_nsys.read.other_processes import OtherProcess
 
 
 def process_times(processes: Sequence[OtherProcess], instances: Instances) -> tuple[OtherProcessTime, ...]:
-    """Return the times of processes that call no CUDA, the one that works most between the marks first."""
+    """Return the times of processes without CUDA calls, sorted by CPU time between the marks, longest first."""
     host = instances.host_piece
     during = union(instances.piece_start[host], instances.piece_end[host])
     cycle = instances.cycle & (instances.mark_end < instances.end)
     between = union(instances.mark_end[cycle], instances.end[cycle])
-    found = []
+    times = []
     for process in processes:
         on_cpu, on_cpu_between = None, None
         if process.on_cpu is not None:
             busy = Coverage.of(process.on_cpu)
             on_cpu = int(np.sum(busy.within(*during)))
             on_cpu_between = int(np.sum(busy.within(*between))) if len(between[0]) else None
-        found.append(
+        times.append(
             OtherProcessTime(
                 process=pid(process.process),
                 names=process.names,
@@ -37,4 +37,4 @@ def process_times(processes: Sequence[OtherProcess], instances: Instances) -> tu
                 on_cpu_between_ns=on_cpu_between,
             )
         )
-    return tuple(sorted(found, key=lambda time: (-(time.on_cpu_between_ns or 0), -(time.on_cpu_ns or 0), time.process)))
+    return tuple(sorted(times, key=lambda time: (-(time.on_cpu_between_ns or 0), -(time.on_cpu_ns or 0), time.process)))

@@ -1,4 +1,4 @@
-"""Communication and ranks of a phase: the time in collectives, who waits for whom, the slowest rank of each step."""
+"""Communication and ranks of a phase: time in collectives, waits for slower ranks, the slowest rank of each step."""
 
 from __future__ import annotations
 
@@ -16,28 +16,31 @@ _POINT_TO_POINT = re.compile(r"send|recv", re.IGNORECASE)
 
 
 def communication_time(steps: InstanceSums, which: Flags) -> CommunicationTime | None:
-    """Return the time of some instances in collectives; None where none of them communicates."""
+    """Return the time of the flagged instances in collectives; None where no instance has a collective."""
     comm = steps.comm[which]
     if not comm.any():
         return None
-    talking = which & (steps.comm > 0)
-    unpaired, total = int(np.sum(steps.comm_unpaired[talking])), int(np.sum(talking))
+    communicating = which & (steps.comm > 0)
+    unpaired, total = int(np.sum(steps.comm_unpaired[communicating])), int(np.sum(communicating))
     reason = None
     if unpaired:
-        alone = bool(np.all(steps.comm_alone[talking & steps.comm_unpaired]))
+        unmatched = bool(np.all(steps.comm_alone[communicating & steps.comm_unpaired]))
         reason = (
             "no other rank of these collectives is in the report; profile all ranks in one report"
-            if alone
+            if unmatched
             else "the collectives of the ranks do not pair up"
         )
         if unpaired < total:
             reason = f"in {unpaired} of {total} steps {reason}"
-    wait = None if unpaired == total else int(steps.comm_wait[talking].sum())
+    wait = None if unpaired == total else int(steps.comm_wait[communicating].sum())
     return CommunicationTime(comm_ns=int(comm.sum()), comm_wait_ns=wait, reason=reason)
 
 
 def rank_figures(totals: Totals, paired: Flags, slowest: Flags, label: int, group: int) -> Ranks:
-    """Return the ranks behind a group's entry of one label; `slowest` flags the slowest rank of each step."""
+    """Return the ranks of a group in one phase (label code `label`).
+
+    `paired` flags the instances of paired steps, `slowest` of these the slowest rank of each step.
+    """
     instances, steps = totals.instances, totals.steps
     key = group * len(instances.labels) + label
     skew = totals.skew.stats().get(key)

@@ -1,4 +1,4 @@
-"""Reads a report in windows: who launches, which phases there are, then its pieces, until every assumption holds."""
+"""Read a report in windows: its launching threads, its phases, then its pieces; again until every assumption holds."""
 
 from __future__ import annotations
 
@@ -44,10 +44,13 @@ from taxbreak_nsys.totals.warning_facts import Piece
 
 
 class Reading:
-    """Reads one report in windows, again where an assumption about it proves wrong."""
+    """Reads one report in windows, and again if an assumption about it proves wrong."""
 
     def __init__(self, database: Database, path: Path, options: Options, rows: int) -> None:
-        """Look for the launching threads of a report, to be read in windows of about `rows` rows."""
+        """Find the launching threads of the report, which is then read in windows of about `rows` rows.
+
+        Raises TaxbreakError where no thread or too many threads launch work.
+        """
         keep_freed_memory()
         self._database, self._path, self._options, self._rows = database, path, options, rows
         self._choice, self._domains = phase_choice(options), Domains(database)
@@ -61,7 +64,7 @@ class Reading:
         self._assumptions = Assumptions(unsorted_tables(database) if large else frozenset())
 
     def sums(self, collector: Callable[[Instances], C]) -> tuple[Sums, LostRows, C]:
-        """Return the sums over the report, the instances that they leave out, and the collector of the same pieces."""
+        """Return the sums over the report, the instances that they leave out, and the collector that got the pieces."""
         database, options = self._database, self._options
         blocking = BlockingLimits()
         instances: Instances | None = None
@@ -75,7 +78,7 @@ class Reading:
             while True:
                 database.cleaning.begin_again()
                 try:
-                    # the tables are prefetched while the phases are looked for
+                    # The reader prefetches the tables while the phases are being found.
                     with self._reader(database) as reader:
                         instances = instances or selected(self._instances(marks.result()), options, self._path)
                         sums, collected = Sums.over(instances, self._assumptions, options), collector(instances)
@@ -95,7 +98,7 @@ class Reading:
                 lost = sums.totals.lost_rows()
                 if not lost.dropped.any():
                     return sums, lost, collected
-                # the sums over the instances that are whole need another reading
+                # The sums must not contain the lost instances: read again without them.
                 instances, blocking = instances.keep(~lost.dropped), blocking.afresh()
 
     def _reader(self, database: Database, *, launches_only: bool = False) -> Reader:
@@ -106,7 +109,7 @@ class Reading:
     def _pieces(
         self, reader: Reader, instances: Instances, evidence: LayerEvidence, blocking: BlockingLimits
     ) -> Iterator[Piece]:
-        """Yield the pieces of one reading; the next one is measured, in another thread, while one is used."""
+        """Yield the pieces of one reading; a second thread measures the next piece while the caller uses one."""
         assumptions = self._assumptions
         with ExitStack() as stack:
             samples = None
@@ -122,15 +125,23 @@ class Reading:
                         tree=self._tree(),
                     )
                 )
-            windows = Windows(reader, samples, instances, self._threads, evidence, self._rows, assumptions)
+            windows = Windows(
+                reader=reader,
+                samples=samples,
+                instances=instances,
+                threads=self._threads,
+                evidence=evidence,
+                rows=self._rows,
+                assumptions=assumptions,
+            )
             yield from stack.enter_context(closing(Prefetcher(windows.pieces(blocking), 1)))
 
     def _tree(self) -> CallTree | None:
-        """Return a tree for the stacks of CPU samples, where one was asked for."""
+        """Return an empty tree for the stacks of CPU samples if `call_tree` is requested, else None."""
         return CallTree() if "call_tree" in self._options.tables else None
 
     def _instances(self, marks: Ranges) -> Instances:
-        """Return the phase instances of the report: by its marks, or else by its launches."""
+        """Return the phase instances of the report, by its marks or else by its launches."""
         instances = find_in_marks(marks, self._threads, self._choice)
         if instances is not None:
             return instances
@@ -139,20 +150,28 @@ class Reading:
                 instances = find_in_marks(marks, self._threads, self._choice, self.outline(other))
                 if instances is not None:
                     return instances
-            # steps that must be found or named by their kernels: docs/decisions says why these columns are kept whole
+            # Finding or naming steps by their kernels needs the columns of the whole report at once (docs/decisions).
             trace = replace(read_trace(other, self._callers, launches_only=True), ranges=marks)
             launches = find_launches(trace)
             check_launches(len(launches), self._path)
             return find_instances(trace, launches, self._choice, lambda: read_op_shapes(other, trace.ops))
 
     def outline(self, database: Database) -> LaunchOutline:
-        """Return the outline of the launches, from a reading of its own: of calls and device operations alone."""
-        nothing, evidence = no_instances(), LayerEvidence()
+        """Return the outline of the launches; this reads the API calls and device operations once more."""
+        no_phases, evidence = no_instances(), LayerEvidence()
         while True:
             collected = OutlineCollector()
             try:
                 with self._reader(database, launches_only=True) as reader:
-                    windows = Windows(reader, None, nothing, self._threads, evidence, self._rows, self._assumptions)
+                    windows = Windows(
+                        reader=reader,
+                        samples=None,
+                        instances=no_phases,
+                        threads=self._threads,
+                        evidence=evidence,
+                        rows=self._rows,
+                        assumptions=self._assumptions,
+                    )
                     for piece in windows.pieces(BlockingLimits()):
                         collected.add(piece)
                 return collected.outline()
@@ -160,20 +179,20 @@ class Reading:
                 self._assumptions = self._assumptions.corrected(wrong)
 
     def _check_samples(self, sums: Sums) -> None:
-        """Raise WrongAssumption where samples were to replace the marks of libraries and there are none."""
-        asked = self._options.evidence == "samples" and has_samples(self._database)
-        if asked and self._assumptions.has_samples and not sums.totals.samples.seen:
+        """Raise WrongAssumption where --evidence samples is requested and the phases have no sample."""
+        required = self._options.evidence == "samples" and has_samples(self._database)
+        if required and self._assumptions.has_samples and not sums.totals.samples.seen:
             raise WrongAssumption(no_samples=True)
 
 
 def _patterns(database: Database, options: Options) -> Sequence[Pattern] | None:
-    """Return the patterns of modules, where the report has call chains or the user has a table of modules."""
-    asked = {"SAMPLING_CALLCHAINS", "CUDA_CALLCHAINS"} & set(database.schema) or options.modules is not None
-    return read_patterns(options.modules) if asked else None
+    """Return the patterns of modules if the report has call chains or the user gives a table; else None."""
+    needed = {"SAMPLING_CALLCHAINS", "CUDA_CALLCHAINS"} & set(database.schema) or options.modules is not None
+    return read_patterns(options.modules) if needed else None
 
 
 def _may_mark(options: Options, choice: Choice) -> CanMark | None:
-    """Return a test for texts that the user's own rules match; they may be an operator's or a library's."""
+    """Return a predicate for texts that the user's rules match, since these may be operators' or libraries' ranges."""
     patterns = [rule.pattern for rule in options.rules]
     if not patterns and options.phase_rules is not None:
         marks = [mark for engine in choice.engines or () for mark in engine.marks]
@@ -191,7 +210,7 @@ def check_launches(launches: int, path: Path) -> None:
 
 
 def phase_choice(options: Options) -> Choice:
-    """Return what of the options is about phases."""
+    """Return the choices about phases among the options."""
     return Choice(
         rules=options.rules,
         window=options.window,
@@ -204,7 +223,10 @@ def phase_choice(options: Options) -> Choice:
 
 
 def selected(instances: Instances, options: Options, path: Path) -> Instances:
-    """Keep the instances of the process and thread that were asked for, as many phases as can be summed up."""
+    """Return the instances of the chosen process and thread, without the first `skip` of each phase and thread.
+
+    Raises TaxbreakError where no instance is left, or where the instances have too many phases.
+    """
     keep = np.ones(len(instances), bool)
     if options.process is not None:
         keep &= ((instances.thread >> 24) & 0xFFFFFF) == options.process
@@ -213,23 +235,23 @@ def selected(instances: Instances, options: Options, path: Path) -> Instances:
     if not keep.any():
         threads = sorted({f"{pid(t)}/{tid(t)}" for t in instances.thread.tolist()})
         raise TaxbreakError(
-            f"{path}: no phase is left by the choice of --process, --thread, --start and --end; the launching "
-            f"threads (process/thread) are: {', '.join(threads) or 'none in that time'}"
+            f"{path}: no phase matches --process, --thread, --start and --end; the launching threads "
+            f"(process/thread) are: {', '.join(threads) or 'none in this time'}"
         )
-    keep &= _after(instances, options.skip)
+    keep &= _not_skipped(instances, options.skip)
     kept = instances.keep(keep)
     limits.check_entries(kept, path)
     return kept
 
 
-def _after(instances: Instances, skip: int) -> Flags:
-    """Return which instances are beyond the first `skip` of their phase and thread; a phase of no more stays whole."""
+def _not_skipped(instances: Instances, skip: int) -> Flags:
+    """Return a flag per instance: False for the first `skip` of each phase and thread with more than `skip`."""
     if skip < 0:
         raise TaxbreakError(f"--skip {skip}: must not be negative")
     keep = np.ones(len(instances), bool)
     pairs = np.stack([instances.label, instances.thread])
     for pair in np.unique(pairs, axis=1).T if skip else ():
-        mine = np.flatnonzero((pair == pairs.T).all(axis=1))
-        if len(mine) > skip:
-            keep[mine[:skip]] = False
+        rows = np.flatnonzero((pair == pairs.T).all(axis=1))
+        if len(rows) > skip:
+            keep[rows[:skip]] = False
     return keep

@@ -1,4 +1,4 @@
-"""From the sums of a report to its result: evidence, layers, verdicts, warnings."""
+"""Make the result from the sums of a report: evidence, layers, verdicts, warnings."""
 
 from __future__ import annotations
 
@@ -32,63 +32,74 @@ from taxbreak_nsys.totals.totals import Totals
 from taxbreak_nsys.verdict.verdicts import with_verdicts
 
 _MUCH_OUTSIDE = 20
-"""Samples prove library time outside the ranges where it is surely more than one part in this many of the ranges'."""
+"""Samples add to the ranges if library time outside them is, at 95 %, above this fraction (1/20) of the time inside."""
 
 
 def summarise(
     facts: ReportFacts, sums: Sums, lost: LostRows, t_sys: TSys, options: Options, processes: Sequence[OtherProcess]
 ) -> Result:
-    """Return the result that the sums of a report give: evidence, layers, verdicts, warnings.
+    """Return the result of a report: evidence and layers of each phase, verdicts, warnings.
 
-    `lost` are the instances whose CUDA rows the report lost; those that it drops are in no sum.
+    `lost` has the instances whose CUDA rows the report lost; instances that it drops are in no sum.
     """
     totals = sums.totals
-    of, moved = totals.entries, totals.operators.moved()
-    labels = of.instances.labels
-    splits = [totals.samples.split(k, totals.steps.states[of.instances_of(k)].sum(axis=0)) for k in range(len(of))]
-    evidence = [_evidence(totals, moved, k, splits[k], options.evidence) for k in range(len(of))]
+    entries, moved = totals.entries, totals.operators.moved()
+    labels = entries.instances.labels
+    splits = [
+        totals.samples.split(k, totals.steps.states[entries.instances_of(k)].sum(axis=0)) for k in range(len(entries))
+    ]
+    evidence = [_evidence(totals, moved, k, splits[k], options.evidence) for k in range(len(entries))]
     references = reference_times(options.reference, set(labels)) if options.reference else {}
-    entries: list[Phase] = []
-    of_threads: dict[int, Phase] = {}
-    for label, members in of.by_label:
-        builder = PhaseBuilder(totals, lost, moved, t_sys, labels[label], references.get(labels[label]))
-        of_threads |= {k: builder.of_thread(k, evidence[k], splits[k]) for k in members}
-        entries += [of_threads[k] for k in members]
+    phases: list[Phase] = []
+    thread_phases: dict[int, Phase] = {}
+    for label, members in entries.by_label:
+        builder = PhaseBuilder(
+            totals=totals,
+            lost=lost,
+            moved=moved,
+            t_sys=t_sys,
+            label=labels[label],
+            reference_ns=references.get(labels[label]),
+        )
+        thread_phases |= {k: builder.thread_entry(k, evidence[k], splits[k]) for k in members}
+        phases += [thread_phases[k] for k in members]
         if len(members) > 1:
             weakest = max((evidence[k] for k in members), key=EVIDENCES.index)
-            group = _common_group(of, label, members)
+            group = _common_group(entries, label, members)
             if group is not None:
-                entries.append(builder.of_group(label, group, members, weakest))
+                phases.append(builder.group_entry(label, group, members, weakest))
                 continue
             strata = [split for k in members if (split := splits[k])]
-            entries.append(builder.of_label(label, members, weakest, merged(strata) if strata else None))
-    listed = [of_threads[k] for k in range(len(of))]
-    by_module, by_symbol = sample_breakdown.rows(totals.samples, of, splits)
+            phases.append(builder.label_entry(label, members, weakest, merged(strata) if strata else None))
+    listed = [thread_phases[k] for k in range(len(entries))]
+    by_module, by_symbol = sample_breakdown.rows(totals.samples, entries, splits)
     counted = totals.facts
     result = Result(
         report=facts,
         t_sys_ns=t_sys.ns,
         t_sys_source=t_sys.source,
-        entries=tuple(entries),
+        entries=tuple(phases),
         outside=counted.outside,
         idle=tuple(
             Idle(process=pid(time.process), thread=tid(time.thread), instances=time.instances, total_ns=time.total_ns)
-            for time in of.instances.idle
+            for time in entries.instances.idle
         ),
-        processes=process_times(processes, of.instances),
+        processes=process_times(processes, entries.instances),
         kernel_rows=tuple(totals.kernels.rows(totals.names["ops"], listed, moved.by_kernel)),
         operator_rows=tuple(totals.operators.rows(totals.names["ranges"], listed, moved.by_operator)),
         api_rows=tuple(totals.calls.rows(totals.names["api"])),
-        instances=of.instances,
+        instances=entries.instances,
         replay_part=sums.stretches.chosen(),
         step_sums=totals.steps,
         traced_ranges=TracedRanges(
-            counted.operator_ranges, counted.library_ranges + counted.library_calls, tuple(sorted(totals.libraries))
+            operator=counted.operator_ranges,
+            library=counted.library_ranges + counted.library_calls,
+            libraries=tuple(sorted(totals.libraries)),
         ),
         sample_rows=by_module,
         symbol_rows=by_symbol,
         t_base_ns=moved.t_base,
-        details=_details(totals, entries, splits),
+        details=_details(totals, phases, splits),
     )
     result = with_verdicts(result)
     return replace(
@@ -97,33 +108,33 @@ def summarise(
     )
 
 
-def _details(totals: Totals, entries: list[Phase], splits: list[Split | None]) -> DetailRows:
-    """Return the tables of details that were asked for."""
-    by_key = {(entry.phase, entry.process, entry.thread): entry for entry in entries}
-    phases = [by_key[totals.entries.key(k)] for k in range(len(totals.entries))]
+def _details(totals: Totals, phases: list[Phase], splits: list[Split | None]) -> DetailRows:
+    """Return the requested tables of details."""
+    by_key = {(phase.phase, phase.process, phase.thread): phase for phase in phases}
+    entry_phases = [by_key[totals.entries.key(k)] for k in range(len(totals.entries))]
     facts = EntryFacts(
-        wall=np.array([entry.wall_ns for entry in phases], np.int64),
-        steps=np.array([entry.instances for entry in phases], np.int64),
-        tokens=[entry.steps.tokens if entry.steps else None for entry in phases],
-        measured=[entry.exposed_ns is not None for entry in phases],
+        wall=np.array([phase.wall_ns for phase in entry_phases], np.int64),
+        steps=np.array([phase.instances for phase in entry_phases], np.int64),
+        tokens=[phase.steps.tokens if phase.steps else None for phase in entry_phases],
+        measured=[phase.exposed_ns is not None for phase in entry_phases],
     )
     return totals.details.rows(totals.names.get("ops", ()), facts, totals.samples, splits)
 
 
-def _common_group(of: PhaseThreads, label: int, members: Sequence[int]) -> int | None:
-    """Return the rank group of a label, where all its threads are ranks of one group and their steps pair up."""
-    instances = of.instances
-    mine = instances.label == label
-    groups = set(np.unique(instances.group[mine]).tolist())
-    if len(groups) != 1 or -1 in groups or not np.any(mine & (instances.step >= 0)):
+def _common_group(entries: PhaseThreads, label: int, members: Sequence[int]) -> int | None:
+    """Return the rank group whose ranks run all instances of a label, with paired steps; None without one."""
+    instances = entries.instances
+    in_label = instances.label == label
+    groups = set(np.unique(instances.group[in_label]).tolist())
+    if len(groups) != 1 or -1 in groups or not np.any(in_label & (instances.step >= 0)):
         return None
     return int(min(groups))
 
 
 def _evidence(totals: Totals, moved: MovedToLibrary, entry: int, strata: Split | None, forced: str | None) -> str:
-    """Return the best evidence that an entry has, or the one that was asked for if it has that.
+    """Return the best evidence that an entry has; with `forced`, that evidence, or `none` where the entry lacks it.
 
-    Samples that are too few count where they are asked for. Ranges decide alone where samples add nothing to them.
+    Too few samples count only if forced. Ranges are used without samples where samples add nothing to them.
     """
     marked = int(totals.entries.thread[entry]) & PROCESS_MASK in totals.library_processes
     samples = strata is not None and (
@@ -144,7 +155,7 @@ def _evidence(totals: Totals, moved: MovedToLibrary, entry: int, strata: Split |
 
 
 def _samples_add(totals: Totals, entry: int, strata: Split | None) -> bool:
-    """Return whether samples say more than the ranges: libraries marked nothing, or samples find them outside."""
+    """Return whether samples find library time that the ranges miss: unmarked libraries, or time outside the ranges."""
     if strata is None or not strata.samples:
         return False
     if totals.unmarked_libraries(entry):

@@ -1,4 +1,4 @@
-"""Everything that is summed up over the windows of a report."""
+"""The sums over the windows of a report: totals for the result, stretches for the replay."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from taxbreak_nsys.totals.warning_facts import Piece
 
 @dataclass(frozen=True)
 class Sums:
-    """The sums over a report, and what of it the verdicts and `whatif` replay."""
+    """The totals of a report, and the stretches of it that the verdicts and `whatif` replay."""
 
     totals: Totals
     stretches: Stretches
 
     @classmethod
     def over(cls, instances: Instances, assumptions: Assumptions, options: Options) -> Sums:
-        """Return empty sums over the phase instances of a report; `options` say which details are added up as well."""
+        """Return empty sums for the phase instances of a report; `options` selects the tables of details."""
         totals = Totals(instances, assumptions, options)
         return cls(totals, Stretches(totals.entries, assumptions))
 
     def add(self, piece: Piece) -> None:
-        """Add a piece of the report; pieces come in the order of time."""
+        """Add a piece of the report; pieces must come in the order of time."""
         self.totals.add(piece)
         self.stretches.add(piece)

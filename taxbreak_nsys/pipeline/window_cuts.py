@@ -1,6 +1,6 @@
-"""Where windows of time may be cut: after whole steps, on all threads whose instances belong together.
+"""Plan where windows of time end: after whole steps, on all threads whose instances belong together.
 
-A thread and its helpers share instances, and the ranks of a group share steps: their collectives are compared. Such
+A thread and its helpers share instances, and the ranks of a group share steps, whose collectives are compared. Such
 threads end a window after the same step, each at the end of its own instance.
 """
 
@@ -15,12 +15,12 @@ from taxbreak_nsys.phases import Instances
 
 
 class CutPlan:
-    """The cuts of threads that are cut together: blocks of steps, in the order of time, that no cut divides."""
+    """The cuts of threads that are cut together; a cut never divides a block of steps."""
 
     def __init__(self, threads: Sequence[int], thread: Ints, start: Ints, end: Ints, step: Ints) -> None:
-        """Plan for `threads`; the columns have a row per thread and instance that the thread works for.
+        """Plan for `threads`; the columns have a row per (thread, instance that the thread works for).
 
-        `step` is the same number for instances that lie in one window.
+        Instances with the same `step` must be in one window.
         """
         self.threads = tuple(threads)
         block = _blocks(thread, start, end, step)
@@ -28,61 +28,69 @@ class CutPlan:
         self._begin = np.full(blocks, np.iinfo(np.int64).max)
         np.minimum.at(self._begin, block, start)
         self._ends: dict[int, tuple[Ints, Ints]] = {}
-        for one in self.threads:
-            mine = np.flatnonzero(thread == one)
-            mine = mine[np.argsort(block[mine], kind="stable")]
-            self._ends[one] = block[mine], np.maximum.accumulate(end[mine]) if len(mine) else end[mine]
+        for member in self.threads:
+            rows = np.flatnonzero(thread == member)
+            rows = rows[np.argsort(block[rows], kind="stable")]
+            self._ends[member] = block[rows], np.maximum.accumulate(end[rows]) if len(rows) else end[rows]
 
     def cuts(self, moment: int) -> dict[int, int]:
-        """Return where each thread's window ends: at the moment, or where what has begun by then has ended."""
+        """Return the end of each thread's window: the moment, or the end of the blocks that have begun before it."""
         last = int(np.searchsorted(self._begin, moment, side="left")) - 1
-        found = {}
+        ends = {}
         for thread, (block, end) in self._ends.items():
             at = int(np.searchsorted(block, last, side="right")) - 1
-            found[thread] = max(moment, int(end[at]) if at >= 0 else NEVER)
-        return found
+            ends[thread] = max(moment, int(end[at]) if at >= 0 else NEVER)
+        return ends
 
 
 def cut_plans(instances: Instances, threads: Sequence[int]) -> list[CutPlan]:
-    """Return the plans for some launching threads; each thread is in one of them."""
+    """Return the plans for the launching threads; each thread is in exactly one plan."""
     rows = np.unique(np.stack([instances.piece_thread, instances.piece_instance]), axis=1)
     thread, instance = rows[0], rows[1]
-    # an instance without a pair on other ranks is a step of its own
-    alone = int(instances.step.max(initial=-1)) + 1 + np.arange(len(instances))
-    step = np.where(instances.step >= 0, instances.step, alone)[instance]
+    # An instance without pairs on other ranks gets a step number of its own.
+    unpaired = int(instances.step.max(initial=-1)) + 1 + np.arange(len(instances))
+    step = np.where(instances.step >= 0, instances.step, unpaired)[instance]
     plans = []
     for members in _together(threads, thread, instance, instances.group[instance]):
-        mine = np.isin(thread, members)
-        held = instance[mine]
-        plans.append(CutPlan(members, thread[mine], instances.start[held], instances.end[held], step[mine]))
+        chosen = np.isin(thread, members)
+        numbers = instance[chosen]
+        plans.append(
+            CutPlan(
+                threads=members,
+                thread=thread[chosen],
+                start=instances.start[numbers],
+                end=instances.end[numbers],
+                step=step[chosen],
+            )
+        )
     return plans
 
 
 def _together(threads: Sequence[int], thread: Ints, instance: Ints, group: Ints) -> list[list[int]]:
-    """Return the threads in sets that share instances or rank groups."""
-    leader = {one: one for one in threads}
+    """Return the threads in groups: threads that share instances or rank groups are in one."""
+    leader = {member: member for member in threads}
 
-    def find(one: int) -> int:
-        while leader[one] != one:
-            one = leader[one]
-        return one
+    def find(member: int) -> int:
+        while leader[member] != member:
+            member = leader[member]
+        return member
 
     grouped = group >= 0
     for key, of_thread in ((instance, thread), (group[grouped], thread[grouped])):
         order = np.argsort(key, kind="stable")
         same = np.flatnonzero(key[order][1:] == key[order][:-1])
         pairs = np.unique(np.stack([of_thread[order][same], of_thread[order][same + 1]]), axis=1)
-        for one, other in pairs.T.tolist():
-            if one in leader and other in leader:
-                leader[find(one)] = find(other)
-    found: dict[int, list[int]] = {}
-    for one in threads:
-        found.setdefault(find(one), []).append(one)
-    return list(found.values())
+        for first, second in pairs.T.tolist():
+            if first in leader and second in leader:
+                leader[find(first)] = find(second)
+    groups: dict[int, list[int]] = {}
+    for member in threads:
+        groups.setdefault(find(member), []).append(member)
+    return list(groups.values())
 
 
 def _blocks(thread: Ints, start: Ints, end: Ints, step: Ints) -> Ints:
-    """Return the block of each row, in the order of time: steps that overlap on a thread are one block."""
+    """Return the block number of each row, ascending in time; steps that overlap on a thread are in one block."""
     if not len(step):
         return step
     _, code = np.unique(step, return_inverse=True)
@@ -92,17 +100,17 @@ def _blocks(thread: Ints, start: Ints, end: Ints, step: Ints) -> Ints:
     place[np.argsort(begin, kind="stable")] = np.arange(len(begin))
     place = place[code]
     reach = np.arange(len(begin))
-    for one in np.unique(thread).tolist():
-        mine = np.flatnonzero(thread == one)
-        mine = mine[np.argsort(start[mine], kind="stable")]
-        latest = np.maximum.accumulate(end[mine])
-        highest = np.maximum.accumulate(place[mine])
-        clash = np.flatnonzero((start[mine][1:] < latest[:-1]) | (place[mine][1:] < highest[:-1])) + 1
-        # a step that begins before an earlier one has ended is in its block, with all between them
+    for member in np.unique(thread).tolist():
+        rows = np.flatnonzero(thread == member)
+        rows = rows[np.argsort(start[rows], kind="stable")]
+        latest = np.maximum.accumulate(end[rows])
+        highest = np.maximum.accumulate(place[rows])
+        clash = np.flatnonzero((start[rows][1:] < latest[:-1]) | (place[rows][1:] < highest[:-1])) + 1
+        # A step that begins before an earlier step has ended joins its block, with all steps between the two.
         for at in clash.tolist():
-            still_open = np.flatnonzero((end[mine[:at]] > start[mine[at]]) | (place[mine[:at]] > place[mine[at]]))
-            low = min(int(place[mine[still_open]].min()), int(place[mine[at]]))
-            high = max(int(place[mine[still_open]].max()), int(place[mine[at]]))
+            still_open = np.flatnonzero((end[rows[:at]] > start[rows[at]]) | (place[rows[:at]] > place[rows[at]]))
+            low = min(int(place[rows[still_open]].min()), int(place[rows[at]]))
+            high = max(int(place[rows[still_open]].max()), int(place[rows[at]]))
             reach[low] = max(reach[low], high)
     furthest = np.maximum.accumulate(reach)
     new = np.r_[True, np.arange(1, len(reach)) > furthest[:-1]]

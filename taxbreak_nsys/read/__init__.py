@@ -1,1 +1,1 @@
-"""Reading: from a report's file to columns. Nothing below this package knows of SQLite."""
+"""Reads a report's file into columns; the packages that analyse the columns know nothing of SQLite."""

@@ -1,7 +1,7 @@
-"""A report in a folder of Arrow or Parquet files, behind the queries of `sql/`.
+"""A report in a folder of Arrow or Parquet files, with the interface of `Database`.
 
-Long tables are read with pyarrow (`arrow_queries`). The other queries run as SQL over a database in memory, into which
-the small tables that they name are copied when they are first asked for.
+Long tables are read with pyarrow (`arrow_queries`). All other queries run their SQL in an in-memory SQLite database;
+the small tables that they name are copied into it on first use.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ if TYPE_CHECKING:
     from taxbreak_nsys.read.arrow_queries import ArrowQuery
 
 _SECONDS = 60.0
-"""The longest time that a query over small tables may take."""
+"""Time limit of a query over small tables."""
 _DOMAIN_CREATED = 75
 """The NVTX event type of a domain's creation."""
 _NUMBERED = ("samples_by_time", "sample_frames_by_time")
+"""Queries that number the samples in the order of time."""
 
 
 class ArrowDatabase(Database):
-    """One report's tables in a folder; use it as a context manager, as `Database`."""
+    """One report in a folder of table files; a context manager, like `Database`."""
 
     def __init__(self, report: Inspected, cleaning: Cleaning | None = None) -> None:
-        """Open an inspected folder; `cleaning` is shared with others that read it."""
+        """Open an inspected folder; siblings share `cleaning`."""
         self._folder = ArrowFolder(report.path, report.shown)
         self._copied: set[str] = set()
         super().__init__(report, cleaning)
@@ -72,7 +73,7 @@ class ArrowDatabase(Database):
         self._copied.add(table)
 
     def query(self, subject: str, **parameters: str) -> pa.Table:
-        """Return what `sql/<subject>.sql` selects; see `Database.query`."""
+        """Return the rows of `sql/<subject>.sql`; see `Database.query`."""
         import pyarrow as pa
 
         from taxbreak_nsys.read.arrow_queries import ARROW_QUERIES
@@ -91,7 +92,7 @@ class ArrowDatabase(Database):
     def stream(
         self, subject: str, batch: int = BATCH_ROWS, *, in_order: bool = False, **parameters: str
     ) -> Generator[pa.Table]:
-        """Yield what `sql/<subject>.sql` selects, `batch` rows of the table at a time; see `Database.stream`."""
+        """Yield the rows of `sql/<subject>.sql`, `batch` rows of the table at a time; see `Database.stream`."""
         if subject in _NUMBERED:
             yield self.cleaning.table(self._numbered(subject, **parameters), subject)
             return
@@ -114,7 +115,7 @@ class ArrowDatabase(Database):
             yield self.cleaning.table(query.rows(nothing, parameters), subject)
 
     def _filled(self, query: ArrowQuery, arrays: list[pa.Array]) -> list[pa.Array]:
-        """Return the columns with the only process that calls CUDA, where operations do not say theirs."""
+        """Fill the missing process column of old exports with the only process that calls CUDA."""
         if self.layout.process is None or PROCESS not in query.columns:
             return arrays
         if PROCESS.lower() in self.schema[query.table]:
@@ -135,14 +136,14 @@ class ArrowDatabase(Database):
             keep = pc.and_(pc.equal(arrays[0], _DOMAIN_CREATED), pc.is_valid(arrays[1]))
             thread, domain, number, text = (array.filter(keep).to_pylist() for array in arrays[1:])
             rows += [
-                (who & PROCESS_MASK, of or 0, -1 if string is None else string, own)
-                for who, of, string, own in zip(thread, domain, number, text, strict=True)
+                (owner & PROCESS_MASK, domain_id or 0, -1 if string is None else string, own)
+                for owner, domain_id, string, own in zip(thread, domain, number, text, strict=True)
             ]
         strings = symbol_texts(self, np.array([row[2] for row in rows if row[2] >= 0], np.int64))
         names: dict[tuple[int, int], str] = {}
         for process, domain_id, string, own in rows:
-            spelt = strings.get(string, own) or ""
-            names[process, domain_id] = max(names.get((process, domain_id), ""), spelt)
+            name = strings.get(string, own) or ""
+            names[process, domain_id] = max(names.get((process, domain_id), ""), name)
         table = pa.table(
             {
                 "process": pa.array([process for process, _ in names], pa.int64()),
@@ -153,7 +154,7 @@ class ArrowDatabase(Database):
         return self.cleaning.table(table, "nvtx_domains")
 
     def _numbered(self, subject: str, threads: str) -> pa.Table:
-        """Return samples or their frames with the samples numbered in the order of time (`sql/samples_by_time.sql`)."""
+        """Return samples or their frames, the samples renumbered in the order of time (`sql/samples_by_time.sql`)."""
         import pyarrow as pa
 
         samples = pa.concat_tables(self.stream("samples", threads=threads))
@@ -168,15 +169,15 @@ class ArrowDatabase(Database):
         by_id = np.argsort(identifier[order], kind="stable")
         known = identifier[order][by_id]
         at = np.minimum(np.searchsorted(known, key >> DEPTH_BITS), max(len(known) - 1, 0))
-        held = known[at] == key >> DEPTH_BITS if len(known) else np.zeros(len(key), bool)
-        renumbered = (number[by_id][at[held]] << DEPTH_BITS) | (key[held] & ((1 << DEPTH_BITS) - 1))
+        is_known = known[at] == key >> DEPTH_BITS if len(known) else np.zeros(len(key), bool)
+        renumbered = (number[by_id][at[is_known]] << DEPTH_BITS) | (key[is_known] & ((1 << DEPTH_BITS) - 1))
         by_key = np.argsort(renumbered, kind="stable")
         return pa.table({
-            "sample_depth": integers(renumbered[by_key]), "module_symbol": integers(symbol[held][by_key]),
+            "sample_depth": integers(renumbered[by_key]), "module_symbol": integers(symbol[is_known][by_key]),
         })  # fmt: skip
 
     def starts(self, table: str, samples: int) -> pa.Table:
-        """Return the starts of some rows of a table, in the file's order."""
+        """Return the starts (ns) of about `samples` evenly spaced rows of a table, in the file's order."""
         import pyarrow as pa
 
         start = self._folder.starts(table)

@@ -1,4 +1,4 @@
-"""A folder that `nsys export --type arrowdir` or `parquetdir` wrote: one file per table, mapped into memory."""
+"""Reads a folder written by `nsys export --type arrowdir` or `parquetdir`: one file per table, memory-mapped."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SUFFIXES = (".arrow", ".parquet")
 
 
 class ArrowFolder:
-    """The tables of an export in a folder, as far as the queries know them; integers come as int64, as in SQLite."""
+    """The tables of an exported folder that the queries use; all integers are int64, as in SQLite."""
 
     def __init__(self, path: Path, shown: str) -> None:
-        """Find the tables of a folder; `shown` names it in messages."""
+        """List the tables of a folder; `shown` names it in messages."""
         self.path, self.shown = path, shown
         known = {table.lower(): table for table in KNOWN_TABLES}
         self._files = {
@@ -34,7 +34,7 @@ class ArrowFolder:
         }
 
     def layout(self) -> Layout:
-        """Return the tables with their columns and rows; raises TaxbreakError where the folder is no report."""
+        """Return tables, columns and row counts; raises TaxbreakError where the folder is no report."""
         schema: dict[str, frozenset[str]] = {}
         rows = {}
         for table in self._files:
@@ -45,22 +45,22 @@ class ArrowFolder:
         return Layout(schema, rows, only_process(schema, self.shown, self._processes), keyed_names=False)
 
     def threads(self) -> list[int]:
-        """Return the threads that call CUDA, in order."""
-        found: set[int] = set()
+        """Return the globalTids of the threads that call CUDA, sorted."""
+        threads: set[int] = set()
         for (thread,) in self.parts(RUNTIME, ["globalTid"], 1 << 20):
-            found |= set(thread.unique().to_pylist())
-        return sorted(found - {None})
+            threads |= set(thread.unique().to_pylist())
+        return sorted(threads - {None})
 
     def _processes(self) -> list[int]:
         return sorted({thread & ~0xFFFFFF for thread in self.threads()})[:2]
 
     def starts(self, table: str) -> Ints:
-        """Return the starts of a table's rows, -1 where there is none; empty without the table."""
+        """Return the start (ns) of each row of a table, -1 for null; empty without the table."""
         parts = [numbers(start) for (start,) in self.parts(table, ["start"], 1 << 20)]
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
     def order(self, table: str) -> Ints | None:
-        """Return the order of a table's rows by start and end; None without the table."""
+        """Return the row indices of a table, sorted by start, then end; None without the table."""
         parts = [[numbers(c) for c in columns] for columns in self.parts(table, ["start", "end"], 1 << 20)]
         if not parts:
             return None
@@ -72,7 +72,7 @@ class ArrowFolder:
     ) -> Iterator[list[pa.Array]]:
         """Yield some columns of a table, `rows` rows at a time; a column that the table lacks is all null.
 
-        Integers of any width are int64; text stays as it is. `order` are the places of the rows in another order.
+        Integers of any width become int64; text keeps its type. `order` lists the row indices in the order to yield.
         """
         import pyarrow as pa
 
@@ -90,7 +90,7 @@ class ArrowFolder:
                 part = whole.slice(low, rows) if order is None else whole.take(integers(order[low : low + rows]))
                 yield [_column(part, names, column) for column in columns]
                 if mapping is not None:
-                    mapping.let_go()
+                    mapping.release_pages()
         except (pa.ArrowException, OSError) as error:
             raise self._broken(table, error) from error
 
@@ -106,11 +106,11 @@ class ArrowFolder:
             yield [_column(part, names, column) for column in columns]
 
     def whole(self, table: str) -> pa.Table:
-        """Return a table with all its columns, for the small ones; unsigned numbers as SQLite stores them."""
+        """Return a whole (small) table; unsigned numbers become int64, as SQLite stores them."""
         import pyarrow as pa
 
-        found = self._open(table)
-        return pa.table({name: _signed(found[name].combine_chunks()) for name in found.column_names})
+        content = self._open(table)
+        return pa.table({name: _signed(content[name].combine_chunks()) for name in content.column_names})
 
     def _open(self, table: str) -> pa.Table:
         import pyarrow as pa
@@ -121,11 +121,11 @@ class ArrowFolder:
                 import pyarrow.parquet as pq
 
                 return pq.read_table(file, memory_map=True)
-            found = pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
-            found.validate()
+            content = pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
+            content.validate()
         except (pa.ArrowException, OSError) as error:
             raise self._broken(table, error) from error
-        return found
+        return content
 
     def _broken(self, table: str, error: Exception) -> TaxbreakError:
         reason = "".join(c if c.isprintable() else " " for c in str(error))[:200]
@@ -133,22 +133,22 @@ class ArrowFolder:
 
 
 class _Mapping:
-    """A file of the Arrow stream format, mapped into memory; its pages can be let go after use."""
+    """A memory-mapped file of the Arrow stream format whose pages can be released after use."""
 
     def __init__(self, file: Path) -> None:
         with file.open("rb") as opened:
             self._map = mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ)
 
     def table(self) -> pa.Table:
-        """Return the file's table; its columns lie in the mapping."""
+        """Return the file's table; its columns point into the mapping."""
         import pyarrow as pa
 
-        found = pa.ipc.open_stream(pa.BufferReader(pa.py_buffer(self._map))).read_all()
-        found.validate()
-        return found
+        content = pa.ipc.open_stream(pa.BufferReader(pa.py_buffer(self._map))).read_all()
+        content.validate()
+        return content
 
-    def let_go(self) -> None:
-        """Let the system take the pages back; they are read again where they are still needed."""
+    def release_pages(self) -> None:
+        """Let the system reclaim the pages; a later access reads them from the file again."""
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
@@ -158,12 +158,12 @@ def _column(part: pa.Table, names: Mapping[str, str], column: str) -> pa.Array:
 
     if column.lower() not in names:
         return pa.nulls(len(part), pa.int64())
-    found = part.column(names[column.lower()])
-    return _signed(found.chunk(0) if found.num_chunks == 1 else found.combine_chunks())
+    chunked = part.column(names[column.lower()])
+    return _signed(chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks())
 
 
 def _signed(column: pa.Array) -> pa.Array:
-    """Return integers as int64, as SQLite has them: the largest unsigned numbers become negative."""
+    """Return integers and bools as int64, as SQLite stores them: uint64 above the int64 range becomes negative."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

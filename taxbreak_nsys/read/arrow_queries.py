@@ -1,4 +1,4 @@
-"""The queries of `sql/` that read long tables, over Arrow columns: the same rows, in the same columns."""
+"""pyarrow equivalents of the queries in `sql/` that read long tables; they return the same columns and rows."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _TO_HOST = 2
 _MOST_BLOCKS = (2147483647, 65535, 65535)
 
 Columns = Mapping[str, pa.Array]
-"""Columns of a part of a table by their names in the report."""
+"""Columns of a batch of a table, by their names in the report."""
 Parameters = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class ArrowQuery:
-    """One SELECT: from `table`, with `columns` at hand, the rows where `where` is true, turned by `select`.
+    """One SELECT over `table`: reads `columns`, keeps the rows that satisfy `where`, and returns `select` of them.
 
-    `needed` are columns that must not be null, as in the SQL.
+    Rows with a null in a `needed` column are left out, as in the SQL.
     """
 
     table: str
@@ -36,7 +36,7 @@ class ArrowQuery:
     where: Callable[[Columns, Parameters], pa.Array | None] = lambda columns, parameters: None
 
     def rows(self, arrays: Sequence[pa.Array], parameters: Parameters) -> pa.Table:
-        """Return what the query selects from a part of its table, whose columns are `arrays`."""
+        """Return the query's result for a batch of its table; `arrays` are its `columns`."""
         columns = dict(zip(self.columns, arrays, strict=True))
         keep = self.where(columns, parameters)
         for name in self.needed:
@@ -48,13 +48,13 @@ class ArrowQuery:
         return pa.table(dict(self.select(columns, parameters)))
 
 
-def _or(column: pa.Array, value: int) -> pa.Array:
+def _fill_null(column: pa.Array, value: int) -> pa.Array:
     return pc.fill_null(column, value) if column.null_count else column
 
 
 def _is_set(column: pa.Array) -> pa.Array:
     """Return 1 where a column is neither null nor 0, else 0."""
-    return pc.cast(pc.not_equal(_or(column, 0), 0), pa.int64())
+    return pc.cast(pc.not_equal(_fill_null(column, 0), 0), pa.int64())
 
 
 def _constant(column: pa.Array, value: int) -> pa.Array:
@@ -73,8 +73,8 @@ def _api(c: Columns, _: Parameters) -> Columns:
         "start_ns": c["start"],
         "end_ns": c["end"],
         "thread": c["globalTid"],
-        "correlation_id": _or(c["correlationId"], -2),
-        "name_id": _or(c["nameId"], -1),
+        "correlation_id": _fill_null(c["correlationId"], -2),
+        "name_id": _fill_null(c["nameId"], -1),
     }
 
 
@@ -84,11 +84,11 @@ def _api_of_thread(c: Columns, parameters: Parameters) -> Columns:
     return selected
 
 
-def _of_thread(c: Columns, parameters: Parameters) -> pa.Array:
+def _same_thread(c: Columns, parameters: Parameters) -> pa.Array:
     return pc.equal(c["globalTid"], int(parameters["thread"]))
 
 
-def _of_threads(c: Columns, parameters: Parameters) -> pa.Array:
+def _listed_threads(c: Columns, parameters: Parameters) -> pa.Array:
     return _among(c["globalTid"], parameters["threads"])
 
 
@@ -97,10 +97,10 @@ def _op_columns(c: Columns) -> dict[str, pa.Array]:
         "start_ns": c["start"],
         "end_ns": c["end"],
         "process": c["globalPid"],
-        "device": _or(c["deviceId"], 0),
-        "context": _or(c["contextId"], 0),
-        "stream": _or(c["streamId"], 0),
-        "correlation_id": _or(c["correlationId"], -1),
+        "device": _fill_null(c["deviceId"], 0),
+        "context": _fill_null(c["contextId"], 0),
+        "stream": _fill_null(c["streamId"], 0),
+        "correlation_id": _fill_null(c["correlationId"], -1),
     }
 
 
@@ -108,7 +108,7 @@ _OP = ("start", "end", "globalPid", "deviceId", "contextId", "streamId", "correl
 
 
 def _kernels(c: Columns, _: Parameters) -> Columns:
-    name = _or(pc.coalesce(c["demangledName"], c["shortName"]), -1)
+    name = _fill_null(pc.coalesce(c["demangledName"], c["shortName"]), -1)
     return _op_columns(c) | {"name_id": name, "graph_node": _is_set(c["graphNodeId"])}
 
 
@@ -116,7 +116,7 @@ def _memory(c: Columns, _: Parameters) -> Columns:
     return _op_columns(c) | {
         "name_id": _constant(c["start"], -1),
         "graph_node": _is_set(c["graphNodeId"]),
-        "bytes": _or(c["bytes"], 0),
+        "bytes": _fill_null(c["bytes"], 0),
     }
 
 
@@ -130,7 +130,7 @@ def _measured(c: Columns, _: Parameters) -> pa.Array:
 
 def _ranges(c: Columns, _: Parameters) -> Columns:
     text = _as_text(c["text"])
-    domain = _or(c["domainId"], 0)
+    domain = _fill_null(c["domainId"], 0)
     plain = pc.and_(pc.is_null(c["textId"]), pc.equal(domain, 0))
     plain = pc.and_(plain, pc.fill_null(pc.greater_equal(text, " "), False))
     if not pc.all(plain).as_py():
@@ -138,11 +138,11 @@ def _ranges(c: Columns, _: Parameters) -> Columns:
         other, number = domain.filter(rest), c["textId"].filter(rest)
         own = pc.binary_join_element_wise("", pc.fill_null(text.filter(rest), ""), " ")
         registered = pc.fill_null(pc.greater_equal(number, 0), False)
-        told = pc.if_else(registered, pc.cast(_or(number, 0), pa.string()), own)
-        told = pc.binary_join_element_wise(
-            pc.binary_join_element_wise("\x01", pc.cast(other, pa.string()), ""), told, " "
+        content = pc.if_else(registered, pc.cast(_fill_null(number, 0), pa.string()), own)
+        marked = pc.binary_join_element_wise(
+            pc.binary_join_element_wise("\x01", pc.cast(other, pa.string()), ""), content, " "
         )
-        text = pc.replace_with_mask(text, rest, told)
+        text = pc.replace_with_mask(text, rest, marked)
     return {"start_ns": c["start"], "end_ns": c["end"], "thread": c["globalTid"], "text": text}
 
 
@@ -156,26 +156,26 @@ def _chosen_ranges(c: Columns, parameters: Parameters) -> pa.Array:
         return keep
     text = _as_text(c["text"])
     operator = pc.and_(pc.greater_equal(text, "aten::"), pc.less(text, "aten:;"))
-    # a range without any text is no mark; one with a registered text may be
+    # A range without text marks no phase, but its text may be a registered string (textId).
     keep = pc.and_(keep, pc.or_(pc.is_valid(c["textId"]), pc.fill_null(pc.invert(operator), False)))
-    domain = _or(c["domainId"], 0)
+    domain = _fill_null(c["domainId"], 0)
     return pc.and_(keep, pc.or_(pc.equal(domain, 0), pc.invert(_among(domain, parameters["domains"]))))
 
 
 def _os_call(c: Columns) -> pa.Array:
-    return pc.equal(_or(c["eventClass"], _OS_CALL), _OS_CALL)
+    return pc.equal(_fill_null(c["eventClass"], _OS_CALL), _OS_CALL)
 
 
 def _os_columns(c: Columns) -> dict[str, pa.Array]:
-    return {"start_ns": c["start"], "end_ns": c["end"], "name_id": _or(c["nameId"], -1)}
+    return {"start_ns": c["start"], "end_ns": c["end"], "name_id": _fill_null(c["nameId"], -1)}
 
 
 def _frames(c: Columns, _: Parameters) -> Columns:
     depth = pc.bit_wise_and(c["stackDepth"], 4095)
-    symbol = pc.bit_wise_and(_or(c["symbol"], 0), 0xFFFFFFFF)
+    symbol = pc.bit_wise_and(_fill_null(c["symbol"], 0), 0xFFFFFFFF)
     return {
         "sample_depth": pc.bit_wise_or(pc.shift_left(c["id"], 12), depth),
-        "module_symbol": pc.bit_wise_or(pc.shift_left(_or(c["module"], 0), 32), symbol),
+        "module_symbol": pc.bit_wise_or(pc.shift_left(_fill_null(c["module"], 0), 32), symbol),
     }
 
 
@@ -183,7 +183,7 @@ def _blocks(c: Columns, _: Parameters) -> Columns:
     total = _constant(c["start"], 1)
     known = pa.array(np.ones(len(c["start"]), bool))
     for name, most in zip(("gridX", "gridY", "gridZ"), _MOST_BLOCKS, strict=True):
-        size = _or(c[name], 0)
+        size = _fill_null(c[name], 0)
         known = pc.and_(known, pc.and_(pc.greater_equal(size, 1), pc.less_equal(size, most)))
         total = pc.multiply(total, pc.if_else(known, size, 0))
     return {
@@ -203,89 +203,118 @@ def _directions(c: Columns, _: Parameters) -> Columns:
         "end_ns": c["end"],
         "process": c["globalPid"],
         "blocks": _constant(c["start"], 0),
-        "to_host": pc.cast(pc.equal(_or(c["copyKind"], 0), _TO_HOST), pa.int64()),
+        "to_host": pc.cast(pc.equal(_fill_null(c["copyKind"], 0), _TO_HOST), pa.int64()),
     }
 
 
 def _correlations(table: str, *needed: str, where: Callable[[Columns, Parameters], pa.Array | None]) -> ArrowQuery:
-    columns = ("start", "end", "correlationId", "globalPid")
     return ArrowQuery(
-        table, columns, (*needed, "correlationId", "globalPid"),
-        lambda c, _: {"process": c["globalPid"], "correlation_id": c["correlationId"]}, where,
-    )  # fmt: skip
+        table=table,
+        columns=("start", "end", "correlationId", "globalPid"),
+        needed=(*needed, "correlationId", "globalPid"),
+        select=lambda c, _: {"process": c["globalPid"], "correlation_id": c["correlationId"]},
+        where=where,
+    )
 
 
-def _all(_: Columns, __: Parameters) -> None:
+def _all_rows(_: Columns, __: Parameters) -> None:
     return None
 
 
 _TIMES = ("start", "end")
-_SIZED = (*_OP, "graphNodeId", "bytes")
+_SIZED_OP = (*_OP, "graphNodeId", "bytes")
+_OS = ("start", "end", "globalTid", "nameId", "eventClass")
+_FRAME = ("id", "stackDepth", "module", "symbol")
 
 ARROW_QUERIES: dict[str, tuple[ArrowQuery, ...]] = {
-    "api_calls": (ArrowQuery(RUNTIME, _API, (*_TIMES, "globalTid"), _api),),
-    "api_calls_of_thread": (ArrowQuery(RUNTIME, _API, _TIMES, _api_of_thread, _of_thread),),
+    "api_calls": (ArrowQuery(table=RUNTIME, columns=_API, needed=(*_TIMES, "globalTid"), select=_api),),
+    "api_calls_of_thread": (
+        ArrowQuery(table=RUNTIME, columns=_API, needed=_TIMES, select=_api_of_thread, where=_same_thread),
+    ),
     "api_calls_with_chains": (
         ArrowQuery(
-            RUNTIME, (*_API, "callchainId"), (*_TIMES, "globalTid"),
-            lambda c, p: dict(_api(c, p)) | {"callchain_id": c["callchainId"]},
+            table=RUNTIME,
+            columns=(*_API, "callchainId"),
+            needed=(*_TIMES, "globalTid"),
+            select=lambda c, p: dict(_api(c, p)) | {"callchain_id": c["callchainId"]},
         ),
     ),
     "api_chains": (
         ArrowQuery(
-            RUNTIME, (*_TIMES, "globalTid", "callchainId"), (*_TIMES, "globalTid", "callchainId"),
-            lambda c, _: {"callchain_id": c["callchainId"]},
+            table=RUNTIME,
+            columns=(*_TIMES, "globalTid", "callchainId"),
+            needed=(*_TIMES, "globalTid", "callchainId"),
+            select=lambda c, _: {"callchain_id": c["callchainId"]},
         ),
     ),
-    "kernels": (ArrowQuery(KERNEL, (*_OP, "demangledName", "shortName", "graphNodeId"), _TIMES, _kernels),),
-    "memory_copies": (ArrowQuery(COPY, _SIZED, _TIMES, _memory),),
-    "memory_sets": (ArrowQuery(SET, _SIZED, _TIMES, _memory),),
-    "graph_runs": (ArrowQuery(GRAPH, _OP, _TIMES, _graphs, _measured),),
+    "kernels": (
+        ArrowQuery(
+            table=KERNEL, columns=(*_OP, "demangledName", "shortName", "graphNodeId"), needed=_TIMES, select=_kernels
+        ),
+    ),
+    "memory_copies": (ArrowQuery(table=COPY, columns=_SIZED_OP, needed=_TIMES, select=_memory),),
+    "memory_sets": (ArrowQuery(table=SET, columns=_SIZED_OP, needed=_TIMES, select=_memory),),
+    "graph_runs": (ArrowQuery(table=GRAPH, columns=_OP, needed=_TIMES, select=_graphs, where=_measured),),
     "nvtx_ranges": (
         ArrowQuery(
-            "NVTX_EVENTS", ("start", "end", "globalTid", "eventType", "text", "textId", "domainId"),
-            (*_TIMES, "globalTid"), _ranges, _chosen_ranges,
+            table="NVTX_EVENTS",
+            columns=("start", "end", "globalTid", "eventType", "text", "textId", "domainId"),
+            needed=(*_TIMES, "globalTid"),
+            select=_ranges,
+            where=_chosen_ranges,
         ),
     ),
     "os_calls": (
         ArrowQuery(
-            "OSRT_API", ("start", "end", "globalTid", "nameId", "eventClass"), _TIMES,
-            lambda c, _: _os_columns(c) | {"thread": c["globalTid"]},
-            lambda c, p: pc.and_(_os_call(c), _of_threads(c, p)),
+            table="OSRT_API",
+            columns=_OS,
+            needed=_TIMES,
+            select=lambda c, _: _os_columns(c) | {"thread": c["globalTid"]},
+            where=lambda c, p: pc.and_(_os_call(c), _listed_threads(c, p)),
         ),
     ),
     "os_calls_of_thread": (
         ArrowQuery(
-            "OSRT_API", ("start", "end", "globalTid", "nameId", "eventClass"), _TIMES,
-            lambda c, _: _os_columns(c), lambda c, p: pc.and_(_os_call(c), _of_thread(c, p)),
+            table="OSRT_API",
+            columns=_OS,
+            needed=_TIMES,
+            select=lambda c, _: _os_columns(c),
+            where=lambda c, p: pc.and_(_os_call(c), _same_thread(c, p)),
         ),
     ),
     "samples": (
         ArrowQuery(
-            "COMPOSITE_EVENTS", ("id", "start", "globalTid"), ("id", "start"),
-            lambda c, _: {"sample_id": c["id"], "start_ns": c["start"], "thread": c["globalTid"]}, _of_threads,
+            table="COMPOSITE_EVENTS",
+            columns=("id", "start", "globalTid"),
+            needed=("id", "start"),
+            select=lambda c, _: {"sample_id": c["id"], "start_ns": c["start"], "thread": c["globalTid"]},
+            where=_listed_threads,
         ),
     ),
     "sample_frames": (
-        ArrowQuery("SAMPLING_CALLCHAINS", ("id", "stackDepth", "module", "symbol"), ("id", "stackDepth"), _frames),
+        ArrowQuery(table="SAMPLING_CALLCHAINS", columns=_FRAME, needed=("id", "stackDepth"), select=_frames),
     ),
     "launch_frames": (
-        ArrowQuery("CUDA_CALLCHAINS", ("id", "stackDepth", "module", "symbol"), ("id", "stackDepth"), _frames),
+        ArrowQuery(table="CUDA_CALLCHAINS", columns=_FRAME, needed=("id", "stackDepth"), select=_frames),
     ),
     "context_switches": (
         ArrowQuery(
-            "SCHED_EVENTS", ("start", "globalTid", "isSchedIn"), ("start",),
-            lambda c, _: {"start_ns": c["start"], "thread": c["globalTid"], "is_in": _is_set(c["isSchedIn"])},
-            _of_threads,
+            table="SCHED_EVENTS",
+            columns=("start", "globalTid", "isSchedIn"),
+            needed=("start",),
+            select=lambda c, _: {"start_ns": c["start"], "thread": c["globalTid"], "is_in": _is_set(c["isSchedIn"])},
+            where=_listed_threads,
         ),
     ),
     "op_shapes": (
-        ArrowQuery(KERNEL, (*_TIMES, "globalPid", "gridX", "gridY", "gridZ"), _TIMES, _blocks),
-        ArrowQuery(COPY, (*_TIMES, "globalPid", "copyKind"), _TIMES, _directions),
+        ArrowQuery(
+            table=KERNEL, columns=(*_TIMES, "globalPid", "gridX", "gridY", "gridZ"), needed=_TIMES, select=_blocks
+        ),
+        ArrowQuery(table=COPY, columns=(*_TIMES, "globalPid", "copyKind"), needed=_TIMES, select=_directions),
     ),
     "op_correlations": (
-        *(_correlations(table, *_TIMES, where=_all) for table in (KERNEL, COPY, SET)),
+        *(_correlations(table, *_TIMES, where=_all_rows) for table in (KERNEL, COPY, SET)),
         _correlations(GRAPH, where=_measured),
     ),
-}  # fmt: skip
-"""The queries by the name of their SQL file; several stand for its UNION ALL."""
+}
+"""Queries by the name of their SQL file; where the file has a UNION ALL, one ArrowQuery per part."""

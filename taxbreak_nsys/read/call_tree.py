@@ -9,22 +9,21 @@ from taxbreak_nsys.arrays.intervals import Ints
 from taxbreak_nsys.read.stack_frames import Stacks
 
 MOST_NODES = 500_000
-"""Stacks that would need more nodes than this end at the frame where the tree is full."""
+"""When the tree is full, a stack with new frames ends at its deepest known node."""
 
 
 class CallTree:
-    """Distinct stacks as nodes that are numbered as they turn up; a parent has a lower number than its callees.
+    """Distinct stacks as tree nodes, numbered in order of appearance; a parent has a lower number than its callees.
 
-    Node 0 is the root and no frame. `parent` and `frame` (module id * 2^32 + symbol id) describe the nodes.
+    Node 0 is the root and stands for no frame. `parent` and `frame` (module id * 2^32 + symbol id) describe the nodes.
     """
 
     def __init__(self) -> None:
-        """Start with the root alone."""
         self.parent, self.frame = [-1], [0]
         self._known: dict[tuple[int, int], int] = {}
 
     def numbered(self, stacks: Stacks) -> Ints:
-        """Return the node of each chain's leaf."""
+        """Add the stacks to the tree and return the leaf node of each chain (0 for a chain without frames)."""
         node = np.zeros(len(stacks.chain), np.int64)
         if not len(stacks.row):
             return node
@@ -37,8 +36,8 @@ class CallTree:
         for level in levels:
             row = stacks.row[level]
             key, distinct = distinct_values(node[row] * len(frames) + code[level])
-            found = [self._node(one // len(frames), int(frames[one % len(frames)])) for one in distinct.tolist()]
-            node[row] = np.array(found, np.int64)[key]
+            children = [self._node(pair // len(frames), int(frames[pair % len(frames)])) for pair in distinct.tolist()]
+            node[row] = np.array(children, np.int64)[key]
         return node
 
     def _node(self, parent: int, frame: int) -> int:

@@ -1,7 +1,7 @@
-"""What the columns of a query must be: integers where integers are due, times of one capture, text that is text.
+"""Checks the columns of a query's result: integer types, times within one capture, valid text.
 
-A column's declared type binds SQLite to nothing: any row may hold any type. What cannot be read without
-guessing is refused; what can be left out is counted, so that a warning can say so.
+SQLite does not enforce a column's declared type: any row may hold any type. A value that could only be guessed is
+refused. A row that can be left out is left out and counted, and a warning reports the count.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from taxbreak_nsys.errors import TaxbreakError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_WHOLE = ("_ns", "_id", "_row")
-_WHOLE_NAMES = frozenset({"thread", "process", "device", "device_global", "context", "stream", "bytes", "graph_node"})
+_INTEGER_SUFFIXES = ("_ns", "_id", "_row")
+_INTEGER_NAMES = frozenset({"thread", "process", "device", "device_global", "context", "stream", "bytes", "graph_node"})
 _KEYS = frozenset({"thread", "process"})
 _EXACT_REAL = 2**53
 _FARTHEST_NS = 2**62
 _LONGEST_CAPTURE_NS = 2**53
-"""104 days: differences and sums over 512 threads then fit 64 bits."""
+"""104 days; differences and sums over 512 threads then fit into 64 bits."""
 _LARGEST_SUM_NS = 2**61
 LONGEST_TEXT = 8192
-"""Bytes kept of a text; C++ kernel names reach a few thousand."""
+"""Bytes kept per text; C++ kernel names reach a few thousand."""
 
 
 @dataclass
 class Cleaning:
-    """What was met in one report's columns; shared by all its connections.
+    """Checks the columns of one report and keeps count; shared by all connections to the report.
 
-    `left_out` counts rows by (query, reason); `low` and `high` are the extreme times so far, ns.
+    `left_out` counts rows by (query, reason); `low` and `high` are the earliest and latest time so far, ns.
     """
 
     file: str
@@ -45,11 +45,11 @@ class Cleaning:
     _lock: Lock = field(default_factory=Lock)
 
     def table(self, table: pa.Table, subject: str) -> pa.Table:
-        """Return a query's result with its columns checked; raises TaxbreakError where one is no use."""
+        """Return a query's result with its columns checked and cleaned; raises TaxbreakError for a damaged column."""
         for index, name in enumerate(table.column_names):
             column = table.column(index)
-            if name in _WHOLE_NAMES or name.endswith(_WHOLE):
-                column = self._whole(column, name, subject)
+            if name in _INTEGER_NAMES or name.endswith(_INTEGER_SUFFIXES):
+                column = self._as_integers(column, name, subject)
             elif _is_text(column.type):
                 column = readable(column)
             if column is not table.column(index):
@@ -57,17 +57,17 @@ class Cleaning:
         return self._in_time(table, subject)
 
     def begin_again(self) -> None:
-        """Forget what was counted: the columns are read once more."""
+        """Reset the counts before the columns are read again from the start."""
         with self._lock:
             self.left_out.clear()
             self._durations.clear()
 
-    def _refuse(self, subject: str, what: str) -> TaxbreakError:
+    def _damaged(self, subject: str, what: str) -> TaxbreakError:
         where = subject.replace("_", " ")
         return TaxbreakError(f"{self.file}: the {where} hold {what}; the file is damaged, export the report again")
 
-    def _whole(self, column: pa.ChunkedArray, name: str, subject: str) -> pa.ChunkedArray:
-        """Return a column as int64; integers that were stored as reals are taken where they are exact."""
+    def _as_integers(self, column: pa.ChunkedArray, name: str, subject: str) -> pa.ChunkedArray:
+        """Return a column as int64; reals are accepted if they are exact integers. Raises TaxbreakError otherwise."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -78,14 +78,14 @@ class Cleaning:
         if pa.types.is_floating(column.type):
             sound = pc.all(pc.less_equal(pc.abs(column), float(_EXACT_REAL))).as_py() is not False
             if not sound or pc.all(pc.equal(pc.trunc(column), column)).as_py() is False:
-                raise self._refuse(subject, f"numbers in '{name}' that are no exact integers")
+                raise self._damaged(subject, f"numbers in '{name}' that are no exact integers")
             return column.cast(pa.int64())
         if not pa.types.is_integer(column.type):
-            raise self._refuse(subject, f"text in '{name}', where integers are due")
+            raise self._damaged(subject, f"text in '{name}', where integers are due")
         return column
 
     def _in_time(self, table: pa.Table, subject: str) -> pa.Table:
-        """Leave out rows without a thread or time and those that end before they start; bound the times."""
+        """Leave out rows with a null thread or time and rows that end before they start; refuse impossible times."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -101,7 +101,7 @@ class Cleaning:
         for name in times:
             low_high = pc.min_max(table[name]).as_py()
             if low_high["min"] is not None:
-                self._bound(low_high["min"], low_high["max"], subject)
+                self._check_times(low_high["min"], low_high["max"], subject)
         if len(times) == 2 and len(table):
             start, end = (numbers(table[name]) for name in times)
             duration = end - start
@@ -111,7 +111,7 @@ class Cleaning:
                 table = table.filter(pa.array(rising))
                 duration = duration[rising]
             if self._spent(subject, float(np.sum(duration, dtype=np.float64))) >= _LARGEST_SUM_NS:
-                raise self._refuse(subject, "durations that add up to decades")
+                raise self._damaged(subject, "durations that add up to decades")
         return table
 
     def _leave_out(self, subject: str, why: str, rows: int) -> None:
@@ -119,21 +119,22 @@ class Cleaning:
             self.left_out[subject, why] += rows
 
     def _spent(self, subject: str, duration: float) -> float:
-        """Add to the durations of one query's rows and return their sum so far, ns."""
+        """Add to the total duration of one query's rows and return the total so far, ns."""
         with self._lock:
             self._durations[subject] = self._durations.get(subject, 0.0) + duration
             return self._durations[subject]
 
-    def _bound(self, low: int, high: int, subject: str) -> None:
+    def _check_times(self, low: int, high: int, subject: str) -> None:
+        """Raise TaxbreakError where a query's times lie outside one capture, given the times seen so far."""
         if low <= -_FARTHEST_NS or high >= _FARTHEST_NS:
-            raise self._refuse(subject, "times that are no nanoseconds of a capture")
+            raise self._damaged(subject, "times that are no nanoseconds of a capture")
         with self._lock:
             self.low = low if self.low is None else min(self.low, low)
             self.high = high if self.high is None else max(self.high, high)
             span = self.high - self.low
         if span > _LONGEST_CAPTURE_NS:
             days = span // (86_400 * 10**9)
-            raise self._refuse(subject, f"times that lie {days} days from others of the report")
+            raise self._damaged(subject, f"times that lie {days} days from others of the report")
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -148,7 +149,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return text as valid UTF-8 of bounded length; what is cut keeps a digest, so that names stay apart."""
+    """Return text as valid UTF-8 of bounded length; shortened texts end in a digest, so they stay distinct."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -168,7 +169,7 @@ def readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def decoded(value: bytes) -> str:
-    """Return bytes as text of bounded length, whatever they are."""
+    """Return any bytes as text of bounded length: bad UTF-8 is replaced, a cut text ends in size and digest."""
     if len(value) <= LONGEST_TEXT:
         return value.decode("utf-8", "replace")
     import hashlib

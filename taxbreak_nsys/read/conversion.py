@@ -1,4 +1,4 @@
-"""From a batch of a table to rows of integers: names as codes, what a name means as flags."""
+"""Converts batches of tables to integer columns: names become codes, and their classification becomes flags."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from taxbreak_nsys.read.string_ids import NameIds, StringNames
 from taxbreak_nsys.read.table_rows import TableRows
 
 Convert = Callable[[pa.Table], TableRows]
+"""Converts a batch of a query's result to rows."""
 
-_TOLD = "\x01"
-"""The first character of a text that also carries its domain and registered text (`sql/nvtx_ranges.sql`)."""
+_WITH_DOMAIN = "\x01"
+"""First character of a text that also encodes the domain and the registered string (`sql/nvtx_ranges.sql`)."""
 _MOST_TEXTS = 100_000
 
 RANGE_COLUMNS = ("start", "end", "thread", "name")
@@ -31,16 +32,16 @@ def _numbers(table: pa.Table, **columns: str) -> dict[str, Ints]:
     return {name: arrow_codes.numbers(table[column]) for name, column in columns.items()}
 
 
-def _of_thread(table: pa.Table, thread: int | None) -> Ints:
-    """Return the thread of each row; where only one thread calls CUDA, the rows do not hold it."""
+def _threads(table: pa.Table, thread: int | None) -> Ints:
+    """Return the thread of each row; queries for a single `thread` have no such column."""
     return arrow_codes.numbers(table["thread"]) if thread is None else np.full(len(table), thread, np.int64)
 
 
 def api_rows(database: Database, names: StringNames, thread: int | None) -> Convert:
-    """Return what turns `api_calls` into rows: times, thread, ids, `name` without its version.
+    """Return the converter for `api_calls`: times, thread, correlation id, and `name` without its version suffix.
 
-    With a thread, it turns `api_calls_of_thread` into rows. There is a column `callchain_id` (-1: no stack) where the
-    query has it (`api_calls_with_chains`).
+    With `thread`, it is the converter for `api_calls_of_thread`. For `api_calls_with_chains` the rows also have
+    `callchain_id` (-1: no stack).
     """
     ids = NameIds(database, names, name_rules.api_name)
 
@@ -49,16 +50,17 @@ def api_rows(database: Database, names: StringNames, thread: int | None) -> Conv
         if "callchain_id" in table.column_names:
             rows["callchain_id"] = arrow_codes.numbers(table["callchain_id"])
         return TableRows(
-            rows | {"thread": _of_thread(table, thread), "name": ids.codes(arrow_codes.numbers(table["name_id"]))}
+            rows | {"thread": _threads(table, thread), "name": ids.codes(arrow_codes.numbers(table["name_id"]))}
         )
 
     return convert
 
 
 def op_rows(database: Database, names: StringNames, kind: int) -> Convert:
-    """Return what turns a table of device operations of one kind into rows: `kind`, times, where they ran.
+    """Return the converter for a table of device operations of one kind: times, process, stream, name, bytes.
 
-    The flag `done` is for who reads in windows: the operation has been counted.
+    Two columns start as zeros for the measurement in windows: `done` flags counted operations, and `wait` is the time
+    (ns) that a communication kernel waits for slower ranks.
     """
     ids = NameIds(database, names)
 
@@ -72,7 +74,6 @@ def op_rows(database: Database, names: StringNames, kind: int) -> Convert:
         sized = "bytes" in table.column_names
         rows["bytes"] = arrow_codes.numbers(table["bytes"]) if sized else np.zeros(len(table), np.int64)
         state = {"kind": np.full(len(table), kind, np.int64), "done": np.zeros(len(table), bool)}
-        # what of an operation waits for a slower rank, once its step has been measured
         state["wait"] = np.zeros(len(table), np.int64)
         return TableRows(state | rows)
 
@@ -80,14 +81,14 @@ def op_rows(database: Database, names: StringNames, kind: int) -> Convert:
 
 
 def host_rows(table: pa.Table, flag: Flags) -> TableRows:
-    """Return host intervals of one sort as rows: times, `thread`, and a flag that means what the sort says."""
+    """Return host intervals as rows: times, `thread`, and `flag`, whose meaning `HostCalls` explains."""
     return TableRows(_numbers(table, start="start_ns", end="end_ns", thread="thread") | {"flag": flag})
 
 
 def os_rows(database: Database, thread: int | None) -> Convert:
-    """Return what turns `os_calls` into rows as `host_rows` does; the flag says that the call waits.
+    """Return the converter for `os_calls` to rows as in `host_rows`; `flag` is set for calls that wait.
 
-    With a thread, it turns `os_calls_of_thread` into those.
+    With `thread`, it is the converter for `os_calls_of_thread`.
     """
     names = StringNames()
     ids = NameIds(database, names)
@@ -96,37 +97,37 @@ def os_rows(database: Database, thread: int | None) -> Convert:
     def convert(table: pa.Table) -> TableRows:
         nonlocal waits
         rows = _numbers(table, start="start_ns", end="end_ns")
-        rows["thread"] = _of_thread(table, thread)
+        rows["thread"] = _threads(table, thread)
         name = ids.codes(arrow_codes.numbers(table["name_id"]))
         if len(waits) < len(names):
-            waits = np.array([name_rules.is_os_wait(one) for one in names.all], bool)
+            waits = np.array([name_rules.is_os_wait(function) for function in names.all], bool)
         return TableRows(rows | {"flag": waits[name] if len(name) else name.astype(bool)})
 
     return convert
 
 
 class Domains:
-    """The NVTX domains of a report, and which libraries were met among its ranges.
+    """The NVTX domains of a report, and the CUDA libraries found among its ranges.
 
-    Their names are read when the first range of a domain turns up: in many reports none does, and looking for the
-    names takes a walk over all ranges.
+    The domain names are read when the first range outside the default domain turns up: many reports have no such
+    range, and reading the names takes a scan over all ranges.
     """
 
     def __init__(self, database: Database) -> None:
-        """Look names up in a report, on a connection of their own."""
+        """Read the names from a report, later and on a separate connection."""
         self.libraries: set[str] = set()
-        """Grows as ranges are judged."""
+        """Libraries found by `judge` so far, by the names of their domains."""
         self._database, self._lock = database, Lock()
         self._named: dict[tuple[int, int], str] | None = None
 
     @property
     def asked(self) -> bool:
-        """Whether a range of a domain has turned up."""
+        """Whether the domain names have been read, because a range outside the default domain turned up."""
         return self._named is not None
 
     @property
     def named(self) -> dict[tuple[int, int], str]:
-        """The names by (process, domain id)."""
+        """The domain names by (process, domain id); the first access reads them."""
         with self._lock:
             if self._named is None:
                 with self._database.sibling() as other:
@@ -135,7 +136,7 @@ class Domains:
             return self._named
 
     def of_libraries(self) -> list[int]:
-        """Return the domain ids that are a library's in every process that has them; none before one has turned up."""
+        """Return the domain ids that belong to a library in every process; empty until the names have been read."""
         if not self.asked:
             return []
         verdicts: dict[int, bool] = {}
@@ -144,7 +145,7 @@ class Domains:
         return [domain for domain, verdict in verdicts.items() if verdict and domain]
 
     def judge(self, thread: Ints, domain: Ints, name: Ints, names: tuple[str, ...]) -> Flags:
-        """Return which ranges are a library's (method section 4, evidence ranges), and note the libraries."""
+        """Flag the ranges of CUDA libraries (method section 4, evidence ranges) and add to `libraries`."""
         is_library = np.zeros(len(thread), bool)
         own = np.flatnonzero(domain)
         if not len(own):
@@ -153,31 +154,30 @@ class Domains:
         process = thread[own] & PROCESS_MASK
         key, sample = arrow_codes.row_codes(process, domain[own])
         for code, first in enumerate(own[sample].tolist()):
-            of_domain = own[key == code] if len(sample) > 1 else own
-            who = int(thread[first] & PROCESS_MASK)
-            spelt = named.get((who, int(domain[first])), "")
-            if spelt:
-                if not name_rules.is_library_domain(spelt):
+            members = own[key == code] if len(sample) > 1 else own
+            domain_name = named.get((int(thread[first] & PROCESS_MASK), int(domain[first])), "")
+            if domain_name:
+                if not name_rules.is_library_domain(domain_name):
                     continue
-                is_library[of_domain] = True
-                self.libraries.add(spelt)
+                is_library[members] = True
+                self.libraries.add(domain_name)
             else:
-                # The capture began after the domain was created: its texts decide.
-                texts = np.unique(name[of_domain])
-                found = {code: name_rules.library_of_text(names[code]) for code in texts.tolist()}
-                marked = [code for code, library in found.items() if library]
-                is_library[of_domain] = np.isin(name[of_domain], marked)
-                self.libraries |= {library for library in found.values() if library}
+                # The capture began after the domain was created, so its name is unknown: judge by the ranges' texts.
+                texts = np.unique(name[members])
+                libraries = {text: name_rules.library_of_text(names[text]) for text in texts.tolist()}
+                marked = [text for text, library in libraries.items() if library]
+                is_library[members] = np.isin(name[members], marked)
+                self.libraries |= {library for library in libraries.values() if library}
         return is_library
 
 
 def range_rows(database: Database, names: StringNames, domains: Domains) -> Convert:
-    """Return what turns `nvtx_ranges` into rows of RANGE_COLUMNS and RANGE_FLAGS."""
-    judge = _Texts(database, names)
+    """Return the converter for `nvtx_ranges` to rows of RANGE_COLUMNS and RANGE_FLAGS."""
+    texts = _Texts(database, names)
 
     def convert(table: pa.Table) -> TableRows:
         rows = _numbers(table, start="start_ns", end="end_ns", thread="thread")
-        name, operator, domain = judge.of(table["text"])
+        name, operator, domain = texts.classified(table["text"])
         is_library = domains.judge(rows["thread"], domain, name, names.all)
         return TableRows(rows | {"name": name, "is_operator": operator & ~is_library, "is_library": is_library})
 
@@ -185,9 +185,9 @@ def range_rows(database: Database, names: StringNames, domains: Domains) -> Conv
 
 
 class _Texts:
-    """Turns the texts of ranges into name codes, operator flags and domains.
+    """Converts the texts of ranges to name codes, operator flags and domains.
 
-    An operator's numbers are not part of its name. Known texts are found by hashing, in columns.
+    The sequence numbers in an operator's text are not part of its name. Known texts are looked up with Arrow's hashing.
     """
 
     def __init__(self, database: Database, names: StringNames) -> None:
@@ -200,43 +200,43 @@ class _Texts:
         self._name, self._domain = np.empty(0, np.int64), np.empty(0, np.int64)
         self._operator = np.empty(0, bool)
 
-    def of(self, column: pa.ChunkedArray) -> tuple[Ints, Flags, Ints]:
-        """Return the name code of each text, whether it is an operator's, and its domain."""
+    def classified(self, column: pa.ChunkedArray) -> tuple[Ints, Flags, Ints]:
+        """Return for each text: the code of its name, whether it is an operator, and its domain id."""
         column = arrow_codes.texts(column).cast(pa.string())
-        found = pc.index_in(column, value_set=self._known)
-        if found.null_count:
-            fresh = column.filter(pc.is_null(found))
+        index = pc.index_in(column, value_set=self._known)
+        if index.null_count:
+            fresh = column.filter(pc.is_null(index))
             if len(self._known) > _MOST_TEXTS:
-                # Nearly every row has a text of its own: the known ones do not help.
+                # Nearly every row has a unique text, so caching does not help.
                 self._forget()
                 fresh = column
             self._learn(arrow_codes.of_texts(fresh)[1])
-            found = pc.index_in(column, value_set=self._known)
-        at = arrow_codes.numbers(found)
+            index = pc.index_in(column, value_set=self._known)
+        at = arrow_codes.numbers(index)
         return self._name[at], self._operator[at], self._domain[at]
 
     def _learn(self, texts: Sequence[str]) -> None:
         own, domain = list(texts), np.zeros(len(texts), np.int64)
         registered: dict[int, int] = {}
         for place, text in enumerate(texts):
-            if text.startswith(_TOLD):
-                of, _, rest = text[1:].partition(" ")
-                domain[place] = int(of)
+            if text.startswith(_WITH_DOMAIN):
+                domain_id, _, rest = text[1:].partition(" ")
+                domain[place] = int(domain_id)
                 if rest.startswith(" "):
                     own[place] = rest[1:]
                 else:
                     registered[place] = int(rest)
         strings = self._ids.codes(np.array(list(registered.values()), np.int64)).tolist()
-        spelt = self._registered.all
+        registered_texts = self._registered.all
         for place, code in zip(registered, strings, strict=True):
-            own[place] = spelt[code]
-        name, operator = self._judged(own)
+            own[place] = registered_texts[code]
+        name, operator = self._named(own)
         self._known = pa.concat_arrays([self._known, arrow_codes.string_array(texts).cast(pa.string())])
         self._name, self._operator = np.r_[self._name, name], np.r_[self._operator, operator]
         self._domain = np.r_[self._domain, domain]
 
-    def _judged(self, texts: Sequence[str]) -> tuple[Ints, Flags]:
-        """Judge texts in columns: numbered operators give a text each."""
+    def _named(self, texts: Sequence[str]) -> tuple[Ints, Flags]:
+        """Return the name code of each text and whether it is an operator; strips an operator's sequence numbers."""
         array = arrow_codes.string_array(texts)
         is_operator = pc.match_substring_regex(array, name_rules.OPERATOR_PATTERN)
         bare = pc.replace_substring_regex(array.filter(is_operator), name_rules.OPERATOR_TAIL, "")

@@ -1,4 +1,4 @@
-"""A report's SQLite file, opened so that it cannot change: columns come through ADBC."""
+"""A report's SQLite file, opened read-only and immutable, with query results as Arrow columns (ADBC)."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 65536
 _JOINED_ROWS = 4
-"""A query may give this many times the rows of the tables together: a join of ids that repeat gives more."""
+"""Limit of a result's rows, as a multiple of the rows of all tables; only a join over duplicate ids exceeds it."""
 
 
 def open_report(report: Path) -> Database:
-    """Open a report: a `.sqlite`, a `.nsys-rep`, a folder of Arrow or Parquet files.
+    """Open a report: a `.sqlite`, a `.nsys-rep`, or a folder of Arrow or Parquet files.
 
-    Raises TaxbreakError that names the file the user knows.
+    Raises TaxbreakError, naming the file that the user gave, where the report cannot be read.
     """
     return open_inspected(inspect(report))
 
@@ -43,28 +43,28 @@ def open_inspected(report: Inspected) -> Database:
 
 
 class Database:
-    """One report's database, read-only and immutable; use it as a context manager.
+    """One report's database, read-only and immutable; a context manager.
 
-    `schema` holds the tables of interest that the report has. Errors of the file become TaxbreakError.
+    Every method raises TaxbreakError where the file is damaged.
     """
 
     def __init__(self, report: Inspected, cleaning: Cleaning | None = None, *, sorts: bool = False) -> None:
-        """Open an inspected report; `cleaning` is shared with other connections to it, `sorts` is for `sibling`."""
+        """Open an inspected report; siblings share `cleaning`. For `sorts`, see `sibling`."""
         self._report, self._sorts = report, sorts
         self.path, self.shown, self.layout = report.path, report.shown, report.layout
-        self.cleaning = cleaning or Cleaning(report.shown)
+        self.cleaning = cleaning or Cleaning(file=report.shown)
         self._connect()
 
     @property
     def schema(self) -> Schema:
-        """The tables of interest that the report has, with their columns."""
+        """The report's tables that the queries use, with their columns."""
         return self.layout.schema
 
     def sibling(self, *, counted: bool = True, sorts: bool = False) -> Database:
         """Return a second connection to the same report, for another thread.
 
-        Rows that it leaves out as damaged are counted with the others, unless not `counted`: for rows that are read
-        twice. With `sorts`, SQLite sorts long tables in temporary files instead of in memory.
+        The rows that it leaves out as damaged count toward this connection's `cleaning`. `counted=False` is for rows
+        that are read twice. With `sorts`, SQLite sorts long tables in temporary files instead of in memory.
         """
         return Database(self._report, self.cleaning if counted else None, sorts=sorts)
 
@@ -92,7 +92,7 @@ class Database:
             pass
 
     def _batches(self, sql: str, parameters: dict[str, str], rows_each: int = BATCH_ROWS) -> Generator[pa.RecordBatch]:
-        """Yield a result's batches, at least one, while they keep within what a sound report can give."""
+        """Yield at least one batch; raises TaxbreakError beyond the limits of time and rows for a sound report."""
         import adbc_driver_manager
         import pyarrow as pa
 
@@ -110,11 +110,9 @@ class Database:
                 )
             stream, _ = statement.execute_query()
             reader = pa.RecordBatchReader.from_stream(stream)
-            left, most, rows = (
-                self._allowed_seconds(),
-                1000 + _JOINED_ROWS * sum(self.layout.rows.values()),
-                0,
-            )
+            seconds_left = self._allowed_seconds()
+            most_rows = 1000 + _JOINED_ROWS * sum(self.layout.rows.values())
+            rows = 0
             empty = True
             while True:
                 began = time.monotonic()
@@ -122,11 +120,11 @@ class Database:
                     batch = reader.read_next_batch()
                 except StopIteration:
                     break
-                left -= time.monotonic() - began
+                seconds_left -= time.monotonic() - began
                 rows += len(batch)
-                if rows > most:
+                if rows > most_rows:
                     raise TaxbreakError(f"{self.shown}: damaged (ids that join far more rows than there are events)")
-                if left < 0:
+                if seconds_left < 0:
                     raise TaxbreakError(
                         f"{self.shown}: takes too long to read; export the report again, on a local disk"
                     )
@@ -140,10 +138,10 @@ class Database:
     def stream(
         self, subject: str, batch: int = BATCH_ROWS, *, in_order: bool = False, **parameters: str
     ) -> Generator[pa.Table]:
-        """Yield what `sql/<subject>.sql` selects, `batch` rows at a time, each part as `query` returns the whole.
+        """Yield the rows of `sql/<subject>.sql`, `batch` at a time, as tables that are checked as in `query`.
 
-        `in_order` sorts the rows by their start (on a connection that `sorts`, in bounded memory). Other queries may
-        run on the same connection in between.
+        With `in_order` the rows are sorted by their start; a sibling with `sorts` does so in bounded memory. Other
+        queries may run on the connection between two batches.
         """
         import adbc_driver_manager
         import pyarrow as pa
@@ -157,11 +155,10 @@ class Database:
             raise self._broken(error) from error
 
     def query(self, subject: str, **parameters: str) -> pa.Table:
-        """Return what `sql/<subject>.sql` selects, as Arrow columns, checked and cleaned (`read.clean`).
+        """Return the rows of `sql/<subject>.sql` as Arrow columns, checked and cleaned (`column_checks`).
 
-        An all-NULL column comes back as int64. Raises TaxbreakError where a column cannot be what it should be.
-
-        `parameters` are the query's own (`:name`), in the order of their first use.
+        An all-NULL column has type int64. `parameters` are the query's `:name` parameters, in the order of first use.
+        Raises TaxbreakError where a column has values of an impossible type.
         """
         import adbc_driver_manager
         import pyarrow as pa
@@ -173,7 +170,7 @@ class Database:
             raise self._broken(error) from error
 
     def starts(self, table: str, samples: int) -> pa.Table:
-        """Return the starts of some rows of one of the known tables (`sql/start_samples.sql`), in the file's order."""
+        """Return the starts (ns) of about `samples` evenly spaced rows of a known table, in the file's order."""
         text = query_text("start_samples").replace(":table", table)
         import adbc_driver_manager
         import pyarrow as pa
@@ -190,13 +187,12 @@ class Database:
         self._database.close()
 
     def __enter__(self) -> Database:
-        """Return the open database."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the connection; raises TaxbreakError where the file changed while it was read."""
+        """Close the connection; raises TaxbreakError if the file changed since its inspection."""
         self.close()
         if kind is None and stamp(self.path) != self._report.stamp:
             raise TaxbreakError(f"{self.shown}: changed while it was read; wait until its export is done")

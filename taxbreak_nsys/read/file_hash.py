@@ -1,4 +1,4 @@
-"""Whether a file is still the same: its hash, its size, the time of its last change."""
+"""A file's SHA-256, and its stamp of size and modification time that shows whether it changed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pathlib import Path
 from taxbreak_nsys.errors import TaxbreakError
 
 _HASHED_AT_ONCE = 1 << 20
-"""Bytes: enough that other threads, which hold the interpreter in between, do not slow it down."""
+"""Bytes per read: large, because after each read the thread waits for Python's interpreter lock."""
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Return what changes when a file does: its size and the time of its last change, ns."""
+    """Return (size in bytes, modification time in ns) of a file; of a folder, the sum and the latest of its files.
+
+    Raises TaxbreakError where the file is gone or unreadable.
+    """
     try:
         status = path.stat()
         if path.is_dir():
@@ -24,7 +27,7 @@ def stamp(path: Path) -> tuple[int, int]:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal; of a folder, that of its files' names and contents in order."""
+    """Return the SHA-256 of a file in hexadecimal; of a folder, the hash of its files' names and contents, by name."""
     digest, buffer = hashlib.sha256(), bytearray(_HASHED_AT_ONCE)
     view = memoryview(buffer)
     try:

@@ -1,9 +1,8 @@
-"""What a file must be before it is read: a whole, quiet SQLite file of plain tables that can be read in time.
+"""Checks a file before it is read: complete, not being written, plain tables only, readable in bounded time.
 
-Reports come from crashed runs and from strangers. SQLite itself bears damaged and hostile files, but not with
-an answer in useful time: a tree whose pages point back at each other has rows without end. Everything here
-runs on a connection that can be interrupted, which the Arrow driver's cannot; the driver sees the file only
-after that.
+Reports come from crashed runs and from strangers. SQLite tolerates damaged and hostile files but may never finish:
+a B-tree whose pages point back at each other has endless rows. The checks run on a connection that can be
+interrupted; the Arrow driver's cannot, so it opens the file only after the checks.
 """
 
 from __future__ import annotations
@@ -23,28 +22,28 @@ _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
 _HOT_JOURNAL = bytes.fromhex("d9d505f920a163d7")
 _SECONDS = 5
-_BYTES_A_SECOND = 5_000_000
+_BYTES_PER_SECOND = 5_000_000
 _LEAST_ROW_BYTES = 4
 _LONGEST_SCHEMA_TEXT = 1 << 24
 _LARGEST_HOLE = 1 << 30
 _LEAST_DENSITY = 64
-"""No file system packs an export this tightly."""
+"""A file this many times larger than its blocks on disk is sparse: no file system compresses an export so much."""
 
 SETTINGS = ("PRAGMA trusted_schema=OFF", "PRAGMA cell_size_check=ON", "PRAGMA temp_store=MEMORY")
-"""What every connection to a report begins with."""
+"""Pragmas of every connection to a report."""
 SORTING = ("PRAGMA temp_store=FILE",)
-"""What a connection that sorts long tables has beside: the sorter spills to temporary files."""
+"""Further pragmas of a connection that sorts long tables: the sorter spills to temporary files."""
 
 
 def uri(path: Path) -> str:
-    """Return the address that opens a file so that SQLite neither changes it nor writes beside it."""
+    """Return the URI that opens a file read-only and immutable: SQLite writes neither it nor files beside it."""
     return f"file:{quote(os.fsencode(path.resolve()))}?mode=ro&immutable=1"
 
 
 def check_file(path: Path, file: str) -> None:
-    """Raise TaxbreakError where a file is no whole SQLite file, or another program has not finished with it.
+    """Raise TaxbreakError where a file is no complete SQLite file or another program is still writing it.
 
-    `file` is its name for messages.
+    `file` is the name for messages.
     """
     _check_name(file)
     try:
@@ -82,10 +81,10 @@ def _check_name(file: str) -> None:
 
 
 def _check_size(file: str, header: bytes, size: int) -> None:
-    """Compare the size with the header's number of pages, before anything else is read.
+    """Compare the size with the number of pages in the header, before anything else is read.
 
-    The number holds where the header's two counters agree, as every SQLite since 2010 leaves them. Bytes behind the
-    last page are no part of the database, but would have to be hashed.
+    The header's page count is valid if its two change counters agree, as every SQLite since 2010 leaves them. Bytes
+    behind the last page do not belong to the database, but would have to be hashed.
     """
     if len(header) < _HEADER_BYTES:
         raise TaxbreakError(f"{file}: cut short ({size} bytes); export the report again")
@@ -106,7 +105,7 @@ def _check_size(file: str, header: bytes, size: int) -> None:
 
 
 def _check_hole(file: str, status: os.stat_result) -> None:
-    """Refuse a large file that is nearly all hole: it takes no room on the disk, and hours to read."""
+    """Refuse a large sparse file: it takes almost no disk space, but hours to read."""
     on_disk = status.st_blocks * 512
     if status.st_size > _LARGEST_HOLE and 0 < on_disk < status.st_size // _LEAST_DENSITY:
         raise TaxbreakError(
@@ -115,7 +114,7 @@ def _check_hole(file: str, status: os.stat_result) -> None:
 
 
 def _check_companions(path: Path, file: str) -> None:
-    """Refuse a file with changes that lie beside it: opened as immutable, they would be missing."""
+    """Refuse a file with a write-ahead log or journal: an immutable connection would miss the changes in it."""
     try:
         log = path.with_name(path.name + "-wal")
         if log.is_file() and log.stat().st_size:
@@ -137,7 +136,7 @@ def _check_companions(path: Path, file: str) -> None:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a checked file read-only and immutable, with a schema that is not trusted and no extensions."""
+    """Return a read-only, immutable connection to a checked file; its schema is not trusted."""
     connection = sqlite3.connect(uri(path), uri=True, check_same_thread=False, isolation_level=None)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_SCHEMA_TEXT)
     for statement in SETTINGS:
@@ -146,12 +145,12 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def allowed_seconds(path: Path) -> float:
-    """Return the time that reading a file may take: generous for a slow disk, short for a small hostile file."""
-    return _SECONDS + path.stat().st_size / _BYTES_A_SECOND
+    """Return the seconds that reading a file may take: enough for a slow disk, few for a small hostile file."""
+    return _SECONDS + path.stat().st_size / _BYTES_PER_SECOND
 
 
 def broken(file: str, error: Exception) -> TaxbreakError:
-    """Return the message for what SQLite or its driver said of a file while it was read."""
+    """Return the TaxbreakError for an error of SQLite or its driver while a file is read."""
     if is_memory_error(error):
         return TaxbreakError(f"{file}: not enough memory to read it; raise the limit, or choose less with --start")
     reason = str(error).removeprefix("IO: Failed to step query: ")
@@ -163,7 +162,7 @@ def broken(file: str, error: Exception) -> TaxbreakError:
 
 @contextmanager
 def time_limit(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
-    """Interrupt what `connection` does after some seconds; sqlite3 then raises an error that says interrupted."""
+    """Interrupt the connection's statement after some seconds; sqlite3 then raises OperationalError "interrupted"."""
     timer = threading.Timer(seconds, connection.interrupt)
     timer.daemon = True
     timer.start()
@@ -174,11 +173,11 @@ def time_limit(connection: sqlite3.Connection, seconds: float) -> Iterator[None]
 
 
 def known_tables(connection: sqlite3.Connection, known: Iterable[str], file: str) -> dict[str, frozenset[str]]:
-    """Return the columns (in lower case) of the known tables that a file has, by the name that is known.
+    """Return {table: columns in lower case} of the known tables in a file, tables spelt as in `known`.
 
-    Refuses views and triggers, and known tables that are not plain tables: nsys writes none of those.
+    Raises TaxbreakError for views, triggers, and known tables that are no plain tables: nsys writes only plain tables.
     """
-    found = {}
+    tables = {}
     for kind, name in connection.execute("SELECT type, name FROM sqlite_master WHERE type IN ('view', 'trigger')"):
         raise TaxbreakError(f"{file}: holds a {kind} ({_shown(name)}), which no nsys export does; export it again")
     names = {name.lower(): name for name in known}
@@ -197,14 +196,14 @@ def known_tables(connection: sqlite3.Connection, known: Iterable[str], file: str
                     f"{file}: index {_shown(index)} holds conditions or expressions, as no nsys export does; "
                     "export it again"
                 )
-        found[names[str(name).lower()]] = frozenset(str(column[1]).lower() for column in columns)
-    return found
+        tables[names[str(name).lower()]] = frozenset(str(column[1]).lower() for column in columns)
+    return tables
 
 
 def count_rows(connection: sqlite3.Connection, tables: Mapping[str, object], file: str, size: int) -> dict[str, int]:
-    """Return the rows of each table by walking it, and check that its indexes hold as many.
+    """Return {table: rows}, counted by walking each table.
 
-    Raises TaxbreakError where there are more than the file has room for.
+    Raises TaxbreakError where an index disagrees with its table, or a table has more rows than `size` bytes can hold.
     """
     counts = {}
     for table in tables:
@@ -219,7 +218,7 @@ def count_rows(connection: sqlite3.Connection, tables: Mapping[str, object], fil
 
 
 def names_are_keyed(connection: sqlite3.Connection) -> bool:
-    """Return whether StringIds.id is the primary key, so that an id names one string."""
+    """Return whether StringIds.id is the primary key, so that ids are unique."""
     keys = [row[1].lower() for row in connection.execute("PRAGMA main.table_xinfo('StringIds')") if row[5]]
     return keys == ["id"]
 

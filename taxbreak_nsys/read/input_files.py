@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _noted: dict[tuple[int, int], str] | None = None
-"""Device and inode of each input with the name that the user gave it; None where nobody keeps inputs."""
+"""(device, inode) of each input to the name that the user gave; None outside `kept_inputs`."""
 
 _LARGEST_TEXT = 100_000_000
 """Bytes; a device such as /dev/zero has no end."""
@@ -17,9 +17,9 @@ _LARGEST_TEXT = 100_000_000
 
 @contextmanager
 def kept_inputs() -> Iterator[None]:
-    """Keep what is read within, so that it cannot be overwritten: for a command, or a function that reads and writes.
+    """Record every file that is read in this context, so that no output can overwrite it.
 
-    Afterwards it is forgotten: a later file can have the identity of one that is gone.
+    The record ends with the context: the system may reuse the inode of a deleted file.
     """
     global _noted
     before = _noted
@@ -31,20 +31,20 @@ def kept_inputs() -> Iterator[None]:
 
 
 def note_input(path: str | Path) -> None:
-    """Remember a file as an input, where inputs are kept; a file that is not there is none."""
+    """Record a file as an input if a `kept_inputs` context is active and the file exists."""
     identity = _identity(path)
     if _noted is not None and identity is not None:
         _noted.setdefault(identity, str(path))
 
 
 def input_name(path: str | Path) -> str | None:
-    """Return the user's name for the input that `path` leads to, by whatever spelling or link; None if it is none."""
+    """Return the user's name for the recorded input that `path` resolves to, through links; None for other files."""
     identity = _identity(path)
     return None if identity is None or _noted is None else _noted.get(identity)
 
 
 def read_user_text(path: Path) -> str:
-    """Return the text of a small file that the user named, and remember it as an input; OSError or UnicodeError."""
+    """Return the text of a file of at most 100 MB and record it as an input; raises OSError or UnicodeError."""
     with path.open("rb") as file:
         content = file.read(_LARGEST_TEXT + 1)
     if len(content) > _LARGEST_TEXT:

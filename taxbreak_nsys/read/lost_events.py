@@ -1,4 +1,4 @@
-"""Whether nsys lost events of a trace: by its own messages, and by the rows that a report should have."""
+"""Detects lost events from nsys's messages and from the numbers of rows in a report."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _TABLES = {
     "nvtx": ("NVTX_EVENTS",),
     "osrt": ("OSRT_API",),
 }
-"""The tables that nsys's counts of collected events are about."""
+"""Tables whose rows nsys counts as collected events, by trace."""
 
 _FEWER = 20
-"""Rows are missing where they are fewer than the events collected by one part in this many."""
+"""Events count as lost if more than one in this many collected events has no row."""
 
 
 def lost_events(database: Database) -> dict[str, str]:
-    """Return for each trace (`cuda`, `nvtx`, `osrt`, `other`) that lost events how that is known.
+    """Return {trace: evidence} of the traces (`cuda`, `nvtx`, `osrt`, `other`) that lost events.
 
-    That not all events "might have been collected" stands in every report of a child process (nsys 2024): it counts
-    only where the report has fewer rows than nsys says it collected.
+    nsys 2024 writes "not all events might have been collected" into every report of a child process. This message
+    counts only if the report has fewer rows than the number of events that nsys states as collected.
     """
     lost: dict[str, str] = {}
     for row in database.query("diagnostics").to_pylist():

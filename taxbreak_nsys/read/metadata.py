@@ -1,4 +1,4 @@
-"""What a report says of itself: versions, machine, what was traced."""
+"""Metadata of a report: versions, machine, traced APIs, thread names."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ _TRACED = {
 
 
 def read_facts(database: Database, shown: Path) -> ReportFacts:
-    """Return the facts of a report but its hash; `shown` is the path as the user gave it.
+    """Return the facts of a report, with an empty `sha256`; `shown` is the path as the user gave it.
 
-    `traced` names what nsys was told to trace, and `samples` where CPU samples were taken.
+    `traced` lists what nsys was asked to trace, plus `samples` if the report has CPU samples.
     """
-    found: dict[tuple[str, str], list[str]] = {}
+    facts: dict[tuple[str, str], list[str]] = {}
     for row in database.query("report_facts").to_pylist():
-        found.setdefault((row["topic"], row["name"]), []).append(row["value"])
+        facts.setdefault((row["topic"], row["name"]), []).append(row["value"])
 
-    def one(topic: str, name: str) -> str | None:
-        values = found.get((topic, name))
+    def first_value(topic: str, name: str) -> str | None:
+        values = facts.get((topic, name))
         return values[0] if values and values[0] else None
 
-    traced = [_TRACED.get(kind, kind.lower()) for kind in found.get(("capture", "CAPTURE_EVENT_TYPE"), [])]
+    traced = [_TRACED.get(kind, kind.lower()) for kind in facts.get(("capture", "CAPTURE_EVENT_TYPE"), [])]
     if "SAMPLING_CALLCHAINS" in database.schema:
         traced.append("samples")
-    started = one("session", "utcEpochNs")
-    gpus = list(dict.fromkeys(found.get(("gpu", "name"), [])))
+    started = first_value("session", "utcEpochNs")
+    gpus = list(dict.fromkeys(facts.get(("gpu", "name"), [])))
     return ReportFacts(
         path=str(shown),
         sha256="",
-        nsys_version=one("export", "EXPORT_PRODUCT_VERSION"),
-        schema_version=one("export", "EXPORT_SCHEMA_VERSION"),
+        nsys_version=first_value("export", "EXPORT_PRODUCT_VERSION"),
+        schema_version=first_value("export", "EXPORT_SCHEMA_VERSION"),
         gpu=", ".join(gpus) or None,
-        cpu=one("system", "CpuDescription"),
-        driver=one("system", "NvDriverVersion"),
-        host=one("system", "Hostname"),
+        cpu=first_value("system", "CpuDescription"),
+        driver=first_value("system", "NvDriverVersion"),
+        host=first_value("system", "Hostname"),
         captured_utc_ns=int(started) if started else None,
         traced=tuple(sorted(set(traced))),
     )
 
 
 def stated_period(database: Database) -> int | None:
-    """Return the sampling period that the report states; it does not say whether in ns or in cycles."""
+    """Return the CPU sampling period that the report states, None without one; the unit (ns or cycles) is unknown."""
     for row in database.query("report_facts").to_pylist():
         if row["name"] == "LINUX_PERF_OPTIONS:SAMPLING_PERIOD" and str(row["value"]).isdigit():
             return int(row["value"])
@@ -59,7 +59,7 @@ def stated_period(database: Database) -> int | None:
 
 
 def read_thread_names(database: Database) -> dict[int, str]:
-    """Return the names of the threads that call CUDA or mark ranges, by globalTid; empty where the report has none."""
+    """Return {globalTid: name} of the threads that call CUDA or open NVTX ranges; empty without such a table."""
     if "ThreadNames" not in database.schema:
         return {}
     table = database.query("thread_names")

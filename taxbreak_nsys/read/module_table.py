@@ -1,4 +1,4 @@
-"""Which module of a call chain is whose: the table `data/modules.tsv`, and a user's own before it."""
+"""Classifies the modules (shared libraries) of call chains by the patterns of `data/modules.tsv` and of the user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.read.input_files import read_user_text
 
 CLASSES = ("unlisted", "system", "profiler", "library", "compiler", "driver", "framework", "interpreter")
-"""What a module can be; `unlisted` is what no pattern knows. Their meaning stands in the table's header."""
+"""Module classes; `unlisted` if no pattern matches. The header of `data/modules.tsv` explains them."""
 CLASS = {name: code for code, name in enumerate(CLASSES)}
 
 _TABLE = Path(__file__).resolve().parent.parent / "data" / "modules.tsv"
@@ -21,7 +21,7 @@ _TABLE = Path(__file__).resolve().parent.parent / "data" / "modules.tsv"
 
 @dataclass(frozen=True)
 class Pattern:
-    """One line of the table."""
+    """One line of the table: a file name or path pattern, the class code, and the name to show."""
 
     whole_path: bool
     match: re.Pattern[str]
@@ -36,7 +36,10 @@ def shipped() -> tuple[Pattern, ...]:
 
 
 def read_patterns(own: Path | None = None) -> tuple[Pattern, ...]:
-    """Return the patterns, those of the file `own` (`--modules`) first; raises TaxbreakError naming the line."""
+    """Return the patterns in order of precedence: the user's file `own` (`--modules`), then the shipped table.
+
+    Raises TaxbreakError, with the line number, where the file is malformed.
+    """
     return (*_parse(own), *shipped()) if own is not None else shipped()
 
 
@@ -46,7 +49,7 @@ def _parse(path: Path) -> tuple[Pattern, ...]:
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise TaxbreakError(f"{path}: cannot be read ({reason}); give a table of modules") from error
-    found = []
+    patterns = []
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -59,17 +62,20 @@ def _parse(path: Path) -> tuple[Pattern, ...]:
         if kind not in CLASSES[1:]:
             raise TaxbreakError(f"{path}, line {number}: class {kind!r} is not one of {', '.join(CLASSES[1:])}")
         name = fields[2] if len(fields) == 3 and fields[2] else glob.strip("*")
-        found.append(Pattern("/" in glob, re.compile(translate(glob)), CLASS[kind], name))
-    return tuple(found)
+        patterns.append(Pattern("/" in glob, re.compile(translate(glob)), CLASS[kind], name))
+    return tuple(patterns)
 
 
 def file_name(module: str) -> str:
-    """Return a module's file name: its path would show a user's folders."""
+    """Return the file name of a module without its path, which could reveal a user's folders."""
     return module.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def classify(modules: Sequence[str], patterns: Sequence[Pattern]) -> tuple[list[int], list[str]]:
-    """Return for each module (a path) its class code and the name to show; its file name where none knows it."""
+    """Return the class code and the name to show for each module path; the first matching pattern decides.
+
+    Without a match the class is `unlisted` and the name is the file name.
+    """
     codes, names = [], []
     for module in modules:
         base = file_name(module)

@@ -1,4 +1,4 @@
-"""Turns a `.nsys-rep` into tables: the `.sqlite` beside it, or an export by the nsys on PATH, in the user's cache."""
+"""Finds or makes the export of a `.nsys-rep`: the `.sqlite` beside it, or a cached export by the nsys on PATH."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from taxbreak_nsys.model.current_work import working
 SUFFIXES = (".nsys-rep", ".qdrep")
 _FIRST_WHOLE = 2024
 CACHE_VARIABLE = "TAXBREAK_CACHE_DIR"
-"""Names a folder to use in place of the platform's cache folder."""
+"""Environment variable that overrides the platform's cache folder."""
 
 
 def cache_folder() -> Path:
-    """Return the folder that exports are kept in."""
+    """Return the cache folder for exports."""
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen)
@@ -30,17 +30,17 @@ def cache_folder() -> Path:
 
 
 def is_arrow_folder(path: Path) -> bool:
-    """Return whether a folder is one of nsys's exports of type arrowdir or parquetdir."""
-    # os.path says False where a name is impossible, Path.is_dir raises
+    """Return whether a path is a folder that nsys exported as arrowdir or parquetdir."""
+    # For an impossible file name os.path.isdir returns False where Path.is_dir raises.
     return os.path.isdir(path) and any((path / f"StringIds{suffix}").is_file() for suffix in (".arrow", ".parquet"))
 
 
 def as_export(path: Path, *, sqlite: bool = False) -> Path:
-    """Return `path`, or for a `.nsys-rep` the path of its export: beside it, in the cache, or made now.
+    """Return `path`, or for a `.nsys-rep` the path of its export: beside it, in the cache, or newly made.
 
-    A `.sqlite` beside the report counts if it is not older, as in nsys's own tools. The cache is keyed by content; what
-    is made for it is a folder of Arrow files where this nsys writes complete ones, which takes about half as long as a
-    `.sqlite`; `sqlite` asks for the latter. Raises TaxbreakError where there is no nsys or the export fails.
+    A `.sqlite` beside the report is used if it is not older, as in nsys's own tools. The cache is keyed by SHA-256. A
+    new export is a folder of Arrow files, which takes about half as long as a `.sqlite`, if this nsys exports all
+    tables that way; `sqlite` asks for a `.sqlite`. Raises TaxbreakError without nsys or where the export fails.
     """
     if path.suffix not in SUFFIXES:
         return path
@@ -80,16 +80,16 @@ def as_export(path: Path, *, sqlite: bool = False) -> Path:
 
 
 def _writes_whole_folders(nsys: str) -> bool:
-    """Return whether an nsys writes every table to its Arrow folders: those before 2024 leave out the settings."""
-    said = subprocess.run([nsys, "--version"], capture_output=True, text=True, errors="replace", check=False).stdout
-    version = re.search(r"version (\d{4})\.", said)
+    """Return whether an nsys exports every table to Arrow; versions before 2024 omit the capture settings."""
+    output = subprocess.run([nsys, "--version"], capture_output=True, text=True, errors="replace", check=False).stdout
+    version = re.search(r"version (\d{4})\.", output)
     return version is not None and int(version[1]) >= _FIRST_WHOLE
 
 
 def export_to(nsys: str, path: Path, target: Path) -> None:
-    """Export a `.nsys-rep` to `target` (`.sqlite` or `.arrowdir`), whole or not at all.
+    """Export a `.nsys-rep` to `target` (`.sqlite` or `.arrowdir`) under a temporary name, renamed when complete.
 
-    Raises TaxbreakError where nsys cannot, OSError where the folder of `target` cannot be written.
+    Raises TaxbreakError where nsys fails, OSError where the folder of `target` is not writable.
     """
     kind = target.suffix.removeprefix(".")
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as work:
@@ -99,6 +99,6 @@ def export_to(nsys: str, path: Path, target: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         written = is_arrow_folder(unfinished) if kind == "arrowdir" else unfinished.is_file()
         if done.returncode or not written:
-            said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-            raise TaxbreakError(f"{path}: nsys export failed ({said[-1] if said else 'no message'})")
+            lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+            raise TaxbreakError(f"{path}: nsys export failed ({lines[-1] if lines else 'no message'})")
         unfinished.replace(target)

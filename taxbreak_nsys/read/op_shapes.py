@@ -1,4 +1,4 @@
-"""Grid sizes of kernels and directions of copies, for phases that must be found in the launches."""
+"""Grid sizes of kernels and directions of copies: step detection needs them where a report has no NVTX ranges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from taxbreak_nsys.read.database import Database
 
 @dataclass(frozen=True)
 class OpShapes:
-    """Columns beside `DeviceOps`: thread blocks of a kernel (0: not known), whether a copy goes to the host."""
+    """Columns parallel to `DeviceOps`: thread blocks of a kernel (0: unknown), whether a copy goes to the host."""
 
     blocks: Ints
     to_host: Flags
@@ -25,13 +25,13 @@ def read_op_shapes(database: Database, ops: DeviceOps) -> OpShapes:
     table = database.query("op_shapes")
     kind, start, end, process, blocks, to_host = (numbers(table[name]) for name in table.column_names)
     shapes = OpShapes(np.zeros(len(ops), np.int64), np.zeros(len(ops), bool))
-    for of_kind in (KERNEL, COPY):
-        ours, theirs = np.flatnonzero(ops.kind == of_kind), np.flatnonzero(kind == of_kind)
-        if len(ours) != len(theirs):
+    for op_kind in (KERNEL, COPY):
+        op_rows, shape_rows = np.flatnonzero(ops.kind == op_kind), np.flatnonzero(kind == op_kind)
+        if len(op_rows) != len(shape_rows):
             continue
-        # no row id is kept with an operation; its times and process find it again
-        ours = ours[np.lexsort((ops.end[ours], ops.start[ours], ops.process[ours]))]
-        theirs = theirs[np.lexsort((end[theirs], start[theirs], process[theirs]))]
-        shapes.blocks[ours] = blocks[theirs]
-        shapes.to_host[ours] = to_host[theirs] != 0
+        # DeviceOps keeps no row ids, so rows are matched by (process, start, end).
+        op_rows = op_rows[np.lexsort((ops.end[op_rows], ops.start[op_rows], ops.process[op_rows]))]
+        shape_rows = shape_rows[np.lexsort((end[shape_rows], start[shape_rows], process[shape_rows]))]
+        shapes.blocks[op_rows] = blocks[shape_rows]
+        shapes.to_host[op_rows] = to_host[shape_rows] != 0
     return shapes

@@ -1,4 +1,4 @@
-"""The first look at a report: which threads launch, and which ranges may mark phases."""
+"""First pass over a report: finds the launching threads and the NVTX ranges that may mark phases."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from taxbreak_nsys.read.table_stream import converted
 _FEW_ROWS = 1024
 
 CanMark = Callable[[str], bool]
-"""Returns whether a range of this text may mark a phase although it is an operator's or a library's."""
+"""A predicate on a range's text: whether an operator's or a library's range may mark a phase nevertheless."""
 
 
 def launching_threads(database: Database) -> tuple[list[int], list[int]]:
-    """Return the threads that call CUDA, and those of them with at least one launch (method section 1), in order.
+    """Return the globalTids of the threads that call CUDA, and of those with a launch (method section 1), both sorted.
 
-    Where only one thread calls CUDA, it is taken to launch; whether it does is seen when its calls are read.
+    A single thread that calls CUDA is assumed to launch, without reading its calls.
     """
     threads = api_threads(database)
     if len(threads) < 2:
@@ -38,58 +38,64 @@ def launching_threads(database: Database) -> tuple[list[int], list[int]]:
     with closing(database.stream("op_correlations")) as batches:
         for batch in batches:
             with_work.add(arrow_codes.numbers(batch["process"]), arrow_codes.numbers(batch["correlation_id"]))
-    names, found = StringNames(), set[int]()
+    names, launching = StringNames(), set[int]()
     ids = NameIds(database, names, name_rules.api_name)
     with closing(database.stream("api_calls")) as batches:
         for batch in batches:
             thread = arrow_codes.numbers(batch["thread"])
             name = ids.codes(arrow_codes.numbers(batch["name_id"]))
             graph = (
-                np.array([name_rules.is_graph_launch(one) for one in names.all], bool)[name]
+                np.array([name_rules.is_graph_launch(text) for text in names.all], bool)[name]
                 if len(name)
                 else name == -1
             )
-            open_still = ~np.isin(thread, list(found)) & ~graph
-            number = arrow_codes.numbers(batch["correlation_id"])[open_still]
-            joined = with_work.flags(thread[open_still] & PROCESS_MASK, number)
-            found |= {*np.unique(thread[graph]).tolist(), *np.unique(thread[open_still][joined]).tolist()}
-            if len(found) == len(threads):
+            undecided = ~np.isin(thread, list(launching)) & ~graph
+            number = arrow_codes.numbers(batch["correlation_id"])[undecided]
+            joined = with_work.flags(thread[undecided] & PROCESS_MASK, number)
+            launching |= {*np.unique(thread[graph]).tolist(), *np.unique(thread[undecided][joined]).tolist()}
+            if len(launching) == len(threads):
                 break
-    return threads, sorted(found)
+    return threads, sorted(launching)
 
 
 def read_marks(database: Database, domains: conversion.Domains, can_mark: CanMark | None) -> Ranges:
-    """Return the ranges that may mark phases, sorted: those that are neither a library's nor an operator's.
+    """Return the ranges that may mark phases, sorted: all but those of libraries and operators.
 
-    With `can_mark`, also whatever else it is true of; that takes reading all texts.
+    With `can_mark`, also the ranges of libraries and operators whose text satisfies it; then all texts are read.
     """
     names = StringNames()
-    turned = conversion.range_rows(database, names, domains)
+    convert = conversion.range_rows(database, names, domains)
     parts: list[TableRows] | None = None
     while parts is None:
-        parts = _marks(database, domains, turned, names, can_mark)
+        parts = _marks(database, domains, convert, names, can_mark)
     rows = TableRows.joined([TableRows.empty(conversion.RANGE_COLUMNS, conversion.RANGE_FLAGS), *parts])
     rows = rows.take(np.lexsort((-rows["end"], rows["start"], rows["thread"])))
     return Ranges(
-        rows["start"], rows["end"], rows["thread"], rows["name"], names.all,
-        rows.flag("is_operator"), rows.flag("is_library"),
-    )  # fmt: skip
+        start=rows["start"],
+        end=rows["end"],
+        thread=rows["thread"],
+        name=rows["name"],
+        names=names.all,
+        is_operator=rows.flag("is_operator"),
+        is_library=rows.flag("is_library"),
+    )
 
 
 def _marks(
     database: Database,
     domains: conversion.Domains,
-    turned: conversion.Convert,
+    convert: conversion.Convert,
     names: StringNames,
     can_mark: CanMark | None,
 ) -> list[TableRows] | None:
-    """Return the ranges that may mark phases; None where it shows that the libraries' are better left out at once."""
+    """Return the ranges that may mark phases, in batches; None to start over without newly found library domains."""
     left_out = domains.of_libraries()
-    # Small batches until the first range of a domain is seen: it usually comes early.
+    # Small batches at first: the first range of an NVTX domain usually comes early and restarts the read.
     batch = _FEW_ROWS if can_mark is None and not domains.asked else BATCH_ROWS
-    every = "0" if can_mark is None else "1"
+    all_texts = "0" if can_mark is None else "1"
     parts = []
-    with closing(converted(database, "nvtx_ranges", turned, batch, all=every, domains=json.dumps(left_out))) as batches:
+    batches = converted(database, "nvtx_ranges", convert, batch, all=all_texts, domains=json.dumps(left_out))
+    with closing(batches):
         for rows in batches:
             if can_mark is None and domains.of_libraries() != left_out:
                 return None

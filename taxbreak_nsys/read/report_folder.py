@@ -11,11 +11,14 @@ REPORT_SUFFIXES = (".sqlite", ".nsys-rep")
 
 
 def side_reports(side: Path) -> list[Path]:
-    """Return the report itself, or the reports of a folder by name; raises TaxbreakError where it holds none."""
+    """Return `[side]` for a report, or the reports in a folder, sorted by name.
+
+    Raises TaxbreakError where the folder holds no report.
+    """
     if not side.is_dir() or is_arrow_folder(side):
         return [side]
     files = sorted(path for path in side.iterdir() if path.suffix in REPORT_SUFFIXES)
-    # an export beside its capture is the same report
+    # A .nsys-rep with its .sqlite export beside it is one report, not two.
     reports = [path for path in files if path.suffix == ".sqlite" or path.with_suffix(".sqlite") not in files]
     if not reports:
         raise TaxbreakError(f"{side}: the folder holds no .sqlite export and no .nsys-rep")

@@ -1,6 +1,6 @@
-"""The first look at a report: what it is, how it is laid out, what its hash is. Needs neither numpy nor Arrow.
+"""Inspects a report before it is read: file type, schema, row counts, hash. Imports neither numpy nor Arrow.
 
-The command line begins it in threads of their own, so that the libraries of the analysis load meanwhile.
+The command line runs the inspection in background threads while it imports numpy and Arrow.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from taxbreak_nsys.read.schema import Layout, inspect_layout
 
 @dataclass(frozen=True)
 class Inspected:
-    """A readable report: the file or folder to read, its name for messages, its layout.
+    """A readable report: the file or folder to read, its name for messages (`shown`), its layout.
 
-    `stamp` changes when the file does.
+    `stamp` (see `file_hash.stamp`) shows later whether the file changed.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class Inspected:
 
 
 class Opening:
-    """A report that is being inspected and hashed while the program goes on."""
+    """A report that is inspected and hashed in background threads."""
 
     def __init__(self, report: Path) -> None:
         """Start inspecting a report; a `.nsys-rep` is exported first."""
@@ -42,27 +42,31 @@ class Opening:
         self._sha256 = BackgroundTask(lambda: self._hashed(report))
 
     def _hashed(self, report: Path) -> str:
-        self._file.result()  # a pipe or a device might never end
+        self._file.result()  # hash only checked files: a pipe or a device might never end
         return sha256(report)
 
     def inspected(self) -> Inspected:
-        """Wait for the inspection and return it; raises TaxbreakError where the report cannot be read."""
+        """Return the finished inspection, waiting for it; raises TaxbreakError where the report cannot be read."""
         return self._inspected.result()
 
     def sha256(self) -> str:
-        """Return the hash of the file that the user named."""
+        """Return the SHA-256 of the file that the user named, waiting for it."""
         return self._sha256.result()
 
 
 def inspect(report: Path, *, sqlite: bool = False) -> Inspected:
-    """Inspect a report here and now (`sqlite`: its SQLite file); raises TaxbreakError where it cannot be read."""
+    """Inspect a report in this thread; with `sqlite`, a `.nsys-rep` is exported to SQLite and a folder is refused.
+
+    Raises TaxbreakError where the report cannot be read.
+    """
     return inspected(*checked(report, sqlite=sqlite))
 
 
 def checked(report: Path, *, sqlite: bool = False) -> tuple[Path, str]:
-    """Return the file or folder of tables of a report and its name for messages, once it is known to be readable.
+    """Return the file or folder that holds the tables of a report, and its name for messages.
 
-    An export beside a `.nsys-rep` is known to the user, one in the cache is not.
+    Messages name an export beside its `.nsys-rep`, but not an export in the cache, which the user does not know.
+    Raises TaxbreakError where the report is not readable.
     """
     if is_arrow_folder(report):
         if sqlite:
@@ -78,17 +82,17 @@ def checked(report: Path, *, sqlite: bool = False) -> tuple[Path, str]:
 
 
 def inspected(file: Path, shown: str) -> Inspected:
-    """Return the inspection of a checked file; raises TaxbreakError where it is no report, or damaged."""
-    found = stamp(file)
+    """Return the inspection of a checked file; raises TaxbreakError where it is damaged or no report."""
+    first_stamp = stamp(file)
     if file.is_dir():
         from taxbreak_nsys.read.arrow_folder import ArrowFolder
 
-        return Inspected(file, shown, found, ArrowFolder(file, shown).layout())
+        return Inspected(file, shown, first_stamp, ArrowFolder(file, shown).layout())
     try:
         with (
             closing(file_safety.connect(file)) as connection,
             file_safety.time_limit(connection, file_safety.allowed_seconds(file)),
         ):
-            return Inspected(file, shown, found, inspect_layout(connection, shown, found[0]))
+            return Inspected(file, shown, first_stamp, inspect_layout(connection, shown, first_stamp[0]))
     except (sqlite3.Error, UnicodeError) as error:
         raise file_safety.broken(shown, error) from error

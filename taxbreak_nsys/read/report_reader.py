@@ -1,4 +1,4 @@
-"""From rows of a report's tables to its trace: sorted, calls folded, operations joined with what launched them."""
+"""Reads a report's tables into a `Trace`: rows sorted, nested API calls merged, operations joined with launch calls."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TABLES = (
 )  # fmt: skip
 """The tables that are read as streams, in the order of time."""
 _OPS = {KERNEL: "kernels", COPY: "memory_copies", SET: "memory_sets", GRAPH: "graph_runs"}
-_CALLS_OF_AN_ID = 4
+_CALLS_PER_ID = 4
 _FEW_IDS = 16
 _TABLE = {
     "api_calls": "CUPTI_ACTIVITY_KIND_RUNTIME", "api_calls_of_thread": "CUPTI_ACTIVITY_KIND_RUNTIME",
@@ -52,9 +52,10 @@ _TABLE = {
 
 
 def read_trace(database: Database, threads: Sequence[int], *, launches_only: bool = False) -> Trace:
-    """Read the columns of a report as a whole; of the OS calls, those of `threads` (`api_threads`).
+    """Read a whole report; OS calls only of `threads` (normally `api_threads`).
 
-    With `launches_only` there are no ranges and no OS calls in it. Raises TaxbreakError where the file is damaged.
+    With `launches_only`, NVTX ranges and OS calls are not read and stay empty. Raises TaxbreakError where the file is
+    damaged.
     """
     with Reader(database, threads, launches_only=launches_only) as reader:
         for stream in reader.streams:
@@ -63,27 +64,27 @@ def read_trace(database: Database, threads: Sequence[int], *, launches_only: boo
 
 
 def api_threads(database: Database) -> list[int]:
-    """Return the threads that call CUDA, in order."""
+    """Return the globalTids of the threads that call CUDA, sorted."""
     return sorted(arrow_codes.numbers(database.query("api_threads")["thread"]).tolist())
 
 
 @dataclass(frozen=True)
 class Assembled:
-    """A trace, and for finding its calls by row: the call that each of some rows of `Reader.api` has become."""
+    """A trace, and the index of the API call (`Trace.api`) that each of `rows` of `Reader.api` became."""
 
     trace: Trace
     call_of_row: Ints
     rows: Ints | slice
-    """The places of those rows among `Reader.api.rows`."""
+    """Indices into `Reader.api.rows`, parallel to `call_of_row`."""
     op_rows: TableRows
-    """The rows of the trace's operations, kernels first."""
+    """The rows of `Trace.ops`, in the same order: kernels first."""
 
 
 class Reader:
-    """The tables of one report as streams, with names whose codes hold for all that is read; a context manager.
+    """The tables of one report as streams with common name codes; a context manager.
 
-    `api`, `ranges`, `os_calls` and `ops` (by kind of operation) are streams; library calls and overheads are few and
-    are read at once. Of the OS calls, only those of `threads` are read.
+    `api`, `ranges`, `os_calls` and `ops` (by kind of operation) are streams. Library calls and overheads are few and
+    are read at once. OS calls are read only for `threads`.
     """
 
     def __init__(
@@ -96,9 +97,9 @@ class Reader:
         *,
         launches_only: bool = False,
     ) -> None:
-        """Start reading, `batch` rows of a table at a time; `sorted_tables` are sorted by time first.
+        """Open the streams, `batch` rows at a time; SQLite sorts the `sorted_tables` by time.
 
-        `domains` are given where they were read before. With `launches_only` no range and no OS call is read.
+        `domains` can be reused from an earlier reader. With `launches_only`, no range and no OS call is read.
         """
         self._database, self._stack, self._sorted_tables = database, ExitStack(), sorted_tables
         self.threads, self.batch = threads, batch
@@ -110,16 +111,16 @@ class Reader:
         self.library_calls, libraries = self._read_library_calls()
         self.domains.libraries |= libraries
         self.overheads = self._read_overheads()
-        one = threads[0] if len(threads) == 1 else None
+        only_thread = threads[0] if len(threads) == 1 else None
         try:
-            calls = partial(conversion.api_rows, names=self.api_names, thread=one)
+            calls = partial(conversion.api_rows, names=self.api_names, thread=only_thread)
             if "CUDA_CALLCHAINS" in database.schema:
                 with_thread = partial(conversion.api_rows, names=self.api_names, thread=None)
                 self.api = self._open("api_calls_with_chains", with_thread)
-            elif one is None:
+            elif only_thread is None:
                 self.api = self._open("api_calls", calls)
             else:
-                self.api = self._open("api_calls_of_thread", calls, thread=str(one))
+                self.api = self._open("api_calls_of_thread", calls, thread=str(only_thread))
             self.ops = {
                 kind: self._open(subject, partial(conversion.op_rows, names=self.op_names, kind=kind))
                 for kind, subject in _OPS.items()
@@ -132,18 +133,18 @@ class Reader:
                 return
             ranges = partial(conversion.range_rows, names=self.range_names, domains=self.domains)
             self.ranges = self._open("nvtx_ranges", ranges, all="1", domains="[]")
-            rows = partial(conversion.os_rows, thread=one)
-            if one is None:
+            rows = partial(conversion.os_rows, thread=only_thread)
+            if only_thread is None:
                 self.os_calls = self._open("os_calls", rows, threads=json.dumps(list(threads)))
             else:
-                self.os_calls = self._open("os_calls_of_thread", rows, thread=str(one))
+                self.os_calls = self._open("os_calls_of_thread", rows, thread=str(only_thread))
         except BaseException:
             self._stack.close()
             raise
 
     @property
     def streams(self) -> list[Stream]:
-        """All streams."""
+        """All streams of the report."""
         return [self.api, *self.ops.values(), self.ranges, self.os_calls]
 
     def _open(self, subject: str, converter: Callable[[Database], conversion.Convert], **parameters: str) -> Stream:
@@ -158,7 +159,6 @@ class Reader:
         return stream
 
     def __enter__(self) -> Reader:
-        """Return the reader."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -168,10 +168,10 @@ class Reader:
     def _read_device_map(self) -> dict[tuple[int, int], int]:
         table = self._database.query("cuda_devices")
         columns = [arrow_codes.numbers(table[name]).tolist() for name in ("process_id", "device", "device_global")]
-        found: dict[tuple[int, int], int] = {}
-        for process, device, of_machine in zip(*columns, strict=True):
-            found.setdefault((process, device), of_machine)
-        return found
+        device_map: dict[tuple[int, int], int] = {}
+        for process, device, device_global in zip(*columns, strict=True):
+            device_map.setdefault((process, device), device_global)
+        return device_map
 
     def _read_library_calls(self) -> tuple[TableRows, set[str]]:
         table = self._database.query("library_calls")
@@ -185,25 +185,36 @@ class Reader:
         return conversion.host_rows(table, of_profiler[kind] if len(kind) else np.zeros(0, bool))
 
     def assemble(self, until: int = FOREVER) -> Assembled:
-        """Return what is held of the report as a trace; of the host's tables the rows that start before `until`."""
+        """Return the rows held by the streams as a trace; host rows only if they start before `until` (ns)."""
         rows, places = self.api.before(until)
-        api, call_of_row = _folded(rows, self.api_names.all)
+        api, call_of_row = _merged_calls(rows, self.api_names.all)
         op_rows = TableRows.joined([stream.rows for stream in self.ops.values()])
-        ops = self._joined(op_rows, rows, call_of_row)
+        ops = self._device_ops(op_rows, rows, call_of_row)
         ranges = _sorted(self.ranges.before(until)[0])
         trace = Trace(
-            api, ops,
-            Ranges(
-                ranges["start"], ranges["end"], ranges["thread"], ranges["name"], self.range_names.all,
-                ranges.flag("is_operator"), ranges.flag("is_library"),
+            api=api,
+            ops=ops,
+            ranges=Ranges(
+                start=ranges["start"],
+                end=ranges["end"],
+                thread=ranges["thread"],
+                name=ranges["name"],
+                names=self.range_names.all,
+                is_operator=ranges.flag("is_operator"),
+                is_library=ranges.flag("is_library"),
             ),
-            _host_calls(self.library_calls), _host_calls(self.os_calls.before(until)[0]), _host_calls(self.overheads),
-            frozenset(self.domains.libraries),
-        )  # fmt: skip
-        return Assembled(trace, call_of_row, places, op_rows)
+            library_calls=_host_calls(self.library_calls),
+            os_calls=_host_calls(self.os_calls.before(until)[0]),
+            overheads=_host_calls(self.overheads),
+            libraries=frozenset(self.domains.libraries),
+        )
+        return Assembled(trace=trace, call_of_row=call_of_row, rows=places, op_rows=op_rows)
 
-    def _joined(self, ops: TableRows, api: TableRows, call_of_row: Ints) -> DeviceOps:
-        """Return the operations, each with its call: that of the first row with its process and correlation id."""
+    def _device_ops(self, ops: TableRows, api: TableRows, call_of_row: Ints) -> DeviceOps:
+        """Return the operations, each joined with the first API call that has its process and correlation id.
+
+        Raises TaxbreakError where so many calls share an id that joining them would mean nothing.
+        """
         if shared_ids(api["thread"] & PROCESS_MASK, api["correlation_id"]):
             raise TaxbreakError(
                 f"{self._database.shown}: damaged (correlation ids that far more than one CUDA call has); export the "
@@ -215,53 +226,59 @@ class Reader:
         columns = [ops[name][sample].tolist() for name in ("process", "device", "context", "stream")]
         keys = list(zip(*columns, strict=True))
         stream = np.array([self._places.setdefault(key, len(self._places)) for key in keys], np.int64)
-        on = np.array([self._device_map.get((pid(key[0]), key[1]), key[1]) for key in keys], np.int64)
+        device_global = np.array([self._device_map.get((pid(key[0]), key[1]), key[1]) for key in keys], np.int64)
         return DeviceOps(
-            ops["kind"], ops["start"], ops["end"], ops["process"], ops["device"],
-            on[place] if len(place) else place, stream[place] if len(place) else place,
-            ops["name"], self.op_names.all, ops["graph_node"] != 0, ops["bytes"], call,
-        )  # fmt: skip
+            kind=ops["kind"],
+            start=ops["start"],
+            end=ops["end"],
+            process=ops["process"],
+            device=ops["device"],
+            device_global=device_global[place] if len(place) else place,
+            stream=stream[place] if len(place) else place,
+            name=ops["name"],
+            names=self.op_names.all,
+            graph_node=ops["graph_node"] != 0,
+            bytes=ops["bytes"],
+            api=call,
+        )
 
 
 def first_rows(process: Ints, number: Ints, of_process: Ints, of_number: Ints) -> Ints:
-    """Return for each (process, number) the index of the first row among (of_process, of_number) that has both.
-
-    -1 where none has.
-    """
-    found = np.full(len(number), -1, np.int64)
+    """Return for each (process, number) the index of the first equal pair in (of_process, of_number), -1 for none."""
+    rows = np.full(len(number), -1, np.int64)
     if not len(of_number) or not len(number):
-        return found
+        return rows
     low, high = int(of_process.min()), int(of_process.max())
     processes = [low] if low == high else np.unique(of_process).tolist()
-    for one in processes:
-        theirs = None if len(processes) == 1 else np.flatnonzero(of_process == one)
-        known = of_number if theirs is None else of_number[theirs]
+    for current in processes:
+        own = None if len(processes) == 1 else np.flatnonzero(of_process == current)
+        known = of_number if own is None else of_number[own]
         order = None
         if np.any(known[1:] < known[:-1]):
             order = np.argsort(known, kind="stable")
             known = known[order]
         at = np.searchsorted(known, number, side="left")
         inside = np.minimum(at, len(known) - 1)
-        hit = (process == one) & (known[inside] == number)
+        hit = (process == current) & (known[inside] == number)
         place = inside[hit]
         place = place if order is None else order[place]
-        found[hit] = place if theirs is None else theirs[place]
-    return found
+        rows[hit] = place if own is None else own[place]
+    return rows
 
 
 def shared_ids(process: Ints, number: Ints) -> bool:
-    """Return whether far more calls than sound reports have share an id: no operation could be joined with its call."""
-    held = np.flatnonzero(number >= 0)
+    """Return whether calls share ids far more often than in sound reports, so that joining fails."""
+    with_id = np.flatnonzero(number >= 0)
     # Cheap test first: ids normally increase, so each new maximum is a distinct id. If inconclusive, count by hashing.
-    highest = np.maximum.accumulate(number[held])
-    if not len(held) or np.sum(highest[1:] > highest[:-1]) * _CALLS_OF_AN_ID > len(held):
+    highest = np.maximum.accumulate(number[with_id])
+    if not len(with_id) or np.sum(highest[1:] > highest[:-1]) * _CALLS_PER_ID > len(with_id):
         return False
-    _, sample = arrow_codes.row_codes(process[held], number[held])
-    return len(held) > _CALLS_OF_AN_ID * max(len(sample), _FEW_IDS)
+    _, sample = arrow_codes.row_codes(process[with_id], number[with_id])
+    return len(with_id) > _CALLS_PER_ID * max(len(sample), _FEW_IDS)
 
 
 def _order(thread: Ints, start: Ints, end: Ints) -> Ints | None:
-    """Return the order by (thread, start, longest first), or None where it is that already."""
+    """Return the sort order by (thread, start, longest first), or None if the rows are sorted already."""
     same = thread[1:] == thread[:-1]
     rising = (thread[1:] > thread[:-1]) | (
         same & ((start[1:] > start[:-1]) | ((start[1:] == start[:-1]) & (end[1:] <= end[:-1])))
@@ -274,12 +291,12 @@ def _sorted(rows: TableRows) -> TableRows:
     return rows if order is None else rows.take(order)
 
 
-def _folded(rows: TableRows, names: tuple[str, ...]) -> tuple[ApiCalls, Ints]:
-    """Return the calls, those inside another of their thread folded into it, and the call that each row became."""
+def _merged_calls(rows: TableRows, names: tuple[str, ...]) -> tuple[ApiCalls, Ints]:
+    """Return the calls, nested calls of a thread merged into the outermost, and the index of the call for each row."""
     order = _order(rows["thread"], rows["start"], rows["end"])
-    held = rows if order is None else rows.take(order)
-    end, thread = held["end"], held["thread"]
-    outer = np.ones(len(held), bool)
+    calls = rows if order is None else rows.take(order)
+    end, thread = calls["end"], calls["thread"]
+    outer = np.ones(len(calls), bool)
     for low, high in runs(thread):
         reach = np.maximum.accumulate(end[low:high])
         outer[low + 1 : high] = end[low + 1 : high] > reach[:-1]
@@ -289,17 +306,21 @@ def _folded(rows: TableRows, names: tuple[str, ...]) -> tuple[ApiCalls, Ints]:
         unsorted[order] = becomes
         becomes = unsorted
     if not outer.all():
-        held = held.take(outer)
-    chain = np.full(len(held), -1, np.int64)
+        calls = calls.take(outer)
+    chain = np.full(len(calls), -1, np.int64)
     if "callchain_id" in rows.columns:
-        # several rows may have become one call: the first that has a stack is written last
+        # Of the rows merged into a call, the first stack counts: in reverse order it is written last and stays.
         known = np.flatnonzero(rows["callchain_id"] >= 0)[::-1]
         chain[becomes[known]] = rows["callchain_id"][known]
-    calls = ApiCalls(
-        start=held["start"], end=held["end"], thread=held["thread"],
-        callchain_id=chain, name=held["name"], names=names,
-    )  # fmt: skip
-    return calls, becomes
+    merged = ApiCalls(
+        start=calls["start"],
+        end=calls["end"],
+        thread=calls["thread"],
+        callchain_id=chain,
+        name=calls["name"],
+        names=names,
+    )
+    return merged, becomes
 
 
 def _host_calls(rows: TableRows) -> HostCalls:

@@ -1,4 +1,4 @@
-"""A cheap look at whether a report's long tables are in the order of time; nsys 2025.6 and later promise no order."""
+"""Samples long tables to see whether their rows are sorted by time; nsys 2025.6 and later promise no order."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from taxbreak_nsys.read.sample_reader import SAMPLES
 
 _SAMPLES = 500
 _FROM_ROWS = 20_000
-"""Shorter tables are not looked at: if they are out of order, it shows when they are read."""
+"""Shorter tables are not sampled: their readers notice unsorted rows soon enough."""
 
 
 def unsorted_tables(database: Database) -> frozenset[str]:
-    """Return the long tables whose rows are seen to be out of the order of time, by 500 rows of each.
+    """Return the long tables that are not sorted by time, judged by 500 evenly spaced rows of each.
 
     A table with a few misplaced rows may pass; its reader then raises WrongAssumption.
     """

@@ -1,4 +1,4 @@
-"""CPU samples and context switches of a report: read where the report has them, as far as a moment asks for."""
+"""Reads CPU samples with their call chains, up to a requested time, and the context switches of a report."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from taxbreak_nsys.read.table_rows import Column, TableRows
 from taxbreak_nsys.read.table_stream import AHEAD_FROM, Stream
 
 SAMPLES = "COMPOSITE_EVENTS"
-"""The table whose order is assumed for samples and for their call chains alike."""
+"""The table that WrongAssumption names if samples or their call chains are not sorted by time."""
 _FRAMES = ("first", "caller", "leaf")
 _PARTS = ("code", "module", "symbol")
 
 
 @dataclass(frozen=True)
 class CpuSamples:
-    """CPU samples of the threads that call CUDA, sorted by (thread, start); columns of one length.
+    """CPU samples of the threads that call CUDA, sorted by (thread, start); columns of equal length.
 
-    `first` is the first frame of a known module from the leaf up, `caller` the first whose module stands for
-    itself; `leaf` the leaf. `deep` flags chains of more than one frame, `fresh` samples that no earlier window had
-    (windows of a report may share samples).
+    Searching from the leaf up, `first` is the first frame in a known module and `caller` the first frame in a module
+    that acts on its own behalf (`stack_frames`). `deep` flags chains of more than one frame, `fresh` samples that no
+    earlier window contained (windows of a report may share samples).
     """
 
     start: Ints
@@ -49,25 +49,24 @@ class CpuSamples:
     switch_in: Flags
     """Context switches of the whole report, sorted by (thread, start)."""
     node: Ints | None = None
-    """The node of each sample's stack in `tree`; None where no tree was asked for."""
+    """The node of each sample's stack in `tree`; None without a tree."""
     tree: CallTree | None = None
 
     def __len__(self) -> int:
-        """Return the number of samples."""
         return len(self.start)
 
     def on_cpu(self, thread: int) -> Intervals | None:
-        """Return when a thread was on a CPU, from its context switches; None where the report has none of it."""
+        """Return the intervals (ns) in which a thread was on a CPU; None without context switches of the thread."""
         part = thread_slice(self.switch_thread, thread)
-        moment, came = self.switch_start[part], self.switch_in[part]
+        moment, switched_in = self.switch_start[part], self.switch_in[part]
         if not len(moment):
             return None
-        # before the first switch and after the last one the thread was what those say
-        big = 1 << 62
-        start = np.r_[np.int64(-big), moment]
-        end = np.r_[moment, np.int64(big)]
-        on = np.r_[not came[0], came]
-        return start[on], end[on]
+        # A first switch off the CPU implies that the thread was on it before; after the last switch nothing changes.
+        far = 1 << 62
+        start = np.r_[np.int64(-far), moment]
+        end = np.r_[moment, np.int64(far)]
+        running = np.r_[not switched_in[0], switched_in]
+        return start[running], end[running]
 
 
 def has_samples(database: Database) -> bool:
@@ -76,10 +75,10 @@ def has_samples(database: Database) -> bool:
 
 
 class SampleReader:
-    """The CPU samples of some threads, each with the frames that decide; a context manager.
+    """The CPU samples of some threads, each with its deciding frames (`stack_frames`); a context manager.
 
-    Samples are read in the order of time, and their ids must rise with it, as they do in nsys's exports; else `until`
-    raises WrongAssumption. With `numbered`, SQLite sorts the samples and numbers them in that order.
+    Samples are read in the order of time. Their ids must increase with time, as they do in nsys's exports; otherwise
+    `until` raises WrongAssumption. With `numbered`, SQLite sorts the samples by time and numbers them in that order.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class SampleReader:
         numbered: bool = False,
         tree: CallTree | None = None,
     ) -> None:
-        """Start reading, `batch` rows of a table at a time; the stacks are put into `tree`, where there is one."""
+        """Start reading, `batch` rows of a table at a time; with `tree`, all stacks are added to it."""
         self._stack, self._patterns, self._tree = ExitStack(), patterns, tree
         self.modules = Modules()
         listed = json.dumps(list(threads))
@@ -112,7 +111,7 @@ class SampleReader:
         except BaseException:
             self._stack.close()
             raise
-        self._held: TableRows | None = None
+        self._joined: TableRows | None = None
         self._last_id = NEVER
         self._seen_until = NEVER
 
@@ -122,15 +121,14 @@ class SampleReader:
         return stream
 
     def __enter__(self) -> SampleReader:
-        """Return the reader."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop reading."""
+        """Stop reading and close the connections."""
         self._stack.close()
 
     def _deciding(self, database: Database, batches: Generator[pa.Table]) -> Generator[TableRows]:
-        """Yield the chains with the frames that decide; a chain's id stands for its time."""
+        """Yield one row per chain with its deciding frames; `start` and `end` hold the sample's id."""
         rest: pa.Table | None = None
         last = NEVER
         with closing(batches) as tables:
@@ -140,7 +138,7 @@ class SampleReader:
                     raise WrongAssumption(unsorted=SAMPLES)
                 last = int(key[-1]) if len(key) else last
                 table = table if rest is None else pa.concat_tables([rest, table])
-                # the last chain may go on in the next batch
+                # Hold back the last chain: it may continue in the next batch.
                 chain = numbers(table["sample_depth"]) >> DEPTH_BITS
                 whole = int(np.searchsorted(chain, chain[-1])) if len(chain) else 0
                 rest = table.slice(whole)
@@ -150,51 +148,62 @@ class SampleReader:
 
     def _decided(self, database: Database, table: pa.Table) -> TableRows:
         stacks = Stacks.of(database, table, self.modules, self._patterns)
-        found = {name: stacks.first(of) for name, of in zip(_FRAMES, (KNOWN, OWN, None), strict=True)}
+        deciding = {name: stacks.first(classes) for name, classes in zip(_FRAMES, (KNOWN, OWN, None), strict=True)}
         columns: dict[str, Column] = {
-            f"{name}_{part}": getattr(of, part) for name, of in found.items() for part in _PARTS
+            f"{name}_{part}": getattr(frames, part) for name, frames in deciding.items() for part in _PARTS
         }
         if self._tree is not None:
             columns["node"] = self._tree.numbered(stacks)
         return TableRows(columns | {"start": stacks.chain, "end": stacks.chain, "deep": stacks.depth > 1})
 
     def until(self, moment: int) -> CpuSamples:
-        """Return the samples that start before a moment, were not dropped, and have a call chain."""
+        """Read on as needed and return the samples before a moment (ns) that have a call chain and were not dropped."""
         self._events.until(moment)
         self._join(moment)
-        assert self._held is not None
-        held = self._held.take(self._held["start"] < moment)
-        held = held.take(np.lexsort((held["start"], held["thread"])))
-        fresh = held["start"] >= self._seen_until
-        first, caller, leaf = (Frames(*(held[f"{name}_{part}"] for part in _PARTS)) for name in _FRAMES)
+        assert self._joined is not None
+        rows = self._joined.take(self._joined["start"] < moment)
+        rows = rows.take(np.lexsort((rows["start"], rows["thread"])))
+        first, caller, leaf = (Frames(*(rows[f"{name}_{part}"] for part in _PARTS)) for name in _FRAMES)
+        switch_start, switch_thread, switch_in = self._switches
         return CpuSamples(
-            held["start"], held["thread"], first, caller, leaf, held.flag("deep"), fresh, self.modules, *self._switches,
-            node=held["node"] if self._tree is not None else None, tree=self._tree,
-        )  # fmt: skip
+            start=rows["start"],
+            thread=rows["thread"],
+            first=first,
+            caller=caller,
+            leaf=leaf,
+            deep=rows.flag("deep"),
+            fresh=rows["start"] >= self._seen_until,
+            modules=self.modules,
+            switch_start=switch_start,
+            switch_thread=switch_thread,
+            switch_in=switch_in,
+            node=rows["node"] if self._tree is not None else None,
+            tree=self._tree,
+        )
 
     def _join(self, moment: int) -> None:
-        """Give the samples that were read, up to a moment, the frames of their chains."""
+        """Join the samples before a moment (ns) with the frames of their chains."""
         events, _ = self._events.before(moment)
-        numbered = events["sample_id"]
-        if len(numbered):
-            if moment != FOREVER and (np.any(numbered[1:] < numbered[:-1]) or numbered[0] < self._last_id):
+        sample_id = events["sample_id"]
+        if len(sample_id):
+            if moment != FOREVER and (np.any(sample_id[1:] < sample_id[:-1]) or sample_id[0] < self._last_id):
                 raise WrongAssumption(unsorted=SAMPLES)
-            self._last_id = int(numbered.max())
+            self._last_id = int(sample_id.max())
             self._chains.until(self._last_id + 1)
         chains = self._chains.rows
-        at = np.minimum(np.searchsorted(chains["start"], numbered), max(len(chains) - 1, 0))
-        known = chains["start"][at] == numbered if len(chains) else np.zeros(len(numbered), bool)
+        at = np.minimum(np.searchsorted(chains["start"], sample_id), max(len(chains) - 1, 0))
+        known = chains["start"][at] == sample_id if len(chains) else np.zeros(len(sample_id), bool)
         taken = chains.take(at[known])
         columns = {name: column for name, column in taken.columns.items() if name not in ("start", "end")}
         joined = TableRows({"start": events["start"][known], "thread": events["thread"][known]} | columns)
-        self._held = joined if self._held is None else TableRows.joined([self._held, joined])
+        self._joined = joined if self._joined is None else TableRows.joined([self._joined, joined])
         self._events.drop(moment, self._events.rows["start"] >= moment)
         self._chains.drop(self._last_id + 1, chains["start"] > self._last_id)
 
     def drop(self, moment: int, until: int) -> None:
-        """Drop the samples before a moment; those before `until` have been seen."""
-        assert self._held is not None
-        self._held = self._held.take(self._held["start"] >= moment)
+        """Drop the samples before `moment` (ns); samples before `until` are no longer `fresh`."""
+        assert self._joined is not None
+        self._joined = self._joined.take(self._joined["start"] >= moment)
         self._seen_until = until
 
 
@@ -210,7 +219,7 @@ def _switches(database: Database, threads: str) -> tuple[Ints, Ints, Flags]:
     """Return the context switches of some threads: (start, thread, whether onto a CPU), sorted by (thread, start)."""
     table = database.query("context_switches", threads=threads)
     start, thread = numbers(table["start_ns"]), numbers(table["thread"])
-    came = numbers(table["is_in"]) != 0
-    # of two switches in one nanosecond the thread left before it came
-    by = np.lexsort((came, start, thread))
-    return start[by], thread[by], came[by]
+    switched_in = numbers(table["is_in"]) != 0
+    # Two switches in the same nanosecond: the thread left the CPU before it came back.
+    order = np.lexsort((switched_in, start, thread))
+    return start[order], thread[order], switched_in[order]

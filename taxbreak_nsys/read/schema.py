@@ -1,8 +1,8 @@
-"""What the queries need of a report's schema, and what stands in for what a report lacks.
+"""The schema that the queries require, and stand-ins for optional tables and columns that a report lacks.
 
-A report is judged by its tables and columns, never by its version number. The queries in `sql/` are written
-for a full schema; where a table or a column is missing, a temporary view or table of the same name, in memory,
-stands before the real one: SQLite looks in `temp` first. The report itself is not touched.
+A report is judged by its tables and columns, never by its version number. The queries in `sql/` are written for the
+full schema. For a missing table or column, a temporary table or view of the same name is created in memory; SQLite
+searches `temp` first, so it shadows the real one. The report itself is not changed.
 """
 
 from __future__ import annotations
@@ -80,16 +80,16 @@ KNOWN_TABLES = frozenset(_REQUIRED | _REQUIRED_WHERE_PRESENT | _OPTIONAL)
 """Every table that a query may name."""
 
 Schema = Mapping[str, frozenset[str]]
-"""Table name (as the queries spell it) to its columns in lower case; only tables that the report holds."""
+"""Maps each table of the report (in the queries' spelling) to its columns in lower case."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a report is laid out, as far as the queries must know.
+    """Tables, columns and row counts of a report.
 
-    `rows` counts each table's rows; `process` is the globalPid of the only process that calls CUDA where a
-    table of device operations does not say whose they are; `keyed_names` tells whether StringIds.id is unique
-    by the table's own definition.
+    `rows` maps each table to its number of rows. `process` is set only if a table of device operations lacks the
+    process: the globalPid of the only process that calls CUDA. `keyed_names` is true if StringIds.id is the primary
+    key, hence unique.
     """
 
     schema: Schema
@@ -101,7 +101,7 @@ class Layout:
 def inspect_layout(connection: sqlite3.Connection, file: str, size: int) -> Layout:
     """Return the layout of a report of `size` bytes, which `connection` has open.
 
-    Raises TaxbreakError where the file is no report of CUDA work, or not a sound one.
+    Raises TaxbreakError where the file is damaged or no report of CUDA work.
     """
     schema = inspect_schema(connection, file)
     rows = file_safety.count_rows(connection, schema, file, size)
@@ -114,27 +114,27 @@ def inspect_layout(connection: sqlite3.Connection, file: str, size: int) -> Layo
 
 
 def only_process(schema: Schema, file: str, processes: Callable[[], Sequence[int]]) -> int | None:
-    """Return the process of the API calls where device operations carry none; refuse to guess among several.
+    """Return the only process that calls CUDA if a table of device operations lacks the process, else None.
 
-    `processes` returns the first two processes that call CUDA.
+    `processes` returns the first two processes that call CUDA. Raises TaxbreakError where there are two.
     """
-    without = [table for table in _DEVICE_TABLES if table in schema and PROCESS.lower() not in schema[table]]
-    if not without:
+    lacking = [table for table in _DEVICE_TABLES if table in schema and PROCESS.lower() not in schema[table]]
+    if not lacking:
         return None
-    found = processes()
-    if len(found) > 1:
+    candidates = processes()
+    if len(candidates) > 1:
         raise TaxbreakError(
-            f"{file}: table {without[0]} does not say which of several processes an operation belongs to (no column "
+            f"{file}: table {lacking[0]} does not say which of several processes an operation belongs to (no column "
             f"{PROCESS}); export the .nsys-rep again with a current nsys"
         )
-    return found[0] if found else 0
+    return candidates[0] if candidates else 0
 
 
 def inspect_schema(connection: sqlite3.Connection, file: str) -> Schema:
-    """Return the tables that the queries know of and that the report holds, with their columns.
+    """Return the tables of the report that the queries use, with their columns.
 
-    Raises TaxbreakError where the file is no report of CUDA work. SQLite itself is asked: SQLAlchemy's inspector would
-    do, but takes longer to import than the analysis of a small report.
+    Raises TaxbreakError where the file is no report of CUDA work. This uses SQLite's pragmas because SQLAlchemy's
+    inspector takes longer to import than the analysis of a small report.
     """
     schema = file_safety.known_tables(connection, KNOWN_TABLES, file)
     check_schema(schema, file)
@@ -142,7 +142,7 @@ def inspect_schema(connection: sqlite3.Connection, file: str) -> Schema:
 
 
 def check_schema(schema: Schema, file: str) -> None:
-    """Raise TaxbreakError where a report lacks a table or column without which nothing can be said."""
+    """Raise TaxbreakError where a report lacks a required table or column."""
     if "StringIds" not in schema:
         raise TaxbreakError(
             f"{file}: not an Nsight Systems export (no table StringIds); export one with "
@@ -163,7 +163,7 @@ def check_schema(schema: Schema, file: str) -> None:
 
 
 def stand_ins(layout: Layout) -> list[str]:
-    """Return the statements that create, in `temp`, what a report lacks of the schema the queries expect."""
+    """Return SQL statements that create stand-ins in `temp` for the tables and columns that a report lacks."""
     statements = []
     for table in _REQUIRED | _REQUIRED_WHERE_PRESENT | _OPTIONAL:
         columns = dict.fromkeys((*_REQUIRED_WHERE_PRESENT.get(table, ()), *_OPTIONAL.get(table, ())))

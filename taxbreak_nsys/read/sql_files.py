@@ -22,6 +22,6 @@ def query_text(subject: str) -> str:
 
 @cache
 def sorted_query(subject: str) -> str:
-    """Return the text of `sql/<subject>.sql` with its rows sorted by time, by `sql/in_order_of_time.sql`."""
+    """Return the query of `sql/<subject>.sql`, wrapped by `sql/in_order_of_time.sql` to sort its rows by time."""
     rows = query_text(subject).rstrip().removesuffix(";")
     return query_text("in_order_of_time").replace("\n:rows\n", f"\n{rows}\n")

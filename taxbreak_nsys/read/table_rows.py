@@ -1,4 +1,4 @@
-"""Rows of one table as integer columns: what streams hand on, cut and joined without knowing what they mean."""
+"""Rows of one table as named integer columns: the batches that streams pass on."""
 
 from __future__ import annotations
 
@@ -16,23 +16,21 @@ class TableRows:
     """Columns of one length by name; every column is one-dimensional, int64 or bool."""
 
     def __init__(self, columns: Mapping[str, Column]) -> None:
-        """Hold the columns; they are not copied."""
+        """Keep references to the columns; nothing is copied."""
         self.columns = dict(columns)
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return len(next(iter(self.columns.values())))
 
     def __getitem__(self, name: str) -> Ints:
-        """Return one column of integers."""
         return cast(Ints, self.columns[name])
 
     def flag(self, name: str) -> Flags:
-        """Return one column of truth values."""
+        """Return one bool column."""
         return cast(Flags, self.columns[name])
 
     def take(self, which: Flags | Ints | slice) -> TableRows:
-        """Return some of the rows."""
+        """Return the rows that `which` (mask, indices or slice) selects."""
         return TableRows({name: column[which] for name, column in self.columns.items()})
 
     @classmethod
@@ -44,6 +42,6 @@ class TableRows:
 
     @classmethod
     def empty(cls, names: Iterable[str], flags: Iterable[str] = ()) -> TableRows:
-        """Return no rows of these columns; `flags` are the bool ones."""
+        """Return zero rows with int64 columns `names` and bool columns `flags`."""
         none = np.empty(0, np.int64)
         return cls(dict.fromkeys(names, none) | dict.fromkeys(flags, none.astype(bool)))

@@ -1,4 +1,4 @@
-"""A table as it is read: batches in the order of time, as far as a moment asks for, prefetched where it is long."""
+"""A table read in batches, in the order of time, up to a requested time; long tables are prefetched by a thread."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from taxbreak_nsys.read.database import Database
 from taxbreak_nsys.read.table_rows import TableRows
 
 AHEAD_FROM = 200_000
-"""Tables of at least this many rows are read on a connection and in a thread of their own."""
+"""Tables of at least this many rows are read by their own thread over their own connection."""
 _READY = 6
-"""Batches that a reading thread keeps ready."""
+"""Batches that a reading thread keeps in its queue."""
 
 
 class Stream:
     """The rows of one query that were read and not yet dropped, in the order in which they were read.
 
-    All rows that start before `horizon` (ns) have been read, if the rows come in the order of time. Where they prove
-    not to, `pull` raises WrongAssumption, which names `table`.
+    Every row that starts before `horizon` (ns) has been read, provided that the table is sorted by time. If a row
+    proves that it is not, `pull` raises WrongAssumption, which names the table.
     """
 
     def __init__(self, table: str, batches: Generator[TableRows], *, ahead: bool) -> None:
-        """Read `batches` of a table; `ahead` does so in another thread, which then needs the connection to itself."""
+        """Wrap the batches of a table; with `ahead` another thread reads them and needs its own connection."""
         self.horizon = NEVER
         self._table = table
         self._parts: list[TableRows] = []
@@ -66,7 +66,7 @@ class Stream:
         return self._parts[0]
 
     def before(self, moment: int) -> tuple[TableRows, Ints | slice]:
-        """Return those of `rows` that start before a moment, and their places among `rows`."""
+        """Return the rows that start before a moment (ns), and their indices among `rows`."""
         rows = self.rows
         which = rows["start"] < moment
         count = int(np.count_nonzero(which))
@@ -75,29 +75,29 @@ class Stream:
 
     @property
     def held(self) -> int:
-        """The number of `rows`, without joining their batches."""
+        """The number of rows read and not dropped; unlike `len(rows)`, joins no batches."""
         return sum(map(len, self._parts))
 
     def drop(self, moment: int, keep: Flags) -> None:
-        """Drop the rows that are not flagged in `keep`; rows that are read later must not start before `moment`."""
+        """Keep only the rows flagged in `keep`; a later batch with a start before `moment` raises WrongAssumption."""
         self._dropped = moment
         self._parts = [self.rows.take(among(keep))]
 
     def close(self) -> None:
-        """Stop reading."""
+        """Stop reading; ends the reading thread, if there is one."""
         self._batches.close()
 
 
 def converted(
     database: Database, subject: str, convert: Convert, batch: int, *, in_order: bool = False, **parameters: str
 ) -> Generator[TableRows]:
-    """Yield the rows of `sql/<subject>.sql`, `batch` at a time; `in_order` has SQLite sort them by time first."""
+    """Yield the converted rows of `sql/<subject>.sql`, `batch` at a time; with `in_order`, sorted by time."""
     with closing(database.stream(subject, batch, in_order=in_order, **parameters)) as tables:
         for table in tables:
             yield convert(table)
 
 
 def overlapping(rows: TableRows, moment: int) -> Flags:
-    """Return which rows end after a moment or start at or after it."""
+    """Flag the rows that end after a moment (ns) or start at or after it."""
     start: Ints = rows["start"]
     return np.asarray((rows["end"] > moment) | (start >= moment))

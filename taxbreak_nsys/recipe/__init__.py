@@ -1,1 +1,1 @@
-"""What the nsys recipe `taxbreak_layers` computes over several reports."""
+"""The computations of the nsys recipe `taxbreak_layers` over several reports."""

@@ -19,10 +19,10 @@ RANK_TABLES: dict[str, tuple[str, tuple[str, ...], str]] = {
     "class": ("taxbreak_class_sum", ("Phase", "Class"), "Total Time (ns)"),
     "fusion": ("taxbreak_fusion_sum", ("Phase", "Pattern"), "Saved (ns)"),
 }
-"""Name of each table in the recipe's output: (report, the columns that say what a row is, the time of a row)."""
+"""Per table of the recipe's output: (named report, the columns that identify a row, the column of its time)."""
 
 RANK_DETAILS = tables_for([report for report, _, _ in RANK_TABLES.values()])
-"""What the analysis of a rank must make."""
+"""The tables of details that the analysis of a rank must compute."""
 
 
 def details_of_rank(result: Result) -> dict[str, pa.Table]:
@@ -31,21 +31,22 @@ def details_of_rank(result: Result) -> dict[str, pa.Table]:
 
 
 def detail_rank_table(name: str, tables: Sequence[Mapping[str, pa.Table]], files: Sequence[str]) -> pa.Table:
-    """Return the rows of all ranks of one table, with `File` and `Rank` before them; ranks are in the order given."""
+    """Return the rows of one table over all ranks, after columns `File` and `Rank` (the place in `tables`)."""
     import pyarrow as pa
 
-    found = []
+    parts = []
     for rank, (details, file) in enumerate(zip(tables, files, strict=True)):
         table = details[name]
         table = table.add_column(0, "File", pa.array([file] * len(table), pa.string()))
-        found.append(table.add_column(1, "Rank", pa.array([rank] * len(table), pa.int64())))
-    return pa.concat_tables(found)
+        parts.append(table.add_column(1, "Rank", pa.array([rank] * len(table), pa.int64())))
+    return pa.concat_tables(parts)
 
 
 def detail_all_table(name: str, table: pa.Table) -> pa.Table:
-    """Return one row for each kind of row of `detail_rank_table`: its time over the ranks that have it.
+    """Return one row per distinct key of `detail_rank_table`, with statistics of its time over the ranks.
 
-    The threads of a rank are added up. `Ranks` counts the ranks with such a row; `Avg (ns)` is over those.
+    Times of a rank's threads are summed first. `Ranks` counts the ranks that have the row; `Avg (ns)` is the mean
+    over these ranks.
     """
     import pyarrow.compute as pc
 

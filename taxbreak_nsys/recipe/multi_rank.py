@@ -1,7 +1,7 @@
-"""Several reports as the ranks of one run: the rows of each, and mean, extremes and deviation over all.
+"""Several reports as the ranks of one run: the rows of each rank, and mean, extremes and deviation over all ranks.
 
-What the nsys recipe writes. Column names and the shape (one name an index row, `File`, `Avg`, `Q1`, `Med`, `Q3`,
-`Min`, `Max`, `StdDev`) are those of nsys's own recipes of type "stats", so that `nsys recipe diff` works.
+The nsys recipe writes these tables. Their columns (one `Name` per index row, `File`, `Avg`, `Q1`, `Med`, `Q3`, `Min`,
+`Max`, `StdDev`) follow nsys's own recipes of type "stats", so that `nsys recipe diff` works.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TEXT = ("Name", "File", "Phase", "PID", "TID")
 
 @dataclass(frozen=True)
 class Rank:
-    """One report of a run: its rows, or why it has none."""
+    """One report of a run: its rows, or the error that prevented its analysis."""
 
     path: str
     table: pa.Table | None
@@ -41,9 +41,9 @@ class Rank:
 
 
 def analyze_rank(path: str, options: Options) -> Rank:
-    """Analyse one report; what is wrong with it comes back as `error`, so that the other ranks stand.
+    """Analyse one report; a failure is returned as `error`, so that the other ranks keep their results.
 
-    A module-level function of plain arguments: it is sent to worker processes, on this machine or another.
+    A module-level function with plain arguments, because it is pickled to worker processes, also on other machines.
     """
     try:
         result = analyze_report(path, replace(options, tables=RANK_DETAILS))
@@ -51,14 +51,14 @@ def analyze_rank(path: str, options: Options) -> Rank:
     except TaxbreakError as error:
         return Rank(path, None, str(error))
     except Exception as error:
-        # a report that no check foresaw must not cost the other ranks their result
+        # an unforeseen defect of one report must not cost the other ranks their results
         return Rank(path, None, str(TaxbreakError(f"{path}: {type(error).__name__}: {error}")))
 
 
 def _rows(result: Result) -> pa.Table:
-    """Return the rows of `taxbreak_sum`, each with a name that is the same in another run, and its step times.
+    """Return the rows of `taxbreak_sum` with the step times, each under a name that stays the same from run to run.
 
-    Process and thread ids become text: they are names, and differences of them mean nothing.
+    Process and thread ids become text: they are names, and `nsys recipe diff` must not subtract them.
     """
     import pyarrow as pa
 
@@ -74,9 +74,9 @@ def _rows(result: Result) -> pa.Table:
 
 
 def _names(result: Result) -> list[str]:
-    """Return each entry's name: its phase, and where threads share the phase, which process and thread.
+    """Return each entry's name: its phase, followed by process and thread if several threads share the phase.
 
-    Processes and threads are numbered in order of their ids, which are not the same from run to run.
+    Processes and threads are numbered in the order of their ids, because the ids change from run to run.
     """
     single = [entry for entry in result.entries if not entry.combined]
     processes = sorted({entry.process or 0 for entry in single})
@@ -96,15 +96,15 @@ _STEP_COLUMNS = {
     "Avg": "float64", "Q1": "int64", "Med": "int64", "Q3": "int64", "Min": "int64", "Max": "int64",
     "StdDev": "float64",
 }  # fmt: skip
-"""Times of a phase's instances, ns, under the names that nsys's notebooks plot."""
+"""Statistics of a phase's step times in ns, under the column names that nsys's notebooks plot, with Arrow types."""
 
 
 def _step_times(result: Result, entry: Phase) -> dict[str, Any]:
     instances = result.instances
-    which = instances.label == instances.labels.index(entry.phase)
+    chosen = instances.label == instances.labels.index(entry.phase)
     if entry.process is not None and entry.thread is not None:
-        which &= (instances.thread & 0xFFFFFFFFFFFF) == (entry.process << 24 | entry.thread)
-    return _statistics(instances.wall[which])
+        chosen &= (instances.thread & 0xFFFFFFFFFFFF) == (entry.process << 24 | entry.thread)
+    return _statistics(instances.wall[chosen])
 
 
 def _statistics(values: Ints) -> dict[str, Any]:
@@ -126,20 +126,20 @@ def in_rank_order(ranks: Sequence[Rank]) -> list[Rank]:
 
 
 def file_names(paths: Sequence[str]) -> list[str]:
-    """Return a name for each path: its stem, as in nsys's recipes, or as much of the path as tells them apart."""
+    """Return one distinct name per path: its stem, as in nsys's recipes, with parent folders where stems repeat."""
     parts = [Path(path).absolute().with_suffix("").parts for path in paths]
     for depth in range(1, max(map(len, parts), default=1) + 1):
         names = ["/".join(part[-depth:]) for part in parts]
         if len(set(names)) == len(names):
             return names
-    # the same file twice, or report.nsys-rep beside report.qdrep
+    # even whole paths can be equal: the same file twice, or report.nsys-rep beside report.qdrep
     return [f"{path} [{number}]" for number, path in enumerate(paths)]
 
 
 def rank_table(ranks: Sequence[Rank]) -> pa.Table:
-    """Return the rows of all ranks that have some, with `File` and `Rank`, the place in `ranks` among those.
+    """Return the rows of all ranks that were analysed, with `File` and `Rank` (numbered over these ranks only).
 
-    Raises TaxbreakError where no rank has rows.
+    Raises TaxbreakError if no rank has rows.
     """
     import pyarrow as pa
 
@@ -151,11 +151,8 @@ def rank_table(ranks: Sequence[Rank]) -> pa.Table:
     for number, (rank, name) in enumerate(zip(good, file_names([rank.path for rank in good]), strict=True)):
         assert rank.table is not None
         rows = len(rank.table)
-        tables.append(
-            rank.table.add_column(1, "File", pa.array([name] * rows, pa.string())).add_column(
-                2, "Rank", pa.array([number] * rows, pa.int64())
-            )
-        )
+        table = rank.table.add_column(1, "File", pa.array([name] * rows, pa.string()))
+        tables.append(table.add_column(2, "Rank", pa.array([number] * rows, pa.int64())))
     return pa.concat_tables(tables)
 
 
@@ -163,11 +160,11 @@ _NO_METRICS = frozenset({"Rank", *_STEP_COLUMNS})
 
 
 def all_table(table: pa.Table) -> pa.Table:
-    """Aggregate the result of `rank_table` over ranks: a row a phase and figure.
+    """Aggregate the result of `rank_table` over ranks: one row per phase and metric.
 
-    `Avg`, `StdDev` (of a sample) and the quartiles are over the ranks that have the figure, `Ranks` of them;
-    `Min File` and `Max File` name the first rank that has the extreme. A phase of several threads counts once
-    a rank, with the entry for all its threads.
+    `Ranks` counts the ranks that measured the metric; `Avg`, `StdDev` (of a sample) and the quartiles are over these.
+    `Min File` and `Max File` name the first rank with the extreme. A phase on several threads counts once per rank,
+    with the entry for all its threads.
     """
     import pyarrow as pa
 
@@ -182,16 +179,16 @@ def all_table(table: pa.Table) -> pa.Table:
     ]
     rows = []
     for phase in dict.fromkeys(phases):
-        of_phase = np.array([p == phase for p in phases])
+        in_phase = np.array([label == phase for label in phases])
         for metric in metrics:
-            column = table[metric].filter(pa.array(of_phase))
+            column = table[metric].filter(pa.array(in_phase))
             known = np.asarray(column.is_valid())
-            if metric == "delta_ft (ns)" and split[of_phase].any():
-                # where delta_ct is absent delta_ft holds both layers: another figure, not for the same mean
-                known &= split[of_phase]
-            held = column.filter(pa.array(known)).to_numpy()
-            if len(held):
-                rows.append(_over_ranks(phase, metric, held, files[of_phase][known]))
+            if metric == "delta_ft (ns)" and split[in_phase].any():
+                # without delta_ct, delta_ft includes the library: a different metric, which must not enter the mean
+                known &= split[in_phase]
+            values = column.filter(pa.array(known)).to_numpy()
+            if len(values):
+                rows.append(_over_ranks(phase, metric, values, files[in_phase][known]))
     schema = pa.schema(
         [(name, pa.string()) for name in ("Name", "Phase", "Metric")]
         + [("Ranks", pa.int64())]
@@ -201,21 +198,21 @@ def all_table(table: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def _over_ranks(phase: str, metric: str, held: Any, files: Any) -> dict[str, Any]:
-    low, high = int(held.argmin()), int(held.argmax())
-    ordered = np.sort(held)
-    quartile = {p: float(ordered[(len(held) - 1) * p // 100]) for p in (25, 50, 75)}
+def _over_ranks(phase: str, metric: str, values: Any, files: Any) -> dict[str, Any]:
+    low, high = int(values.argmin()), int(values.argmax())
+    ordered = np.sort(values)
+    quartile = {p: float(ordered[(len(values) - 1) * p // 100]) for p in (25, 50, 75)}
     return {
-        "Name": f"{phase}: {metric}", "Phase": phase, "Metric": metric, "Ranks": len(held),
-        "Avg": float(held.mean()), "Q1": quartile[25], "Med": quartile[50], "Q3": quartile[75],
-        "Min": float(held[low]), "Max": float(held[high]),
-        "StdDev": float(held.std(ddof=1)) if len(held) > 1 else None,
+        "Name": f"{phase}: {metric}", "Phase": phase, "Metric": metric, "Ranks": len(values),
+        "Avg": float(values.mean()), "Q1": quartile[25], "Med": quartile[50], "Q3": quartile[75],
+        "Min": float(values[low]), "Max": float(values[high]),
+        "StdDev": float(values.std(ddof=1)) if len(values) > 1 else None,
         "Min File": files[low], "Max File": files[high],
     }  # fmt: skip
 
 
 def files_table(ranks: Sequence[Rank]) -> pa.Table:
-    """Return a row a report: its rank, or null and the reason why it was left out."""
+    """Return one row per report: its rank, or null and the reason why it was left out."""
     import pyarrow as pa
 
     numbers = iter(range(len(ranks)))
@@ -230,8 +227,8 @@ def files_table(ranks: Sequence[Rank]) -> pa.Table:
 def write_indexed(table: pa.Table, path: str) -> None:
     """Write Parquet that pandas reads with `Name` as its index.
 
-    Integers that may be absent stay integers in the file (pandas reads a column with absences as float64, as
-    `nsys recipe diff` expects it, and not as a nullable type that it cannot compare).
+    Integer columns with nulls stay integers in the file: pandas then reads them as float64, which `nsys recipe diff`
+    can compare, and not as a nullable type, which it cannot.
     """
     import pyarrow as pa
     import pyarrow.parquet

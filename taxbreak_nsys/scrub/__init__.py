@@ -1,4 +1,4 @@
-"""What a report gives away, and a copy of it that can be posted."""
+"""Lists the private data in a report, and writes a copy without it that can be posted."""
 
 from taxbreak_nsys.scrub.scrub_findings import gives_away
 from taxbreak_nsys.scrub.scrubbed_copy import kept_lines, write_clean

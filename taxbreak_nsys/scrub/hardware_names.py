@@ -1,4 +1,4 @@
-"""Names of GPUs and CPUs: free text in a report, of which model names and numbers stay."""
+"""Reduces the names of GPUs and CPUs, free text in a report, to known words and model numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MODEL = re.compile(
 
 
 def hardware_name(text: str) -> str:
-    """Return the words of a GPU's or CPU's name that makers use, 80 characters of them."""
+    """Return the vendor words and model numbers of a GPU's or CPU's name, at most 80 characters."""
     words = []
     for word in text[:400].split():
         plain = re.sub(r"\((?:R|TM|C)\)|[®™]", "", word, flags=re.IGNORECASE).strip(",;")

@@ -1,7 +1,7 @@
-"""Finds what nobody else should read in a text: secrets, folders, hosts, addresses, people.
+"""Removes private data from texts: secrets, folders, hosts, addresses, people.
 
-Every pattern begins where no such text can have begun before, so that a search takes time in proportion to the
-text's length. `tests/integration/test_scrub_secrets.py` has the corpus that they are held to.
+Each pattern starts with a lookbehind or literal that limits where a match can begin, so a search takes time linear in
+the text's length. `tests/integration/test_scrub_secrets.py` has the corpus of texts that it must handle.
 """
 
 # ruff: noqa: E501  (a pattern, or a text, is one line)
@@ -52,7 +52,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ("folder", False, r"(?<![\w.\\/)])(?:file:)?(?:[A-Za-z]:)?[\\/]{1,3}(?:[^\\/\s\0]+[\\/]+)+", ""),
     )
 )  # fmt: skip
-"""What is removed: its kind, a pattern, and what stands in its place."""
+"""(kind of private data, pattern, replacement), applied in this order."""
 
 _SECRET_NAME = re.compile(_SECRET_WORD, re.IGNORECASE)
 _NAME = re.compile(r"(?<![\w.-])[\w.-]++")
@@ -66,9 +66,9 @@ _LEAST_ENTROPY = 4.5
 
 
 def without_private(text: str, names: Sequence[str] = ()) -> tuple[str, Counter[str]]:
-    """Return a text without what is private in it, and how often each kind was removed.
+    """Return a text without private data, and the number of removals by kind.
 
-    `names` are hosts and people of the report, which are removed wherever they stand.
+    `names` are the report's hosts and users, which are removed everywhere.
     """
     removed: Counter[str] = Counter()
     text = text.replace("\0", " ")
@@ -89,12 +89,12 @@ def without_private(text: str, names: Sequence[str] = ()) -> tuple[str, Counter[
 
 
 def without_secrets(text: str) -> str:
-    """Return a text without what is private in it."""
+    """Return a text without private data."""
     return without_private(text)[0]
 
 
 def _without_assigned(text: str, removed: Counter[str]) -> str:
-    """Remove the values that secrets' names are followed by; a count of tokens is none."""
+    """Remove values assigned to names of secrets (`password=…`); a number of tokens is not a secret."""
     if not _SECRET_NAME.search(text):
         return text
     parts: list[str] = []
@@ -106,7 +106,7 @@ def _without_assigned(text: str, removed: Counter[str]) -> str:
         if match is None or match["value"].startswith(REMOVED[:-1]):
             continue
         counts = "token" in name[0].lower() and _COUNTS.fullmatch(match["value"])
-        # `--password x` and `PASSWORD "x"` assign without a sign; `auth step` is two words
+        # `--password x` and `PASSWORD "x"` assign without = or :, but `auth step` is plain text.
         assigns = match["mark"] or name[0].startswith("-") or match["value"][0] in "\"'"
         if assigns and not counts:
             parts += [text[at : match.start("value")], REMOVED]
@@ -116,7 +116,7 @@ def _without_assigned(text: str, removed: Counter[str]) -> str:
 
 
 def _unless_random(text: str, removed: Counter[str]) -> str:
-    """Remove what has the entropy of random characters: upper and lower case and digits, evenly."""
+    """Return REMOVED for a random-looking text: high entropy with upper case, lower case and digits."""
     counts = Counter(text)
     entropy = -sum(n / len(text) * log2(n / len(text)) for n in counts.values())
     kinds = (re.search(kind, text) for kind in ("[a-z]", "[A-Z]", "[0-9]"))

@@ -1,7 +1,7 @@
-"""Replaces the private words of a name and keeps those that the analysis judges names by.
+"""Replaces the private words in names and keeps the words by which the analysis classifies names.
 
-A name keeps its form: signs, numbers and public words stay, every other word becomes the same made-up one wherever
-it stands. So equal names stay equal, different ones different, and a name's class stays what it was.
+Punctuation, numbers and public words stay. Every other word is replaced by a made-up word, always the same one. So
+equal names stay equal, different names stay different, and a name keeps its class.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from taxbreak_nsys.phases import step_kind
 _DATA = Path(name_rules.__file__).resolve().parent.parent / "data"
 _PATTERN_KEYS = {"text", "tail", "kernels"}
 _LETTERS = "jqvwxz"
-"""Of made-up words: no public word is made of these alone."""
+"""Letters of made-up words; no public word consists of these alone."""
 
 _COMMON = """
 at native torch c10 cuda cudnn cublas cublaslt nccl triton vllm sgl flashinfer cutlass xla jit aten autograd
@@ -32,13 +32,13 @@ namespace std detail impl
 
 
 def name_patterns(module: ModuleType) -> list[re.Pattern[str]]:
-    """Return the patterns that a module judges names by."""
+    """Return the patterns by which a module classifies names."""
     return [value for value in vars(module).values() if isinstance(value, re.Pattern)]
 
 
 @cache
 def public_words() -> frozenset[str]:
-    """Return the words of the tables and patterns that names are judged by, in lower case, and some common ones."""
+    """Return the words in the tables and patterns that classify names, and some common words, in lower case."""
     texts = [pattern.pattern for module in (name_rules, step_kind) for pattern in name_patterns(module)]
     for table in sorted(_DATA.glob("*.toml")):
         texts += _strings(tomllib.loads(table.read_text(encoding="utf-8")))
@@ -62,7 +62,7 @@ def _strings(data: Any, inside: bool = False) -> Iterator[str]:
 
 @cache
 def _public_part() -> re.Pattern[str]:
-    """Find the longest public words inside of a word; short ones count only as whole words."""
+    """Return a pattern for public words inside a word, longest first; words under four letters are not included."""
     inside = sorted((word for word in public_words() if len(word) > 3), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, inside)), re.IGNORECASE)
 
@@ -71,37 +71,36 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 
 class PublicForm:
-    """Gives names their public form; the same private word always becomes the same."""
+    """Converts names to their public form; a private word always gets the same replacement."""
 
     def __init__(self) -> None:
-        """Know no word yet."""
-        self._made: dict[str, str] = {}
-        self._formed: dict[str, str] = {}
+        self._replacements: dict[str, str] = {}
+        self._public_forms: dict[str, str] = {}
 
     def of_name(self, name: str) -> str:
         """Return a name with its private words replaced."""
-        return _WORD.sub(lambda match: self._of_word(match[0]), name)
+        return _WORD.sub(lambda match: self._public_word(match[0]), name)
 
-    def _of_word(self, word: str) -> str:
+    def _public_word(self, word: str) -> str:
         if len(word) == 1 or word.lower() in public_words():
             return word
-        if word not in self._formed:
+        if word not in self._public_forms:
             parts: list[str] = []
             at = 0
             for match in _public_part().finditer(word):
                 parts += [self._replaced(word[at : match.start()]), match[0]]
                 at = match.end()
-            self._formed[word] = "".join([*parts, self._replaced(word[at:])])
-        return self._formed[word]
+            self._public_forms[word] = "".join([*parts, self._replaced(word[at:])])
+        return self._public_forms[word]
 
     def _replaced(self, private: str) -> str:
-        if private and private not in self._made:
-            self._made[private] = made_up(len(self._made))
-        return self._made.get(private, "")
+        if private and private not in self._replacements:
+            self._replacements[private] = made_up(len(self._replacements))
+        return self._replacements.get(private, "")
 
 
 def made_up(number: int) -> str:
-    """Return a word without meaning, another one for each number; at least two letters."""
+    """Return a meaningless word of at least two letters, distinct for each number."""
     number += len(_LETTERS) + 1
     word = ""
     while number:

@@ -1,4 +1,4 @@
-"""What a report gives away: counts by kind and place, never the texts."""
+"""Counts the private data in a report by kind and table, without returning the texts."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from taxbreak_nsys.read.database import open_report
 
 @dataclass(frozen=True)
 class ScrubFinding:
-    """One kind of thing that a report says beyond its measurements, and where."""
+    """One kind of private data, the table that holds it, and the number of rows."""
 
     what: str
     place: str
     rows: int
 
     def __str__(self) -> str:
-        """Return the finding as a line."""
         return f"{self.what}: {self.rows} rows of {self.place}"
 
 
 def gives_away(path: Path) -> list[ScrubFinding]:
-    """Return what a report holds that its owner may not want to post; raises TaxbreakError where it is no report.
+    """Return the private data that a report holds; raises TaxbreakError where it is no report.
 
-    Names of kernels and ranges are not among it: they are what an analysis is about (`scrub --names`).
+    Names of kernels and ranges are not included: the analysis needs them, and `scrub --names` replaces them.
     """
     with open_report(path) as database:
         rows = database.query("gives_away").to_pylist()

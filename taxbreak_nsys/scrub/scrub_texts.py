@@ -1,6 +1,6 @@
-"""How the texts that a clean copy keeps are rewritten: private things go, and with `names` private words go too.
+"""Rewrites the texts of a scrubbed copy: removes private data and, with `names`, replaces private words.
 
-A new text must be judged by the analysis as the old one was, and different texts stay different; so the copy gives
+The analysis must classify a new text like the old one, and different texts must stay different, so that the copy gives
 the same results.
 """
 
@@ -35,14 +35,14 @@ _PUBLIC = {
     ),
     "symbol": re.compile(r"\[[\w ]+\]"),
 }
-"""Names under which `names` leaves a text as it is: those of public interfaces."""
+"""Names of public interfaces by sort, which `names` keeps."""
 _PUBLIC_FOLDERS = (
     "site-packages", "dist-packages", "lib-dynload", "nsight-systems", "torch", "torchvision", "torchaudio", "triton",
     "vllm", "vllm_flash_attn", "sgl_kernel", "sglang", "flashinfer", "flash_attn", "xformers", "bitsandbytes",
     "transformer_engine", "apex", "deepspeed", "cupy", "cupy_backends", "jaxlib", "jax_plugins", "jax_cuda",
     "tensorflow", "tensorrt", "tensorrt_llm", "onnxruntime",
 )  # fmt: skip
-"""Folders by which a module is known to be a framework's; the others of its path are the user's."""
+"""Folders that mark a module as part of a framework; other folders of its path are private."""
 _SORTS = ("api", "os", "kernel", "range", "domain", "overhead", "library", "symbol", "module", "thread")
 _PREDICATES: dict[str, tuple[Callable[[str], object], ...]] = {
     "api": (
@@ -62,13 +62,13 @@ _PREDICATES: dict[str, tuple[Callable[[str], object], ...]] = {
 
 
 class Texts:
-    """Rewrites texts by sort (`sql/scrub_strings.sql`); the same text of a sort always becomes the same.
+    """Rewrites texts by sort (`sql/scrub_strings.sql`); equal texts of a sort get equal replacements.
 
-    `kept`, `replaced` and `removed` count names by sort, and private things by kind.
+    `kept` and `replaced` count names by sort, `removed` counts pieces of private data by kind.
     """
 
     def __init__(self, *, names: bool, private: Sequence[str] = ()) -> None:
-        """Have nothing rewritten yet; `names` replaces private words, `private` are names that no text may hold."""
+        """With `names`, private words are replaced; `private` are names that are removed from every text."""
         self.names, self._private = names, private
         self.kept: Counter[str] = Counter()
         self.replaced: Counter[str] = Counter()
@@ -89,7 +89,7 @@ class Texts:
         return self._stems[key] + tail
 
     def clean(self, text: str) -> str:
-        """Return a text without what is private, and count that."""
+        """Return a text without private data, and count the removals."""
         clean, removed = without_private(text, self._private)
         self.removed += removed
         return clean
@@ -110,7 +110,7 @@ class Texts:
         raise TaxbreakError(f"the copy would change the analysis: no other name can stand for one of its {sort} names")
 
     def _module(self, path: str) -> str:
-        """Keep a module's file name and the public folders above it: what the analysis knows it by."""
+        """Return a module's path reduced to its file name and public folders, by which the analysis classifies it."""
         *folders, name = path.replace("\\", "/").split("/")
         known = [next((k for k in _PUBLIC_FOLDERS if f == k or f.startswith(f"{k}-")), None) for f in folders]
         name = self.clean(name)
@@ -129,7 +129,7 @@ class Texts:
         return new == old or all(judge(new + tail) == judge(old + tail) for judge in _PREDICATES.get(sort, ()))
 
     def _candidates(self, sort: str, stem: str) -> Iterator[str]:
-        """Yield generated names, each in the forms that the analysis tells apart."""
+        """Yield generated names, each in all forms that the analysis distinguishes."""
         prefix = name_rules.library_of_text(stem) or ""
         for _ in range(1000):
             letters = _letters(next(self._numbers[sort]))
@@ -153,17 +153,17 @@ def _marks() -> tuple[Mark, ...]:
 
 
 def engine_mark(text: str) -> list[object]:
-    """Return what each engine's mark reads in a range's text; a label may be another one."""
-    judged: list[object] = []
+    """Return the fields that each engine's marks read in a range's text; of a label, only whether it is there."""
+    readings: list[object] = []
     for mark in _marks():
         match = mark.text.search(text)
-        judged.append(match and {key: key == "label" or value for key, value in match.groupdict().items()})
-        judged.append(mark.tail is not None and bool(mark.tail.search(text)))
-    return judged
+        readings.append(match and {key: key == "label" or value for key, value in match.groupdict().items()})
+        readings.append(mark.tail is not None and bool(mark.tail.search(text)))
+    return readings
 
 
 def _split(sort: str, text: str) -> tuple[str, str]:
-    """Return the part of a text that names something, and the number behind it that only counts."""
+    """Split a text into its name and the trailing counter (step number, API version)."""
     if sort == "range":
         if _OPERATOR.search(text):
             stem = _TAIL.sub("", text)
@@ -177,7 +177,7 @@ def _split(sort: str, text: str) -> tuple[str, str]:
 
 
 def _letters(number: int) -> str:
-    """Return a, b, …, z, aa, ab, …: digits at the end of a name would count as a step's number."""
+    """Return a, b, …, z, aa, ab, …; trailing digits would be read as a step number."""
     text = ""
     number += 1
     while number:

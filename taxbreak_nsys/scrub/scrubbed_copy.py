@@ -1,6 +1,6 @@
-"""Writes the clean copy: only tables, columns and texts that are known to be needed, into a new file.
+"""Writes the scrubbed copy: a new file with only the tables, columns and texts that the analysis needs.
 
-What is not on a list here is left out, so that what nsys adds tomorrow is left out, too.
+The lists here name what is kept, so tables and columns of future nsys versions are left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from taxbreak_nsys.scrub.private_texts import without_secrets
 from taxbreak_nsys.scrub.scrub_texts import Texts
 
 _UNKNOWN = 0
-"""The id, used by no string of a copy, of what refers to none in the report."""
+"""The id, used by no string of the copy, for references to strings that the report lacks."""
 
 _STRING_COLUMNS: dict[str, dict[str, str]] = {
     RUNTIME: {"nameId": "api"},
@@ -42,7 +42,7 @@ _STRING_COLUMNS: dict[str, dict[str, str]] = {
     "CUDA_GRAPH_EVENTS": {"nameId": ""},
     "CUDA_GRAPH_NODE_EVENTS": {"nameId": ""},
 }
-"""Columns that refer to StringIds and the sort of string; '' is not kept."""
+"""Columns that refer to StringIds, with the sort of string; '' for columns that are set to NULL."""
 
 _PLAIN = (
     "CUPTI_ACTIVITY_KIND_MEMCPY", "CUPTI_ACTIVITY_KIND_MEMSET", "CUPTI_ACTIVITY_KIND_GRAPH_TRACE",
@@ -50,11 +50,11 @@ _PLAIN = (
     "TARGET_INFO_GPU", "TARGET_INFO_CUDA_DEVICE", "TARGET_INFO_CUDA_CONTEXT_INFO", "TARGET_INFO_CUDA_STREAM",
     "TARGET_INFO_SESSION_START_TIME", "ANALYSIS_DETAILS",
 )  # fmt: skip
-"""Tables of which the numbers are kept."""
+"""Tables whose numbers are kept and whose texts are not."""
 
 _TEXT_COLUMNS = {("NVTX_EVENTS", "text"): "range", ("TARGET_INFO_GPU", "name"): "hardware"}
 _OWN_THREADS = ("OSRT_API", "ThreadNames", "COMPOSITE_EVENTS", "SCHED_EVENTS")
-"""Tables of the whole machine, of which only the rows of processes that call CUDA are kept."""
+"""Tables with rows of all processes; only rows of processes that call CUDA are kept."""
 
 _NUMBER = r"\d+(?:\.\d+)*(?:-\d+v\d+)?"
 _FACTS: dict[str, dict[str, str]] = {
@@ -78,17 +78,20 @@ _FACTS: dict[str, dict[str, str]] = {
     },
 }
 _FACTS["EXPORT_META_DATA"] = _FACTS["META_DATA_EXPORT"]
-"""Facts that are kept: a pattern of their name to one of their value."""
+"""Facts that are kept: {table: {pattern of the name: pattern of the value}}."""
 
 _COMMON_NAMES = {"root", "user", "localhost", "admin", "ubuntu", "linux", "node", "none", "unknown", "nobody", "host"}
-"""Names of users and hosts that say nothing of anybody, and may stand in names of kernels."""
+"""Generic names of users and hosts, which identify nobody and may be part of kernel names."""
 
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9]{0,40}")
 
 
 @dataclass(frozen=True)
 class Copied:
-    """What a copy holds: tables, rows, and how many of the report's texts."""
+    """Figures of a copy.
+
+    `kept` and `replaced` count names by sort, `removed` counts pieces of private data by kind.
+    """
 
     tables: int
     rows: int
@@ -97,14 +100,13 @@ class Copied:
     kept: Mapping[str, int]
     replaced: Mapping[str, int]
     removed: Mapping[str, int]
-    """Names that stay and that are other ones, by sort; private things that were taken out of names, by kind."""
 
 
 def write_clean(report: Path, target: Path, *, names: bool = False, force: bool = False) -> Copied:
-    """Write a copy of `report` that can be posted; with `names`, kernels and ranges get other names.
+    """Write a copy of `report` without private data; with `names`, private words in names are replaced, too.
 
-    The analysis of the copy gives the same integers. Raises TaxbreakError where the report cannot be read or
-    the copy not be written.
+    The analysis of the copy gives the same numbers. Raises TaxbreakError where the report cannot be read or the copy
+    cannot be written.
     """
     copied: list[Copied] = []
     with kept_inputs(), Database(inspect(report, sqlite=True)) as database:
@@ -113,25 +115,24 @@ def write_clean(report: Path, target: Path, *, names: bool = False, force: bool 
 
 
 def _people_and_hosts(database: Database) -> list[str]:
-    """Return the report's own names of hosts and users, where they are no common words."""
+    """Return the names of hosts and users in the report, longest first, without generic names."""
     rows = database.query("people_and_hosts").to_pylist()
     names = {str(row["name"]).strip() for row in rows}
     names |= {name.partition(".")[0] for name in names}
-    telling = (name for name in names if len(name) > 3 and name.lower() not in _COMMON_NAMES)
-    return sorted(telling, key=len, reverse=True)
+    identifying = (name for name in names if len(name) > 3 and name.lower() not in _COMMON_NAMES)
+    return sorted(identifying, key=len, reverse=True)
 
 
 class _Copy:
     def __init__(self, database: Database, target: Path, names: bool) -> None:
-        self._database, self._target, self._texts = (
-            database, target, Texts(names=names, private=_people_and_hosts(database)),
-        )  # fmt: skip
+        self._database, self._target = database, target
+        self._texts = Texts(names=names, private=_people_and_hosts(database))
         self._ids: dict[tuple[str, int], int] = {}
         self._strings: list[str] = []
         self._rows = 0
 
     def run(self) -> Copied:
-        """Fill the target."""
+        """Write the target file; raises TaxbreakError where SQLite fails."""
         for row in self._database.query("scrub_strings").to_pylist():
             new = self._texts.new(row["sort"], row["value"])
             self._strings.append(new)
@@ -196,7 +197,7 @@ class _Copy:
 
     @staticmethod
     def _value(table: str, column: str) -> str:
-        """Return the expression for a column: numbers as they are, kept texts rewritten, all else NULL."""
+        """Return the SQL expression for a column: numbers unchanged, kept texts rewritten, everything else NULL."""
         sorts = {name.lower(): sort for name, sort in _STRING_COLUMNS.get(table, {}).items()}
         if column.lower() in sorts:
             sort = sorts[column.lower()]
@@ -228,21 +229,21 @@ class _Copy:
     def _copy_facts(self, connection: sqlite3.Connection, table: str) -> None:
         rules = [(re.compile(name), re.compile(value)) for name, value in _FACTS[table].items()]
         connection.execute(f'CREATE TABLE "{table}" (name TEXT, value TEXT)')
-        found = connection.execute(f'SELECT CAST(name AS TEXT), CAST(value AS TEXT) FROM report."{table}"').fetchall()
+        facts = connection.execute(f'SELECT CAST(name AS TEXT), CAST(value AS TEXT) FROM report."{table}"').fetchall()
         kept = [
             (name, value)
-            for name, value in found
+            for name, value in facts
             if name is not None
             and value is not None
             and any(n.fullmatch(name) and v.fullmatch(value) for n, v in rules)
             and without_secrets(value) == value
         ]
-        kept += [(name, hardware_name(value)) for name, value in found if name == "CpuDescription" and value]
+        kept += [(name, hardware_name(value)) for name, value in facts if name == "CpuDescription" and value]
         connection.executemany(f'INSERT INTO main."{table}" VALUES (?, ?)', kept)
         self._rows += len(kept)
 
     def _copy_diagnostics(self, connection: sqlite3.Connection) -> None:
-        """Say in words of our own that events were lost, where they were."""
+        """Replace nsys's messages about lost events, which may hold private data, by fixed texts."""
         lost = lost_events(self._database)
         if lost:
             shown = {"nvtx": "NVTX", "osrt": "OS runtime", "cuda": "CUDA"}
@@ -252,7 +253,7 @@ class _Copy:
 
 
 def kept_lines(copied: Copied, *, names: bool) -> list[str]:
-    """Return for people what a copy keeps and why, and what it lost."""
+    """Return lines for the user: names kept, with the reason, names replaced, and private data removed."""
 
     def listed(counts: Mapping[str, int]) -> str:
         return ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) or "none"

@@ -1,4 +1,4 @@
-"""A metric of a phase over the captures of a store: where it changed, and where captures cannot be compared."""
+"""History of a metric over the captures in a store: change points, and captures that are not comparable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _columns() -> dict[str, tuple[Column[Any], bool]]:
-    """Return the column of each name, and whether it is a sum over the steps: the metrics that the store holds."""
+    """Return {metric name: (column, whether it is a sum over steps)} of the metrics that the store holds."""
     columns: dict[str, tuple[Column[Any], bool]] = {}
     for name, metric in BY_NAME.items():
         column = phases.c.get(metric.path.removeprefix("taxbreak.").replace(".", "_"))
@@ -32,10 +32,10 @@ def _columns() -> dict[str, tuple[Column[Any], bool]]:
 
 
 COLUMNS = _columns()
-"""The metrics that can be followed, by the names of `metric_names`."""
+"""The metrics with a history, by the names in `metric_names`."""
 
 CONDITIONS = ("GPU", "CPU", "nsys version", "traced", "model")
-"""What must be the same for two captures to be comparable, in the order of `MetricPoint.conditions`."""
+"""Conditions that must be equal for two captures to be comparable, in the order of `MetricPoint.conditions`."""
 
 _MIN_SIDE = 3
 _PENALTY = 3.0
@@ -43,9 +43,9 @@ _PENALTY = 3.0
 
 @dataclass(frozen=True)
 class MetricPoint:
-    """The metric of one report: `moment` (UTC), and None where it was not measured.
+    """The metric's value in one report, None where it was not measured; `moment` is the report's time (UTC).
 
-    `conditions` are what it was captured under (`CONDITIONS`); None for what the report does not say.
+    `conditions` are the values of `CONDITIONS`, each None where the report does not state it.
     """
 
     moment: datetime
@@ -56,10 +56,11 @@ class MetricPoint:
 
 @dataclass(frozen=True)
 class Series:
-    """The points of one phase and one value of each key, in order of time.
+    """The points of one phase and one combination of the keys, in order of time.
 
-    `changes` are indices of points that begin a new level; None where there is no library to find them. `breaks` maps
-    the indices of points that cannot be compared with the one before to what differs; no change is looked for there.
+    `changes` are the indices of points that begin a new level; None if the library that finds them is not installed.
+    `breaks` maps the index of a point that is not comparable with its predecessor to the difference; changes are only
+    searched between breaks.
     """
 
     phase: str
@@ -70,12 +71,12 @@ class Series:
 
     @property
     def values(self) -> list[float | int | None]:
-        """The figures in order of time."""
+        """The metric's values in order of time."""
         return [point.value for point in self.points]
 
 
 def check_metric(metric: str) -> None:
-    """Raise TaxbreakError where there is no such metric, or no such metric per step."""
+    """Raise TaxbreakError for an unknown metric, or a per-step metric that is not a sum over steps."""
     column = COLUMNS.get(metric.removesuffix(PER_STEP))
     if column is None:
         known = ", ".join(name for name in COLUMNS if "." not in name)
@@ -85,10 +86,10 @@ def check_metric(metric: str) -> None:
 
 
 def trends(store: Store, metric: str, phase: str | None, by: Sequence[str]) -> tuple[list[Series], int]:
-    """Return a series a phase (or the one chosen) and combination of the tags or facts `by`.
+    """Return one series per phase (or of `phase` only) and combination of the tags or facts `by`, and a count.
 
-    A report's time is its tag `date` (20260131, 2026-01-31), else when it was captured. Returns as well how many
-    figures were left out because their report has neither.
+    A report's time is its tag `date` (20260131, 2026-01-31), or else the time of capture. The count is the number of
+    values left out because their report has neither.
     """
     check_metric(metric)
     column, _ = COLUMNS[metric.removesuffix(PER_STEP)]
@@ -103,7 +104,7 @@ def trends(store: Store, metric: str, phase: str | None, by: Sequence[str]) -> t
     )  # fmt: skip
     if phase is not None:
         wanted = wanted.where(phases.c.phase == phase)
-    found: dict[tuple[Any, ...], list[MetricPoint]] = {}
+    groups: dict[tuple[Any, ...], list[MetricPoint]] = {}
     undated = 0
     with store.begin() as connection:
         for label, path, captured, day, instances, value, *rest in connection.execute(wanted):
@@ -114,46 +115,50 @@ def trends(store: Store, metric: str, phase: str | None, by: Sequence[str]) -> t
                 continue
             if metric.endswith(PER_STEP) and value is not None:
                 value = value / instances if instances else None
-            found.setdefault((label, tuple(keys)), []).append(MetricPoint(moment, path, value, conditions))
+            groups.setdefault((label, tuple(keys)), []).append(MetricPoint(moment, path, value, conditions))
     series = []
-    for (label, keys), points in sorted(found.items(), key=lambda item: (item[0][0], [k or "" for k in item[0][1]])):
+    for (label, keys), points in sorted(groups.items(), key=lambda item: (item[0][0], [k or "" for k in item[0][1]])):
         ordered = tuple(sorted(points, key=lambda point: (point.moment, point.report)))
-        broken = breaks(ordered)
-        series.append(Series(label, keys, ordered, _changes(ordered, broken), broken))
+        differences = breaks(ordered)
+        changes = _changes(ordered, differences)
+        series.append(Series(phase=label, by=keys, points=ordered, changes=changes, breaks=differences))
     return series, undated
 
 
 def breaks(points: Sequence[MetricPoint]) -> dict[int, str]:
-    """Return by index what differs between a point's capture and those before; empty where nothing does.
+    """Return {index: difference} of the points whose capture conditions differ from the last known ones.
 
-    What a report does not say is no difference: it stands for what was last known.
+    A condition that a report does not state counts as unchanged.
     """
-    found: dict[int, str] = {}
+    differences: dict[int, str] = {}
     known: dict[str, str] = {}
     for index, point in enumerate(points):
-        said = {name: value for name, value in zip(CONDITIONS, point.conditions, strict=False) if value}
+        stated = {name: value for name, value in zip(CONDITIONS, point.conditions, strict=False) if value}
         differs = [
-            f"{name} {known[name]} against {value}" for name, value in said.items() if known.get(name, value) != value
+            f"{name} {known[name]} against {value}" for name, value in stated.items() if known.get(name, value) != value
         ]
         if differs:
-            found[index] = "; ".join(differs)
-        known |= said
-    return found
+            differences[index] = "; ".join(differs)
+        known |= stated
+    return differences
 
 
-def _changes(points: Sequence[MetricPoint], broken: Mapping[int, str]) -> tuple[int, ...] | None:
-    """Return the changes of level within each run of comparable captures."""
-    found: list[int] = []
-    for low, high in pairwise([0, *broken, len(points)]):
+def _changes(points: Sequence[MetricPoint], differences: Mapping[int, str]) -> tuple[int, ...] | None:
+    """Return the indices of level changes within each run of comparable captures; None without the library."""
+    indices: list[int] = []
+    for low, high in pairwise([0, *differences, len(points)]):
         changes = change_points([point.value for point in points[low:high]])
         if changes is None:
             return None
-        found += [low + index for index in changes]
-    return tuple(found)
+        indices += [low + index for index in changes]
+    return tuple(indices)
 
 
 def captured_moment(day: str | None, captured: datetime | None) -> datetime | None:
-    """Return a report's time: its tag `date`, on the time of day of the capture where that is the same day."""
+    """Return a report's time (UTC) from its tag `date`, or from the capture if there is no valid tag.
+
+    A tag without a time of day takes it from the capture if both are on the same day. None if both are missing.
+    """
     if day is None:
         return captured
     try:
@@ -170,23 +175,23 @@ def captured_moment(day: str | None, captured: datetime | None) -> datetime | No
 
 
 def change_points(values: Sequence[float | int | None]) -> tuple[int, ...] | None:
-    """Return the indices of values that begin a new level; None without the library that finds them.
+    """Return the indices of values that begin a new level; None if ruptures is not installed.
 
-    PELT (Killick et al. 2012, through ruptures) with the cost of a piecewise constant mean. The penalty is that of
-    BIC, three times: 3 · 2 σ² ln n, with σ from the median absolute difference of neighbours, which a few steps do
-    not move. A level is at least three values long. What was not measured is passed over.
+    PELT (Killick et al. 2012, through ruptures) with the cost of a piecewise constant mean. The penalty is three times
+    the BIC penalty: 3 · 2 σ² ln n, with σ from the median absolute difference of neighbours, which is robust against a
+    few level changes. A level is at least three values long. None values are skipped.
     """
     try:
         ruptures: Any = import_module("ruptures")
     except ImportError:
         return None
     index = [i for i, value in enumerate(values) if value is not None]
-    held = np.array([values[i] for i in index], float)
-    if len(held) < 2 * _MIN_SIDE or np.ptp(held) == 0:
+    measured = np.array([values[i] for i in index], float)
+    if len(measured) < 2 * _MIN_SIDE or np.ptp(measured) == 0:
         return ()
-    # scaled, so that the smallest noise that counts is a thousandth of the figure
-    scaled = held / np.max(np.abs(held))
+    # Scaled to 1, so that the lower bound of sigma is a thousandth of the largest value.
+    scaled = measured / np.max(np.abs(measured))
     sigma = max(float(np.median(np.abs(np.diff(scaled)))) / (0.6745 * np.sqrt(2)), 1e-3)
-    penalty = _PENALTY * 2 * sigma**2 * np.log(len(held))
-    found = ruptures.Pelt(model="l2", min_size=_MIN_SIDE, jump=1).fit(scaled).predict(pen=penalty)
-    return tuple(index[end] for end in found[:-1])
+    penalty = _PENALTY * 2 * sigma**2 * np.log(len(measured))
+    ends = ruptures.Pelt(model="l2", min_size=_MIN_SIDE, jump=1).fit(scaled).predict(pen=penalty)
+    return tuple(index[end] for end in ends[:-1])

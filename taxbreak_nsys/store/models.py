@@ -1,7 +1,7 @@
 """The tables of the results store.
 
-Times are integer ns, named `…_ns`; what was not measured is NULL. Moments are UTC. The columns are the leaves of
-the JSON object of a report under their own names, so a figure has one definition: `Result.to_dict()`.
+Durations are integer ns, named `…_ns`; a value that was not measured is NULL. Dates are UTC. The columns are named like
+the leaves of a report's JSON object, so `Result.to_dict()` defines each metric.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ metadata = MetaData(
     }
 )
 
-# SQLite numbers rows by itself in an INTEGER primary key alone
+# SQLite assigns row numbers only to a primary key of type INTEGER.
 Key = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -39,21 +39,21 @@ def _ns(*names: str) -> list[Column[int]]:
     return [Column(name, BigInteger) for name in names]
 
 
-def _of(table: str) -> Column[int]:
+def _foreign_key(table: str) -> Column[int]:
     return Column(f"{table[:-1]}_id", Key, ForeignKey(f"{table}.id", ondelete="CASCADE"), nullable=False)
 
 
-# One row a capture at a path: analysed again it is replaced, another capture under the same name adds a row.
+# One row per path and capture. Analysing a capture again replaces its row; a new capture at the same path adds a row.
 reports = Table(
     "reports", metadata,
     Column("id", Key, primary_key=True),
     Column("path", Text, nullable=False),
     Column("capture", String(20), nullable=False),  # start of the session in ns UTC, '' where the report has none
-    Column("sha256", String(64), nullable=False),  # of the file as it was given, compressed or not
+    Column("sha256", String(64), nullable=False),  # of the file as given, possibly compressed
     Column("size_bytes", BigInteger, nullable=False),
     Column("tool_version", Text, nullable=False),
     Column("method_version", Integer, nullable=False),
-    Column("options", Text, nullable=False),  # the choices of the analysis that were made, as JSON
+    Column("options", Text, nullable=False),  # non-default options of the analysis, as JSON
     Column("analysed_at", DateTime, nullable=False),
     Column("analysis_ms", BigInteger, nullable=False),
     Column("captured_at", DateTime),
@@ -63,7 +63,7 @@ reports = Table(
     Column("cpu", Text),
     Column("driver", Text),
     Column("host", Text),
-    Column("traced", Text, nullable=False),  # what nsys traced, joined by commas
+    Column("traced", Text, nullable=False),  # traced APIs, joined by commas
     Column("t_sys_ns", BigInteger, nullable=False),
     Column("t_sys_source", Text, nullable=False),
     Column("outside_kernels", BigInteger, nullable=False),
@@ -82,19 +82,19 @@ tags = Table(
 warnings = Table(
     "warnings", metadata,
     Column("id", Key, primary_key=True),
-    _of("reports"),
+    _foreign_key("reports"),
     Column("code", Text, nullable=False),
     Column("message", Text, nullable=False),
     Column("remedy", Text, nullable=False),
     Index("ix_warnings_report_id", "report_id"),
 )  # fmt: skip
 
-# One row an entry of `phases`. `whole_label` marks the one entry that stands for its label: that of all its
-# threads where there are several.
+# One row per entry of `phases` in the JSON. `whole_label` marks one entry per label: the only one, or the sum of all
+# threads.
 phases = Table(
     "phases", metadata,
     Column("id", Key, primary_key=True),
-    _of("reports"),
+    _foreign_key("reports"),
     Column("phase", Text, nullable=False),
     Column("process", BigInteger),
     Column("thread", BigInteger),
@@ -117,7 +117,7 @@ phases = Table(
     Column("verdict_target", Text),
     Column("verdict_exposed_share", Double),
     Column("verdict_why", Text, nullable=False),
-    # of version 0002
+    # added in schema version 0002
     *_ns("wall_p99_ns", "range_ns", "helpers_ns", "comm_ns", "comm_wait_ns"),
     Column("device_busy_share", Double),
     Index("ix_phases_report_id", "report_id"),
@@ -135,7 +135,7 @@ states = Table(
 kernels = Table(
     "kernels", metadata,
     Column("id", Key, primary_key=True),
-    _of("phases"),
+    _foreign_key("phases"),
     Column("name", Text, nullable=False),
     Column("instances", BigInteger, nullable=False),
     Column("launches", BigInteger, nullable=False),
@@ -148,7 +148,7 @@ kernels = Table(
     Index("ix_kernels_phase_id", "phase_id"),
 )  # fmt: skip
 
-# One row a path that the last batch over it could not analyse; gone once it can.
+# One row per path whose last analysis failed; deleted when an analysis succeeds.
 failures = Table(
     "failures", metadata,
     Column("id", Key, primary_key=True),

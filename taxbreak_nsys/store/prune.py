@@ -1,4 +1,4 @@
-"""Thinning a store out."""
+"""Deletes reports and failures from a results store."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Selection:
-    """Which reports go: those for which all that is given holds.
+    """Selects the reports to delete: those that meet all given conditions.
 
-    `older_than` is the age of the capture, or where a report does not say when, of the analysis. `gone` are those
-    whose file is no longer there (files of this machine; URLs are not asked). `failures` adds all failures.
+    `older_than` is the age of the capture, or of the analysis where the time of capture is unknown. `gone` selects
+    reports whose file on this machine no longer exists; URLs are not checked. `failures` adds all failures.
     """
 
     older_than: timedelta | None = None
@@ -32,12 +32,15 @@ class Selection:
 
     @property
     def reports(self) -> bool:
-        """Whether reports are asked for, not failures alone."""
+        """Whether the selection includes reports, not only failures."""
         return self.older_than is not None or bool(self.tags) or self.gone
 
 
 def prune_store(store: Store, selection: Selection, *, dry: bool) -> tuple[int, int]:
-    """Delete reports with all that hangs on them, and failures; returns how many of each. `dry` deletes nothing."""
+    """Delete reports with their dependent rows, and failures; return (reports, failures) deleted.
+
+    With `dry`, nothing is deleted and the counts are those of a real run.
+    """
     with store.begin() as connection:
         wanted = select(reports.c.id, reports.c.path)
         if selection.older_than is not None:
@@ -45,27 +48,27 @@ def prune_store(store: Store, selection: Selection, *, dry: bool) -> tuple[int, 
             wanted = wanted.where(func.coalesce(reports.c.captured_at, reports.c.analysed_at) < oldest)
         if selection.tags:
             wanted = wanted.where(where_tags(dict(selection.tags)))
-        found = connection.execute(wanted).all() if selection.reports else []
-        ids = [id for id, path in found if not selection.gone or not (is_url(path) or os.path.exists(path))]
+        candidates = connection.execute(wanted).all() if selection.reports else []
+        ids = [id for id, path in candidates if not selection.gone or not (is_url(path) or os.path.exists(path))]
         failed = 0
         if selection.failures:
             failed = connection.execute(select(func.count()).select_from(failures)).scalar_one()
         if not dry:
             for start in range(0, len(ids), _AT_ONCE):
-                connection.execute(_of(ids[start : start + _AT_ONCE]))
+                connection.execute(_deletion(ids[start : start + _AT_ONCE]))
             if selection.failures:
                 connection.execute(delete(failures))
     if not dry and ids and store.engine.dialect.name == "sqlite":
-        _give_back(store)
+        _vacuum(store)
     return len(ids), failed
 
 
-def _of(ids: list[int]) -> Delete:
+def _deletion(ids: list[int]) -> Delete:
     return delete(reports).where(reports.c.id.in_(ids))
 
 
-def _give_back(store: Store) -> None:
-    """Let the file shrink; PostgreSQL does that by itself."""
+def _vacuum(store: Store) -> None:
+    """Shrink an SQLite file; PostgreSQL vacuums by itself."""
     with store_errors(store.shown):
         raw = store.engine.raw_connection()
         try:

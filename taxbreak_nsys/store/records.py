@@ -1,4 +1,4 @@
-"""What became of one report of a batch: plain data that a worker sends and the store keeps."""
+"""Outcomes of the reports in a batch: plain data that workers send and the store keeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Analysed:
-    """A report that was analysed; `result` is what `Result.to_dict()` gives."""
+    """A report that was analysed; `result` is `Result.to_dict()`, `size` the file size in bytes."""
 
     path: str
     tags: dict[str, str]
@@ -20,7 +20,7 @@ class Analysed:
 
 @dataclass(frozen=True)
 class Unchanged:
-    """A report whose content is in the store already."""
+    """A report whose content the store already holds."""
 
     path: str
     tags: dict[str, str]
@@ -29,10 +29,10 @@ class Unchanged:
 
 @dataclass(frozen=True)
 class Failed:
-    """A report that could not be analysed, and why.
+    """A report whose analysis failed, with the reason.
 
-    `kind` is `refused` (the report), `unreadable`, `changed` (while it was read), `timeout`, `memory`, `killed`,
-    or `defect` (of this program).
+    `kind` is `refused` (damaged or unsuitable), `unreadable`, `changed` (while it was read), `timeout`, `memory`,
+    `killed`, or `defect` (of this program).
     """
 
     path: str

@@ -1,6 +1,6 @@
-"""The versions of the store's schema: which one a database has, and the statements that lead to the next.
+"""Versions of the store's schema, and the migrations between them.
 
-A version's statements are never changed once a release has them. `tests/fixtures` has a store of each release.
+The statements of a released version never change. `tests/fixtures` has a store of each release.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, func, insert
 from taxbreak_nsys.store.models import metadata
 
 HEAD = "0002"
-"""The schema that this program reads and writes: that of `models`."""
+"""The schema version that this program reads and writes, defined by `models`."""
 
 _UPGRADES: dict[str, tuple[str, tuple[str, ...]]] = {
     "0001": (
@@ -24,25 +24,25 @@ _UPGRADES: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
 }  # fmt: skip
-"""From each older version, the next one and what leads there; both databases take these statements."""
+"""Maps each older version to (next version, statements); the statements are valid for both databases."""
 
-_MIGRATING = 0x7A78_6272  # any number, the same for every taxbreak-nsys: PostgreSQL locks by number
+_MIGRATING = 0x7A78_6272  # arbitrary but fixed: the number of PostgreSQL's advisory lock
 
-# its name and column are those of the first release
+# Name and column must stay as in the first release.
 version_table = Table(
     "taxbreak_store_version", MetaData(), Column("version_num", String(32), primary_key=True)
 )  # fmt: skip
 
 
 def is_older(version: str) -> bool:
-    """Return whether this program can bring a store of some version to HEAD."""
+    """Return whether this program can migrate a store of some version to HEAD."""
     return version in _UPGRADES
 
 
 def bring_to_head(connection: Connection) -> None:
-    """Create the tables, or bring those of an older version to HEAD, in the transaction of `connection`.
+    """Create the tables, or migrate them to HEAD, in the transaction of `connection`.
 
-    Of two programs that try at once the second waits, and finds it done.
+    If two programs do so at the same time, the second one waits and finds the store up to date.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))

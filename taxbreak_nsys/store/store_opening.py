@@ -1,4 +1,4 @@
-"""Opening a results store: the URL, the schema's version, and what each database wants set."""
+"""Opens a results store: parses the URL, checks the schema version, configures the database connection."""
 
 from __future__ import annotations
 
@@ -24,34 +24,32 @@ _BUSY_MS = 60_000
 
 @dataclass(frozen=True)
 class Store:
-    """An open results store; `shown` names it in messages, without a password. Use as a context manager."""
+    """An open results store, a context manager; `shown` names it in messages, without a password."""
 
     engine: Engine
     shown: str
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """Run a transaction; errors of the database become TaxbreakError, and nothing of it is kept then."""
+        """Run a transaction; a database error rolls it back and raises TaxbreakError."""
         with store_errors(self.shown), self.engine.begin() as connection:
             yield connection
 
     def __enter__(self) -> Store:
-        """Return the open store."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close its connections."""
         self.engine.dispose()
 
 
 def open_store(store: str, *, write: bool = False) -> Store:
     """Open a store by URL or by the path of an SQLite file.
 
-    With `write` it is created where it is not there and brought up to this program's schema; without, it is read
-    only. Raises TaxbreakError where there is no store, where it is no store of this program's, where its schema is
-    newer (it is left as it is) or, for reading, older.
+    With `write` it is created if missing and migrated to this program's schema; without, the store is opened read-only.
+    Raises TaxbreakError where there is no store, where the database is no store of this program, or where the schema is
+    newer or (when reading) older than this program's.
     """
     url = _url(store)
     shown = url.database or "" if url.drivername == "sqlite" else url.render_as_string(hide_password=True)
@@ -73,7 +71,7 @@ def open_store(store: str, *, write: bool = False) -> Store:
 
 
 def exists(store: str) -> bool:
-    """Return whether there is a store, of whatever version."""
+    """Return whether a store exists, of any schema version."""
     url = _url(store)
     shown = url.database or ""
     with store_errors(shown):
@@ -82,16 +80,16 @@ def exists(store: str) -> bool:
 
 @contextmanager
 def store_errors(shown: str) -> Iterator[None]:
-    """Turn errors of a database into TaxbreakError with one line."""
+    """Convert database errors to TaxbreakError with one line."""
     try:
         yield
     except DBAPIError as error:
-        said = str(error.orig).strip().split("\n")[0]
-        if "is full" in said or "disk I/O error" in said or "No space left" in said:
-            said += "; the disk is full or fails: make room and run the same command again, what was stored is whole"
-        elif "locked" in said:
-            said += "; another program has held the store for a minute: run the same command again"
-        raise TaxbreakError(f"{shown}: {said}") from error
+        reason = str(error.orig).strip().split("\n")[0]
+        if "is full" in reason or "disk I/O error" in reason or "No space left" in reason:
+            reason += "; the disk is full or fails: make room and run the same command again, what was stored is whole"
+        elif "locked" in reason:
+            reason += "; another program has held the store for a minute: run the same command again"
+        raise TaxbreakError(f"{shown}: {reason}") from error
     except SQLAlchemyError as error:
         raise TaxbreakError(f"{shown}: {error}") from error
 
@@ -130,7 +128,7 @@ def _check_sqlite(path: Path, write: bool) -> None:
 
 
 def _version(url: URL, shown: str) -> str | None:
-    """Return the version of the schema, None where there is no store yet; changes nothing."""
+    """Return the version of the schema, None if there is no store yet; never writes."""
     if url.drivername == "sqlite":
         if not Path(shown).exists() or not Path(shown).stat().st_size:
             return None
@@ -145,8 +143,8 @@ def _version(url: URL, shown: str) -> str | None:
         with engine.connect() as connection:
             present = set(inspect(connection).get_table_names())
             if version_table.name in present:
-                found = connection.execute(select(version_table.c.version_num)).scalar()
-                return None if found is None else str(found)
+                version = connection.execute(select(version_table.c.version_num)).scalar()
+                return None if version is None else str(version)
     finally:
         engine.dispose()
     foreign = present if url.drivername == "sqlite" else present & set(metadata.tables)
@@ -178,7 +176,7 @@ def _engine(url: URL, write: bool) -> Engine:
 
             @event.listens_for(engine, "connect")
             def read_only(connection: Any, _: object) -> None:
-                connection.read_only = True  # of each transaction, from its first statement
+                connection.read_only = True  # psycopg then starts every transaction as READ ONLY
                 with connection.cursor() as cursor:
                     cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
                 connection.commit()
@@ -187,7 +185,7 @@ def _engine(url: URL, write: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def settings(connection: Any, _: object) -> None:
-        # transactions begin where SQLAlchemy says so, not where the driver thinks a statement writes
+        # Without this, sqlite3 itself begins a transaction before a writing statement; the `begin` event below does so.
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
         connection.execute("PRAGMA foreign_keys=ON")
@@ -201,7 +199,7 @@ def _engine(url: URL, write: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # a writer takes its lock at once: one that upgrades later can fail without waiting
+        # A writer locks at once: upgrading a read lock later can fail immediately, in spite of busy_timeout.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine

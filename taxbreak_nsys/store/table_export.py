@@ -1,4 +1,4 @@
-"""The store as a dataset of Parquet files, for a notebook or another engine."""
+"""Exports the store as partitioned Parquet datasets."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _TYPES = ((BigInteger, pa.int64()), (Integer, pa.int64()), (Double, pa.float64()
 
 
 def export_parquet(store: Store, folder: Path, partition_by: Sequence[str], *, force: bool) -> dict[str, int]:
-    """Write the tables below `folder`, each a dataset partitioned by some tags or facts of the reports.
+    """Write each table as a dataset below `folder`, partitioned by tags or facts of the reports.
 
-    Partitions are in the way of Hive (`model=llama/`); failures, which no tag is of, are one part. Returns the
-    number of rows of each table. The folder appears whole or not at all; with `force` it replaces one that an export
-    wrote, and no other. Raises TaxbreakError where it cannot be written.
+    Partitions follow the Hive convention (`model=llama/`); the table of failures has no tags and is not partitioned.
+    Returns {table: rows}. The folder is written under a temporary name and renamed when complete; with `force` it
+    replaces an earlier export, but no other folder. Raises TaxbreakError where it cannot be written.
     """
     _check(folder, force)
     columns = {column.name for table in _OF_REPORTS for column in table.columns}
@@ -69,8 +69,8 @@ def _check(folder: Path, force: bool) -> None:
         raise TaxbreakError(f"{folder}: exists; give --force-overwrite to replace it")
 
 
-def _with_reports(table: Table, partition_by: Sequence[str]) -> Select[Any]:
-    """Select a table beside the values of its reports' tags."""
+def _with_partition_keys(table: Table, partition_by: Sequence[str]) -> Select[Any]:
+    """Return the query for a table's rows with the partition keys of their reports."""
     values = [tag_or_fact(key).label(key) for key in partition_by]
     columns = [column for column in table.columns if column.name not in partition_by]
     wanted = select(*columns, *values).order_by(*table.primary_key)
@@ -94,8 +94,8 @@ def _write(connection: Any, table: Table, folder: Path, partition_by: Sequence[s
 
     def batches() -> Iterator[pa.RecordBatch]:
         nonlocal rows
-        found = connection.execution_options(stream_results=True).execute(_with_reports(table, partition_by))
-        for part in found.partitions(_ROWS_AT_ONCE):
+        result = connection.execution_options(stream_results=True).execute(_with_partition_keys(table, partition_by))
+        for part in result.partitions(_ROWS_AT_ONCE):
             rows += len(part)
             columns = list(zip(*part, strict=True))
             yield pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)

@@ -1,4 +1,4 @@
-"""`store query`: one SELECT of the user's, which can neither change the store nor leave it."""
+"""Runs one SELECT of the user for `store query`; it can neither change the store nor reach anything else."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MOST_ROWS = 2_000_000
-"""More rows than this are for `store export --parquet`."""
+"""Limit of a result's rows; `store export --parquet` has none."""
 
 _ONLY_SELECT = "'store query' runs one SELECT, which may not write, attach or set anything"
-_ROWS_EACH = 10_000
+_ROWS_PER_FETCH = 10_000
 _LONGEST_VALUE = 64 << 20
-_STEPS_BETWEEN_LOOKS = 20_000  # of SQLite's virtual machine: under a millisecond
+_STEPS_BETWEEN_CHECKS = 20_000  # virtual machine instructions of SQLite: under a millisecond
 _SELECT_ACTIONS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_FUNCTION}
 _FORBIDDEN_FUNCTIONS = {"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"}
 _HARMLESS_VOLATILE = ("random", "setseed", "clock_timestamp", "timeofday", "pg_sleep", "gen_random_uuid")
@@ -33,10 +33,10 @@ Rows = tuple[Sequence[str], list[tuple[Any, ...]]]
 
 
 def run_select(store: Store, sql: str, timeout_s: float) -> pa.Table:
-    """Return what a statement of the user's selects from a store that was opened for reading.
+    """Return the rows of the user's statement, run on a store that is open for reading.
 
-    Raises TaxbreakError with what the database says where the statement is wrong, where it is no single SELECT,
-    selects more than MOST_ROWS rows or takes longer than `timeout_s`; KeyboardInterrupt at Ctrl-C.
+    Raises TaxbreakError where the statement is wrong (with the database's message), is no single SELECT, selects more
+    than MOST_ROWS rows or takes longer than `timeout_s` seconds; KeyboardInterrupt at Ctrl-C.
     """
     if "\0" in sql or not sql.isascii():
         try:
@@ -76,7 +76,7 @@ def _from_sqlite(raw: sqlite3.Connection, sql: str, deadline: float, timeout_s: 
             if cursor.description is None:
                 raise TaxbreakError(f"{shown}: {_ONLY_SELECT}")
             names = [column[0] for column in cursor.description]
-            return names, _gathered(lambda: cursor.fetchmany(_ROWS_EACH), shown)
+            return names, _gathered(lambda: cursor.fetchmany(_ROWS_PER_FETCH), shown)
     except (sqlite3.Error, sqlite3.Warning) as error:
         if "interrupted" in str(error):
             if time.monotonic() < deadline:
@@ -89,15 +89,15 @@ def _from_sqlite(raw: sqlite3.Connection, sql: str, deadline: float, timeout_s: 
 
 @contextmanager
 def _confined(raw: sqlite3.Connection, deadline: float) -> Iterator[None]:
-    """Let a connection only select, until the deadline; Ctrl-C interrupts it as well.
+    """Restrict a connection to SELECT until the deadline, interruptible by Ctrl-C.
 
-    SQLite runs apart from Python's signal handling, but a handler that it calls does not: a pending Ctrl-C raises
-    there, and SQLite takes that for "stop".
+    Python handles no signals while SQLite runs, except in a callback: in the progress handler a pending Ctrl-C raises
+    KeyboardInterrupt, and SQLite then stops the statement.
     """
     raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
     raw.text_factory = lambda content: content.decode("utf-8", "replace")
     raw.set_authorizer(_authorize)
-    raw.set_progress_handler(lambda: int(time.monotonic() > deadline), _STEPS_BETWEEN_LOOKS)
+    raw.set_progress_handler(lambda: int(time.monotonic() > deadline), _STEPS_BETWEEN_CHECKS)
     try:
         yield
     finally:
@@ -112,10 +112,10 @@ def _authorize(action: int, first: str | None, second: str | None, database: str
 
 
 def _from_postgresql(raw: Any, sql: str, deadline: float, timeout_s: float, shown: str) -> Rows:
-    """Select through a cursor that the server declares: that takes one SELECT, VALUES or TABLE and nothing else.
+    """Run the statement as a server-side cursor: DECLARE CURSOR accepts one SELECT, VALUES or TABLE only.
 
-    Asked for binary results, psycopg speaks the extended protocol, in which the server takes a single statement. The
-    transaction is read only, but functions that act outside of it are not bound by that: they are refused by name.
+    With binary results psycopg uses the extended protocol, in which the server accepts a single statement. The
+    transaction is read-only, but volatile functions can act outside of it: they are refused by name.
     """
     import psycopg
 
@@ -133,23 +133,23 @@ def _from_postgresql(raw: Any, sql: str, deadline: float, timeout_s: float, show
 
             def part() -> list[tuple[Any, ...]]:
                 limit(cursor)
-                cursor.execute(f"FETCH {_ROWS_EACH} FROM taxbreak_query")
+                cursor.execute(f"FETCH {_ROWS_PER_FETCH} FROM taxbreak_query")
                 return [tuple(map(_number, row)) for row in cursor.fetchall()]
 
             return names, _gathered(part, shown)
         except psycopg.errors.QueryCanceled as error:
             raise _too_long(shown, timeout_s) from error
         except (psycopg.errors.SyntaxError, psycopg.errors.FeatureNotSupported) as error:
-            said = str(error).strip().split("\n")[0]
-            raise TaxbreakError(f"{shown}: {said}; {_ONLY_SELECT}") from error
+            reason = str(error).strip().split("\n")[0]
+            raise TaxbreakError(f"{shown}: {reason}; {_ONLY_SELECT}") from error
         except psycopg.Error as error:
             raise TaxbreakError(f"{shown}: {str(error).strip().split(chr(10))[0]}") from error
 
 
 def _check_functions(cursor: Any, sql: str, shown: str) -> None:
-    """Refuse names of the server's volatile functions: those that write, read files, or run text as SQL.
+    """Raise TaxbreakError where the statement names a volatile function: one may write, read files or run SQL.
 
-    A name counts wherever it stands: what is a string to one setting of the server is code to another.
+    A name counts even inside a string literal, because server settings change which text is a literal.
     """
     if "u&" in sql.lower():
         raise TaxbreakError(f"{shown}: {_ONLY_SELECT}; U& would hide names, write the characters themselves")
@@ -157,20 +157,20 @@ def _check_functions(cursor: Any, sql: str, shown: str) -> None:
     cursor.execute(
         "SELECT proname FROM pg_catalog.pg_proc WHERE provolatile = 'v' AND lower(proname) = ANY(%s) LIMIT 1", (words,)
     )
-    found = cursor.fetchone()
-    if found is not None:
-        raise TaxbreakError(f"{shown}: {_ONLY_SELECT}; {found[0]} is a function that can do more than select")
+    match = cursor.fetchone()
+    if match is not None:
+        raise TaxbreakError(f"{shown}: {_ONLY_SELECT}; {match[0]} is a function that can do more than select")
 
 
 def _number(value: Any) -> Any:
-    """Return a sum that PostgreSQL gives as a decimal as the number that SQLite would give."""
+    """Return PostgreSQL's decimals as int or float, as SQLite returns such sums; other values unchanged."""
     if isinstance(value, Decimal):
         return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
     return value
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Return the names of columns with a number behind those that come again."""
+    """Return column names made unique: a repeated name gets a number, as in `name_2`."""
     counts: dict[str, int] = {}
     result = []
     for name in names:

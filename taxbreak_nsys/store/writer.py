@@ -1,4 +1,4 @@
-"""Writing to the store: a report is one transaction, whole or not at all."""
+"""Writes outcomes to the store, one transaction per report."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from taxbreak_nsys.store.store_opening import Store, store_errors
 Row = dict[str, Any]
 _TRIES = 5
 
-# made once: to build a statement takes SQLAlchemy longer than to run it
+# Built once: building a statement takes SQLAlchemy longer than running it.
 _FORGET_REPORT = delete(models.reports).where(
     models.reports.c.path == bindparam("its_path"), models.reports.c.capture == bindparam("its_capture")
 )
 _FORGET_FAILURE = delete(models.failures).where(models.failures.c.path == bindparam("its_path"))
 _NEW_REPORT = insert(models.reports).returning(models.reports.c.id)
 _NEW_PHASES = insert(models.phases).returning(models.phases.c.id, sort_by_parameter_order=True)
-_OF_A_KERNEL = frozenset(models.kernels.columns.keys())
+_KERNEL_COLUMNS = frozenset(models.kernels.columns.keys())
 
 
 def storable(text: str) -> str:
-    """Return text as every database takes it: no NUL and no half of a surrogate pair."""
+    """Return text that every database accepts: NUL and lone surrogates replaced."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
 def known_content(store: Store, options: str) -> dict[str, frozenset[str]]:
-    """Return for each path the hashes of the contents that this program has analysed with these options."""
-    found: dict[str, set[str]] = {}
+    """Return {path: SHA-256 of its contents} that this version of the program has analysed with these options."""
+    known: dict[str, set[str]] = {}
     wanted = select(models.reports.c.path, models.reports.c.sha256).where(
         models.reports.c.tool_version == __version__,
         models.reports.c.method_version == METHOD_VERSION,
@@ -44,12 +44,12 @@ def known_content(store: Store, options: str) -> dict[str, frozenset[str]]:
     )
     with store.begin() as connection:
         for path, sha256 in connection.execute(wanted):
-            found.setdefault(path, set()).add(sha256)
-    return {path: frozenset(hashes) for path, hashes in found.items()}
+            known.setdefault(path, set()).add(sha256)
+    return {path: frozenset(hashes) for path, hashes in known.items()}
 
 
 def write_analysed(store: Store, done: Analysed, options: str) -> None:
-    """Store a report's result in one transaction, in place of what was stored of the same capture at its path."""
+    """Store a report's result in one transaction, replacing an earlier result of the same path and capture."""
 
     def write(connection: Connection) -> None:
         report = _report_row(done, options)
@@ -65,15 +65,15 @@ def write_analysed(store: Store, done: Analysed, options: str) -> None:
 
 
 def write_tags(store: Store, path: str, sha256: str, tags: Mapping[str, str]) -> None:
-    """Give the stored reports of a path and content these tags, and leave their others."""
+    """Set these tags on the stored reports with this path and hash; other tags stay."""
     wanted = select(models.reports.c.id).where(
         models.reports.c.path == storable(path), models.reports.c.sha256 == sha256
     )
 
     def write(connection: Connection) -> None:
         for report_id in connection.execute(wanted).scalars().all():
-            held = select(models.tags.c.key, models.tags.c.value).where(models.tags.c.report_id == report_id)
-            present = {key: value for key, value in connection.execute(held)}
+            stored = select(models.tags.c.key, models.tags.c.value).where(models.tags.c.report_id == report_id)
+            present = {key: value for key, value in connection.execute(stored)}
             changed = {key: value for key, value in tags.items() if present.get(key) != value}
             if changed:
                 connection.execute(
@@ -86,7 +86,7 @@ def write_tags(store: Store, path: str, sha256: str, tags: Mapping[str, str]) ->
 
 
 def write_failed(store: Store, failed: Failed) -> None:
-    """Store why a report could not be analysed, in place of the last such row of its path."""
+    """Store a failure, replacing an earlier failure of the same path."""
     row = {
         "path": storable(failed.path),
         "kind": failed.kind,
@@ -105,7 +105,7 @@ def write_failed(store: Store, failed: Failed) -> None:
 
 
 def _in_transaction(store: Store, write: Callable[[Connection], None]) -> None:
-    """Run `write` in a transaction, again where another batch has written the same report in between."""
+    """Run `write` in a transaction; retry if another batch has written the same report in between."""
     with store_errors(store.shown):
         for attempt in range(_TRIES):
             try:
@@ -119,9 +119,11 @@ def _in_transaction(store: Store, write: Callable[[Connection], None]) -> None:
 
 
 def _put(connection: Connection, table: Any, rows: Iterable[Row]) -> None:
-    held = [{key: storable(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
-    if held:
-        connection.execute(insert(table), held)
+    cleaned = [
+        {key: storable(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows
+    ]
+    if cleaned:
+        connection.execute(insert(table), cleaned)
 
 
 def _put_tags(connection: Connection, report_id: int, tags: Mapping[str, str]) -> None:
@@ -166,7 +168,7 @@ def _report_row(done: Analysed, options: str) -> Row:
 
 
 def _put_phases(connection: Connection, report_id: int, result: Mapping[str, Any]) -> None:
-    # a phase whose rows the report lost has nothing to store
+    # Phases whose events the report lost have no metrics to store.
     entries = [entry for entry in result["phases"] if entry["kernels"] is not None]
     threads: dict[str, int] = {}
     for entry in entries:
@@ -189,7 +191,7 @@ def _put_phases(connection: Connection, report_id: int, result: Mapping[str, Any
         models.kernels,
         (
             {"phase_id": phase_id[row["phase"], row["process"], row["thread"]]}
-            | {key: value for key, value in row.items() if key in _OF_A_KERNEL}
+            | {key: value for key, value in row.items() if key in _KERNEL_COLUMNS}
             for row in result["kernels"]
             if (row["phase"], row["process"], row["thread"]) in phase_id
         ),
@@ -212,7 +214,7 @@ def _phase_row(entry: Mapping[str, Any], only: bool) -> Row:
 
 
 def _newer_columns(entry: Mapping[str, Any]) -> Row:
-    """Return the columns of schema 0002; null where the result does not hold them."""
+    """Return the columns added in schema 0002; None where the result lacks them."""
     helpers, communication = entry.get("helpers_ns"), entry.get("communication") or {}
     return {
         "wall_p99_ns": entry.get("wall_p99_ns"),

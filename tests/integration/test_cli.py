@@ -107,7 +107,7 @@ def test_rows_are_sorted_and_cut(report) -> None:
     chosen = run(path, "-r", "taxbreak_kern_sum", "-f", "csv", "--sort", "delta_ft", "--top", 5).stdout
     by_column = sorted((int(row["delta_ft (ns)"]) for row in rows if row["delta_ft (ns)"]), reverse=True)
     assert [int(row["delta_ft (ns)"]) for row in csv.DictReader(io.StringIO(chosen))] == by_column[:5]
-    assert "nearest are: Instances" in refused(path, "-r", "taxbreak_kern_sum", "--sort", "instanes")
+    assert "nearest columns are: Instances" in refused(path, "-r", "taxbreak_kern_sum", "--sort", "instanes")
     assert "name one with -r" in refused(path, "--top", 5)
     assert f"more rows; --top {len(rows)} shows" in run(path, "-r", "taxbreak_kern_sum").stdout
     assert "more rows" not in run(path, "-r", "taxbreak_kern_sum", "--top", 2).stdout

@@ -115,23 +115,23 @@ def test_baseline_without_the_figure() -> None:
         ("decode.hdbi", "expected a comparison"),
         ("decode.hdbi >=", "not understood"),
         ("decode.hdbi >= 0.2 0.3", "not understood"),
-        ("decode >= 1", "expected a number or a metric, as decode.hdbi, and not 'decode'"),
+        ("decode >= 1", "expected a number or a metric such as decode.hdbi, got 'decode'"),
         ("decode.hdbi >= (1", "not understood"),
         ("decode.hdbi = 1", "not understood"),
         ("0 < decode.hdbi < 1", "expected one comparison"),
         ("decode.hdbi in baseline", "expected one comparison"),
-        ("__import__('os').system('true') > 1", "and not"),
-        ("decode.hdbi() > 1", "and not \"'decode'.hdbi()\""),
-        ("decode['hdbi'] > 1", "and not"),
-        ("(lambda: 1)() > 1", "and not"),
-        ("[decode.hdbi][0] > 1", "and not"),
-        ("f'{decode}' > 1", "and not"),
-        ("(a := 1) > 0", "and not"),
-        ("True > 0", "and not 'True'"),
-        ("1j > 0", "and not '1j'"),
-        ("'decode' > 0", "and not"),
-        ("decode.hdbi ** 9 > 1", "and not"),
-        ("decode.hdbi % 2 > 1", "and not"),
+        ("__import__('os').system('true') > 1", "got"),
+        ("decode.hdbi() > 1", "got \"'decode'.hdbi()\""),
+        ("decode['hdbi'] > 1", "got"),
+        ("(lambda: 1)() > 1", "got"),
+        ("[decode.hdbi][0] > 1", "got"),
+        ("f'{decode}' > 1", "got"),
+        ("(a := 1) > 0", "got"),
+        ("True > 0", "got 'True'"),
+        ("1j > 0", "got '1j'"),
+        ("'decode' > 0", "got"),
+        ("decode.hdbi ** 9 > 1", "got"),
+        ("decode.hdbi % 2 > 1", "got"),
         ("not decode.hdbi > 1", "expected a comparison"),
         ("decode.hdbi > 1 and 1 > 0", "expected a comparison"),
         ("decode.hdbi + decode.wall_ns > baseline", "names 2"),
@@ -235,7 +235,7 @@ def test_where_rules_come_from(tmp_path: Path) -> None:
     plain = tmp_path / "rules.toml"
     plain.write_text('rules = ["2 > 0"]\n')
     assert [rule.text for rule in find_rules(["1 > 0"], plain, tmp_path)[0]] == ["1 > 0", "2 > 0"]
-    for text, said in (("rules = 3", "a list of texts"), ("rules = [", "not TOML"), ("", "no rules")):
+    for text, said in (("rules = 3", "a list of strings"), ("rules = [", "not TOML"), ("", "no rules")):
         plain.write_text(text)
         with pytest.raises(TaxbreakError, match=said):
             find_rules([], plain, tmp_path)

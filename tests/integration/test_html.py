@@ -115,8 +115,8 @@ def test_what_is_left_out_is_said(analysed) -> None:
     small = page_with([result], 2000)
     assert "timelines are thinned" in small
     assert "have a timeline" in small
-    assert "Nothing: every step" not in small
-    assert "Nothing: every step" in page_with([analysed("gpt2-backtrace")])
+    assert "Nothing: the file contains every step" not in small
+    assert "Nothing: the file contains every step" in page_with([analysed("gpt2-backtrace")])
 
 
 def test_all_reports_in_one_page_stay_under_the_limit(analysed) -> None:

@@ -22,8 +22,9 @@ from taxbreak_nsys.scrub.scrub_texts import Texts
 from tests.support.report_builder import KERNEL, build, thread_id
 
 TOKEN = "ZQXPLANTED7f3a"
-NAME_KEYS = {"phase", "name", "operator", "why", "advice", "command", "path", "sha256", "report", "traced", "tool_version", "gpu", "cpu",
-             "driver", "nsys_version"}  # fmt: skip
+NAME_KEYS = set(
+    "phase name operator why advice command path sha256 report traced tool_version gpu cpu driver nsys_version".split()
+)
 
 
 def numbers(value: Any) -> Any:

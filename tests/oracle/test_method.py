@@ -187,7 +187,7 @@ def test_window_process_and_thread_choose_instances(report, analysed) -> None:
     assert "instances_cut" in {warning.code for warning in cut.report.warnings}
     pid = whole.entries[0].process
     assert analyze(path, process=pid).entries == whole.entries
-    with pytest.raises(TaxbreakError, match="no phase is left"):
+    with pytest.raises(TaxbreakError, match="no phase matches"):
         analyze(path, process=pid + 1)
 
 

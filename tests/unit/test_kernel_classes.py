@@ -98,8 +98,8 @@ def test_own_table_comes_first(tmp_path) -> None:
     [
         ("", r"no \[\[class\]\]"),
         ("[[class]]\nkernels = ['a']", "without a name"),
-        ("[[class]]\nname = 'a'", "kernels is a list of globs"),
-        ("[[class]]\nname = 'a'\nkernels = ['']", "kernels is a list of globs"),
+        ("[[class]]\nname = 'a'", "kernels must be a list of globs"),
+        ("[[class]]\nname = 'a'\nkernels = ['']", "kernels must be a list of globs"),
         ("[[class]]\nname = 'a'\nkernels = ['b']\npattern = 'c'", "unknown key 'pattern'"),
         ("[[class]", "not TOML"),
     ],

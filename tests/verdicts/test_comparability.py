@@ -45,7 +45,7 @@ TRACED = (
     [
         (OTHER_GPU, "GPU NVIDIA H100 80GB HBM3 against NVIDIA H200"),
         (OTHER_TRACE, "traced cuda against cuda+osrt"),
-        (OTHER_KERNELS, "other kernels: those in common take 0% of the device time"),
+        (OTHER_KERNELS, "different kernels: common kernels take 0% of the device time"),
     ],
 )
 def test_a_baseline_that_is_not_comparable_is_not_judged(tmp_path: Path, statement: str, said: str, kind: str) -> None:
@@ -91,7 +91,7 @@ def test_one_model_is_known_by_its_kernels(report, one: str, other: str, same: b
     share = common_kernel_share(*sides)
     assert share is not None
     assert (share >= LEAST_COMMON) == same
-    assert any("other kernels" in text for text in not_comparable(*sides)) != same
+    assert any("different kernels" in text for text in not_comparable(*sides)) != same
 
 
 def test_what_a_side_does_not_say_is_no_difference(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_the_trend_command_sets_other_gpus_apart(tmp_path: Path) -> None:
             changed(path, OTHER_GPU, f"UPDATE {KERNEL} SET end = end + 3000")
         assert run("batch", path, "--store", store, "--tag", f"date=2026-01-0{day + 1}", "-q").returncode == 0
     shown = run("trend", "--store", store, "--phase", "decode").stdout
-    assert "not comparable with those before: GPU NVIDIA H100 80GB HBM3 against NVIDIA H200" in shown
+    assert "not comparable with earlier reports: GPU NVIDIA H100 80GB HBM3 against NVIDIA H200" in shown
     rows = json.loads(run("trend", "--store", store, "--phase", "decode", "-f", "json", "-q").stdout)
     rows = rows if isinstance(rows, list) else rows["rows"]
     # the figure moved with the GPU: that is no change of the program

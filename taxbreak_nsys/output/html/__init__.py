@@ -1,1 +1,1 @@
-"""The HTML report: one file that opens offline. `page.render` makes it."""
+"""The HTML report, one file that opens offline; `html_page.render_page` makes it."""

@@ -1,4 +1,4 @@
-"""The data of the page's charts: layers of phases, steps of phases, timelines of steps."""
+"""The data of the page's charts: layers and steps of phases, timelines of steps."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 MOST_STEPS = 3000
-"""Steps that the charts of steps show together."""
+"""Most steps that the step charts of all phases show together."""
 KIND_NAMES = ("kernel", "copy", "set", "graph")
 
 
 def page_data(
     results: Sequence[Result], timelines: Sequence[TimelineCollector], titles: Sequence[str]
 ) -> tuple[Json, list[str]]:
-    """Return the data of all charts, and sentences that say what is left out; `timelines` are those of each result."""
+    """Return the data of all charts, and sentences on omitted data; `timelines` has the collector of each result."""
     names, omitted = ChartNames(), list[str]()
     groups: list[Json] = []
     phases = sum(not entry.combined for result in results for entry in result.entries)
@@ -85,7 +85,7 @@ def _groups(
     title: str,
     most: int,
 ) -> Iterable[Json]:
-    """Return the steps of each phase of one thread, at most `most` of each phase."""
+    """Yield the charted steps per phase and thread, at most `most` each; add sentences on omitted steps."""
     steps = result.step_sums
     entries = [entry for entry in result.entries if not entry.combined]
     for group, (entry, chosen) in enumerate(zip(entries, drawn, strict=True), start=first_group):
@@ -94,8 +94,8 @@ def _groups(
         name = phase_title(entry, result.entries)
         if len(shown) < len(numbers):
             omitted.append(
-                f"{title}, {name}: {len(shown):,} of {len(numbers):,} steps are charted: those that stand out, and the "
-                "rest at even distances"
+                f"{title}, {name}: {len(shown):,} of {len(numbers):,} steps are charted: the steps that stand out, and "
+                "others at even distances"
             )
         yield {
             "id": group,
@@ -116,7 +116,7 @@ def _groups(
 
 
 def _step_hdbi(steps: InstanceSums, step: int, evidence: str, t_sys_ns: int) -> float | None:
-    """Return HDBI of one step; None where it is not measured, or rests on samples (too few in one step)."""
+    """Return HDBI of one step; None if it is not measured, or estimated from samples (one step has too few)."""
     if evidence == "samples":
         return None
     counts = LaunchCounts(
@@ -125,33 +125,35 @@ def _step_hdbi(steps: InstanceSums, step: int, evidence: str, t_sys_ns: int) -> 
     )  # fmt: skip
     active = None if steps.unmeasured[step] else int(steps.active[step])
     states = dict(zip(STATES, steps.states[step].tolist(), strict=True))
-    # the split does not change the sum that HDBI is made of
-    hdbi = split(PhaseSums(states, counts, DeviceTime(active, None, None, None), 0), "none", t_sys_ns).hdbi
+    # HDBI depends on the sum of framework and library only, so evidence "none" gives the same value
+    device = DeviceTime(active_ns=active, kernel_sum_ns=None, idle_ns=None, busy_share=None)
+    sums = PhaseSums(states_ns=states, launches=counts, device=device, over_base_ns=0)
+    hdbi = split(sums, "none", t_sys_ns).hdbi
     return None if hdbi is None else round(hdbi, 4)
 
 
 def _timelines(
     timelines: Sequence[TimelineCollector], titles: Sequence[str], names: ChartNames, omitted: list[str]
 ) -> list[Json]:
-    """Return the timelines of all reports, and add to `omitted` which steps have none and what is thinned."""
+    """Return the timelines of all reports; add sentences to `omitted` on steps without one and on thinned ones."""
     lines: list[Json] = []
     first_group = 0
     for title, drawn in zip(titles, timelines, strict=True):
-        found = [{"group": first_group + group, "step": step} | data for group, step, data in drawn.lines(names)]
+        report_lines = [{"group": first_group + group, "step": step} | data for group, step, data in drawn.lines(names)]
         for group, steps in enumerate(drawn.steps, start=first_group):
-            have = sum(line["group"] == group for line in found)
-            if have < len(steps.order):
+            count = sum(line["group"] == group for line in report_lines)
+            if count < len(steps.order):
                 omitted.append(
-                    f"{title}, {steps.label}: {have:,} of {len(steps.order):,} steps have a timeline: the usual "
-                    "one, the slowest, those that stand out first"
+                    f"{title}, {steps.label}: {count:,} of {len(steps.order):,} steps have a timeline: first the "
+                    "median step, the slowest step and the steps that stand out"
                 )
         first_group += len(drawn.steps)
-        lines += found
+        lines += report_lines
     thinned = [line for line in lines if line["width"]]
     if thinned:
         widest = max(line["width"] for line in thinned) / 1000
         omitted.append(
-            f"{len(thinned)} of {len(lines)} timelines are thinned: neighbours shorter than {widest:,.0f} us or less "
-            "are drawn together, their times by state added up exactly; --events carries more"
+            f"{len(thinned)} of {len(lines)} timelines are thinned: neighbouring intervals shorter than at most "
+            f"{widest:,.0f} us are drawn together, with exact sums of their times by state; --events keeps more"
         )
     return lines

@@ -1,4 +1,4 @@
-"""What the page shows beside layers and steps: large numbers, levers, two reports side by side, the call tree."""
+"""The page's headline numbers, levers, comparison of two reports, and call tree."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 PAGE_TABLES = frozenset({"gaps", "ranges", "classes", "fusion", "call_tree"})
-"""The tables of details that the page shows, of `detail_rows.DETAIL_TABLES`."""
+"""The tables of `detail_rows.DETAIL_TABLES` that the page shows."""
 
 MOST_FRAMES = 600
-"""Frames of a phase's flame graph; smaller ones count for their callers alone."""
+"""Most frames of a phase's flame graph; the time of smaller frames stays visible in their callers."""
 _LEVERS = {"launch_path": "launch path", "framework_library": "framework + library"}
 
 
 def large_numbers(entry: Phase) -> list[tuple[str, str]]:
-    """Return the three numbers at the top of a card, each with what it is: time, device busy, best lever."""
+    """Return the three numbers at the top of a card as (text, caption): time, device busy, best lever."""
     steps = entry.steps
     if steps is not None and steps.per_token_ns is not None:
         time = (show_time(steps.per_token_ns["wall"]), "per token")
@@ -34,12 +34,15 @@ def large_numbers(entry: Phase) -> list[tuple[str, str]]:
     device = (f"{show_share(busy, entry.wall_ns)} %" if busy is not None else "not measured", "device busy")
     best = best_lever(entry)
     if best is None:
-        return [time, device, ("-", "no lever is forecast")]
+        return [time, device, ("-", "no forecast of levers")]
     return [time, device, (f"{100 * best[1]:.1f} %", f"less time with half the {best[0]}")]
 
 
 def best_lever(entry: Phase) -> tuple[str, float] | None:
-    """Return the lever that saves most when it is halved, and the share of the wall time that it saves."""
+    """Return the lever with the largest saving when its time is halved, and that saving as a share of the wall time.
+
+    None if no saving is known.
+    """
     known = {name: saved for name, saved in entry.verdict.savings.items() if saved is not None}
     if not known:
         return None
@@ -48,25 +51,25 @@ def best_lever(entry: Phase) -> tuple[str, float] | None:
 
 
 def lever_rows(results: Sequence[Result], titles: Sequence[str]) -> list[Row]:
-    """Return what halving each layer would save, the largest saving of each phase first, and the best fusion."""
-    found: list[Row] = []
+    """Return rows with the saving from halving each layer, largest first per phase, then from the best fusion."""
+    rows: list[Row] = []
     for result, title in zip(results, titles, strict=True):
         for entry in result.entries:
-            if entry.combined and any(e.phase == entry.phase and not e.combined for e in result.entries):
+            if entry.combined and any(other.phase == entry.phase and not other.combined for other in result.entries):
                 continue
-            found += [{"report": title, **row} for row in _levers_of(entry, result)]
-    return found
+            rows += [{"report": title, **row} for row in _phase_levers(entry, result)]
+    return rows
 
 
-def _levers_of(entry: Phase, result: Result) -> Iterator[Row]:
+def _phase_levers(entry: Phase, result: Result) -> Iterator[Row]:
     phase, steps = phase_title(entry, result.entries), max(entry.instances, 1)
     savings = [(name, share) for name, share in entry.verdict.savings.items() if share is not None]
     for name, share in sorted(savings, key=lambda item: -item[1]):
         if share >= 0.001:
-            shown = _LEVERS.get(name, name.replace("_", " "))
+            lever = _LEVERS.get(name, name.replace("_", " "))
             yield {
                 "phase": phase,
-                "lever": f"half the {shown}",
+                "lever": f"half the {lever}",
                 "share": f"{100 * share:.1f}",
                 "value": share,
                 "step": show_time(round(share * entry.wall_ns / steps)),
@@ -87,91 +90,94 @@ def _levers_of(entry: Phase, result: Result) -> Iterator[Row]:
 
 
 def sentences(result: Result) -> list[str]:
-    """Return the sentences on idle gaps."""
+    """Return the sentences on idle gaps, with capital letter and full stop."""
     return [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in gap_sentences(result)]
 
 
 def delta_rows(results: Sequence[Result]) -> list[Row]:
-    """Return the figures of two reports side by side, by phase: before, after, difference; empty for other numbers."""
+    """Return rows (before, after, difference) per phase and metric of two reports; empty unless there are two."""
     if len(results) != 2:
         return []
-    before, after = ({e.phase: e for e in reversed(result.entries)} for result in results)
-    found: list[Row] = []
+    before, after = ({entry.phase: entry for entry in reversed(result.entries)} for result in results)
+    rows: list[Row] = []
     for phase in before:
         if phase in after:
-            found += [{"phase": phase, **row} for row in _deltas(before[phase], after[phase])]
-    return found
+            rows += [{"phase": phase, **row} for row in _deltas(before[phase], after[phase])]
+    return rows
 
 
 def _deltas(before: Phase, after: Phase) -> Iterator[Row]:
     def per_step(entry: Phase, ns: int | None) -> int | None:
         return None if ns is None else ns // max(entry.instances, 1)
 
-    both = [entry.taxbreak.ft_includes_library for entry in (before, after)]
+    joint = before.taxbreak.ft_includes_library or after.taxbreak.ft_includes_library
+    framework = "framework + library" if joint else "framework (ΔFT)"
     times = (
         ("wall", before.wall_ns, after.wall_ns),
-        ("framework + library" if any(both) else "framework (ΔFT)", _framework(before, both), _framework(after, both)),
+        (framework, _framework_ns(before, joint), _framework_ns(after, joint)),
         ("library (ΔCT)", before.taxbreak.delta_ct_ns, after.taxbreak.delta_ct_ns),
         ("launch path (ΔKT)", before.taxbreak.delta_kt_ns, after.taxbreak.delta_kt_ns),
         ("device active", before.device.active_ns, after.device.active_ns),
         ("device idle", before.device.idle_ns, after.device.idle_ns),
     )
-    for name, *values in times[:2] + times[2 + any(both) :]:
+    for name, *values in times:
+        if joint and name == "library (ΔCT)":
+            continue
         title = f"{name} per step"
-        one, other = per_step(before, values[0]), per_step(after, values[1])
-        yield _delta(title, one, other, show_time(one), show_time(other), time=True)
-    kernels = [None if e.kernels is None else e.kernels / max(e.instances, 1) for e in (before, after)]
-    shown = ["not measured" if count is None else f"{count:,.0f}" for count in kernels]
-    yield _delta("kernels per step", kernels[0], kernels[1], shown[0], shown[1])
+        old, new = per_step(before, values[0]), per_step(after, values[1])
+        yield _delta(title, old, new, show_time(old), show_time(new), time=True)
+    kernels = [None if entry.kernels is None else entry.kernels / max(entry.instances, 1) for entry in (before, after)]
+    texts = ["not measured" if count is None else f"{count:,.0f}" for count in kernels]
+    yield _delta("kernels per step", kernels[0], kernels[1], texts[0], texts[1])
     hdbi = before.taxbreak.hdbi, after.taxbreak.hdbi
     yield _delta("HDBI", *hdbi, *("not measured" if value is None else f"{value:.3f}" for value in hdbi))
 
 
-def _framework(entry: Phase, both: list[bool]) -> int | None:
-    """Return delta_ft, with delta_ct where one of two phases cannot tell them apart; None where not measured."""
+def _framework_ns(entry: Phase, joint: bool) -> int | None:
+    """Return delta_ft, or with `joint` delta_ft + delta_ct; None if it is not measured."""
     if entry.taxbreak.delta_ft_ns is None:
         return None
-    return entry.taxbreak.delta_ft_ns + ((entry.taxbreak.delta_ct_ns or 0) if any(both) else 0)
+    return entry.taxbreak.delta_ft_ns + ((entry.taxbreak.delta_ct_ns or 0) if joint else 0)
 
 
-def _delta(title: str, one: float | None, other: float | None, before: str, after: str, *, time: bool = False) -> Row:
+def _delta(title: str, old: float | None, new: float | None, before: str, after: str, *, time: bool = False) -> Row:
     row = {"figure": title, "before": before, "after": after, "difference": "-", "percent": "-"}
-    if one is not None and other is not None:
-        change = other - one
+    if old is not None and new is not None:
+        change = new - old
         row["difference"] = (
             f"{'+' if change > 0 else ''}{show_time(round(change))}"
             if time
             else f"{change:+,.3f}".rstrip("0").rstrip(".")
         )
-        row["percent"] = f"{100 * change / one:+.1f}" if one else "-"
+        row["percent"] = f"{100 * change / old:+.1f}" if old else "-"
     return row
 
 
 def flames(results: Sequence[Result]) -> list[Row]:
-    """Return the call tree of each phase and thread that has samples, as columns for an icicle chart; times in ns."""
-    found: list[Row] = []
+    """Return the call tree of each phase and thread with samples, as columns for an icicle chart; times in ns."""
+    charts: list[Row] = []
     for number, result in enumerate(results):
         by_entry: dict[tuple[Any, ...], list[Row]] = {}
         for row in result.details.calls or ():
             by_entry.setdefault((row["phase"], row["process"], row["thread"]), []).append(row)
         for (phase, process, thread), rows in by_entry.items():
-            found.append({"report": number, "title": f"{phase} ({process}/{thread})", **_flame(rows)})
-    return found
+            charts.append({"report": number, "title": f"{phase} ({process}/{thread})", **_flame(rows)})
+    return charts
 
 
 def _flame(rows: Sequence[Row]) -> Row:
     kept = set(sorted(range(len(rows)), key=lambda k: (-rows[k]["total_ns"], k))[:MOST_FRAMES])
-    total: dict[str, list[int]] = {}
+    layer_times: dict[str, list[int]] = {}
     for row in rows:
         if row["depth"] == 1:
-            times = total.setdefault(row["layer"], [0, 0])
+            times = layer_times.setdefault(row["layer"], [0, 0])
             times[0] += row["total_ns"]
             times[1] += row["exposed_ns"] or 0
     flame: dict[str, list[Any]] = {"label": [], "parent": [], "ns": [], "exposed": [], "colour": [], "module": []}
-    layers = {layer: _put(flame, layer, -1, times, layer_colour(layer), "") for layer, times in total.items()}
+    layers = {layer: _put(flame, layer, -1, times, layer_colour(layer), "") for layer, times in layer_times.items()}
     callers: list[int] = []
     for number, row in enumerate(rows):
-        # callers come before what they call, and have at least its time: the caller of a kept frame is kept
+        # a caller precedes its callees and has at least their time, so the caller of a kept frame is kept too
         if number in kept:
             callers[row["depth"] - 1 :] = []
             parent = callers[-1] if callers else layers[row["layer"]]
@@ -190,6 +196,6 @@ def _put(flame: dict[str, list[Any]], label: str, parent: int, times: list[int],
 
 
 def layer_colour(layer: str) -> str:
-    """Return the colour of a layer of the sample tables: that of the same layer or state in every picture."""
+    """Return the colour of a layer of the sample tables, the same as in all charts."""
     key = layer.replace(" ", "_")
     return COLOURS.get(key) or STATE_COLOURS.get(key, COLOURS["rest"])

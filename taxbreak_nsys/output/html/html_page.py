@@ -1,4 +1,4 @@
-"""Puts the page together: template, style, script, plotly and data in one file that makes no requests."""
+"""Builds the page from template, style, script, plotly and data: one file that makes no network requests."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _DETAILS = {
     "taxbreak_class_sum": "Kernel classes",
     "taxbreak_nvtx_sum": "Ranges",
 }
-"""The tables of details that come before those of kernels and operators, where the analysis made them."""
+"""Tables of details, shown before the tables of kernels and operators if the analysis computed them."""
 
 EVENTS = 50_000
-"""Host intervals and device operations that the timelines of a page hold together, unless more are asked for."""
+"""Default number of host intervals and device operations in all timelines of a page."""
 
 
 def render_page(results: Sequence[Result], timelines: Sequence[TimelineCollector]) -> str:
-    """Return the report as HTML; `timelines` are those of each result, and the page says what they leave out.
+    """Return the report as HTML, with a section on omitted data; `timelines` has the collector of each result.
 
-    Raises TaxbreakError where plotly or jinja2, the extra `html`, is not installed.
+    Raises TaxbreakError if plotly or jinja2 (the extra `html`) is not installed.
     """
     try:
         import jinja2
@@ -82,7 +82,7 @@ def render_page(results: Sequence[Result], timelines: Sequence[TimelineCollector
 
 
 def _titles(results: Sequence[Result]) -> list[str]:
-    """Return a short name of each report: its file's, with the folder's where two are the same."""
+    """Return a short name per report: its file name, with its folder if the file names are equal."""
     paths = [Path(result.report.path) for result in results]
     names = [path.name for path in paths]
     return [path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}" for path in paths]
@@ -103,32 +103,36 @@ def _report(result: Result, title: str) -> dict[str, Any]:
 
 
 def _cards(result: Result) -> list[dict[str, Any]]:
-    """Return a card a phase; the threads of a phase that has several stand behind the card for all of them."""
+    """Return one card per phase; the card of a phase on several threads contains a card for each thread."""
     cards: list[dict[str, Any]] = []
     for entry in result.entries:
         several = sum(other.phase == entry.phase for other in result.entries) > 1
         if not several or entry.combined:
-            threads = [e for e in result.entries if several and e.phase == entry.phase and not e.combined]
-            cards.append(html_tables.card(entry, result) | {"threads": [html_tables.card(e, result) for e in threads]})
+            threads = [
+                html_tables.card(other, result)
+                for other in result.entries
+                if several and other.phase == entry.phase and not other.combined
+            ]
+            cards.append(html_tables.card(entry, result) | {"threads": threads})
     return cards
 
 
 def embedded(data: Any) -> str:
-    """Return JSON that can stand inside a script element: nothing in it can end the element or a line."""
+    """Return JSON that is safe inside a script element: no character in it can end the element or a line."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    # a lone surrogate from a broken name cannot be written as UTF-8
+    # a broken name can contain a lone surrogate, which UTF-8 cannot encode
     return text.encode("utf-8", "replace").decode()
 
 
 def _packed(script: str) -> str:
-    """Return a script compressed, as text that can stand in an element: a third of its size."""
+    """Return a script compressed with gzip and encoded as base64: a third of its size, and safe inside an element."""
     return base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
 
 
 def _policy(*scripts: str) -> str:
-    """Return the Content-Security-Policy: these very scripts, own styles, no request to anywhere."""
+    """Return the Content-Security-Policy: only these scripts (by hash), inline styles, no network requests."""
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "

@@ -1,4 +1,4 @@
-"""The page's tables and sentences: everything on it that is not a chart."""
+"""The page's tables, cards and sentences."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 FOUND_BY = 160
-"""Characters of a name by which a table's row is found in a timeline (`timelines.NAME_LENGTH`)."""
+"""Characters of a name that link a table's row to a timeline (`timeline_rows.NAME_LENGTH`)."""
 MOST_ROWS = 400
-"""Rows of kernels, and of operators, that all reports of a page have together."""
+"""Most rows of a table of the page, over all reports."""
 
 _SHOWN = {
     "taxbreak_kern_sum": (
@@ -48,7 +48,7 @@ _SHOWN |= {
         "Per Step (ns)", "Instances", "Launches", "Kernels", "Device Time (ns)",
     ),
 }  # fmt: skip
-"""Columns of each table of the page."""
+"""The columns of each table of the page."""
 _NAMES = {"Name", "Operator", "Before", "Range"}
 _TITLES = {"Title": "Class", "delta_ft (ns)": "ΔFT", "delta_ct (ns)": "ΔCT"}
 
@@ -66,12 +66,12 @@ _T_SYS = {
     "given": "given with --t-sys",
     "null_report": "the median of a report of an empty kernel",
     "idle_launches": "the first percentile of this report's launches that met an idle stream",
-    "paper": "the paper's figure for H100 and H200, not measured here",
+    "paper": "the paper's value for H100 and H200, not measured here",
 }
 
 
 def machine(result: Result) -> str:
-    """Return a line on where the report comes from."""
+    """Return one line with GPU, CPU, nsys version and traced APIs of a report."""
     report = result.report
     nsys = f"nsys {report.nsys_version}" if report.nsys_version else None
     traced = f"traced: {', '.join(report.traced)}" if report.traced else None
@@ -79,7 +79,7 @@ def machine(result: Result) -> str:
 
 
 def card(entry: Phase, result: Result) -> Row:
-    """Return what the card of a phase says."""
+    """Return the contents of a phase's card, by the names in the page's template."""
     taxbreak, corrected = entry.taxbreak, entry.corrected
     steps = f"{entry.instances:,} steps, median {show_time(entry.wall_median_ns)}"
     if entry.instances == 1:
@@ -109,19 +109,19 @@ def card(entry: Phase, result: Result) -> Row:
 
 
 def figure_rows(entry: Phase) -> list[tuple[str, str]]:
-    """Return the parts of HDBI, as means per step."""
+    """Return the terms of HDBI with their mean times per step, as (name, text)."""
     taxbreak = entry.taxbreak
-    framework = "ΔFT + ΔCT" if taxbreak.ft_includes_library else "ΔFT"
-    found = [(framework, taxbreak.delta_ft_ns), ("ΔCT", taxbreak.delta_ct_ns), ("ΔKT", taxbreak.delta_kt_ns)]
     if taxbreak.ft_includes_library:
-        del found[1]
-    found.append(("device active", taxbreak.t_device_active_ns))
+        terms = [("ΔFT + ΔCT", taxbreak.delta_ft_ns)]
+    else:
+        terms = [("ΔFT", taxbreak.delta_ft_ns), ("ΔCT", taxbreak.delta_ct_ns)]
+    terms += [("ΔKT", taxbreak.delta_kt_ns), ("device active", taxbreak.t_device_active_ns)]
     steps = max(entry.instances, 1)
-    return [(name, show_time(None if ns is None else ns // steps)) for name, ns in found]
+    return [(name, show_time(None if ns is None else ns // steps)) for name, ns in terms]
 
 
 def comparison(entry: Phase) -> list[tuple[str, str, str]]:
-    """Return captured and corrected figures side by side; empty where nothing is corrected."""
+    """Return rows (metric, captured, corrected); empty if the phase has no correction."""
     corrected = entry.corrected
     if corrected is None or corrected.wall_ns is None:
         return []
@@ -139,7 +139,7 @@ def comparison(entry: Phase) -> list[tuple[str, str, str]]:
 
 
 def layers(results: Sequence[Result], titles: Sequence[str]) -> list[Row]:
-    """Return the figures of the chart of layers as rows."""
+    """Return the values of the layer chart as rows, one per report, phase and layer."""
     return [
         {
             "report": title,
@@ -159,38 +159,37 @@ def layers(results: Sequence[Result], titles: Sequence[str]) -> list[Row]:
 
 
 def evidence_rows(result: Result) -> list[tuple[str, str]]:
-    """Return for each kind of evidence its phases and what it means."""
-    found: dict[str, list[str]] = {}
+    """Return per kind of evidence (a title with its phases, an explanation)."""
+    by_evidence: dict[str, list[str]] = {}
     for entry in result.entries:
-        phases = found.setdefault(entry.taxbreak.evidence, [])
+        phases = by_evidence.setdefault(entry.taxbreak.evidence, [])
         if entry.phase not in phases:
             phases.append(entry.phase)
     return [
         (f"Library layer of {', '.join(phases)}", f"Evidence: {EVIDENCE.get(name, name)}")
-        for name, phases in found.items()
+        for name, phases in by_evidence.items()
     ]
 
 
 def t_sys(result: Result) -> str:
     """Return T_sys and its source in words."""
     source = _T_SYS.get(result.t_sys_source, result.t_sys_source)
-    return f"{show_time(result.t_sys_ns)} for each launch, the floor of the launch path: {source}."
+    return f"{show_time(result.t_sys_ns)} per launch, the floor of the launch path: {source}."
 
 
 def outside(result: Result) -> str | None:
-    """Return what lies in no phase in words; None where that is nothing."""
-    left = result.outside
-    launches = left.kernel_launches + left.graph_launches + left.memory_launches
-    if not launches and not left.kernels:
+    """Return a sentence on launches and kernels outside all phases; None if there are none."""
+    counts = result.outside
+    launches = counts.kernel_launches + counts.graph_launches + counts.memory_launches
+    if not launches and not counts.kernels:
         return None
-    share = f", {left.share:.1%} of all kernel time" if left.share is not None else ""
-    return (
-        f"{launches:,} launches and {left.kernels:,} kernels ({show_time(left.kernel_sum_ns)}{share}) lie in no phase."
-    )
+    share = f", {counts.share:.1%} of all kernel time" if counts.share is not None else ""
+    kernels = f"{counts.kernels:,} kernels ({show_time(counts.kernel_sum_ns)}{share})"
+    return f"{launches:,} launches and {kernels} lie in no phase."
 
 
 def listing(results: Sequence[Result], titles: Sequence[str], report: str, title: str) -> Row:
-    """Return a named report as a table of the page: heads, rows, and a sentence on rows left out."""
+    """Return a named report as a table of the page: heads, rows, and a sentence on the rows left out."""
     tables = [result_table(result, report) for result in results]
     shown = [name for name in _SHOWN[report] if name not in ("PID", "TID")]
     for name in ("TID", "PID"):
@@ -206,13 +205,13 @@ def listing(results: Sequence[Result], titles: Sequence[str], report: str, title
         for row in _largest(table, most).to_pylist():
             depth = row.get("Depth")
             cells = [_cell(key, row[key], number[key], depth if key == "Range" else None) for key in shown]
-            named = next((key for key in ("Name", "Before", "Range") if key in shown and row.get(key)), None)
+            linked = next((key for key in ("Name", "Before", "Range") if key in shown and row.get(key)), None)
             rows.append(
                 {
                     "cells": [Cell(name), *cells] if len(results) > 1 else cells,
                     "phase": row["Phase"],
                     "report": titles.index(name),
-                    "find": row[named][:FOUND_BY] if named else "",
+                    "find": row[linked][:FOUND_BY] if linked else "",
                 }
             )
     total = sum(map(len, tables))
@@ -243,7 +242,7 @@ def _is_number(table: pa.Table, title: str) -> bool:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its text, what it sorts by where that is a number, and what it is: text, number or name."""
+    """A table cell: its text, the number to sort by (None: sort by text), and its kind: text, number or name."""
 
     text: str
     value: int | float | None = None

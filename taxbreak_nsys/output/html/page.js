@@ -1,7 +1,7 @@
 "use strict";
-// Draws the charts of the page from the data in it. Every text from the report is set as text, never as markup.
+// Draws the page's charts from its embedded data. Text from the report is always set as text, never as markup.
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const BINS = 400; // stretches of time whose shares are drawn where intervals are too many to be seen singly
+const BINS = 400; // number of time bins: with too many intervals to show each, bins are drawn with their shares
 const $ = (selector, root = document) => root.querySelector(selector);
 const narrow = () => window.innerWidth < 640;
 const PLOT = {displaylogo: false, responsive: true, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]]};
@@ -17,9 +17,9 @@ function time(ns) {
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const percent = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)} %` : "-");
-// plotly reads some markup in texts: a name from the report must come out as it is
+// plotly interprets some markup in texts, so names from the report are escaped
 const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-// long names and sentences in lines, broken at spaces where there are some
+// wraps long names and sentences, at spaces if possible
 const wrapped = (text, width = 60) =>
   (text.match(new RegExp(`.{1,${width}}(?=\\s|$)|.{1,${width}}`, "gsu")) || []).map((part) => plain(part.trim())).join("<br>");
 
@@ -242,7 +242,7 @@ class Panel {
     this.drawLine();
   }
 
-  // Shows a stretch of the step with a frame around it.
+  // Shows a part of the step with a frame around it.
   show(from, to, margin, note) {
     const span = this.line.span, wide = Math.max((to - from) * (1 + 2 * margin), Math.min(2000, span)), middle = (from + to) / 2;
     const a = Math.min(Math.max(middle - wide / 2, 0), Math.max(span - wide, 0));
@@ -387,7 +387,7 @@ function between(full, a, b) {
   return [Math.max(find(a) - 1, 0), find(b)];
 }
 
-// Adds bars to `traces`: single intervals where they are few, shares of equal stretches where they are many.
+// Adds bars to `traces`: single intervals if there are few, otherwise shares in equal time bins.
 function draw(traces, full, [low, high], most, a, b, yaxis, colour, text, title, word = null) {
   const single = high - low <= most, byKind = new Map();
   const trace = (kind) => {
@@ -407,7 +407,7 @@ function draw(traces, full, [low, high], most, a, b, yaxis, colour, text, title,
   if (single) {
     for (let i = low; i < high; i++) {
       if (full.start[i] + full.length[i] <= a) continue;
-      // a name is drawn where its bar has room for a few letters
+      // a name is drawn if its bar has room for a few letters
       const room = word && (full.length[i] * most * 2) / (b - a) > 34 ? Math.floor((full.length[i] * most * 2) / (b - a) / 6.5) : 0;
       const name = room ? word(i) : "";
       put(full.kind[i], full.start[i], full.length[i], 0, 1, text(i), plain(name.length > room ? `${name.slice(0, Math.max(room - 1, 1))}…` : name));
@@ -450,7 +450,7 @@ function rangeText(ranges, i) {
   return `<b>${ranges.name[i] >= 0 ? wrapped(DATA.names[ranges.name[i]]) : "range"}</b><br>${time(ranges.length[i])} at ${time(ranges.start[i])}`;
 }
 
-// When no device row works, from the first to the last moment of the step: [from, to] in order of time.
+// The idle gaps of the step, in which no device row is busy: [from, to] in order of time.
 function idleGaps(line) {
   if (line.gaps) return line.gaps;
   const busy = line.device.flatMap((row) => { const ops = expand(row); return ops.start.map((from, i) => [from, from + ops.length[i]]); });
@@ -472,7 +472,7 @@ function opAt(line, moment) {
   return "";
 }
 
-// The places in a step's timeline of what a table's row names: a kernel, or a range: [from, to].
+// The intervals [from, to] in a step's timeline with the kernel or range that a table's row names.
 function places(line, text) {
   const found = [], same = (code) => code >= 0 && (DATA.shorts[code] === text || DATA.names[code] === text || DATA.names[code].replace(/…$/, "") === text.slice(0, DATA.names[code].length - 1));
   for (const row of [...line.ranges, ...line.device]) {
@@ -552,7 +552,7 @@ function sortable(table) {
       };
       const rows = [...body.rows].map((row) => [key(row), row]);
       rows.sort(([a], [b]) => {
-        if (a === null || b === null) return (a === null) - (b === null); // what is not measured comes last
+        if (a === null || b === null) return (a === null) - (b === null); // values that are not measured come last
         return (number ? a - b : a.localeCompare(b, "en", {numeric: true})) * (falling ? -1 : 1);
       });
       body.append(...rows.map((row) => row[1]));
@@ -578,7 +578,7 @@ function sortable(table) {
   }
 }
 
-// Plotly is in the page compressed; its script element is allowed by the hash of its text.
+// The page contains plotly compressed; the Content-Security-Policy allows its script by hash.
 async function unpack() {
   const bytes = Uint8Array.from(atob($("#plotly").textContent), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -607,7 +607,7 @@ function start() {
     for (const input of ["#flame", "#flame-exposed"]) $(input).addEventListener("change", drawFlame);
     drawFlame();
   }
-  // open with the phase that takes longest, of those that launch kernels
+  // open with the longest phase that launches kernels
   const longest = (report) => DATA.groups.filter((g) => g.report === report)
     .sort((a, b) => (sum(b.kernels) > 0) - (sum(a.kernels) > 0) || sum(b.wall) - sum(a.wall))[0];
   const template = $("#panel");

@@ -19,47 +19,48 @@ NAME_LENGTH = 160
 
 @dataclass
 class ChartNames:
-    """Distinct names of the page, each once; long names are cut where they are only shown on hovering."""
+    """The distinct names of the page, numbered from 0 in order of first use and cut to `NAME_LENGTH` characters."""
 
     codes: dict[str, int] = field(default_factory=dict)
     shorts: dict[int, str] = field(default_factory=dict)
-    """The short names of the kernels among them, by number."""
+    """The short names of kernels, by number."""
 
     def kernel_code(self, name: str) -> int:
-        """Return the number of a kernel's name."""
+        """Return the number of a kernel's name, and keep its short name."""
         code = self.code(name)
         self.shorts.setdefault(code, short_name(name))
         return code
 
     def code(self, name: str) -> int:
-        """Return the number of a name."""
+        """Return the number of a name, a new one for a new name."""
         shown = name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
         return self.codes.setdefault(shown, len(self.codes))
 
 
 @dataclass(frozen=True)
 class NamedColumn:
-    """A column of names: a code per row (-1: none) into some texts."""
+    """A column of names: one code per row into `texts`, -1 for none."""
 
     code: Ints
     texts: tuple[str, ...]
 
     @classmethod
     def of(cls, code: Ints, names: Sequence[str]) -> NamedColumn:
-        """Return a column of codes into all names as a column of codes into those that it uses."""
-        distinct, at = np.unique(code, return_inverse=True)
+        """Return the column for codes into `names`, keeping only the names that occur."""
+        distinct, index = np.unique(code, return_inverse=True)
         texts = tuple(names[c] for c in distinct.tolist() if c >= 0)
-        return cls(np.asarray(at, np.int64).reshape(-1) - (len(distinct) - len(texts)), texts)
+        # np.unique puts -1 first, so its index becomes -1 again
+        return cls(np.asarray(index, np.int64).reshape(-1) - (len(distinct) - len(texts)), texts)
 
-    def spelt(self, code_of: Callable[[str], int]) -> Ints:
-        """Return the page's number of each name, -1 for none."""
-        numbers = np.array([*map(code_of, self.texts), -1], np.int64)
+    def page_numbers(self, number: Callable[[str], int]) -> Ints:
+        """Return the page's number (`ChartNames`) of each row's name, -1 for none."""
+        numbers = np.array([*map(number, self.texts), -1], np.int64)
         return numbers[self.code]
 
 
 @dataclass(frozen=True)
 class HostRow:
-    """The host's row of a timeline; columns over its entries."""
+    """The host's row of a timeline; each column has one value per entry, `gap` is the time before the entry, ns."""
 
     gap: Ints
     entries: Thinned
@@ -69,7 +70,10 @@ class HostRow:
 
 @dataclass(frozen=True)
 class DeviceOpsRow:
-    """One device row of a timeline; columns over its entries. `waited` is the time since the launch, -1: unknown."""
+    """One device row of a timeline; each column has one value per entry.
+
+    `gap` is the time before the entry, `waited` the time since its launch (-1: unknown), ns.
+    """
 
     title: str
     gap: Ints
@@ -80,7 +84,7 @@ class DeviceOpsRow:
 
 @dataclass(frozen=True)
 class RangeRow:
-    """One level of nested NVTX ranges in a timeline; columns over its entries."""
+    """One level of nested NVTX ranges in a timeline; each column has one value per entry."""
 
     gap: Ints
     entries: Thinned
@@ -89,7 +93,10 @@ class RangeRow:
 
 @dataclass(frozen=True)
 class StepTimeline:
-    """The timeline of one step; `width` is as in `Thinned`, `hidden` counts device rows that are left out."""
+    """The timeline of one step, from `start` over `span` (ns); `hidden` counts device rows that are left out.
+
+    `reason` says why the device time of the step is not measured (None if it is).
+    """
 
     start: int
     span: int
@@ -101,17 +108,17 @@ class StepTimeline:
 
     @property
     def width(self) -> int:
-        """The width below which entries are drawn together, ns; 0 where all are there."""
+        """The largest width of the host and device rows (`Thinned.width`), ns; 0 if nothing is merged."""
         return max([self.host.entries.width, *(row.entries.width for row in self.device)])
 
     @property
     def events(self) -> int:
-        """The number of entries."""
+        """The number of entries in all rows."""
         rows: tuple[HostRow | RangeRow | DeviceOpsRow, ...] = (self.host, *self.ranges, *self.device)
         return sum(len(row.entries) for row in rows)
 
     def to_json(self, names: ChartNames) -> Json:
-        """Return what the page's script draws."""
+        """Return the data that the page's script draws; times in ns."""
         return {
             "start": self.start,
             "span": self.span,
@@ -124,13 +131,13 @@ class StepTimeline:
         }
 
     def _host_json(self, names: ChartNames) -> Json:
-        """Return columns: duration, state, name and kernel (for the states that have one), gap before, count."""
+        """Return the columns duration, state, name, kernel, gap before the entry, count."""
         entries = self.host.entries
         return {
             "d": entries.duration.tolist(),
             "s": "".join(map(str, entries.kind.tolist())),
-            "n": sparse(self.host.name.spelt(names.code), -1),
-            "k": sparse(self.host.kernel.spelt(names.kernel_code), -1),
+            "n": sparse(self.host.name.page_numbers(names.code), -1),
+            "k": sparse(self.host.kernel.page_numbers(names.kernel_code), -1),
             "g": sparse(self.host.gap, 0),
             "c": sparse(entries.count, 1),
         }
@@ -141,7 +148,7 @@ def _range_json(row: RangeRow, names: ChartNames) -> Json:
         "g": row.gap.tolist(),
         "d": row.entries.duration.tolist(),
         "s": "0" * len(row.entries),
-        "n": row.name.spelt(names.code).tolist(),
+        "n": row.name.page_numbers(names.code).tolist(),
         "c": sparse(row.entries.count, 1),
     }
 
@@ -152,18 +159,18 @@ def _device_json(row: DeviceOpsRow, names: ChartNames) -> Json:
         "g": row.gap.tolist(),
         "d": row.entries.duration.tolist(),
         "s": "".join(map(str, row.entries.kind.tolist())),
-        "n": row.name.spelt(names.kernel_code).tolist(),
+        "n": row.name.page_numbers(names.kernel_code).tolist(),
         "l": row.waited.tolist(),
         "c": sparse(row.entries.count, 1),
     }
 
 
 def sparse(values: Ints, usual: int) -> Json:
-    """Return a column as the distances between the places that are not the usual value, and their values.
+    """Return a column in sparse form: the values other than `usual`, and the distances between their places.
 
-    Written in full where that is shorter.
+    If that is not shorter, return all values.
     """
-    at = np.flatnonzero(values != usual)
-    if len(at) * 2 >= len(values):
+    places = np.flatnonzero(values != usual)
+    if len(places) * 2 >= len(values):
         return {"all": values.tolist()}
-    return {"usual": usual, "skip": np.diff(at, prepend=0).tolist(), "value": values[at].tolist()}
+    return {"usual": usual, "skip": np.diff(places, prepend=0).tolist(), "value": values[places].tolist()}

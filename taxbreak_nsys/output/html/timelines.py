@@ -1,4 +1,4 @@
-"""Timelines of single steps for the page: drawn as the report is read, and thinned, so that memory does not grow."""
+"""Timelines of single steps for the page, drawn and thinned piece by piece, so that memory use stays bounded."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.totals.warning_facts import Piece
 
 MOST_ROWS = 8
-"""Device rows of a timeline."""
+"""Most device rows of a timeline."""
 MOST_LEVELS = 4
-"""Levels of nested ranges of a timeline."""
+"""Most levels of nested ranges of a timeline."""
 LEAST_EVENTS = 1500
-"""A timeline is not thinned below this many entries."""
-_KEPT = 4
-"""Timelines are kept until they hold this many times the entries that the page may show: some may not fit in."""
+"""A timeline is not thinned below this number of entries."""
+_KEPT_FACTOR = 4
+"""Timelines are kept up to this multiple of the entries that the page shows, because not every timeline will fit."""
 _NAMED = np.array([state not in ("python", "os_wait", "profiler") for state in STATES])
 
 
 @dataclass(frozen=True)
 class StepsToDraw:
-    """The steps of one phase on one thread: their numbers in the report, and the order in which they are worth drawing.
+    """The steps of one phase on one thread, and the order in which to draw them.
 
-    `out` flags the steps that stand out by their wall time; `order` holds places in `instances`.
+    `instances` are their numbers in the report, `out` flags outlying wall times, `order` holds places in `instances`.
     """
 
     label: str
@@ -63,21 +63,27 @@ class StepsToDraw:
 def steps_to_draw(instances: Instances) -> list[StepsToDraw]:
     """Return the steps of each phase and thread, in the order of the result's entries."""
     entries, wall = PhaseThreads.of(instances), instances.wall
-    found = []
+    steps = []
     for _, members in entries.by_label:
         for entry in members:
             numbers = np.flatnonzero(entries.instances_of(entry))
             out = stands_out(wall[numbers])
-            label = instances.labels[int(entries.label[entry])]
-            order = _worth(wall[numbers], out)
-            found.append(StepsToDraw(label, int(entries.thread[entry]), numbers, out, order))
-    return found
+            steps.append(
+                StepsToDraw(
+                    label=instances.labels[int(entries.label[entry])],
+                    thread=int(entries.thread[entry]),
+                    instances=numbers,
+                    out=out,
+                    order=_drawing_order(wall[numbers], out),
+                )
+            )
+    return steps
 
 
-def _worth(wall: Ints, out: Flags) -> list[int]:
-    """Return steps in the order in which they are worth showing: usual, slowest, those that stand out, the rest.
+def _drawing_order(wall: Ints, out: Flags) -> list[int]:
+    """Return the steps' drawing order: median, slowest, first and fastest step, outlying steps, all others.
 
-    The rest comes at even distances: any prefix of the order is spread over the whole capture.
+    The others come with halved distances each time, so that any prefix of the order spreads over the whole capture.
     """
     by_wall = np.argsort(wall, kind="stable")
     first = [int(by_wall[(len(wall) - 1) // 2]), int(by_wall[-1]), 0, int(by_wall[0])]
@@ -91,48 +97,47 @@ def _worth(wall: Ints, out: Flags) -> list[int]:
 
 
 class TimelineCollector:
-    """Draws timelines of a report's steps as its pieces come: the steps most worth having, as far as a budget goes."""
+    """Draws timelines of a report's steps piece by piece, the first in drawing order, up to `events` entries in all."""
 
     def __init__(self, instances: Instances, events: int) -> None:
-        """Plan the timelines; together they may hold `events` entries."""
         self.steps = steps_to_draw(instances)
         self._events = events
-        worth = min(sum(len(steps.order) for steps in self.steps), 3 * len(self.steps))
-        self._share = max(events // max(worth, 1), LEAST_EVENTS)
+        expected = min(sum(len(steps.order) for steps in self.steps), 3 * len(self.steps))
+        self._share = max(events // max(expected, 1), LEAST_EVENTS)
         self._rank: dict[int, tuple[int, int]] = {}
         for group, steps in enumerate(self.steps):
             for turn, place in enumerate(steps.order):
                 self._rank[int(steps.instances[place])] = (turn, group)
         self._streams = StreamNumbers()
         self._drawn: dict[tuple[int, int], StepTimeline] = {}
-        self._kept_events, self._least_worth = 0, (1 << 62, 0)
+        self._kept_events, self._rank_limit = 0, (1 << 62, 0)
 
     def add(self, piece: Piece) -> None:
-        """Draw the steps of a piece that may find a place."""
+        """Draw the steps of a piece whose timelines may still fit."""
         drawer: _Drawer | None = None
         rows = device_rows(piece.columns, self._streams)
         for place, instance in enumerate(piece.index.tolist()):
             rank = self._rank.get(instance)
-            if rank is None or rank > self._least_worth:
+            if rank is None or rank > self._rank_limit:
                 continue
             drawer = drawer or _Drawer(piece.columns, rows)
             self._drawn[rank] = line = drawer.draw(place, self._share)
             self._kept_events += line.events
-            self._forget()
+            self._drop_last_ranked()
 
-    def _forget(self) -> None:
-        """Let the least worthy timelines go where there are far more than fit in; each phase keeps its first."""
-        while self._kept_events > _KEPT * self._events:
+    def _drop_last_ranked(self) -> None:
+        """Drop the timelines last in drawing order while far more are kept than fit; each phase keeps its first."""
+        while self._kept_events > _KEPT_FACTOR * self._events:
             last = max(self._drawn)
             if last[0] == 0:
                 return
             self._kept_events -= self._drawn.pop(last).events
-            self._least_worth = last
+            self._rank_limit = last
 
     def lines(self, names: ChartNames) -> Iterator[tuple[int, int, Json]]:
-        """Yield (group, place of the step in it, timeline) while the budget lasts.
+        """Yield (group, place of the step in it, timeline) until `events` entries are used.
 
-        The most telling step of every phase comes first, then the next of each.
+        The first step in drawing order of every phase comes first, then the second of every phase, and so on.
         """
         left, last_turn = self._events, 0
         for (turn, group), line in sorted(self._drawn.items()):
@@ -140,7 +145,7 @@ class TimelineCollector:
                 return
             last_turn = turn
             data = line.to_json(names)
-            # every phase has one timeline at least, however many phases there are
+            # every phase gets at least one timeline, even beyond the limit
             if turn == 0 or line.events <= left:
                 left -= line.events
                 yield group, self.steps[group].order[turn], data
@@ -161,7 +166,7 @@ class _Drawer:
         self.longest_op = int((ops.end - ops.start).max()) if len(ops) else 0
 
     def draw(self, instance: int, most: int) -> StepTimeline:
-        """Return the timeline of an instance, with about `most` entries."""
+        """Return the timeline of an instance with about `most` entries."""
         instances, intervals = self.columns.instances, self.columns.intervals
         low, high = np.searchsorted(self.by_instance, [instance, instance + 1])
         chosen = self.order[low:high]
@@ -197,15 +202,15 @@ class _Drawer:
         """Return the NVTX ranges of a thread in [origin, stop) by level, outermost first."""
         ranges = self.columns.trace.ranges
         part = thread_slice(ranges.thread, thread)
-        held = np.flatnonzero((ranges.start[part] < stop) & (ranges.end[part] > origin)) + part.start
+        overlapping = np.flatnonzero((ranges.start[part] < stop) & (ranges.end[part] > origin)) + part.start
         container = self.nesting.container
         level = np.zeros(len(ranges), np.int64)
-        found = []
+        rows = []
         for depth in range(MOST_LEVELS):
-            chosen = held[level[held] == depth]
+            chosen = overlapping[level[overlapping] == depth]
             if not len(chosen):
                 break
-            # ranges that overlap without nesting: the one that began first is drawn
+            # of ranges that overlap without nesting, only the first is drawn
             apart = np.r_[True, ranges.start[chosen][1:] >= np.maximum.accumulate(ranges.end[chosen])[:-1]]
             shown = chosen[apart]
             start, end = np.maximum(ranges.start[shown], origin), np.minimum(ranges.end[shown], stop)
@@ -213,36 +218,37 @@ class _Drawer:
             index = np.where(entries.index >= 0, shown[np.maximum(entries.index, 0)], -1)
             name = NamedColumn.of(np.where(index >= 0, ranges.name[index], -1), ranges.names)
             labels = NamedColumn(name.code, tuple(map(range_label, name.texts)))
-            found.append(RangeRow(_gaps(entries, origin), entries, labels))
-            inner = held[(container[held] >= 0) & (level[container[held]] == depth)]
+            rows.append(RangeRow(_gaps(entries, origin), entries, labels))
+            outer = container[overlapping]
+            inner = overlapping[(outer >= 0) & (level[outer] == depth)]
             inner = inner[np.isin(container[inner], chosen)]
             level[inner] = depth + 1
-        return found
+        return rows
 
     def _device(self, instance: int, origin: int, stop: int, most: int) -> tuple[list[DeviceOpsRow], int]:
-        """Return the device rows that show something in [origin, stop), and how many more there are."""
+        """Return the first MOST_ROWS device rows with operations in [origin, stop), and the number of further rows."""
         ops, rows = self.columns.trace.ops, self.rows
         low = int(np.searchsorted(self.op_start, origin - self.longest_op))
         high = int(np.searchsorted(self.op_start, stop))
-        seen = self.op_order[low:high]
-        seen = seen[ops.end[seen] > origin]
+        visible = self.op_order[low:high]
+        visible = visible[ops.end[visible] > origin]
         process = int(self.columns.instances.thread[instance]) & PROCESS_MASK
         used = np.unique(ops.device_global[self.columns.op_instance == instance])
         if len(used):
-            seen = seen[np.isin(ops.device_global[seen], used)]
-        present = np.unique(rows.row[seen]).tolist()
+            visible = visible[np.isin(ops.device_global[visible], used)]
+        present = np.unique(rows.row[visible]).tolist()
         present.sort(key=lambda row: (int(rows.process[row]) != process, row))
         hidden = len(present) - MOST_ROWS if len(present) > MOST_ROWS else 0
         present = present[:MOST_ROWS]
         several = len({int(rows.process[row]) for row in present}) > 1
         drawn = []
         for row in present:
-            of_row = seen[rows.row[seen] == row]
-            start, end = np.maximum(ops.start[of_row], origin), np.minimum(ops.end[of_row], stop)
-            device = thin(start, end, ops.kind[of_row], max(most // len(present), 200))
-            index = np.where(device.index >= 0, of_row[np.maximum(device.index, 0)], -1)
+            in_row = visible[rows.row[visible] == row]
+            start, end = np.maximum(ops.start[in_row], origin), np.minimum(ops.end[in_row], stop)
+            device = thin(start, end, ops.kind[in_row], max(most // len(present), 200))
+            index = np.where(device.index >= 0, in_row[np.maximum(device.index, 0)], -1)
             launch = self.columns.launches.of_op[index]
-            begun = self.columns.launches.start[launch] if len(self.columns.launches) else launch
+            launch_start = self.columns.launches.start[launch] if len(self.columns.launches) else launch
             known = (index >= 0) & (launch >= 0)
             drawn.append(
                 DeviceOpsRow(
@@ -250,12 +256,12 @@ class _Drawer:
                     gap=_gaps(device, origin),
                     entries=device,
                     name=NamedColumn.of(np.where(index >= 0, ops.name[index], -1), ops.names),
-                    waited=np.where(known, ops.start[index] - begun, -1),
+                    waited=np.where(known, ops.start[index] - launch_start, -1),
                 )
             )
         return drawn, hidden
 
 
 def _gaps(entries: Thinned, origin: int) -> Ints:
-    """Return the time before each entry, since the entry before it or since `origin`."""
+    """Return the time before each entry (ns): since the end of the entry before it, for the first since `origin`."""
     return entries.start - np.r_[origin, (entries.start + entries.duration)[:-1]]
