@@ -38,14 +38,13 @@ def corrected(
 ) -> Corrected:
     """Return a phase with the wall time of an un-profiled run.
 
-    `waits` (instances, `WAITS`) are the waits of each instance, ns: the reference is a median, so an instance that
-    waits longer than the whole reference counts with the waits of the others (`TypicalWaits`).
-
-    The profiler's own time leaves each state first: the `profiler` state, and what samples say of the others, scaled
-    down to what the capture is longer than the reference. Then the host states are scaled together, by a factor of at
-    most 1, so that they and the waits make up the reference's wall time to the nanosecond. `scale_t_sys` says that
-    T_sys comes from a profiled launch, so that delta_kt is scaled with the `launch` state. T_Orchestration is never
-    more than the reference's wall time less the waits.
+    First the profiler's own time is subtracted: the `profiler` state, and the profiler's time in other states according
+    to the samples, scaled down to the excess of the capture over the reference. Then the host states are scaled by one
+    factor of at most 1, so that they and the waits add up to the reference's wall time to the nanosecond. `waits`
+    (instances, `WAITS`) are the waits of each instance, ns: the reference is a median, so an instance that waits longer
+    than the whole reference counts with the waits of the others (`TypicalWaits`). With `scale_t_sys`, T_sys comes from
+    a profiled launch and delta_kt is scaled with the `launch` state. T_Orchestration is at most the reference's wall
+    time minus the waits. Figures are None, with the reason, where no correction exists.
     """
     total = sum(sums.states_ns.values())
     profiler = sum(_claimed(split).values()) + sums.states_ns["profiler"] if split else None
@@ -57,7 +56,7 @@ def corrected(
     remaining = {state: ns - own[state] for state, ns in sums.states_ns.items()}
     host = [state for state in STATES if state not in WAITS]
     waiting, busy = sum(remaining[state] for state in WAITS), sum(remaining[state] for state in host)
-    # a capture that is shorter than the reference without the profiler's own rows is not stretched to it
+    # without the profiler's time the capture may be shorter than the reference: it is not stretched
     wall = min(reference.wall_ns, waiting + busy)
     share = profiler / total if profiler is not None and total else None
     dilation = wall_median_ns / reference.median_ns

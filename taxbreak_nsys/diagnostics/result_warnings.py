@@ -26,13 +26,16 @@ _OFF_CPU = 20
 
 
 def result_warnings(result: Result, totals: Totals, lost: LostRows, t_sys: TSys) -> tuple[ReportWarning, ...]:
-    """Return the warnings that a result, and the sums that it is made of, call for."""
-    found = [*_lost(lost), *_t_sys(t_sys, totals)]
-    found += graph_warnings(result)
+    """Return the warnings about a result and the totals behind it."""
+    warnings = [*_lost(lost), *_t_sys(t_sys, totals), *graph_warnings(result)]
     for check in (_evidence, _bounds, _phases, _cut, _outside, _os_runtime):
-        found += check(result, totals)
-    found += engine_warnings(result, totals)
-    return (*found, *sample_warnings.sample_warnings(result, totals), *misleading.misleading_warnings(result, totals))
+        warnings += check(result, totals)
+    warnings += engine_warnings(result, totals)
+    return (
+        *warnings,
+        *sample_warnings.sample_warnings(result, totals),
+        *misleading.misleading_warnings(result, totals),
+    )
 
 
 def reading_warnings(database: Database) -> tuple[ReportWarning, ...]:

@@ -17,7 +17,7 @@ _BY_SAMPLES = EVIDENCES.index("samples")
 _MANY_UNKNOWN = 0.2
 """A larger share of samples in no known module is worth a warning."""
 _NOISE = 0.05
-"""Shares smaller than this are within what two runs of a program differ by."""
+"""Two runs of a program can differ by this share."""
 
 
 def sample_warnings(result: Result, totals: Totals) -> tuple[ReportWarning, ...]:

@@ -224,9 +224,9 @@ def precise_enough(split: Split) -> bool:
 
 
 def sample_figures(split: Split, evidence: str, wall_ns: int, library_modules: Iterable[str]) -> SampleFigures:
-    """Return the figures of a phase's samples that the result shows.
+    """Return the sample figures of a phase for the result; `wall_ns` is its wall time.
 
-    `library_modules` are the library modules that samples outside library ranges are in.
+    `library_modules` are the library modules of the samples outside library ranges.
     """
     by_state = {name: [s for s in split.strata if s.state == name] for name in STATES}
     missed = None
