@@ -6,8 +6,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from taxbreak_nsys import Result, analyze
@@ -64,6 +63,12 @@ def busiest_ns(run: Simulation, scenario: Scenario) -> float:
     return max(busy.values(), default=0.0)
 
 
+def second_stream_ns(run: Simulation, scenario: Scenario) -> float:
+    """Return how long the streams other than stream 7 work under a scenario."""
+    rows = [row for row in run.rows.get("CUPTI_ACTIVITY_KIND_KERNEL", ()) if row[4] != 7]
+    return sum((row[1] - row[0]) * scenario.kernels for row in rows)  # type: ignore[operator]
+
+
 ASSUMED_US = 2
 """For each launch: delays that did not bind in the report are assumed (T_sys, the gap in a queue)."""
 
@@ -97,6 +102,7 @@ def test_no_forecast_is_below_busy_streams_or_os_waits(
 
 
 @settings(max_examples=40, deadline=None)
+@example([("prefill", [Launch(19, stream=7)]), ("decode", [Python(11), Launch(17, stream=8)])], 0.0, "python")
 @given(PROGRAMS, st.sampled_from([0.0, 0.5, 0.8]), st.sampled_from(["python", "kernels", "copies"]))
 def test_forecasts_are_what_a_simulation_of_the_changed_program_says(
     bodies: list[tuple[str, list[Instruction]]], factor: float, layer: str
@@ -109,7 +115,10 @@ def test_forecasts_are_what_a_simulation_of_the_changed_program_says(
         "copies": Scenario(copies=factor),
     }
     predictions = Replay(reported(before)).predict(scenarios[layer])
-    saved = sum((one.completion_ns or 0) - (one.predicted_completion_ns or 0) for one in predictions)
-    assert saved / 1000 == pytest.approx(
-        before.completed - after.completed, abs=0.05 * before.completed + ASSUMED_US * len(before.ends)
-    )
+    saved = sum((one.completion_ns or 0) - (one.predicted_completion_ns or 0) for one in predictions) / 1000
+    simulated = before.completed - after.completed
+    tolerance = 0.05 * before.completed + ASSUMED_US * len(before.ends)
+    assert saved <= simulated + tolerance
+    # No phase's prediction is below its busiest stream (method 5), even where a second stream works during the phase
+    # before: so much less may be forecast.
+    assert saved >= simulated - tolerance - second_stream_ns(before, scenarios[layer]) / 1000
