@@ -16,12 +16,12 @@ GRAPHS = ROOT / "sample_reports" / "graph-graph.sqlite"
 
 
 def run(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
-    """Run a test with this body in a session of its own that has the plugin."""
+    """Run a test with this body in a session of its own, which has the plugin as the package is installed."""
     (folder / "test_it.py").write_text(f"def test_it(taxbreak):\n    {body}\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py"]
     return subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_PLUGINS": "taxbreak_nsys.pytest_plugin"},
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
     )  # fmt: skip
 
 
