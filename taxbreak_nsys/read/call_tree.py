@@ -33,18 +33,23 @@ class CallTree:
         code, frames = distinct_values(stacks.frame)
         order = np.argsort(from_root, kind="stable")
         levels = np.split(order, np.flatnonzero(np.diff(from_root[order])) + 1)
-        for level in levels:
+        ended = np.zeros(len(node), bool)
+        for whole_level in levels:
+            level = whole_level[~ended[stacks.row[whole_level]]]
             row = stacks.row[level]
             key, distinct = distinct_values(node[row] * len(frames) + code[level])
             children = [self._node(pair // len(frames), int(frames[pair % len(frames)])) for pair in distinct.tolist()]
-            node[row] = np.array(children, np.int64)[key]
+            child = np.array([-1 if number is None else number for number in children], np.int64)[key]
+            ended[row] = child < 0
+            node[row] = np.where(child < 0, node[row], child)
         return node
 
-    def _node(self, parent: int, frame: int) -> int:
+    def _node(self, parent: int, frame: int) -> int | None:
+        """Return the number of a frame below `parent`; None for a new frame when the tree is full."""
         known = self._known.get((parent, frame))
         if known is None:
             if len(self.parent) >= MOST_NODES:
-                return parent
+                return None
             known = self._known[parent, frame] = len(self.parent)
             self.parent.append(parent)
             self.frame.append(frame)
