@@ -67,7 +67,7 @@ def import_all() -> None:
 
 def _fork(request: Fork, upstream: Connection) -> BaseProcess | None:
     with Connection(recv_handle(upstream)) as jobs:
-        child = get_context("fork").Process(target=_child_main, args=(jobs, request, upstream))
+        child = get_context("fork").Process(target=_child_main, args=(jobs, request, upstream, os.getpid()))
         try:
             child.start()
         except OSError:  # out of memory or processes; the batch learns of it from the closed pipe
@@ -75,9 +75,9 @@ def _fork(request: Fork, upstream: Connection) -> BaseProcess | None:
         return child
 
 
-def _child_main(jobs: Connection, request: Fork, upstream: Connection) -> None:
+def _child_main(jobs: Connection, request: Fork, upstream: Connection, fork_server: int) -> None:
     upstream.close()  # else the batch would not notice the fork server's death while a child lives
-    serve(jobs, request.settings, request.folder)
+    serve(jobs, request.settings, request.folder, fork_server)
 
 
 def _end(child: BaseProcess) -> int | None:

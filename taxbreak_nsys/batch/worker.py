@@ -50,7 +50,7 @@ class ForkServer:
 
     def fork(self, settings: Settings, folder: Path) -> Child:
         """Return a new child that may write to `folder`; raises TaxbreakError where no fork server can be started."""
-        for _ in range(2):
+        for _ in range(3):  # the present fork server may be dead already; two new ones must then fail
             own_end, child_end = Pipe()
             try:
                 with child_end:
@@ -66,7 +66,10 @@ class ForkServer:
         raise TaxbreakError(f"the process of the workers ends with code {self._process.returncode} at its start")
 
     def end(self, child: Child) -> int | None:
-        """Kill a child and its descendants; return its exit code, None if the fork server is gone too."""
+        """Kill a child and its descendants; return its exit code, None if it has none.
+
+        It has none if it could not be started (pid 0), or if its fork server is gone too.
+        """
         child.connection.close()
         if not child.pid or child.forked_from is not self._process:
             return None
@@ -76,10 +79,6 @@ class ForkServer:
             return code
         except (EOFError, ConnectionError):
             return None
-
-    def has_lost(self, child: Child) -> bool:
-        """Return whether a child ended because its fork server did."""
-        return child.forked_from is not self._process or self._process.poll() is not None
 
     def close(self) -> None:
         """End the process, which first kills its children and removes their folders."""
@@ -149,8 +148,10 @@ class Worker:
         try:
             message: tuple[Outcome, Answer] = self._child.connection.recv()
         except (EOFError, ConnectionError):
-            fork_server_died = self._fork_server.has_lost(self._child)
+            started = self._child.pid != 0
             code = self._end()
+            # Not told from the fork server's exit code: a child can be gone before its parent's exit code is there.
+            fork_server_died = started and code is None
             if fork_server_died and self._tries == 1:
                 self._empty()
                 return None  # the fork server's death took the child with it: try again

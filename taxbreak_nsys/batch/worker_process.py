@@ -24,13 +24,15 @@ _PR_SET_PDEATHSIG = 1  # prctl option of Linux: signal to send to this process w
 _MAYBE_FROM_EARLIER_REPORTS = ("memory", "defect")
 
 
-def serve(jobs: Connection, settings: Settings, folder: Path) -> None:
+def serve(jobs: Connection, settings: Settings, folder: Path, fork_server: int) -> None:
     """Answer each job with (outcome, Answer); return after the first failure or the first leak.
 
-    A closed pipe also ends it.
+    A closed pipe also ends it, and so does the death of the process `fork_server`, its parent.
     """
     os.setsid()  # so that its descendants can be killed with it
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != fork_server:  # it died before prctl: no signal will come
+        return
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)

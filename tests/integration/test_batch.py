@@ -294,6 +294,22 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     raise AssertionError("waited in vain")
 
 
+@contextlib.contextmanager
+def being_read(pipe: Path) -> Iterator[None]:
+    """Wait until a process reads the pipe; it then finds no end of the file before this context ends."""
+
+    def opened() -> int | None:
+        with contextlib.suppress(OSError):  # nobody has it open for reading
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        return None
+
+    descriptor = until(opened)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def grandchild(process: subprocess.Popen[str]) -> int | None:
     """The process of the one report that is left: the only living child of a child."""
     found = [g for child in children(process.pid) for g in children(child) if alive(g)]
@@ -327,9 +343,10 @@ def test_killed_fork_server_costs_no_report(archive: Path, pipe_report, tmp_path
     with running(endless, archive, "--store", url, "--jobs", "2") as process:
         until(lambda: count_or_none(url) == 3)
         for _ in range(2):
-            worker = until(lambda: grandchild(process))
-            os.kill(until(lambda: children(process.pid))[0], signal.SIGKILL)
-            until(lambda: not alive(worker))  # noqa: B023
+            with being_read(endless):
+                worker = until(lambda: grandchild(process))
+                os.kill(until(lambda: children(process.pid))[0], signal.SIGKILL)
+                until(lambda: not alive(worker))  # noqa: B023
         process.communicate(timeout=60)
     assert process.returncode == 1
     with open_store(url) as store:

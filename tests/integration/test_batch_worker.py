@@ -117,7 +117,7 @@ class Scripted:
 
     def fork(self, settings: Settings, folder: Path) -> Any:
         ours, theirs = Pipe()
-        process = get_context("fork").Process(target=serve, args=(theirs, settings, folder), daemon=True)
+        process = get_context("fork").Process(target=serve, args=(theirs, settings, folder, os.getpid()), daemon=True)
         process.start()
         theirs.close()
         self.forks += 1
@@ -174,6 +174,21 @@ def test_isolate_asks_for_a_process_a_report(monkeypatch: pytest.MonkeyPatch) ->
         assert isinstance(worker.run(Job("x")), Unchanged)
     assert fork_server.forks == 3
     worker.close()
+
+
+def test_a_process_whose_fork_server_died_at_once_ends(tmp_path: Path) -> None:
+    """The death signal is asked for after the fork: a parent that died before sends none."""
+    ours, theirs = Pipe()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    arguments = theirs, Settings(Options()), tmp_path, dead.pid
+    process = get_context("fork").Process(target=serve, args=arguments, daemon=True)
+    process.start()
+    theirs.close()
+    assert ours.poll(30)
+    with pytest.raises(EOFError):
+        ours.recv()
+    process.join()
 
 
 @pytest.mark.parametrize("kind", ["memory", "defect"])
