@@ -6,7 +6,10 @@
 --
 -- start_ns   nanoseconds of the session
 WITH RECURSIVE
-  bounds AS (SELECT min(rowid) AS low, max(rowid) AS high FROM main.":table"),
+  -- Two subqueries: SQLite looks up min or max of the row ids at once, but scans the table for both together.
+  bounds AS (
+    SELECT (SELECT min(rowid) FROM main.":table") AS low, (SELECT max(rowid) FROM main.":table") AS high
+  ),
   place(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM place WHERE n + 1 < CAST(:samples AS INTEGER))
 SELECT (
   SELECT t.start FROM main.":table" AS t

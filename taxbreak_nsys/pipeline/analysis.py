@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from taxbreak_nsys.arrays.background import BackgroundTask
 from taxbreak_nsys.arrays.intervals import FOREVER, percentile
 from taxbreak_nsys.diagnostics import result_warnings
 from taxbreak_nsys.errors import TaxbreakError
@@ -25,7 +26,7 @@ from taxbreak_nsys.pipeline.summary import summarise
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.read.database import Database, open_inspected, open_report
 from taxbreak_nsys.read.metadata import read_facts, read_thread_names, stated_period
-from taxbreak_nsys.read.other_processes import read_other_processes
+from taxbreak_nsys.read.other_processes import OtherProcess, read_other_processes
 from taxbreak_nsys.read.report_inspection import Opening
 from taxbreak_nsys.read.report_reader import api_threads, read_trace
 from taxbreak_nsys.read.sample_reader import has_samples
@@ -85,18 +86,32 @@ def collect_report(
     opening = opening or Opening(path)
     with working(f"reading {path.name}"), open_inspected(opening.inspected()) as database:
         facts = read_facts(database, path)
-        sums, lost, collected = Reading(database, path, options, window_rows).sums(collector)
-        result = _finished(database, facts, sums, lost, options, path)
+        reading = Reading(database, path, options, window_rows)
         names = read_thread_names(database)
+        with (
+            database.sibling(counted=False) as other,
+            BackgroundTask(lambda: read_other_processes(other, reading.cuda_threads, names)) as others,
+        ):
+            sums, lost, collected = reading.sums(collector)
+            result = _finished(database, facts, sums, lost, options, path, others.result)
     with working(f"hashing {path.name}"):
         facts = replace(result.report, sha256=opening.sha256())
     return replace(result, report=facts, thread_names=names), collected
 
 
 def _finished(
-    database: Database, facts: ReportFacts, sums: Sums, lost: LostRows, options: Options, path: Path
+    database: Database,
+    facts: ReportFacts,
+    sums: Sums,
+    lost: LostRows,
+    options: Options,
+    path: Path,
+    others: Callable[[], list[OtherProcess]],
 ) -> Result:
-    """Return the result of a report from its sums, without the file's hash and the threads' names."""
+    """Return the result of a report from its sums, without the file's hash and the threads' names.
+
+    `others` waits for the processes without CUDA calls.
+    """
     totals = sums.totals
     check_launches(totals.facts.launches, path)
     totals.samples.symbols = symbol_texts(database, totals.samples.symbol_ids)
@@ -106,7 +121,7 @@ def _finished(
     facts = replace(facts, warnings=result_warnings.reading_warnings(database))
     t_sys = _t_sys(totals, options, facts)
     limits.check_t_sys(t_sys, totals.facts.launches, path)
-    return summarise(facts, sums, lost, t_sys, options, read_other_processes(database))
+    return summarise(facts, sums, lost, t_sys, options, others())
 
 
 def _t_sys(totals: Totals, options: Options, facts: ReportFacts) -> TSys:

@@ -55,7 +55,7 @@ class Reading:
         self._database, self._path, self._options, self._rows = database, path, options, rows
         self._choice, self._domains = phase_choice(options), Domains(database)
         self._patterns = _patterns(database, options)
-        self._callers, self._threads = launching_threads(database)
+        self.cuda_threads, self._threads = launching_threads(database)
         limits.check_threads(np.array(self._threads), path)
         if not self._threads:
             check_launches(0, path)
@@ -104,7 +104,7 @@ class Reading:
     def _reader(self, database: Database, *, launches_only: bool = False) -> Reader:
         batch = max(min(BATCH_ROWS, self._rows // 8), 16)
         tables = self._assumptions.sorted_tables
-        return Reader(database, self._callers, self._domains, batch, tables, launches_only=launches_only)
+        return Reader(database, self.cuda_threads, self._domains, batch, tables, launches_only=launches_only)
 
     def _pieces(
         self, reader: Reader, instances: Instances, evidence: LayerEvidence, blocking: BlockingLimits
@@ -151,7 +151,7 @@ class Reading:
                 if instances is not None:
                     return instances
             # Finding or naming steps by their kernels needs the columns of the whole report at once (docs/decisions).
-            trace = replace(read_trace(other, self._callers, launches_only=True), ranges=marks)
+            trace = replace(read_trace(other, self.cuda_threads, launches_only=True), ranges=marks)
             launches = find_launches(trace)
             check_launches(len(launches), self._path)
             return find_instances(trace, launches, self._choice, lambda: read_op_shapes(other, trace.ops))

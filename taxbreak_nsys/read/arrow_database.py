@@ -6,6 +6,7 @@ the small tables that they name are copied into it on first use.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ _SECONDS = 60.0
 """Time limit of a query over small tables."""
 _DOMAIN_CREATED = 75
 """The NVTX event type of a domain's creation."""
+_COUNTED = ("OSRT_API", "COMPOSITE_EVENTS", "SCHED_EVENTS")
+"""The tables whose rows `thread_events` counts."""
 _NUMBERED = ("samples_by_time", "sample_frames_by_time")
 """Queries that number the samples in the order of time."""
 
@@ -82,6 +85,10 @@ class ArrowDatabase(Database):
             return pa.table({"thread": pa.array(self._folder.threads(), pa.int64())})
         if subject == "nvtx_domains":
             return self._domains()
+        if subject == "event_threads":
+            return self._event_threads()
+        if subject == "thread_events":
+            return self._thread_events(json.loads(parameters["threads"]))
         if subject in ARROW_QUERIES:
             return pa.concat_tables(self._parts(subject, BATCH_ROWS, parameters, in_order=False))
         named = KNOWN_TABLES & set(re.findall(r"\w+", query_text(subject))) & set(self.schema)
@@ -123,6 +130,34 @@ class ArrowDatabase(Database):
         place = query.columns.index(PROCESS)
         filled = integers(np.full(len(arrays[place]), self.layout.process, np.int64))
         return [*arrays[:place], filled, *arrays[place + 1 :]]
+
+    def _event_threads(self) -> pa.Table:
+        """Return the threads with OS calls, samples or context switches, as `sql/event_threads.sql` does."""
+        import pyarrow as pa
+
+        threads: set[int] = set()
+        for table in _COUNTED:
+            for (thread,) in self._folder.parts(table, ("globalTid",), 1 << 20):
+                threads |= set(thread.unique().to_pylist())
+        return pa.table({"thread": pa.array(sorted(threads - {None}), pa.int64())})
+
+    def _thread_events(self, threads: list[int]) -> pa.Table:
+        """Return how many events some threads have, as `sql/thread_events.sql` does."""
+        import pyarrow as pa
+
+        from taxbreak_nsys.read.arrow_queries import is_os_call
+
+        counts = {thread: [0] * len(_COUNTED) for thread in threads}
+        for place, table in enumerate(_COUNTED):
+            for thread, event_class in self._folder.parts(table, ("globalTid", "eventClass"), 1 << 20):
+                calls = thread.filter(is_os_call(event_class)) if table == "OSRT_API" else thread
+                for entry in calls.value_counts().to_pylist():
+                    if entry["values"] in counts:
+                        counts[entry["values"]][place] += entry["counts"]
+        columns: dict[str, list[int]] = {"thread": sorted(thread for thread, row in counts.items() if any(row))}
+        for place, name in enumerate(("os_calls", "samples", "switches")):
+            columns[name] = [counts[thread][place] for thread in columns["thread"]]
+        return pa.table({name: pa.array(values, pa.int64()) for name, values in columns.items()})
 
     def _domains(self) -> pa.Table:
         """Return the names of NVTX domains, as `sql/nvtx_domains.sql` does."""

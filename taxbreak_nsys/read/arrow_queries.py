@@ -162,8 +162,9 @@ def _chosen_ranges(c: Columns, parameters: Parameters) -> pa.Array:
     return pc.and_(keep, pc.or_(pc.equal(domain, 0), pc.invert(_among(domain, parameters["domains"]))))
 
 
-def _os_call(c: Columns) -> pa.Array:
-    return pc.equal(_fill_null(c["eventClass"], _OS_CALL), _OS_CALL)
+def is_os_call(event_class: pa.Array) -> pa.Array:
+    """Flag the rows of OSRT_API that are calls; other classes mark the begin and end of the tracing."""
+    return pc.equal(_fill_null(event_class, _OS_CALL), _OS_CALL)
 
 
 def _os_columns(c: Columns) -> dict[str, pa.Array]:
@@ -270,7 +271,7 @@ ARROW_QUERIES: dict[str, tuple[ArrowQuery, ...]] = {
             columns=_OS,
             needed=_TIMES,
             select=lambda c, _: _os_columns(c) | {"thread": c["globalTid"]},
-            where=lambda c, p: pc.and_(_os_call(c), _listed_threads(c, p)),
+            where=lambda c, p: pc.and_(is_os_call(c["eventClass"]), _listed_threads(c, p)),
         ),
     ),
     "os_calls_of_thread": (
@@ -279,7 +280,7 @@ ARROW_QUERIES: dict[str, tuple[ArrowQuery, ...]] = {
             columns=_OS,
             needed=_TIMES,
             select=lambda c, _: _os_columns(c),
-            where=lambda c, p: pc.and_(_os_call(c), _same_thread(c, p)),
+            where=lambda c, p: pc.and_(is_os_call(c["eventClass"]), _same_thread(c, p)),
         ),
     ),
     "samples": (

@@ -59,7 +59,7 @@ def stated_period(database: Database) -> int | None:
 
 
 def read_thread_names(database: Database) -> dict[int, str]:
-    """Return {globalTid: name} of the threads that call CUDA or open NVTX ranges; empty without such a table."""
+    """Return {globalTid: name} of the report's threads; empty without such a table."""
     if "ThreadNames" not in database.schema:
         return {}
     table = database.query("thread_names")

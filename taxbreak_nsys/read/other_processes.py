@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ from taxbreak_nsys.model.trace_columns import PROCESS_MASK
 from taxbreak_nsys.read.database import Database
 
 _TABLES = {"OSRT_API", "COMPOSITE_EVENTS", "SCHED_EVENTS"}
+
+_MOST_THREADS = 4096
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,23 @@ class OtherProcess:
     on_cpu: Intervals | None
 
 
-def read_other_processes(database: Database) -> list[OtherProcess]:
-    """Return the processes without CUDA calls that have OS calls, CPU samples or context switches, by globalPid."""
+def read_other_processes(
+    database: Database, cuda_threads: Sequence[int], names: Mapping[int, str]
+) -> list[OtherProcess]:
+    """Return the processes without CUDA calls that have OS calls, CPU samples or context switches, by globalPid.
+
+    `cuda_threads` are the globalTids of the threads that call CUDA, `names` the names of threads by globalTid.
+    """
     if not _TABLES & set(database.schema):
         return []
-    rows = database.query("other_threads").to_pylist()
-    by_process: dict[int, list[dict[str, object]]] = {}
+    cuda_processes = {thread & PROCESS_MASK for thread in cuda_threads}
+    found = numbers(database.query("event_threads")["thread"]).tolist()
+    others = [thread for thread in found if thread & PROCESS_MASK not in cuda_processes][:_MOST_THREADS]
+    if not others:
+        return []
+    # Counted only where there are such threads: most reports have none, and counting sorts the rows into groups.
+    rows = database.query("thread_events", threads=json.dumps(others)).to_pylist()
+    by_process: dict[int, list[dict[str, int]]] = {}
     for row in rows:
         by_process.setdefault(row["thread"] & PROCESS_MASK, []).append(row)
     threads = [row["thread"] for row in rows if row["switches"]]
@@ -48,14 +62,14 @@ def read_other_processes(database: Database) -> list[OtherProcess]:
         if intervals:
             on_cpu = union(np.concatenate([s for s, _ in intervals]), np.concatenate([e for _, e in intervals]))
         # Nsight Systems injects its own threads; their names do not describe the process.
-        names = dict.fromkeys(str(row["name"]) for row in thread_rows if row["name"] and "NSys" not in str(row["name"]))
+        own_names = (names.get(row["thread"]) for row in thread_rows)
         processes.append(
             OtherProcess(
                 process=process,
-                names=tuple(names),
+                names=tuple(dict.fromkeys(name for name in own_names if name and "NSys" not in name)),
                 threads=len(thread_rows),
-                os_calls=sum(int(row["os_calls"]) for row in thread_rows),  # type: ignore[call-overload]
-                samples=sum(int(row["samples"]) for row in thread_rows),  # type: ignore[call-overload]
+                os_calls=sum(row["os_calls"] for row in thread_rows),
+                samples=sum(row["samples"] for row in thread_rows),
                 on_cpu=on_cpu,
             )
         )

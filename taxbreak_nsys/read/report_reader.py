@@ -65,6 +65,8 @@ def read_trace(database: Database, threads: Sequence[int], *, launches_only: boo
 
 def api_threads(database: Database) -> list[int]:
     """Return the globalTids of the threads that call CUDA, sorted."""
+    if database.layout.cuda_threads is not None:
+        return list(database.layout.cuda_threads)
     return sorted(arrow_codes.numbers(database.query("api_threads")["thread"]).tolist())
 
 

@@ -76,6 +76,8 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
     "EXPORT_META_DATA": ("name", "value"),
 }  # fmt: skip
 
+_MOST_THREADS = 100_000
+
 KNOWN_TABLES = frozenset(_REQUIRED | _REQUIRED_WHERE_PRESENT | _OPTIONAL)
 """Every table that a query may name."""
 
@@ -89,13 +91,15 @@ class Layout:
 
     `rows` maps each table to its number of rows. `process` is set only if a table of device operations lacks the
     process: the globalPid of the only process that calls CUDA. `keyed_names` is true if StringIds.id is the primary
-    key, hence unique.
+    key, hence unique. `cuda_threads` are the globalTids of the threads that call CUDA, sorted; None if one of them is
+    no integer.
     """
 
     schema: Schema
     rows: Mapping[str, int]
     process: int | None
     keyed_names: bool
+    cuda_threads: tuple[int, ...] | None = None
 
 
 def inspect_layout(connection: sqlite3.Connection, file: str, size: int) -> Layout:
@@ -106,11 +110,20 @@ def inspect_layout(connection: sqlite3.Connection, file: str, size: int) -> Layo
     schema = inspect_schema(connection, file)
     rows = file_safety.count_rows(connection, schema, file, size)
 
-    def processes() -> list[int]:
-        distinct = f"SELECT DISTINCT globalTid & ~0xFFFFFF FROM main.{RUNTIME} WHERE globalTid IS NOT NULL LIMIT 2"
-        return [int(row[0]) for row in connection.execute(distinct)]
+    distinct = f"SELECT DISTINCT globalTid FROM main.{RUNTIME} WHERE globalTid IS NOT NULL LIMIT {_MOST_THREADS}"
+    threads = [row[0] for row in connection.execute(distinct)]
+    whole = all(isinstance(thread, int) for thread in threads)
 
-    return Layout(schema, rows, only_process(schema, file, processes), file_safety.names_are_keyed(connection))
+    def processes() -> list[int]:
+        return sorted({thread & ~0xFFFFFF for thread in threads if isinstance(thread, int)})[:2]
+
+    return Layout(
+        schema,
+        rows,
+        only_process(schema, file, processes),
+        file_safety.names_are_keyed(connection),
+        tuple(sorted(threads)) if whole and len(threads) < _MOST_THREADS else None,
+    )
 
 
 def only_process(schema: Schema, file: str, processes: Callable[[], Sequence[int]]) -> int | None:

@@ -22,8 +22,9 @@ from tests.support.real_nsys import need_nsys
 from tests.support.reports import MORE
 
 SMALL = ("api_threads", "nvtx_domains", "report_facts", "cuda_devices", "library_calls", "overheads", "diagnostics")
-OTHER = ("evidence_counts", "thread_names", "samples_by_time", "sample_frames_by_time", "gives_away")
-OF_THREADS = ("os_calls", "samples", "context_switches", "samples_by_time", "sample_frames_by_time")
+QUERIED = ("evidence_counts", "thread_names", "event_threads", "thread_events", "gives_away")
+OTHER = (*QUERIED, "samples_by_time", "sample_frames_by_time")
+OF_THREADS = ("thread_events", "os_calls", "samples", "context_switches", "samples_by_time", "sample_frames_by_time")
 UNORDERED = (*SMALL, *OTHER)
 
 
@@ -40,7 +41,7 @@ def parameters_of(subject: str, threads: list[int]) -> list[dict[str, str]]:
 
 def rows_of(database: Database, subject: str, parameters: dict[str, str]) -> list[dict[str, Any]]:
     """Return a query's rows; in the file's order where the SQL gives them so."""
-    if subject in SMALL or subject in ("evidence_counts", "thread_names", "gives_away"):
+    if subject in SMALL or subject in QUERIED:
         table = database.query(subject, **parameters)
     else:
         table = pa.concat_tables(database.stream(subject, 1000, **parameters))
