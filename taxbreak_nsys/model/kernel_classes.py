@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import translate
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,18 @@ _LONGEST = 8192
 """The number of leading characters of a name that patterns are matched against."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KernelClass:
-    """A class of kernels: `name` in the data, `title` for people, lower-case `patterns` of its kernels' names."""
+    """A class of kernels: `name` in the data, `title` for people, `pattern` of its kernels' lower-case names."""
 
     name: str
     title: str
-    patterns: tuple[re.Pattern[str], ...]
+    pattern: re.Pattern[str]
 
     def holds(self, kernel: str) -> bool:
-        """Return whether a kernel's name, whole or without namespaces and arguments, matches one of the patterns."""
+        """Return whether a kernel's name, whole or without namespaces and arguments, matches the pattern."""
         whole, base = kernel.lower()[:_LONGEST], base_name(kernel).lower()[:_LONGEST]
-        return any(pattern.match(whole) or pattern.match(base) for pattern in self.patterns)
+        return bool(self.pattern.match(whole) or self.pattern.match(base))
 
 
 @cache
@@ -53,12 +53,18 @@ def load_kernel_classes(extra: Path | None = None) -> tuple[KernelClass, ...]:
         return shipped
     titles = {known.name: known.title for known in shipped}
     given = _parse_file(extra)
-    return (*(KernelClass(k.name, k.title or titles.get(k.name, k.name), k.patterns) for k in given), *shipped)
+    return (*(KernelClass(k.name, k.title or titles.get(k.name, k.name), k.pattern) for k in given), *shipped)
 
 
 def classify(kernels: Sequence[str], classes: Sequence[KernelClass]) -> list[str]:
     """Return the class name of each kernel (by its demangled name); OTHER where no class matches."""
-    return [next((known.name for known in classes if known.holds(kernel)), OTHER) for kernel in kernels]
+    chosen = tuple(classes)
+    return [_class_of(kernel, chosen) for kernel in kernels]
+
+
+@lru_cache(100_000)  # asked for the same kernels in every window
+def _class_of(kernel: str, classes: tuple[KernelClass, ...]) -> str:
+    return next((known.name for known in classes if known.holds(kernel)), OTHER)
 
 
 def class_titles(classes: Sequence[KernelClass]) -> dict[str, str]:
@@ -97,5 +103,5 @@ def _class(path: Path, entry: Any) -> KernelClass:
         raise TaxbreakError(f"{path}: class {name!r}: kernels must be a list of globs, such as ['*gemm*']")
     if not isinstance(title, str):
         raise TaxbreakError(f"{path}: class {name!r}: title must be a string")
-    patterns = tuple(re.compile(translate(kernel.lower())) for kernel in kernels)
-    return KernelClass(name=name, title=title, patterns=patterns)
+    pattern = re.compile("|".join(translate(kernel.lower()) for kernel in kernels))
+    return KernelClass(name=name, title=title, pattern=pattern)

@@ -44,6 +44,11 @@ class Changed:
     breaks: Ints
     left_out: Ints
 
+    @property
+    def is_as_measured(self) -> bool:
+        """Whether no piece of host time and no device work has a factor other than 1."""
+        return bool((self.host == 1).all() and (self.scale == 1).all())
+
 
 @dataclass(frozen=True)
 class _Spans:

@@ -18,7 +18,7 @@ from taxbreak_nsys.model.trace_columns import pid, tid
 from taxbreak_nsys.replay.graphs import Changed
 from taxbreak_nsys.replay.outcome import Outcome, idle_ns, instances_within, outcome
 from taxbreak_nsys.replay.predicted_phase import Key, Prediction, key, why_not, why_not_asked, why_not_captured
-from taxbreak_nsys.replay.scenarios import Scenario, change, layer_shares
+from taxbreak_nsys.replay.scenarios import Scenario, change, factor_table, layer_shares
 from taxbreak_nsys.replay.simulate import Floats, Replayed, replay
 from taxbreak_nsys.replay.thread_model import ThreadModel, build
 from taxbreak_nsys.replay.typical_delays import Typical
@@ -99,13 +99,17 @@ class Replay:
         return device_sets(columns.ops, columns.launches, len(columns.instances), columns.launch_instance)
 
     @cached_property
+    def _base(self) -> list[tuple[Changed, Replayed]]:
+        return self._run(None)
+
+    @cached_property
     def _unchanged(self) -> list[Outcome]:
-        return self._outcomes(self._run(Scenario()))
+        return [self._outcome(model, *replayed) for model, replayed in zip(self._models, self._base, strict=True)]
 
     @cached_property
     def _errors(self) -> dict[Key, tuple[float, float]]:
         """Return (unchanged error, loose error) of each entry."""
-        loose = self._outcomes(self._run(Scenario(), loose=True))
+        loose = self._outcomes(self._run(None, loose=True))
         return {
             key(entry): (self._wall_error(entry, self._unchanged), self._wall_error(entry, loose))
             for entry in self.result.entries
@@ -259,20 +263,33 @@ class Replay:
         active = layers.t_device_active_ns * scenario.kernels
         return active / (active + orchestration) if active + orchestration else None
 
-    def _run(self, scenario: Scenario, *, loose: bool = False) -> list[tuple[Changed, Replayed]]:
-        """Replay every stretch; with `loose`, typical delays replace the measured ones."""
+    def _run(self, scenario: Scenario | None, *, loose: bool = False) -> list[tuple[Changed, Replayed]]:
+        """Replay every stretch; with `loose`, typical delays replace the measured ones; None: without a change.
+
+        A stretch in which the scenario changes nothing (half of no copies) is not replayed again.
+        """
         replays = []
-        for model in self._models:
+        tables: dict[int, Floats] = {}
+        for number, model in enumerate(self._models):
             thread = model.thread.loosened() if loose else model.thread
-            changed = change(self.columns, thread, scenario, model.entries)
-            replays.append((changed, replay(changed.model, changed.host, changed.scale)))
+            if thread.thread not in tables:
+                labels = len(self.columns.instances.labels)
+                tables[thread.thread] = factor_table(scenario or Scenario(), model.entries, labels)
+            changed = change(self.columns, thread, scenario or Scenario(), model.entries, tables[thread.thread])
+            if scenario is not None and changed.is_as_measured and not scenario.graphs:
+                replays.append(self._base[number])
+            else:
+                replays.append((changed, replay(changed.model, changed.host, changed.scale)))
         return replays
 
     def _outcomes(self, replays: list[tuple[Changed, Replayed]]) -> list[Outcome]:
         return [
-            outcome(self.columns, changed, replayed, model.instances)
-            for model, (changed, replayed) in zip(self._models, replays, strict=True)
+            self._unchanged[number] if replayed is self._base[number] else self._outcome(model, *replayed)
+            for number, (model, replayed) in enumerate(zip(self._models, replays, strict=True))
         ]
+
+    def _outcome(self, model: _Model, changed: Changed, replayed: Replayed) -> Outcome:
+        return outcome(self.columns, changed, replayed, model.instances)
 
 
 def _layer_time(parts: list[tuple[Outcome, Ints]], label: int) -> Floats:

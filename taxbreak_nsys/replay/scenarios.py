@@ -105,10 +105,23 @@ def layer_shares(scenario: Scenario, entry: Phase) -> tuple[Floats, Floats]:
     return shares[0], shares[1]
 
 
-def change(columns: ReplayColumns, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase]) -> Changed:
+def factor_table(scenario: Scenario, entries: Mapping[int, Phase], labels: int) -> Floats:
+    """Return the factor of each state, shape (labels + 1, states); the last row (no label) and labels without entry: 1.
+
+    `entries` are a thread's phase entries by label code.
+    """
+    table = np.ones((labels + 1, len(STATES)))
+    for code, entry in entries.items():
+        table[code] = state_factors(scenario, entry)
+    return table
+
+
+def change(
+    columns: ReplayColumns, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase], table: Floats
+) -> Changed:
     """Return a thread's model under a scenario; `entries` are the thread's phase entries by label code.
 
-    Time outside these entries stays as measured.
+    `table` is their `factor_table`. Time outside these entries stays as measured.
     """
     instances, intervals = columns.instances, columns.intervals
     nothing = np.zeros(len(instances), np.int64)
@@ -126,9 +139,6 @@ def change(columns: ReplayColumns, model: ThreadModel, scenario: Scenario, entri
     graph_host = None
     if scenario.graphs:
         changed, graph_host = with_graphs(columns, changed, scenario.graph_launch_ns, entries)
-    table = np.ones((len(instances.labels) + 1, len(STATES)))
-    for code, entry in entries.items():
-        table[code] = state_factors(scenario, entry)
     piece_interval = changed.model.piece_interval
     label = np.where(
         piece_interval >= 0, instances.label[intervals.instance[np.maximum(piece_interval, 0)]], len(instances.labels)

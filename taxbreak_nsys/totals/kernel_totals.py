@@ -50,11 +50,16 @@ class KernelTotals:
     def _group(self, name: Ints, entry: Ints) -> Ints:
         return name * len(self._entries) + entry
 
-    def libraries(self, names: Sequence[str], entry: int) -> set[str]:
-        """Return the CUDA libraries that launched kernels of an entry, by the kernels' names (graphs left out)."""
-        groups = self._launch.stats()
-        launched = {names[group // len(self._entries)] for group in groups if group % len(self._entries) == entry}
-        return {library for name in launched if (library := kernel_library(name))}
+    def libraries(self, names: Sequence[str]) -> dict[int, set[str]]:
+        """Return by entry the CUDA libraries that launched kernels, by the kernels' names (graphs left out)."""
+        launched = np.unique(self._launch.values()[0]).tolist()
+        library_of = {code: kernel_library(names[code]) for code in {group // len(self._entries) for group in launched}}
+        libraries: dict[int, set[str]] = {}
+        for group in launched:
+            code, entry = divmod(group, len(self._entries))
+            if library := library_of[code]:
+                libraries.setdefault(entry, set()).add(library)
+        return libraries
 
     def rows(self, names: Sequence[str], phases: Sequence[Phase], moved: Mapping[int, int]) -> list[Row]:
         """Return a row for each kernel name and phase: device time, launch time, host time before the launch.

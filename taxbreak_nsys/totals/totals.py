@@ -54,6 +54,7 @@ class Totals:
         self.libraries: frozenset[str] = frozenset()
         self.library_processes: set[int] = set()
         self._marking: dict[int, set[str]] = {}
+        self._kernel_libraries: dict[int, set[str]] | None = None
         self._spans = CudaSpans()
         self._api_calls = np.zeros(len(instances), np.int64)
 
@@ -61,6 +62,7 @@ class Totals:
         """Add a piece of the report; pieces come in the order of time."""
         columns, index = piece.columns, piece.index
         trace, launches = columns.trace, columns.launches
+        self._kernel_libraries = None
 
         def entry(instance: Ints) -> Ints:
             return self.entries.of_held(instance, index)
@@ -104,8 +106,9 @@ class Totals:
         Kernels of a graph do not count: replaying a graph calls no library.
         """
         process = int(self.entries.thread[entry]) & PROCESS_MASK
-        marking = self._marking.get(process, set())
-        return tuple(sorted(self.kernels.libraries(self.names["ops"], entry) - marking))
+        if self._kernel_libraries is None:
+            self._kernel_libraries = self.kernels.libraries(self.names["ops"])
+        return tuple(sorted(self._kernel_libraries.get(entry, set()) - self._marking.get(process, set())))
 
     def lost_rows(self) -> LostRows:
         """Return the instances that lost CUDA rows; call this after the last piece."""
