@@ -23,22 +23,29 @@ COPY = "copy"
 
 _TABLE = Path(__file__).resolve().parent.parent / "data" / "kernel_classes.toml"
 _KEYS = frozenset({"name", "title", "kernels"})
+_ONLY_WORD = re.compile(r"\*[^*?\[\]]+\*")
 _LONGEST = 8192
 """The number of leading characters of a name that patterns are matched against."""
 
 
 @dataclass(frozen=True, eq=False)
 class KernelClass:
-    """A class of kernels: `name` in the data, `title` for people, `pattern` of its kernels' lower-case names."""
+    """A class of kernels: `name` in the data, `title` for people; which lower-case names are its kernels'.
+
+    A kernel's name contains one of `words` (the globs of the form `*word*`) or matches `pattern` (the other globs).
+    """
 
     name: str
     title: str
-    pattern: re.Pattern[str]
+    words: tuple[str, ...]
+    pattern: re.Pattern[str] | None
 
     def holds(self, kernel: str) -> bool:
-        """Return whether a kernel's name, whole or without namespaces and arguments, matches the pattern."""
+        """Return whether a kernel's name, whole or without namespaces and arguments, is one of the class."""
         whole, base = kernel.lower()[:_LONGEST], base_name(kernel).lower()[:_LONGEST]
-        return bool(self.pattern.match(whole) or self.pattern.match(base))
+        if any(word in whole or word in base for word in self.words):
+            return True
+        return self.pattern is not None and bool(self.pattern.match(whole) or self.pattern.match(base))
 
 
 @cache
@@ -53,7 +60,7 @@ def load_kernel_classes(extra: Path | None = None) -> tuple[KernelClass, ...]:
         return shipped
     titles = {known.name: known.title for known in shipped}
     given = _parse_file(extra)
-    return (*(KernelClass(k.name, k.title or titles.get(k.name, k.name), k.pattern) for k in given), *shipped)
+    return (*(KernelClass(k.name, k.title or titles.get(k.name, k.name), k.words, k.pattern) for k in given), *shipped)
 
 
 def classify(kernels: Sequence[str], classes: Sequence[KernelClass]) -> list[str]:
@@ -103,5 +110,8 @@ def _class(path: Path, entry: Any) -> KernelClass:
         raise TaxbreakError(f"{path}: class {name!r}: kernels must be a list of globs, such as ['*gemm*']")
     if not isinstance(title, str):
         raise TaxbreakError(f"{path}: class {name!r}: title must be a string")
-    pattern = re.compile("|".join(translate(kernel.lower()) for kernel in kernels))
-    return KernelClass(name=name, title=title, pattern=pattern)
+    globs = [kernel.lower() for kernel in kernels]
+    # Compiling a regular expression for each of the many `*word*` would take longer than a small report's analysis.
+    words = tuple(glob[1:-1] for glob in globs if _ONLY_WORD.fullmatch(glob))
+    others = [translate(glob) for glob in globs if not _ONLY_WORD.fullmatch(glob)]
+    return KernelClass(name=name, title=title, words=words, pattern=re.compile("|".join(others)) if others else None)

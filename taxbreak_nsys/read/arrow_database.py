@@ -110,6 +110,8 @@ class ArrowDatabase(Database):
 
         from taxbreak_nsys.read.arrow_queries import ARROW_QUERIES
 
+        if parameters.get("all") == "0":  # few rows remain of a batch, so a small one would cost more than it yields
+            batch = max(batch, BATCH_ROWS)
         empty = True
         for query in ARROW_QUERIES[subject]:
             order = self._folder.order(query.table) if in_order else None
