@@ -128,7 +128,7 @@ def from_nsys_rep(report: Path, folder: Path) -> dict[str, Any]:
             answer = [str(PROGRAM), str(report), "-f", "json"]
             runs["answer"].append(run(answer, {"TAXBREAK_CACHE_DIR": cache})["wall_s"])
     rows = sum(row_counts(folder / "export.sqlite").values())
-    return {"report": report.name, "mb": report.stat().st_size / 1e6, "rows": rows} | {
+    return {"what": report.stem, "mb": report.stat().st_size / 1e6, "rows": rows} | {
         f"{name}_s": min(seconds) for name, seconds in runs.items()
     }
 

@@ -1,4 +1,4 @@
-"""Writes docs/performance.md and its plot from the measurements of benchmarks/speed.py.
+"""Writes docs/performance.md and its plot from the measurements of benchmarks/speed.py and benchmarks/commands.py.
 
 python benchmarks/render.py [docs/data/performance.json]
 """
@@ -59,6 +59,54 @@ def growth(series: dict[str, list[dict[str, float]]]) -> str:
     return "\n".join(parts).rstrip()
 
 
+def by_command(rows: list[dict[str, Any]]) -> str:
+    """Return the Markdown table of CPU time and memory by command; the first row is the one to compare with."""
+    first = rows[0]["larger"]["cpu_s"]
+    lines = [
+        "| command | CPU, s | over `-f json` | peak memory, MB | over that at once |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        larger, ratio = row["larger"], row["larger"]["peak_mb"] / row["once"]["peak_mb"]
+        cells = (f"`{row['command']}`", f"{larger['cpu_s']:.1f}", f"{larger['cpu_s'] / first:.1f}")
+        lines.append(f"| {' | '.join(cells)} | {larger['peak_mb']:,.0f} | {ratio:.2f} |")
+    return "\n".join(lines)
+
+
+def tools(rows: list[dict[str, Any]]) -> str:
+    """Return the Markdown table of programs on the same file; the first row is this program."""
+    own = rows[0]["wall_s"]
+    lines = ["| program | wall, s | CPU, s | peak memory, MB | `-f json` over it |", "| --- | --- | --- | --- | --- |"]
+    for row in rows:
+        name = row["program"].replace("taxbreak-nsys -f json", "`taxbreak-nsys -f json`")
+        ratio = f"{own / row['wall_s']:.2f}"
+        lines.append(f"| {name} | {row['wall_s']:.1f} | {row['cpu_s']:.1f} | {row['peak_mb']:,.0f} | {ratio} |")
+    return "\n".join(lines)
+
+
+def nsys_rep(rows: list[dict[str, Any]]) -> str:
+    """Return the Markdown table of answers from `.nsys-rep` files."""
+    lines = [
+        "| capture | rows | export to SQLite, s | export to Arrow, s | answer, s | over the SQLite export |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        times = [f"{row[name]:.2f}" for name in ("sqlite_s", "arrowdir_s", "answer_s")]
+        ratio = f"{row['answer_s'] / row['sqlite_s']:.2f}"
+        lines.append(f"| {row['what']} | {row['rows']:,} | {' | '.join(times)} | {ratio} |")
+    return "\n".join(lines)
+
+
+def unordered(measured: dict[str, Any]) -> str:
+    """Return a sentence about a report with rows out of order."""
+    ordered, mixed = measured["ordered"], measured["unordered"]
+    return (
+        f"The same {measured['rows']:,} rows, those of each long table in random order: {mixed['cpu_s']:.1f} s of CPU "
+        f"and {mixed['peak_mb']:,.0f} MB; in order {ordered['cpu_s']:.1f} s and {ordered['peak_mb']:,.0f} MB "
+        f"({mixed['cpu_s'] / ordered['cpu_s']:.2f} times the CPU). The results are the same."
+    )
+
+
 def plot(series: dict[str, list[dict[str, float]]], target: Path) -> None:
     """Draw wall time and memory over rows, phases and samples into an SVG file."""
     import matplotlib
@@ -93,6 +141,12 @@ def render(data: dict[str, Any]) -> str:
         "copies": str(data["figures"]["copies"]),
         "rows": f"{data['figures']['rows']:,}",
         "growth": growth(data["growth"]),
+        "commands": by_command(data["commands"]),
+        "once": f"{data['command_rows'][0] / 1e6:.2f}",
+        "larger": f"{data['command_rows'][1] / 1e6:.1f}",
+        "tools": tools(data["tools"]),
+        "nsys_rep": nsys_rep(data["nsys_rep"]),
+        "unordered": unordered(data["unordered"]),
         "profile": (DOCS / "data" / "profile.md").read_text().strip(),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: texts[match[1]], (DOCS / "performance.in.md").read_text())

@@ -39,10 +39,10 @@ NSYS_STATS = ("stats", "--report", "cuda_kern_exec_sum", "--format", "csv", "--f
 PROGRAM = Path(sys.executable).with_name("taxbreak-nsys")
 BARS = {
     "analysis_over_scan": 4,
-    "analysis_over_nsys_stats": 1,
+    "analysis_over_nsys_stats": 0.8,
     "big_over_once": 11,
     "big_peak_over_once": 1.5,
-    "big_peak_mb": 2000,
+    "big_peak_mb": 1000,
     "small_report_s": 0.7,
     "imports_s": 0.4,
     "help_s": 0.3,

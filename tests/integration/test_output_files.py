@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.inflate import inflate
 from taxbreak_nsys import TaxbreakError
 from taxbreak_nsys.output.output_files import check_target, write_whole
 from tests.support.program import COMMAND, one_line, run_program
@@ -181,18 +182,20 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_leaves_nothing_behind(number: signal.Signals, tmp_path: Path) -> None:
-    report = find_report("inject")
+    report, place = tmp_path / "large.sqlite", tmp_path / "place"
+    inflate(find_report("llama-1b-aten"), report, 30)  # its trace takes more than a second to write
+    place.mkdir()
     process = subprocess.Popen(
-        [*COMMAND, "trace", report, "-o", tmp_path / "t.pftrace"],
+        [*COMMAND, "trace", report, "-o", place / "t.pftrace"],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while not any(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < deadline:
+    while not any(place.iterdir()) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.001)
     assert process.poll() is None, "ended before it wrote"
     process.send_signal(number)
     said = process.communicate(timeout=30)[1]
     assert process.returncode == 128 + number, said
     assert "Traceback" not in said
-    assert list(tmp_path.iterdir()) == []
+    assert list(place.iterdir()) == []
