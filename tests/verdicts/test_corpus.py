@@ -272,6 +272,16 @@ def test_graphs_do_not_win_the_profilers_time(tmp_path: Path) -> None:
     assert saved(Profiler(200)) == pytest.approx(saved(), abs=0.01)
 
 
+def test_time_of_the_profiler_that_the_device_hides_is_no_loss_by_graphs(tmp_path: Path) -> None:
+    """The device works for 3 ms per step whatever the host does: neither graphs nor the profiler's time change that."""
+    busy = tuple(part for _ in range(10) for part in (Python(20), Profiler(100), Launch(300)))
+    path = Simulation().run(steps(4, *busy, Synchronise())).write(tmp_path / "hidden.sqlite")
+    (one,) = Replay(analyze(path)).predict(Scenario(graphs=True))
+    assert one.left_out_ns == 4 * 10 * 100_000
+    assert one.saved_share == pytest.approx(0, abs=0.02)
+    assert one.saved_share > -0.0005
+
+
 def test_graphs_end_at_a_wait_and_not_at_a_full_queue(tmp_path: Path) -> None:
     waits = (*launches(5, 4, python=30), Synchronise(), *launches(5, 4, python=30), Synchronise())
     path = Simulation().run(steps(3, *waits)).write(tmp_path / "waits.sqlite")
