@@ -72,15 +72,16 @@ def _work(entry: Phase) -> str:
     if entry.steps is not None:
         for name, total in (("requests", entry.steps.requests), ("tokens", entry.steps.tokens)):
             if total is not None:
-                parts.append(f"{total / count:,.1f} {name}")
+                average = _average(total, count)
+                parts.append(f"{average} {name.removesuffix('s') if average == '1' else name}")
         requests, tokens = entry.steps.generation_requests, entry.steps.generation_tokens
         if requests and tokens and tokens > requests:
             drafts = "speculative decoding; rejected drafts count"
             parts.append(f"{tokens / requests:,.1f} tokens per request in generation ({drafts})")
     launches = entry.launches.kernel + entry.launches.graph
-    parts += [f"{(entry.kernels or 0) / count:,.0f} kernels", f"{launches / count:,.0f} launches"]
+    parts += [_kernels(entry, count), _counted(launches / count, "launch", "launches")]
     if entry.launches.graph:
-        parts[-1] += f" ({entry.launches.graph / count:,.1f} of CUDA graphs)"
+        parts[-1] += f" ({_average(entry.launches.graph, count)} of CUDA graphs)"
     line = f"{', '.join(parts[:-1])} and {parts[-1]} per {steps}"
     if entry.steps is not None and entry.steps.kernels_per_token is not None:
         per_token = entry.steps.kernels_per_token
@@ -90,6 +91,24 @@ def _work(entry: Phase) -> str:
         be = "is" if missing == 1 else "are"
         line += f"; {missing:,} of {entry.launches.graph:,} graph launches {be} not measured"
     return line
+
+
+def _kernels(entry: Phase, count: int) -> str:
+    """Return the kernels per step; kernels of CUDA graphs that were traced as a whole are not in the report."""
+    kernels = _counted((entry.kernels or 0) / count, "kernel", "kernels")
+    if entry.graphs is None or not entry.graphs.whole:
+        return kernels
+    return f"{kernels} outside CUDA graphs" if entry.graphs.whole == entry.graphs.launches else f"at least {kernels}"
+
+
+def _average(total: int, count: int) -> str:
+    """Return an average: without decimals where it is whole."""
+    return f"{total / count:,.1f}" if total % count else f"{total // count:,}"
+
+
+def _counted(number: float, one: str, several: str) -> str:
+    text = f"{number:,.0f}"
+    return f"{text} {one if text == '1' else several}"
 
 
 def _device(entry: Phase, unit: str | None) -> str:

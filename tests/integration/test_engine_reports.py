@@ -47,6 +47,28 @@ def test_steps_of_a_batch_that_shrinks(analysed: Analysed) -> None:
     assert tokens.tokens > 26
 
 
+def test_kernels_of_graphs_traced_as_a_whole_are_not_counted_as_none() -> None:
+    result = analyze(Path(__file__).parents[2] / "sample_reports" / "vllm-graph-whole.sqlite")
+    decode, prefill = result.phase("decode"), result.phase("prefill")
+    assert decode.graphs is not None
+    assert decode.graphs.whole == decode.graphs.launches == decode.instances
+    assert decode.kernels == decode.launches.kernel
+    assert decode.steps is not None
+    assert decode.steps.kernels_per_token is None
+    assert decode.steps.launches_per_token is not None
+    assert prefill.steps is not None
+    assert prefill.steps.kernels_per_token == prefill.kernels / prefill.steps.tokens
+    text = render_text(result, "taxbreak_sum", None)
+    assert f"{decode.kernels // decode.instances} kernels outside CUDA graphs" in text.replace("\n", " ")
+
+
+def test_kernels_of_graphs_traced_by_node_are_counted(analysed: Analysed) -> None:
+    decode = analysed("vllm-graph").phase("decode")
+    assert decode.graphs is not None
+    assert decode.graphs.whole == 0
+    assert decode.kernels > decode.launches.kernel
+
+
 def test_a_rank_that_spins_waits(analysed: Analysed) -> None:
     # rank 1 spins 25.8 ms in an all-reduce for rank 0
     result = analysed("vllm-tp2")
