@@ -216,8 +216,8 @@ def _per_step(entry: Phase, count: int) -> str:
 
 
 def _count(number: float) -> str:
-    """Return a count per step: whole where it is, or large."""
-    return f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:.1f}"
+    """Return a count per step: without decimals where it is large or within 0.05 of a whole number."""
+    return f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:.1f}".removesuffix(".0")
 
 
 def _graphs(number: float) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from taxbreak_nsys import Result, analyze
+from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES
+from taxbreak_nsys.output.step_lines import between_modules, between_ns
 from taxbreak_nsys.output.text_report import render_text
 
 Analysed = Callable[[str], Result]
@@ -67,6 +70,65 @@ def test_kernels_of_graphs_traced_by_node_are_counted(analysed: Analysed) -> Non
     assert decode.graphs is not None
     assert decode.graphs.whole == 0
     assert decode.kernels > decode.launches.kernel
+
+
+def test_samples_say_what_ran_between_the_marks(report) -> None:
+    path = report("vllm-sampled")
+    result = analyze(path)
+    decode, instances = result.phase("decode"), result.instances
+    rows = [row for row in result.sample_rows if row["phase"] == "decode"]
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+        moments = [
+            moment
+            for (moment,) in database.execute(
+                "SELECT start FROM COMPOSITE_EVENTS JOIN SAMPLING_CALLCHAINS USING (id) "
+                "WHERE (globalTid & 0xFFFFFF) = ? GROUP BY id",
+                (decode.thread,),
+            )
+        ]
+    steps = [
+        (instances.start[k], instances.mark_end[k], instances.end[k])
+        for k in range(len(instances))
+        if instances.labels[instances.label[k]] == "decode"
+    ]
+    inside = [moment for moment in moments for start, _, end in steps if start <= moment < end]
+    between = [moment for moment in inside for _, mark_end, end in steps if mark_end <= moment < end]
+    assert sum(row["samples"] for row in rows) == len(inside)
+    assert 0 < len(between) < len(inside)
+    # the time of a state is split evenly among its samples, so the two shares agree but for the states' spacing
+    share = sum(row["between_ns"] for row in rows) / sum(row["total_ns"] for row in rows)
+    assert share == pytest.approx(len(between) / len(inside), abs=0.02)
+    assert all(0 <= row["between_ns"] <= row["total_ns"] for row in rows)
+    assert "on the CPU between the marks, by samples: " in (between_modules(decode, result.sample_rows, None) or "")
+    text = render_text(result, "taxbreak_symbol_sum", None)
+    assert "Between" in text.splitlines()[1]
+
+
+def test_without_an_engines_marks_nothing_is_between(analysed: Analysed) -> None:
+    result = analysed("inject")
+    assert {row["between_ns"] for row in (*result.sample_rows, *result.symbol_rows)} == {None}
+    assert "Between" not in render_text(result, "taxbreak_sample_sum", None)
+
+
+def test_the_layers_between_the_marks_add_up_to_the_states(report) -> None:
+    def both(entry) -> int:
+        return sum(between_ns(entry, layer) or 0 for layer in ("framework", "library"))
+
+    for evidence in ("ranges", "samples", "none"):
+        decode = analyze(report("vllm-sampled"), evidence=evidence).phase("decode")
+        assert decode.taxbreak.evidence == evidence
+        states = sum(decode.between_ns[state] for state in (*FRAMEWORK_STATES, "library"))
+        if evidence == "samples":
+            # the part off the CPU is in neither layer
+            assert 0.9 * states <= both(decode) <= states
+        elif evidence == "ranges":
+            assert both(decode) == states
+            assert between_ns(decode, "library") == decode.between_ns["library"]
+        else:
+            assert between_ns(decode, "framework_library") == states
+            assert between_ns(decode, "library") is None
+        assert between_ns(decode, "launch_path") == decode.between_ns["launch"]
+        assert between_ns(decode, "off_cpu") is None
 
 
 def test_a_rank_that_spins_waits(analysed: Analysed) -> None:
