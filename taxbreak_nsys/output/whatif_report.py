@@ -80,7 +80,7 @@ def prediction(
     console.print(printable(replay.result.report.path), style="bold")
     console.print(printable(f"what if: {_words(scenario)}"), style="bold")
     for phase in predictions:
-        _title(console, phase)
+        _title(console, replay, phase)
         if phase.reason is not None:
             console.print(printable(f"no prediction: {phase.reason}"))
             continue
@@ -120,7 +120,7 @@ def ranking_report(
     console.print(printable(replay.result.report.path), style="bold")
     console.print("what each lever would bring, best first", style="bold")
     for phase, phase_points in _by_phase(replay, points):
-        _title(console, phase)
+        _title(console, replay, phase)
         if not phase_points:
             console.print(printable(f"no prediction: {phase.reason}"))
             continue
@@ -178,7 +178,7 @@ def sweep_report(
     console.print(printable(replay.result.report.path), style="bold")
     console.print("wall time by lever", style="bold")
     for phase, phase_points in _by_phase(replay, points):
-        _title(console, phase)
+        _title(console, replay, phase)
         if not phase_points:
             console.print(printable(f"no prediction: {phase.reason}"))
             continue
@@ -293,8 +293,11 @@ def _words(scenario: Scenario) -> str:
     return ", ".join(parts) or "nothing changed"
 
 
-def _title(console: Console, phase: Prediction) -> None:
+def _title(console: Console, replay: Replay, phase: Prediction) -> None:
     where = "all its threads" if phase.thread is None else f"process {phase.process}, thread {phase.thread}"
+    ranks = next(entry.ranks for entry in replay.result.entries if key(entry) == key(phase))
+    if ranks is not None:
+        where = f"{len(ranks.ranks)} ranks, {ranks.kind}"
     console.print()
     console.rule(printable(f"{phase.phase} ({where})"), align="left", characters="-")
 

@@ -51,6 +51,12 @@ def test_a_negative_saving_is_explained(tmp_path: Path) -> None:
     assert said not in run(path, "--kernels", "2").stdout
 
 
+def test_a_group_of_ranks_is_named_as_in_the_report(report) -> None:
+    text = run(report("vllm-tp2"), "--framework", "0.5").stdout
+    assert "decode (2 ranks, tensor parallel)" in text
+    assert "all its threads" not in text
+
+
 def test_machine_formats(report, tmp_path: Path) -> None:
     path = report("graph-graph")
     data = json.loads(run(path, "--graphs", "-f", "json").stdout)
