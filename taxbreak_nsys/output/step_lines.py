@@ -151,7 +151,8 @@ def _graphs(entry: Phase, unit: str | None) -> list[str]:
     if graphs.device_ns is None:
         return [f"CUDA graphs: {launch} to launch each; their device time is not measured"]
     device = show_time(graphs.device_ns // graphs.launches, unit)
-    return [f"CUDA graphs: {launch} to launch each, {device} on the device"]
+    longer = "" if graphs.whole else " (tracing the nodes makes it longer)"
+    return [f"CUDA graphs: {launch} to launch each{longer}, {device} on the device"]
 
 
 def _communication(entry: Phase, unit: str | None) -> list[str]:

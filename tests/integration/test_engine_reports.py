@@ -63,6 +63,7 @@ def test_kernels_of_graphs_traced_as_a_whole_are_not_counted_as_none() -> None:
     assert prefill.steps.kernels_per_token == prefill.kernels / prefill.steps.tokens
     text = render_text(result, "taxbreak_sum", None)
     assert f"{decode.kernels // decode.instances} kernels outside CUDA graphs" in text.replace("\n", " ")
+    assert "tracing the nodes" not in text
 
 
 def test_kernels_of_graphs_traced_by_node_are_counted(analysed: Analysed) -> None:
@@ -70,6 +71,16 @@ def test_kernels_of_graphs_traced_by_node_are_counted(analysed: Analysed) -> Non
     assert decode.graphs is not None
     assert decode.graphs.whole == 0
     assert decode.kernels > decode.launches.kernel
+    text = render_text(analysed("vllm-graph"), "taxbreak_sum", None)
+    assert "to launch each (tracing the nodes makes it longer)" in text
+
+
+def test_tracing_the_nodes_makes_the_launch_of_a_graph_longer(analysed: Analysed) -> None:
+    by_node, whole = (analysed(name).phase("decode_graph").graphs for name in ("graph-node", "graph-graph"))
+    assert by_node is not None
+    assert whole is not None
+    assert (by_node.whole, whole.whole) == (0, whole.launches)
+    assert by_node.launch_ns / by_node.launches > 3 * whole.launch_ns / whole.launches
 
 
 def test_samples_say_what_ran_between_the_marks(report) -> None:
