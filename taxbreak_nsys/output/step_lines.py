@@ -103,7 +103,7 @@ def _work(entry: Phase) -> str:
             drafts = "speculative decoding; rejected drafts count"
             parts.append(f"{tokens / requests:,.1f} tokens per request in generation ({drafts})")
     launches = entry.launches.kernel + entry.launches.graph
-    parts += [_kernels(entry, count), _counted(launches / count, "launch", "launches")]
+    parts += [kernels_of_a_step(entry), _counted(launches / count, "launch", "launches")]
     if entry.launches.graph:
         parts[-1] += f" ({_average(entry.launches.graph, count)} of CUDA graphs)"
     line = f"{', '.join(parts[:-1])} and {parts[-1]} per {steps}"
@@ -117,9 +117,9 @@ def _work(entry: Phase) -> str:
     return line
 
 
-def _kernels(entry: Phase, count: int) -> str:
+def kernels_of_a_step(entry: Phase) -> str:
     """Return the kernels per step; kernels of CUDA graphs that were traced as a whole are not in the report."""
-    kernels = _counted((entry.kernels or 0) / count, "kernel", "kernels")
+    kernels = _counted((entry.kernels or 0) / max(entry.instances, 1), "kernel", "kernels")
     if entry.graphs is None or not entry.graphs.whole:
         return kernels
     return f"{kernels} outside CUDA graphs" if entry.graphs.whole == entry.graphs.launches else f"at least {kernels}"

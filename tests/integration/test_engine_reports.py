@@ -10,6 +10,7 @@ import pytest
 
 from taxbreak_nsys import Result, analyze
 from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES
+from taxbreak_nsys.output.html.html_tables import card
 from taxbreak_nsys.output.step_lines import between_modules, between_ns
 from taxbreak_nsys.output.text_report import render_text
 
@@ -64,6 +65,8 @@ def test_kernels_of_graphs_traced_as_a_whole_are_not_counted_as_none() -> None:
     text = render_text(result, "taxbreak_sum", None)
     assert f"{decode.kernels // decode.instances} kernels outside CUDA graphs" in text.replace("\n", " ")
     assert "tracing the nodes" not in text
+    assert "kernels outside CUDA graphs per step" in card(decode, result)["size"]
+    assert "outside" not in card(prefill, result)["size"]
 
 
 def test_kernels_of_graphs_traced_by_node_are_counted(analysed: Analysed) -> None:
