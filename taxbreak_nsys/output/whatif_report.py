@@ -30,8 +30,8 @@ UNEXPLAINED = 0.05
 NEGATIVE = -0.0005
 """A saved share below this one prints as a negative number, and the output says why."""
 _WHY_NEGATIVE = (
-    "A negative saving: the device finishes earlier phases sooner, so their work hides less of this phase's time. "
-    "No moment of the thread comes later."
+    "A negative saving: earlier phases end sooner and hide less of this phase's time, or the phase begins sooner and "
+    "waits for a slower rank as before. No moment of the thread comes later."
 )
 FLAT = 0.005
 """A lever that changes the wall time by less than this share is not drawn."""
@@ -136,10 +136,11 @@ def ranking_report(
         console.print(f"wall {show_time(phase.wall_ns, unit)}, median {show_time(phase.wall_median_ns, unit)}")
         _completion(console, phase, unit)
         console.print(table)
-        _negative(console, [point.prediction for point in phase_points])
-        for change in changes:
-            if key(change.prediction) == key(phase):
-                console.print(printable(_change(change)))
+        own = [change for change in changes if key(change.prediction) == key(phase)]
+        for change in own:
+            console.print(printable(_change(change)))
+        shortened = [change.prediction for change in own if change.change is not GRAPHS]
+        _negative(console, [*(point.prediction for point in phase_points), *shortened])
         _trust(console, phase_points[0].prediction)
     return console_text(console)
 

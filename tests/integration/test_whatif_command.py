@@ -36,7 +36,7 @@ def test_a_negative_saving_is_explained(tmp_path: Path) -> None:
     prefill, decode = (Launch(900), Launch(900)), (Python(1500), Launch(5), Synchronise())
     program = (Step("prefill_0", prefill), Step("decode_0", decode))
     path = Simulation().run(program).write(tmp_path / "hidden.sqlite")
-    said = "A negative saving: the device finishes earlier phases sooner"
+    said = "A negative saving: earlier phases end sooner and hide less"
     for words in ((), ("--kernels", "0.5")):
         text = run(path, *words).stdout
         before, after = text.split("decode (process")
