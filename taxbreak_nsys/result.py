@@ -44,12 +44,14 @@ class LaunchCounts:
 class GraphTime:
     """CUDA graphs of a phase: launches, time of the launching calls (ns), sum of the durations of their kernels (ns).
 
-    `device_ns` is None where a graph launch was not measured.
+    `device_ns` is None where a graph launch was not measured. `whole` counts the launches whose kernels have no rows:
+    graphs traced as a whole, or not measured.
     """
 
     launches: int
     launch_ns: int
     device_ns: int | None
+    whole: int = 0
 
 
 @dataclass(frozen=True)

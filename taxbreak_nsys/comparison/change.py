@@ -58,8 +58,10 @@ def changes(
     """Return the change of every metric that both sides have.
 
     If the two sides use different evidence (`layers_comparable` is False), framework and library are compared as
-    their sum only.
+    their sum only. Tracing the nodes of CUDA graphs slows the host, so host times are not comparable either where the
+    graphs of the two sides were traced differently.
     """
+    host_comparable = host_comparable and before.graphs_traced_as(after)
     compared = []
     for metric in COMPARED:
         is_part = metric.name in ("delta_ft_ns", "delta_ct_ns")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from taxbreak_nsys.comparison.change import Change, changes, where
-from taxbreak_nsys.comparison.conditions import Condition, differences, evidence_condition
+from taxbreak_nsys.comparison.conditions import Condition, differences, evidence_condition, graph_condition
 from taxbreak_nsys.comparison.largest_changes import LargestChange, moved
 from taxbreak_nsys.comparison.sample_changes import pairs, phase_samples
 from taxbreak_nsys.result import Result
@@ -52,8 +52,7 @@ def compare(before: Sequence[Result], after: Sequence[Result], mapped: Sequence[
     phases = []
     for old, new in pairs(samples_before, samples_after, mapped):
         evidence = evidence_condition(old, new)
-        if evidence is not None:
-            conditions.append(evidence)
+        conditions += [condition for condition in (evidence, graph_condition(old, new)) if condition is not None]
         compared = changes(old, new, layers_comparable=evidence is None, host_comparable=comparable)
         phases.append(
             PhaseChange(

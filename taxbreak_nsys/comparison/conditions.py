@@ -56,6 +56,20 @@ def evidence_condition(before: PhaseSamples, after: PhaseSamples) -> Condition |
     )
 
 
+def graph_condition(before: PhaseSamples, after: PhaseSamples) -> Condition | None:
+    """Return the difference in how the CUDA graphs of a phase were traced; None if there is none."""
+    if before.graphs_traced_as(after):
+        return None
+    return Condition(
+        name=f"CUDA graphs of {before.label}" + (f" and {after.label}" if after.label != before.label else ""),
+        before=f"traced {', '.join(sorted(before.graph_traces))}",
+        after=f"traced {', '.join(sorted(after.graph_traces))}",
+        effect="tracing the nodes makes the launch of a graph several times as long, and only then are its kernels in "
+        "the report: host times are not comparable, kernels are not counted",
+        stretches_host=True,
+    )
+
+
 def _distinct_values(results: Sequence[Result], value: Callable[[Result], str]) -> str:
     return ", ".join(sorted({value(result) for result in results}))
 

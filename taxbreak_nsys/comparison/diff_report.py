@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from taxbreak_nsys.comparison.change import BETTER, FEW, NO_DIFFERENCE, NO_INTERVAL, WORSE, Change
+from taxbreak_nsys.comparison.change import BETTER, FEW, NO_DIFFERENCE, NO_INTERVAL, NOT_COMPARABLE, WORSE, Change
 from taxbreak_nsys.comparison.diff_markdown import diff_markdown
 from taxbreak_nsys.output.csv_text import rows_to_csv
 from taxbreak_nsys.output.json_text import json_document
@@ -51,7 +51,7 @@ def render_diff(comparison: Comparison, format: str, unit: str | None) -> str:
         console.print(printable(f"{condition.name}: {values}."), style="yellow")
         console.print(printable(f"  So {condition.effect}."))
     for phase in comparison.phases:
-        _phase(console, phase, comparison.host_comparable, unit)
+        _phase(console, phase, unit)
     for name, labels in (("before", comparison.only_before), ("after", comparison.only_after)):
         if labels:
             console.print()
@@ -59,7 +59,7 @@ def render_diff(comparison: Comparison, format: str, unit: str | None) -> str:
     return console_text(console)
 
 
-def _phase(console: Console, phase: PhaseChange, comparable: bool, unit: str | None) -> None:
+def _phase(console: Console, phase: PhaseChange, unit: str | None) -> None:
     console.print()
     name = phase.before if phase.before == phase.after else f"{phase.before} -> {phase.after}"
     console.rule(printable(name), align="left", characters="-")
@@ -84,7 +84,7 @@ def _phase(console: Console, phase: PhaseChange, comparable: bool, unit: str | N
             f"{phase.where.title}, {_signed_time(phase.where.difference, unit)}.",
             style="bold",
         )
-    elif not comparable:
+    elif wall.word == NOT_COMPARABLE:
         console.print("Host times differ with the tracing: this shows no change of the program.", style="bold")
     _largest_changes(console, phase, unit)
 

@@ -47,21 +47,30 @@ COMPARED = (
     ComparedMetric("hdbi", "HDBI", better=0, of_host=True),
     ComparedMetric("kernels", "kernels", better=0, of_host=False),
 )
+BY_NODE, AS_A_WHOLE = "by node", "as a whole"
 BY_NAME = {metric.name: metric for metric in COMPARED}
 
 
 @dataclass(frozen=True)
 class PhaseSamples:
-    """One phase's metrics on one side of a comparison: one value per instance; absent metrics are left out."""
+    """One phase's metrics on one side of a comparison: one value per instance; absent metrics are left out.
+
+    `graph_traces` says how its CUDA graphs were traced (`BY_NODE`, `AS_A_WHOLE`); empty without graphs.
+    """
 
     label: str
     values: dict[str, Floats]
     evidences: frozenset[str]
+    graph_traces: frozenset[str] = frozenset()
 
     @property
     def instances(self) -> int:
         """The number of instances."""
         return len(self.values["wall_ns"])
+
+    def graphs_traced_as(self, other: PhaseSamples) -> bool:
+        """Return whether the graphs of two sides were traced alike; a side without graphs does not count."""
+        return not (self.graph_traces and other.graph_traces) or self.graph_traces == other.graph_traces
 
 
 def phase_samples(results: Sequence[Result]) -> dict[str, PhaseSamples]:
@@ -80,6 +89,7 @@ def _joined(label: str, parts: list[PhaseSamples]) -> PhaseSamples:
         label,
         {name: np.concatenate([part.values[name] for part in parts]) for name in common},
         frozenset().union(*(part.evidences for part in parts)),
+        frozenset().union(*(part.graph_traces for part in parts)),
     )
 
 
@@ -102,7 +112,9 @@ def _thread_samples(result: Result, entry: Phase) -> PhaseSamples:
         values |= {"delta_ft_ns": framework, "delta_ct_ns": library}
     for state in ("launch", "memop", "module_load", "device_wait", "os_wait", "profiler"):
         values[f"{state}_ns"] = states[:, STATE[state]]
-    values["kernels"] = steps.kernels[chosen].astype(np.float64)
+    graphs = entry.graphs
+    if graphs is None or not graphs.whole:
+        values["kernels"] = steps.kernels[chosen].astype(np.float64)
     if not entry.launches.unmeasured_graph:
         active = steps.active[chosen].astype(np.float64)
         values["device_idle_ns"] = steps.exposed[chosen].sum(axis=1).astype(np.float64)
@@ -111,7 +123,10 @@ def _thread_samples(result: Result, entry: Phase) -> PhaseSamples:
         whole = active + framework + library + launches * result.t_sys_ns
         if launches.all():
             values["hdbi"] = active / whole
-    return PhaseSamples(entry.phase, values, frozenset({entry.taxbreak.evidence}))
+    traces = frozenset[str]()
+    if graphs is not None:
+        traces = frozenset({AS_A_WHOLE if 2 * graphs.whole > graphs.launches else BY_NODE})
+    return PhaseSamples(entry.phase, values, frozenset({entry.taxbreak.evidence}), traces)
 
 
 def _instances(result: Result, entry: Phase) -> Ints:

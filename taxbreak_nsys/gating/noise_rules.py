@@ -72,7 +72,8 @@ def judge_noise_rule(rule: NoiseRule, side: GateSide, baseline: GateSide | None)
     if change is None:
         return not_judged(f"{rule.phase}.{rule.metric} is not measured on both sides, or from different evidence")
     if change.word == NOT_COMPARABLE:
-        return not_judged(f"captured differently, so host times cannot be compared: {', '.join(differing)}")
+        graphs = [] if before.graphs_traced_as(after) else ["tracing of CUDA graphs"]
+        return not_judged(f"captured differently, so host times cannot be compared: {', '.join([*differing, *graphs])}")
     if change.low is None or change.high is None:
         return not_judged("one step on a side gives no interval; capture more steps")
     allowed = rule.tolerance * abs(change.before)

@@ -69,6 +69,7 @@ def baseline_text(results: Sequence[Result]) -> str:
         "phases": {
             label: {
                 "evidences": sorted(samples.evidences),
+                "graph_traces": sorted(samples.graph_traces),
                 "values": {name: [_number(value) for value in column] for name, column in samples.values.items()},
             }
             for label, samples in side.samples.items()
@@ -92,6 +93,7 @@ def read_baseline_side(path: Path) -> GateSide:
                 label,
                 {name: np.array(column, np.float64) for name, column in phase["values"].items()},
                 frozenset(phase["evidences"]),
+                frozenset(phase.get("graph_traces", ())),
             )
             for label, phase in steps["phases"].items()
         }

@@ -76,7 +76,8 @@ class InstanceSums:
     for a slower rank; `comm_unpaired` flags the instances where the wait is not known, `comm_alone` the ones for which
     the report has no other rank. `kernel_sum` is the plain sum of kernels and graphs, `past_end` the time that devices
     work on an instance after its end, `graph_call` the time of the calls that launch CUDA graphs, `graph_device` the
-    plain sum of the device time of these graphs. `unmeasured` flags instances with a graph launch whose device time is
+    plain sum of the device time of these graphs, `whole_graphs` the number of graph launches without rows of their
+    kernels (traced as a whole, or not measured). `unmeasured` flags instances with a graph launch whose device time is
     unknown.
     """
 
@@ -95,6 +96,7 @@ class InstanceSums:
     past_end: Ints
     graph_call: Ints
     graph_device: Ints
+    whole_graphs: Ints
     kernel_launches: Ints
     graph_launches: Ints
     memory_launches: Ints
@@ -118,6 +120,8 @@ class InstanceSums:
         kernel = (ops.kind == KERNEL) & (columns.op_instance >= 0)
         graphs = in_phase & np.isin(launches.kind, (GRAPH_LAUNCH, UNMEASURED_GRAPH))
         graph_instance = columns.launch_instance[graphs]
+        # a graph of copies alone has rows too, but no device time of kernels
+        whole = (launches.kernels == 0) & ((launches.kind == UNMEASURED_GRAPH) | (launches.device_ns > 0))
         runs_there = ops.computes & (columns.op_instance >= 0)
         talks = columns.communication.communicates & (columns.op_instance >= 0)
         mark_end = instances.mark_end[intervals.instance]
@@ -138,6 +142,7 @@ class InstanceSums:
             past_end=_past_end(columns),
             graph_call=group_sums(graph_instance, (launches.end - launches.start)[graphs], count),
             graph_device=group_sums(graph_instance, launches.device_ns[graphs], count),
+            whole_graphs=np.bincount(columns.launch_instance[graphs & whole], minlength=count).astype(np.int64),
             kernel_launches=launched(KERNEL_LAUNCH),
             graph_launches=launched(GRAPH_LAUNCH, UNMEASURED_GRAPH),
             memory_launches=launched(MEMORY_LAUNCH),

@@ -27,9 +27,10 @@ class Sampled:
     """The samples with their phase, and the time on the CPU; columns over the samples of `source`.
 
     `instance` is -1 outside the phases; `state` and `kind` index `name_rules.STATES` and `KINDS`. `undecided` flags
-    samples whose chain is truncated before the caller, so that library and framework cannot be distinguished. `frame`
-    is the frame that a sample is listed under. `on_cpu` is (instances, states) in ns, valid for the instances that
-    `switched` flags: the report has context switches of their thread.
+    samples whose chain is truncated before the caller, so that library and framework cannot be distinguished. `between`
+    flags samples of a cycle after the end of its mark. `frame` is the frame that a sample is listed under. `on_cpu` is
+    (instances, states) in ns, valid for the instances that `switched` flags: the report has context switches of their
+    thread.
     """
 
     source: CpuSamples
@@ -37,6 +38,7 @@ class Sampled:
     state: Ints
     kind: Ints
     undecided: Flags
+    between: Flags
     frame: Frames
     on_cpu: Ints
     switched: Flags
@@ -70,12 +72,16 @@ def locate(source: CpuSamples, intervals: HostIntervals, instances: Instances) -
             on_cpu[low:high] = Coverage.of(scheduled).within(intervals.start[low:high], intervals.end[low:high])
             switched[instances.thread == thread] = True
     kind, undecided = _kinds(source, state)
+    between = instance >= 0
+    own = instance[between]
+    between[between] = instances.cycle[own] & (source.start[between] >= instances.mark_end[own])
     return Sampled(
         source=source,
         instance=instance,
         state=state,
         kind=kind,
         undecided=undecided,
+        between=between,
         frame=_listed_frames(source, kind),
         on_cpu=intervals.by_instance(on_cpu, len(instances)),
         switched=switched,

@@ -191,7 +191,12 @@ def _api_sum(result: Result) -> pa.Table:
 def _samples(rows: Iterable[dict[str, Any]], titles: dict[str, str]) -> pa.Table:
     titles = (
         HEAD_TITLES
-        | {"time_percent": "Time (%)", "total_ns": "Total Time (ns)", "samples": "Samples"}
+        | {
+            "time_percent": "Time (%)",
+            "total_ns": "Total Time (ns)",
+            "samples": "Samples",
+            "between_ns": "Between (ns)",
+        }
         | {"layer": "Layer", "kind": "Kind", "module": "Module", "file": "File"}
         | titles
     )

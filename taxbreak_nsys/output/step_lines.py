@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES
+from taxbreak_nsys.attribution.layers import layer_parts
 from taxbreak_nsys.output.units import show_share, show_time
 
 if TYPE_CHECKING:
     from taxbreak_nsys.result import Phase, Result
+
+
+_HOST_LAYERS = {"framework": 0, "framework_library": 0, "library": 1}
+"""The layers that states have shares of, with the place of the share in `layer_parts`."""
+_MOST_MODULES = 4
+"""Modules named in the line on the time between the marks."""
 
 
 def shown_entries(result: Result, *, ranks: bool) -> list[Phase]:
@@ -34,17 +41,34 @@ def step_lines(entry: Phase, unit: str | None) -> list[str]:
 
 
 def between_ns(entry: Phase, layer: str) -> int | None:
-    """Return the part of a layer's host time between the engine's marks, ns; None if the states do not determine it."""
-    if entry.between_ns is None or entry.taxbreak.evidence in ("samples", "subtractive"):
+    """Return the part of a layer's host time between the engine's marks, ns; None where it is not known.
+
+    An estimate (samples, subtraction) does not say where in a state the library's time lies: the part between the marks
+    has the shares of the whole state, as in the replay.
+    """
+    between = entry.between_ns
+    if between is None or (layer == "library" and entry.taxbreak.delta_ct_ns is None):
         return None
-    states = {
-        "framework": FRAMEWORK_STATES,
-        "framework_library": (*FRAMEWORK_STATES, "library"),
-        "library": ("library",) if entry.taxbreak.delta_ct_ns is not None else (),
-        "launch_path": ("launch",),
-    }.get(layer, (layer,))
-    known = [entry.between_ns[state] for state in states if state in entry.between_ns]
-    return sum(known) if known else None
+    if layer not in _HOST_LAYERS:
+        return between.get("launch" if layer == "launch_path" else layer)
+    part = _HOST_LAYERS[layer]
+    return round(sum(between[state] * shares[part] for state, shares in layer_parts(entry).items()))
+
+
+def between_modules(entry: Phase, rows: Sequence[Mapping[str, Any]], unit: str | None) -> str | None:
+    """Return a line on what the host thread ran between the marks, from `sample_rows`; None without such samples."""
+    sums: dict[str, int] = {}
+    for row in rows:
+        if (row["phase"], row["process"], row["thread"]) == (entry.phase, entry.process, entry.thread):
+            module = row["module"] or "unknown"
+            sums[module] = sums.get(module, 0) + (row["between_ns"] or 0)
+    ranked = sorted(((ns, module) for module, ns in sums.items() if ns), reverse=True)
+    if not ranked:
+        return None
+    named = [f"{module} {show_time(ns, unit)}" for ns, module in ranked[:_MOST_MODULES]]
+    rest = sum(ns for ns, _ in ranked[_MOST_MODULES:])
+    others = [f"others {show_time(rest, unit)}"] if rest else []
+    return f"on the CPU between the marks, by samples: {', '.join([*named, *others])}"
 
 
 def _time(entry: Phase, unit: str | None) -> str:
@@ -72,15 +96,16 @@ def _work(entry: Phase) -> str:
     if entry.steps is not None:
         for name, total in (("requests", entry.steps.requests), ("tokens", entry.steps.tokens)):
             if total is not None:
-                parts.append(f"{total / count:,.1f} {name}")
+                average = _average(total, count)
+                parts.append(f"{average} {name.removesuffix('s') if average == '1' else name}")
         requests, tokens = entry.steps.generation_requests, entry.steps.generation_tokens
         if requests and tokens and tokens > requests:
             drafts = "speculative decoding; rejected drafts count"
             parts.append(f"{tokens / requests:,.1f} tokens per request in generation ({drafts})")
     launches = entry.launches.kernel + entry.launches.graph
-    parts += [f"{(entry.kernels or 0) / count:,.0f} kernels", f"{launches / count:,.0f} launches"]
+    parts += [kernels_of_a_step(entry), _counted(launches / count, "launch", "launches")]
     if entry.launches.graph:
-        parts[-1] += f" ({entry.launches.graph / count:,.1f} of CUDA graphs)"
+        parts[-1] += f" ({_average(entry.launches.graph, count)} of CUDA graphs)"
     line = f"{', '.join(parts[:-1])} and {parts[-1]} per {steps}"
     if entry.steps is not None and entry.steps.kernels_per_token is not None:
         per_token = entry.steps.kernels_per_token
@@ -90,6 +115,24 @@ def _work(entry: Phase) -> str:
         be = "is" if missing == 1 else "are"
         line += f"; {missing:,} of {entry.launches.graph:,} graph launches {be} not measured"
     return line
+
+
+def kernels_of_a_step(entry: Phase) -> str:
+    """Return the kernels per step; kernels of CUDA graphs that were traced as a whole are not in the report."""
+    kernels = _counted((entry.kernels or 0) / max(entry.instances, 1), "kernel", "kernels")
+    if entry.graphs is None or not entry.graphs.whole:
+        return kernels
+    return f"{kernels} outside CUDA graphs" if entry.graphs.whole == entry.graphs.launches else f"at least {kernels}"
+
+
+def _average(total: int, count: int) -> str:
+    """Return an average: without decimals where it is whole."""
+    return f"{total / count:,.1f}" if total % count else f"{total // count:,}"
+
+
+def _counted(number: float, one: str, several: str) -> str:
+    text = f"{number:,.0f}"
+    return f"{text} {one if text == '1' else several}"
 
 
 def _device(entry: Phase, unit: str | None) -> str:
@@ -108,7 +151,8 @@ def _graphs(entry: Phase, unit: str | None) -> list[str]:
     if graphs.device_ns is None:
         return [f"CUDA graphs: {launch} to launch each; their device time is not measured"]
     device = show_time(graphs.device_ns // graphs.launches, unit)
-    return [f"CUDA graphs: {launch} to launch each, {device} on the device"]
+    longer = "" if graphs.whole else " (tracing the nodes makes it longer)"
+    return [f"CUDA graphs: {launch} to launch each{longer}, {device} on the device"]
 
 
 def _communication(entry: Phase, unit: str | None) -> list[str]:

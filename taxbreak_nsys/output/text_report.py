@@ -12,7 +12,7 @@ from taxbreak_nsys.output import sample_lines
 from taxbreak_nsys.output.detail_tables import table_notes
 from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
 from taxbreak_nsys.output.shown_rows import RowOrder
-from taxbreak_nsys.output.step_lines import between_ns, shown_entries, step_lines
+from taxbreak_nsys.output.step_lines import between_modules, between_ns, shown_entries, step_lines
 from taxbreak_nsys.output.units import show_share, show_time
 from taxbreak_nsys.verdict.device_word import beside_hdbi, bound_word
 
@@ -90,7 +90,7 @@ def _summary(console: Console, result: Result, unit: str | None, *, ranks: bool)
     console.print(f"T_sys {show_time(result.t_sys_ns, unit)} per launch ({source})")
     _sources(console, result)
     for entry in shown_entries(result, ranks=ranks):
-        _phase(console, entry, unit)
+        _phase(console, entry, result, unit)
     _idle(console, result, unit)
     _processes(console, result, unit)
     _outside(console, result, unit)
@@ -110,7 +110,7 @@ def _sources(console: Console, result: Result) -> None:
     console.print(printable(f"phases: {'; '.join(sources)}"))
 
 
-def _phase(console: Console, entry: Phase, unit: str | None) -> None:
+def _phase(console: Console, entry: Phase, result: Result, unit: str | None) -> None:
     console.print()
     console.rule(printable(f"{entry.phase} ({_where(entry)})"), align="left", characters="-")
     for line in step_lines(entry, unit):
@@ -119,9 +119,10 @@ def _phase(console: Console, entry: Phase, unit: str | None) -> None:
         console.print(printable(f"Not measured: {entry.taxbreak.hdbi_reason}."), style="bold")
         return
     _hdbi(console, entry)
-    console.print(_layer_table(entry, unit))
+    _print_whole(console, _layer_table(entry, unit))
     console.print(f"evidence for the library layer: {_evidence(entry)}", style="dim")
-    for line in sample_lines.lines(entry, unit):
+    between = between_modules(entry, result.sample_rows, unit)
+    for line in (*([between] if between else []), *sample_lines.lines(entry, unit)):
         console.print(printable(line))
     verdict = f"Verdict: {entry.verdict.why}" if entry.verdict.target else f"No verdict: {entry.verdict.why}"
     console.print(printable(f"{verdict}."), style="bold")
@@ -129,6 +130,16 @@ def _phase(console: Console, entry: Phase, unit: str | None) -> None:
         console.print(printable(f"Advice: {entry.verdict.advice}."))
     if entry.verdict.command:
         console.print(printable(f"Try: {entry.verdict.command}"), style="dim")
+
+
+def _print_whole(console: Console, table: Table) -> None:
+    """Print a table with all its numbers, also where it is a little wider than the console."""
+    from rich.measure import Measurement
+
+    width = console.width
+    console.width = max(width, Measurement.get(console, console.options.update(max_width=WIDE), table).maximum)
+    console.print(table)
+    console.width = width
 
 
 def _evidence(entry: Phase) -> str:
@@ -255,8 +266,10 @@ _LISTED = {
         "Phase", "Time (%)", "Self Time (ns)", "Instances", "delta_ft (ns)", "delta_ct (ns)", "Operator",
     ),
     "taxbreak_api_sum": ("Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "Blocked (ns)", "Name"),
-    "taxbreak_sample_sum": ("Phase", "Layer", "Kind", "Time (%)", "Total Time (ns)", "Samples", "Module"),
-    "taxbreak_symbol_sum": ("Phase", "Layer", "Time (%)", "Total Time (ns)", "Module", "Symbol"),
+    "taxbreak_sample_sum": (
+        "Phase", "Layer", "Kind", "Time (%)", "Total Time (ns)", "Between (ns)", "Samples", "Module",
+    ),
+    "taxbreak_symbol_sum": ("Phase", "Layer", "Time (%)", "Total Time (ns)", "Between (ns)", "Module", "Symbol"),
     "taxbreak_gap_sum": ("Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "State", "Before"),
     "taxbreak_gap_trace": ("Start (ns)", "Duration (ns)", "Phase", "Instance", "State", "Before"),
     "taxbreak_nvtx_sum": (
@@ -299,6 +312,8 @@ def _listing(console: Console, result: Result, report: str, unit: str | None, or
 
     rows = order.apply(result_table(result, report))
     titles = [title for title in _LISTED[report] if title in rows.column_names]
+    if "Between (ns)" in titles and rows.column("Between (ns)").null_count == len(rows):
+        titles.remove("Between (ns)")  # no engine's marks
     threads = rows.column("TID").unique()
     if len(threads) > 1 and "TID" not in titles:
         titles.insert(1, "TID")

@@ -27,6 +27,12 @@ SCHEMA = "taxbreak-whatif/2"
 BAR = 20
 UNEXPLAINED = 0.05
 """If the model misses more than this share of the wall time, the output warns of unexplained delays."""
+NEGATIVE = -0.0005
+"""A saved share below this one prints as a negative number, and the output says why."""
+_WHY_NEGATIVE = (
+    "A negative saving: earlier phases end sooner and hide less of this phase's time, or the phase begins sooner and "
+    "waits for a slower rank as before. No moment of the thread comes later."
+)
 FLAT = 0.005
 """A lever that changes the wall time by less than this share is not drawn."""
 _TITLES = {
@@ -74,19 +80,21 @@ def prediction(
     console.print(printable(replay.result.report.path), style="bold")
     console.print(printable(f"what if: {_words(scenario)}"), style="bold")
     for phase in predictions:
-        _title(console, phase)
+        _title(console, replay, phase)
         if phase.reason is not None:
             console.print(printable(f"no prediction: {phase.reason}"))
             continue
         console.print(_before_and_after(phase, unit))
         _graphs(console, phase)
+        if scenario.only_shortens:
+            _negative(console, [phase])
         _trust(console, phase)
     if scenario.graphs:
         typical = replay.typical
         console.print()
         console.print(
             f"graphs: {show_time(typical.graph_gap)} between nodes ({typical.graph_gap_source}); --graph-launch sets "
-            "the time of a launch. Waits in the OS stay. The profiler's own time is excluded and is no saving. Python "
+            "the time of a launch. Waits in the OS stay. The state 'profiler' is excluded and is no saving. Python "
             "between launches is removed, even if it chooses launches depending on data."
         )
     if scenario.cpu != 1:
@@ -112,7 +120,7 @@ def ranking_report(
     console.print(printable(replay.result.report.path), style="bold")
     console.print("what each lever would bring, best first", style="bold")
     for phase, phase_points in _by_phase(replay, points):
-        _title(console, phase)
+        _title(console, replay, phase)
         if not phase_points:
             console.print(printable(f"no prediction: {phase.reason}"))
             continue
@@ -128,9 +136,11 @@ def ranking_report(
         console.print(f"wall {show_time(phase.wall_ns, unit)}, median {show_time(phase.wall_median_ns, unit)}")
         _completion(console, phase, unit)
         console.print(table)
-        for change in changes:
-            if key(change.prediction) == key(phase):
-                console.print(printable(_change(change)))
+        own = [change for change in changes if key(change.prediction) == key(phase)]
+        for change in own:
+            console.print(printable(_change(change)))
+        shortened = [change.prediction for change in own if change.change is not GRAPHS]
+        _negative(console, [*(point.prediction for point in phase_points), *shortened])
         _trust(console, phase_points[0].prediction)
     return console_text(console)
 
@@ -141,6 +151,9 @@ def _change(point: ChangePoint) -> str:
     if predicted.reason is not None:
         return f"{point.change.title}: {predicted.reason}"
     saves = f"{point.change.title} would save {percent(predicted.saved_share)} % ({point.change.options})"
+    if _is_negative(predicted):
+        longer = percent(-(predicted.saved_share or 0.0))
+        saves = f"{point.change.title} would not save, but take {longer} % longer ({point.change.options})"
     if point.change is not GRAPHS:
         return saves
     if not predicted.graphs:
@@ -166,7 +179,7 @@ def sweep_report(
     console.print(printable(replay.result.report.path), style="bold")
     console.print("wall time by lever", style="bold")
     for phase, phase_points in _by_phase(replay, points):
-        _title(console, phase)
+        _title(console, replay, phase)
         if not phase_points:
             console.print(printable(f"no prediction: {phase.reason}"))
             continue
@@ -241,6 +254,8 @@ def _markdown(replay: Replay, points: Sequence[LeverPoint], changes: Sequence[Ch
             if key(change.prediction) == key(phase) and change.prediction.reason is None
         ]  # fmt: skip
         text += markdown_table(("Lever", "half saves %", "all saves %", "HDBI then"), rows) + "\n"
+        if any(_is_negative(point.prediction) for point in phase_points):
+            text += f"{_WHY_NEGATIVE}\n\n"
     return text
 
 
@@ -279,8 +294,11 @@ def _words(scenario: Scenario) -> str:
     return ", ".join(parts) or "nothing changed"
 
 
-def _title(console: Console, phase: Prediction) -> None:
+def _title(console: Console, replay: Replay, phase: Prediction) -> None:
     where = "all its threads" if phase.thread is None else f"process {phase.process}, thread {phase.thread}"
+    ranks = next(entry.ranks for entry in replay.result.entries if key(entry) == key(phase))
+    if ranks is not None:
+        where = f"{len(ranks.ranks)} ranks, {ranks.kind}"
     console.print()
     console.rule(printable(f"{phase.phase} ({where})"), align="left", characters="-")
 
@@ -315,6 +333,16 @@ def _graphs(console: Console, phase: Prediction) -> None:
         return
     breaks = (phase.breaks or 0) / phase.replayed_instances
     console.print(f"{phase.graphs_per_step:,.1f} graphs per step; the host waits {breaks:,.1f} times between launches")
+
+
+def _is_negative(phase: Prediction) -> bool:
+    return phase.saved_share is not None and phase.saved_share < NEGATIVE
+
+
+def _negative(console: Console, predictions: Sequence[Prediction]) -> None:
+    """Print why less time for a layer can make a phase longer, where one of its predictions is."""
+    if any(_is_negative(one) for one in predictions):
+        console.print(_WHY_NEGATIVE)
 
 
 def _trust(console: Console, phase: Prediction) -> None:

@@ -16,8 +16,9 @@ def step_counts(
 ) -> StepCounts | None:
     """Return the sums of the instances' counts, with `figures_ns` divided by requests and by tokens (rounded down).
 
-    `figures_ns`, `kernels` and `launches` (kernel and graph launches) are sums over the same instances. A count is
-    None where the mark of one instance does not say it; the result is None where no mark says any count.
+    `figures_ns`, `kernels` (None where the report does not have all of them) and `launches` (kernel and graph launches)
+    are sums over the same instances. A count is None where the mark of one instance does not say it; the result is None
+    where no mark says any count.
     """
     counts = instances.counts[which]
     if not len(counts) or not np.any(counts != UNKNOWN):

@@ -173,6 +173,8 @@ class PhaseBuilder:
             "t_device_active": layers.t_device_active_ns,
         }
         kernels = int(steps.kernels[which].sum()) if why is None else None
+        whole_graphs = int(steps.whole_graphs[which].sum())
+        counted = None if whole_graphs else kernels
         samples = sample_figures(strata, part.evidence, wall, self._outside_modules(part)) if strata else None
         correction = None
         if self._reference_ns and median and why is None:
@@ -201,6 +203,7 @@ class PhaseBuilder:
                 launches=launches.graph,
                 launch_ns=int(steps.graph_call[which].sum()),
                 device_ns=None if launches.unmeasured_graph else int(steps.graph_device[which].sum()),
+                whole=whole_graphs,
             )
             if launches.graph
             else None,
@@ -213,7 +216,7 @@ class PhaseBuilder:
             samples=samples,
             corrected=correction,
             phase_source=main_source(instances, which),
-            steps=step_counts(instances, which, figures_ns, kernels, launches.kernel + launches.graph),
+            steps=step_counts(instances, which, figures_ns, counted, launches.kernel + launches.graph),
             unmeasured_instances=sum(self._lost.counts.get(phase, 0) for phase in phases),
         )
 

@@ -94,7 +94,7 @@ def summarise(
         traced_ranges=TracedRanges(
             operator=counted.operator_ranges,
             library=counted.library_ranges + counted.library_calls,
-            libraries=tuple(sorted(totals.libraries)),
+            libraries=tuple(sorted(totals.marking_libraries)),
         ),
         sample_rows=by_module,
         symbol_rows=by_symbol,

@@ -77,7 +77,7 @@ def with_graphs(
     """Launch each run of launches between two waits of an instance as one graph, if that is shorter for the host.
 
     Between the first launch of the run and the last, the host keeps the time that no graph removes: waits in the OS,
-    and time that samples find off the CPU or in the profiler. The graph launch follows; it takes `graph_launch_ns`
+    and time that samples find off the CPU. The graph launch follows; it takes `graph_launch_ns`
     (None: T_sys and 200 ns per node). Host time before and after stays. The profiler's traced time is removed from the
     whole instance. The graph's work begins when the call returns; its kernels follow with the gap of graph nodes.
     Graphs that the program already launches stay as they are. Returns the changed model and the factor on each piece of
@@ -114,6 +114,19 @@ def with_graphs(
     left_out = np.zeros(len(columns.instances), np.int64)
     np.add.at(left_out, instance[removed], length[removed])
     return _counted(replace(changed, model=model, in_graph=inside, left_out=left_out), columns, graphed), factor
+
+
+def without_left_out(columns: ReplayColumns, measured: Changed, left_out: Ints) -> Changed:
+    """Return a measured model without the profiler's own time in the instances whose forecast leaves it out.
+
+    What graphs save is the difference to this model: time of the profiler that the device's work hides shortens
+    nothing.
+    """
+    piece, intervals = measured.model.piece_interval, columns.intervals
+    interval = np.maximum(piece, 0)
+    own = (piece >= 0) & (intervals.state[interval] == STATE["profiler"])
+    own &= left_out[intervals.instance[interval]] > 0
+    return replace(measured, host=np.where(own, 0.0, measured.host))
 
 
 def _graphed(model: ThreadModel, spans: _Spans) -> ThreadModel:

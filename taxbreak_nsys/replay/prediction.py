@@ -15,7 +15,7 @@ from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.measure.replay_columns import ReplayColumns, ReplayPart
 from taxbreak_nsys.measure.slowest_ranks import slowest_ranks
 from taxbreak_nsys.model.trace_columns import pid, tid
-from taxbreak_nsys.replay.graphs import Changed
+from taxbreak_nsys.replay.graphs import Changed, without_left_out
 from taxbreak_nsys.replay.outcome import Outcome, idle_ns, instances_within, outcome
 from taxbreak_nsys.replay.predicted_phase import Key, Prediction, key, why_not, why_not_asked, why_not_captured
 from taxbreak_nsys.replay.scenarios import Scenario, change, factor_table, layer_shares
@@ -164,16 +164,35 @@ class Replay:
         """
         replays = self._run(scenario)
         outcomes = self._outcomes(replays)
+        compared = self._without_left_out(replays)
         idle = None
         if in_full:
             idle = [
                 idle_ns(self.columns, self._device_sets, changed.model, moments, model.instances)
                 for model, (changed, moments) in zip(self._models, replays, strict=True)
             ]
-        return tuple(self._prediction(entry, scenario, outcomes, idle) for entry in self.result.entries)
+        return tuple(self._prediction(entry, scenario, outcomes, compared, idle) for entry in self.result.entries)
+
+    def _without_left_out(self, replays: list[tuple[Changed, Replayed]]) -> list[Outcome]:
+        """Return the outcomes without the change, and without the profiler's time that the change leaves out."""
+        outcomes = []
+        for model, base, unchanged, (changed, _) in zip(
+            self._models, self._base, self._unchanged, replays, strict=True
+        ):
+            if changed.left_out.any():
+                without = without_left_out(self.columns, base[0], changed.left_out)
+                outcomes.append(self._outcome(model, without, replay(without.model, without.host, without.scale)))
+            else:
+                outcomes.append(unchanged)
+        return outcomes
 
     def _prediction(
-        self, entry: Phase, scenario: Scenario, outcomes: list[Outcome], idle: list[Ints] | None
+        self,
+        entry: Phase,
+        scenario: Scenario,
+        outcomes: list[Outcome],
+        compared: list[Outcome],
+        idle: list[Ints] | None,
     ) -> Prediction:
         measured = Prediction(
             phase=entry.phase,
@@ -204,7 +223,7 @@ class Replay:
         if self.sampled and then_median and median is not None and entry.wall_median_ns is not None:
             median = round(entry.wall_median_ns * median / then_median)
         left_out = sum(int(of_model.left_out[which].sum()) for of_model, which in after)
-        base = base_sums.completion - left_out
+        base = _sums(before, self._entry_stretches(entry, compared)).completion
         predicted = replace(
             measured,
             completion_ns=round(base_sums.completion * rate),

@@ -70,6 +70,11 @@ class Scenario:
         """Whether the scenario changes nothing."""
         return self == Scenario(before=self.before, graph_launch_ns=self.graph_launch_ns)
 
+    @property
+    def only_shortens(self) -> bool:
+        """Whether no time becomes longer; graphs, which the device begins later than single kernels, do not count."""
+        return not self.graphs and self.cpu >= 1 and all(getattr(self, name) <= 1 for name in FACTORS)
+
 
 def _before_pattern(text: str) -> UserPattern:
     return UserPattern.parse(text, f"--before {text!r}")

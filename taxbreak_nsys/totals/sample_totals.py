@@ -23,8 +23,8 @@ _NEAR = 10
 _OUTSIDE_CALLS = [STATES.index(state) for state in ("library", "dispatch", "python")]
 """The states in which a thread is outside CUDA API calls."""
 
-Hits = Mapping[tuple[int, int], int]
-"""Samples by (module id, symbol id) of the frame that they are listed under."""
+Hits = Mapping[tuple[int, int], tuple[int, int]]
+"""Samples, and those of them between the marks, by (module id, symbol id) of the frame that they are listed under."""
 
 
 class SampleTotals:
@@ -74,7 +74,8 @@ class SampleTotals:
         for number in np.unique(entry).tolist():
             of_entry = entry == number
             group = (code[sample[of_entry]] * len(STATES) + state[of_entry]) * len(KINDS) + kind[of_entry]
-            self._by_frame.setdefault(number, GroupSums("samples")).add(group, samples=1)
+            sums = self._by_frame.setdefault(number, GroupSums("samples", "between"))
+            sums.add(group, samples=1, between=sampled.between[rows][of_entry].astype(np.int64))
         leaf = source.leaf
         unlisted = rows[(leaf.code[rows] == 0) & (leaf.module[rows] != 0)]
         for module, count in zip(
@@ -157,12 +158,12 @@ class SampleTotals:
     def hits(self, entry: int) -> Mapping[tuple[str, str], Hits]:
         """Return the samples of an entry by (state, kind) and, within each, by frame."""
         frames = list(self._frames)
-        by_kind: dict[tuple[str, str], dict[tuple[int, int], int]] = {}
+        by_kind: dict[tuple[str, str], dict[tuple[int, int], tuple[int, int]]] = {}
         table = self._by_frame[entry].table() if entry in self._by_frame else {}
         for group, row in table.items():
             rest, kind = divmod(group, len(KINDS))
             frame, state = divmod(rest, len(STATES))
-            by_kind.setdefault((STATES[state], KINDS[kind]), {})[frames[frame]] = row["samples"]
+            by_kind.setdefault((STATES[state], KINDS[kind]), {})[frames[frame]] = row["samples"], row["between"]
         return by_kind
 
     def library_modules(self, entry: int, states: Sequence[str]) -> set[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from taxbreak_nsys.replay.levers import GRAPHS, Lever
 from taxbreak_nsys.replay.predicted_phase import Prediction, why_not_captured
 from taxbreak_nsys.result import Phase, Result
-from taxbreak_nsys.totals.listing_rows import NO_KERNEL
+from taxbreak_nsys.totals.listing_rows import NO_KERNEL, NO_OPERATOR
 
 HOT = 0.1
 """A part of the target's time is named from this share on."""
@@ -21,6 +21,7 @@ NAME_WIDTH = 40
 _TRITON = re.compile(r"^triton_")
 _XLA = re.compile(r"fusion(?:[_.]|$)|^wrapped_")
 _COMPILED_RANGE = re.compile(r"CompiledFxGraph|Torch-Compiled Region|CompiledFunction")
+_OUTSIDE_OPERATORS = {"framework": "Python outside operators", "library": "library calls outside operators"}
 _GRAPHS_WORTH = 0.05
 """What CUDA graphs must save of a phase to be advised."""
 
@@ -69,7 +70,9 @@ def advise(entry: Phase, rows: PhaseRows, lever: Lever, graphs: Prediction) -> s
     if lever.name == "launch":
         most = _largest(rows.kernels, "name", "launches", entry.launches.kernel)
         return _joined(
-            f"{_launches(entry)} per step", _where("most launched:", most), _fewer_launches(entry, rows, graphs)
+            f"{_launches(entry)} per step",
+            _where("most launched:", most),
+            _graph_calls(entry) or _fewer_launches(entry, rows, graphs),
         )
     if lever.name == "library":
         return _joined(
@@ -100,7 +103,7 @@ def where_framework(entry: Phase, rows: PhaseRows) -> str | None:
 
 def command(entry: Phase, lever: Lever, graphs: Prediction, path: str) -> str:
     """Return the `whatif` that says what following the advice would bring, with the report's name in its folder."""
-    hosts = lever.name in ("framework", "framework_library", "launch")
+    hosts = lever.name in ("framework", "framework_library") or (lever.name == "launch" and not _graph_calls(entry))
     options = GRAPHS.options if hosts and _worth(graphs) else lever.options
     return f"taxbreak-nsys whatif {shlex.quote(Path(path).name)} {options}"
 
@@ -109,8 +112,9 @@ def _largest_layer(entry: Phase, rows: PhaseRows, column: str, layer: str, total
     """Return the operators, else the modules, else the launched kernels that hold most of a layer's time."""
     if rows.operators:
         outside = max((total or 0) - sum(row[column] or 0 for row in rows.operators), 0)
-        python = {"operator": "Python outside operators", column: outside if layer == "framework" else 0}
-        return _largest([*rows.operators, python], "operator", column, total)
+        python = {"operator": NO_OPERATOR, column: outside if layer == "framework" else 0}
+        named = _largest([*rows.operators, python], "operator", column, total)
+        return [text.replace(NO_OPERATOR, _OUTSIDE_OPERATORS[layer], 1) for text in named]
     modules = [row for row in rows.modules if row["layer"] == layer]
     if modules and entry.taxbreak.evidence == "samples":
         return _largest(modules, "module", "total_ns", sum(row["total_ns"] for row in modules))
@@ -155,6 +159,20 @@ def _fewer_launches(entry: Phase, rows: PhaseRows, graphs: Prediction) -> str:
     return "; ".join(parts)
 
 
+def _graph_calls(entry: Phase) -> str | None:
+    """Return what to do where the calls that launch graphs hold most of the launch time; None elsewhere."""
+    graphs = entry.graphs
+    if graphs is None or 2 * graphs.launch_ns <= entry.states_ns["launch"]:
+        return None
+    each = f"the launch of a CUDA graph takes {graphs.launch_ns / graphs.launches / 1e6:,.3f} ms"
+    if graphs.whole:
+        return f"{each}: launch it once before the phase (the first launch uploads it), or make it smaller"
+    return (
+        f"{each}, and tracing its nodes can make it several times as long: capture with --cuda-graph-trace=graph "
+        "(nsys 2024 or later) to see it without; the first launch of a graph also uploads it"
+    )
+
+
 def _evidence(entry: Phase) -> str | None:
     if not entry.taxbreak.ft_includes_library:
         return None
@@ -188,8 +206,9 @@ def _where(words: str, named: Iterable[str]) -> str | None:
 
 def _launches(entry: Phase) -> str:
     """Return how many launches a step has, by kind."""
-    kinds = ((entry.launches.kernel, "kernel launches"), (entry.launches.graph, "graph launches"))
-    return " and ".join(f"{_per_step(entry, count)} {name}" for count, name in kinds if count)
+    kinds = ((entry.launches.kernel, "kernel launch"), (entry.launches.graph, "graph launch"))
+    texts = [(_per_step(entry, count), name) for count, name in kinds if count]
+    return " and ".join(f"{text} {name if text == '1' else f'{name}es'}" for text, name in texts)
 
 
 def _per_step(entry: Phase, count: int) -> str:
@@ -197,8 +216,8 @@ def _per_step(entry: Phase, count: int) -> str:
 
 
 def _count(number: float) -> str:
-    """Return a count per step: whole where it is, or large."""
-    return f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:.1f}"
+    """Return a count per step: without decimals where it is large or within 0.05 of a whole number."""
+    return f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:.1f}".removesuffix(".0")
 
 
 def _graphs(number: float) -> str:

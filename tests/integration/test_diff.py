@@ -82,6 +82,24 @@ def test_other_tracing_is_no_regression_of_the_model(analysed) -> None:
     assert not {"delta_ft_ns", "delta_ct_ns"} & set(words)
 
 
+def test_graphs_traced_by_node_and_as_a_whole_are_no_change_of_the_program(analysed) -> None:
+    """One step, the same nsys and trace set: only the nodes of its graph are traced in one of them."""
+    comparison = compare([analysed("graph-node")], [analysed("graph-graph")])
+    by_phase = {phase.before: phase for phase in comparison.phases}
+    words = {change.metric: change.word for change in by_phase["decode_graph"].changes}
+    assert words["launch_ns"] == words["wall_ns"] == "not comparable"
+    assert "kernels" not in words
+    assert [told.name for told in comparison.conditions] == ["CUDA graphs of decode_graph"]
+    # the step without graphs is traced alike in both
+    eager = {change.metric: change.word for change in by_phase["decode_eager"].changes}
+    assert "not comparable" not in eager.values()
+    assert eager["kernels"] == "no difference shown"
+    # adopting graphs is a change of the program
+    adopted = compare([analysed("graph-node")], [analysed("graph-node")], ["decode_eager=decode_graph"])
+    assert adopted.conditions == []
+    assert figure(adopted.phases[0], "wall_ns").word == "better"
+
+
 def test_several_reports_a_side_pool_their_instances(analysed) -> None:
     result = analysed("inject")
     comparison = compare([result, result], [result], ["base=base"])

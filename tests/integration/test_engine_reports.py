@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from taxbreak_nsys import Result, analyze
+from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES
+from taxbreak_nsys.output.html.html_tables import card
+from taxbreak_nsys.output.step_lines import between_modules, between_ns
 from taxbreak_nsys.output.text_report import render_text
 
 Analysed = Callable[[str], Result]
@@ -45,6 +49,100 @@ def test_steps_of_a_batch_that_shrinks(analysed: Analysed) -> None:
     assert tokens is not None
     assert tokens.tokens is not None
     assert tokens.tokens > 26
+
+
+def test_kernels_of_graphs_traced_as_a_whole_are_not_counted_as_none() -> None:
+    result = analyze(Path(__file__).parents[2] / "sample_reports" / "vllm-graph-whole.sqlite")
+    decode, prefill = result.phase("decode"), result.phase("prefill")
+    assert decode.graphs is not None
+    assert decode.graphs.whole == decode.graphs.launches == decode.instances
+    assert decode.kernels == decode.launches.kernel
+    assert decode.steps is not None
+    assert decode.steps.kernels_per_token is None
+    assert decode.steps.launches_per_token is not None
+    assert prefill.steps is not None
+    assert prefill.steps.kernels_per_token == prefill.kernels / prefill.steps.tokens
+    text = render_text(result, "taxbreak_sum", None)
+    assert f"{decode.kernels // decode.instances} kernels outside CUDA graphs" in text.replace("\n", " ")
+    assert "tracing the nodes" not in text
+    assert "kernels outside CUDA graphs per step" in card(decode, result)["size"]
+    assert "outside" not in card(prefill, result)["size"]
+
+
+def test_kernels_of_graphs_traced_by_node_are_counted(analysed: Analysed) -> None:
+    decode = analysed("vllm-graph").phase("decode")
+    assert decode.graphs is not None
+    assert decode.graphs.whole == 0
+    assert decode.kernels > decode.launches.kernel
+    text = render_text(analysed("vllm-graph"), "taxbreak_sum", None)
+    assert "to launch each (tracing the nodes makes it longer)" in text
+
+
+def test_tracing_the_nodes_makes_the_launch_of_a_graph_longer(analysed: Analysed) -> None:
+    by_node, whole = (analysed(name).phase("decode_graph").graphs for name in ("graph-node", "graph-graph"))
+    assert by_node is not None
+    assert whole is not None
+    assert (by_node.whole, whole.whole) == (0, whole.launches)
+    assert by_node.launch_ns / by_node.launches > 3 * whole.launch_ns / whole.launches
+
+
+def test_samples_say_what_ran_between_the_marks(report) -> None:
+    path = report("vllm-sampled")
+    result = analyze(path)
+    decode, instances = result.phase("decode"), result.instances
+    rows = [row for row in result.sample_rows if row["phase"] == "decode"]
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+        moments = [
+            moment
+            for (moment,) in database.execute(
+                "SELECT start FROM COMPOSITE_EVENTS JOIN SAMPLING_CALLCHAINS USING (id) "
+                "WHERE (globalTid & 0xFFFFFF) = ? GROUP BY id",
+                (decode.thread,),
+            )
+        ]
+    steps = [
+        (instances.start[k], instances.mark_end[k], instances.end[k])
+        for k in range(len(instances))
+        if instances.labels[instances.label[k]] == "decode"
+    ]
+    inside = [moment for moment in moments for start, _, end in steps if start <= moment < end]
+    between = [moment for moment in inside for _, mark_end, end in steps if mark_end <= moment < end]
+    assert sum(row["samples"] for row in rows) == len(inside)
+    assert 0 < len(between) < len(inside)
+    # the time of a state is split evenly among its samples, so the two shares agree but for the states' spacing
+    share = sum(row["between_ns"] for row in rows) / sum(row["total_ns"] for row in rows)
+    assert share == pytest.approx(len(between) / len(inside), abs=0.02)
+    assert all(0 <= row["between_ns"] <= row["total_ns"] for row in rows)
+    assert "on the CPU between the marks, by samples: " in (between_modules(decode, result.sample_rows, None) or "")
+    text = render_text(result, "taxbreak_symbol_sum", None)
+    assert "Between" in text.splitlines()[1]
+
+
+def test_without_an_engines_marks_nothing_is_between(analysed: Analysed) -> None:
+    result = analysed("inject")
+    assert {row["between_ns"] for row in (*result.sample_rows, *result.symbol_rows)} == {None}
+    assert "Between" not in render_text(result, "taxbreak_sample_sum", None)
+
+
+def test_the_layers_between_the_marks_add_up_to_the_states(report) -> None:
+    def both(entry) -> int:
+        return sum(between_ns(entry, layer) or 0 for layer in ("framework", "library"))
+
+    for evidence in ("ranges", "samples", "none"):
+        decode = analyze(report("vllm-sampled"), evidence=evidence).phase("decode")
+        assert decode.taxbreak.evidence == evidence
+        states = sum(decode.between_ns[state] for state in (*FRAMEWORK_STATES, "library"))
+        if evidence == "samples":
+            # the part off the CPU is in neither layer
+            assert 0.9 * states <= both(decode) <= states
+        elif evidence == "ranges":
+            assert both(decode) == states
+            assert between_ns(decode, "library") == decode.between_ns["library"]
+        else:
+            assert between_ns(decode, "framework_library") == states
+            assert between_ns(decode, "library") is None
+        assert between_ns(decode, "launch_path") == decode.between_ns["launch"]
+        assert between_ns(decode, "off_cpu") is None
 
 
 def test_a_rank_that_spins_waits(analysed: Analysed) -> None:

@@ -14,7 +14,7 @@ import pytest
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.gating.noise_rules import parse_noise_rule
 from tests.support.report_builder import build
-from tests.support.reports import ROOT
+from tests.support.reports import ROOT, find_report
 
 NOISE = "decode.wall_ns is not worse"
 
@@ -124,3 +124,15 @@ def test_github_gets_annotations_and_a_summary(tmp_path: Path) -> None:
     assert "✅ held" in text
     assert "❌ broken" in text
     assert "1 of 2 rules hold" in text
+
+
+def test_graphs_traced_another_way_are_not_judged(tmp_path: Path) -> None:
+    """The baseline keeps how graphs were traced: a launch call without traced nodes is no faster program."""
+    by_node, whole = (str(find_report(name)) for name in ("graph-node", "graph-graph"))
+    rule_options = ("--rule", "decode_graph.launch_ns is not worse by 5 %", "--baseline", "b.json")
+    assert gate(tmp_path, by_node, *rule_options, "--update-baseline").returncode == 0
+    assert judged(gate(tmp_path, by_node, *rule_options, "-f", "json")) == ["held"]
+    done = gate(tmp_path, whole, *rule_options, "--allow-different", "-f", "json")
+    (rule,) = json.loads(done.stdout)["rules"]
+    assert (done.returncode, rule["verdict"]) == (2, "not judged")
+    assert rule["reason"] == "captured differently, so host times cannot be compared: tracing of CUDA graphs"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import in_process
+from tests.support.simulated_program import Launch, Python, Simulation, Step, Synchronise
 
 
 def run(*words: object, **where: Path) -> in_process.Done:
@@ -28,6 +29,32 @@ def test_ranking_prediction_and_sweep_in_text(report) -> None:
     assert "####" in drawn.stdout
     assert "evice-bound" in drawn.stdout
     assert max(map(len, (ranked.stdout + asked.stdout + drawn.stdout).splitlines())) <= max(80, len(str(path)) + 40)
+
+
+def test_a_negative_saving_is_explained(tmp_path: Path) -> None:
+    """Prefill's kernels hide the host's work of decode; faster, they hide less of it, and decode seems to lose."""
+    prefill, decode = (Launch(900), Launch(900)), (Python(1500), Launch(5), Synchronise())
+    program = (Step("prefill_0", prefill), Step("decode_0", decode))
+    path = Simulation().run(program).write(tmp_path / "hidden.sqlite")
+    said = "A negative saving: earlier phases end sooner and hide less"
+    for words in ((), ("--kernels", "0.5")):
+        text = run(path, *words).stdout
+        before, after = text.split("decode (process")
+        assert said in after
+        assert said not in before
+    ranked = json.loads(run(path, "-f", "json").stdout)["points"]
+    by_lever = {(p["phase"], p["lever"]): p["saved_share"] for p in ranked if p["factor"] == 0.5}
+    assert by_lever["decode", "kernels"] < -0.1
+    assert by_lever["prefill", "kernels"] > 0.4
+    assert said in run(path, "-f", "markdown").stdout
+    # slower kernels make it longer: nothing to explain
+    assert said not in run(path, "--kernels", "2").stdout
+
+
+def test_a_group_of_ranks_is_named_as_in_the_report(report) -> None:
+    text = run(report("vllm-tp2"), "--framework", "0.5").stdout
+    assert "decode (2 ranks, tensor parallel)" in text
+    assert "all its threads" not in text
 
 
 def test_machine_formats(report, tmp_path: Path) -> None:

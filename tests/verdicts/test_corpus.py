@@ -171,6 +171,15 @@ CASES = (
         ("the kernel launch path keeps the device idle", "halving launch call time would save"),
         advises=("60 kernel launches per step; most launched: elementwise (100%)",),
     ),
+    Case(
+        # HDBI counts T_sys per launch: 200 us of kernels against 85 us of host would be device-bound
+        "the call that launches a graph holds the step",
+        steps(6, Python(50), Graph(20, 10, call=1500), Python(30), Synchronise()),
+        "launch",
+        ("the kernel launch path keeps the device idle", "halving launch call time would save"),
+        advises=("1 graph launch per step", "the launch of a CUDA graph takes 1.500 ms", "--cuda-graph-trace=graph"),
+        never=("before and after the graph launch", "launch less from Python"),
+    ),
     Case("graphs that were not traced", steps(4, Python(50), Graph(9, 5, traced=False), Synchronise(), Launch(1)),
          None, ("--cuda-graph-trace=node",)),
     Case("a graph launch whose rows are lost",
@@ -272,6 +281,16 @@ def test_graphs_do_not_win_the_profilers_time(tmp_path: Path) -> None:
     assert saved(Profiler(200)) == pytest.approx(saved(), abs=0.01)
 
 
+def test_time_of_the_profiler_that_the_device_hides_is_no_loss_by_graphs(tmp_path: Path) -> None:
+    """The device works for 3 ms per step whatever the host does: neither graphs nor the profiler's time change that."""
+    busy = tuple(part for _ in range(10) for part in (Python(20), Profiler(100), Launch(300)))
+    path = Simulation().run(steps(4, *busy, Synchronise())).write(tmp_path / "hidden.sqlite")
+    (one,) = Replay(analyze(path)).predict(Scenario(graphs=True))
+    assert one.left_out_ns == 4 * 10 * 100_000
+    assert one.saved_share == pytest.approx(0, abs=0.02)
+    assert one.saved_share > -0.0005
+
+
 def test_graphs_end_at_a_wait_and_not_at_a_full_queue(tmp_path: Path) -> None:
     waits = (*launches(5, 4, python=30), Synchronise(), *launches(5, 4, python=30), Synchronise())
     path = Simulation().run(steps(3, *waits)).write(tmp_path / "waits.sqlite")
@@ -291,6 +310,23 @@ def test_the_word_follows_copies_that_hold_the_device(tmp_path: Path) -> None:
     assert entry.taxbreak.hdbi < 0.65
     assert bound_word(entry) == "copy-bound"
     assert "copies and sets keep the device busy" in (beside_hdbi(entry) or "")
+
+
+def test_a_device_that_idles_is_not_called_device_bound(tmp_path: Path) -> None:
+    entry, _ = predicted("the call that launches a graph holds the step", tmp_path, Scenario())
+    assert entry.taxbreak.hdbi > 0.65
+    assert entry.device.busy_share < 0.2
+    assert bound_word(entry) == "host-bound"
+    # 6 calls of 1500 us, less T_sys each
+    excess = 6 * 1500 - 6 * 4.5
+    said = f"HDBI leaves out {excess / 1000:.3f} ms of launch calls beyond T_sys"
+    assert said in (beside_hdbi(entry) or "")
+
+
+def test_advice_names_python_outside_operators(analysed: Callable[[str], Result]) -> None:
+    advice = analysed("inject").phase("framework").verdict.advice or ""
+    assert "largest part of it: Python outside operators" in advice
+    assert "(no operator)" not in advice
 
 
 def test_no_word_about_copies_where_kernels_hold_it(tmp_path: Path) -> None:

@@ -57,8 +57,11 @@ def test_ranges_of_nccl_alone_are_a_lower_bound_where_cublas_launches(tmp_path: 
 def test_a_range_says_its_library_where_a_fork_gave_the_domain_to_another(tmp_path: Path) -> None:
     """After a fork the child's domain 5 can be CCCL's by name while its ranges are cuBLAS's by their text."""
     path = changed(build(tmp_path / "r.sqlite"), "UPDATE NVTX_EVENTS SET text = 'CCCL' WHERE eventType = 75")
-    layers = analyze(path).phase("decode").taxbreak
+    result = analyze(path)
+    layers = result.phase("decode").taxbreak
     assert (layers.evidence, layers.library_bound) == ("ranges", None)
+    # doctor names what marked, not the domain alone
+    assert "cuBLAS" in result.traced_ranges.libraries
 
 
 @pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[3]], ids=["table", "ranges"])

@@ -106,6 +106,13 @@ def delta_rows(results: Sequence[Result]) -> list[Row]:
     return rows
 
 
+def _kernels_per_step(entry: Phase) -> float | None:
+    """Return the kernels per step; None where the report does not have all of them."""
+    if entry.kernels is None or (entry.graphs is not None and entry.graphs.whole):
+        return None
+    return entry.kernels / max(entry.instances, 1)
+
+
 def _deltas(before: Phase, after: Phase) -> Iterator[Row]:
     def per_step(entry: Phase, ns: int | None) -> int | None:
         return None if ns is None else ns // max(entry.instances, 1)
@@ -126,7 +133,7 @@ def _deltas(before: Phase, after: Phase) -> Iterator[Row]:
         title = f"{name} per step"
         old, new = per_step(before, values[0]), per_step(after, values[1])
         yield _delta(title, old, new, show_time(old), show_time(new), time=True)
-    kernels = [None if entry.kernels is None else entry.kernels / max(entry.instances, 1) for entry in (before, after)]
+    kernels = [_kernels_per_step(entry) for entry in (before, after)]
     texts = ["not measured" if count is None else f"{count:,.0f}" for count in kernels]
     yield _delta("kernels per step", kernels[0], kernels[1], texts[0], texts[1])
     hdbi = before.taxbreak.hdbi, after.taxbreak.hdbi

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from taxbreak_nsys.output.html.html_details import large_numbers
 from taxbreak_nsys.output.layer_stack import phase_title, stack_parts
 from taxbreak_nsys.output.result_tables import result_table
+from taxbreak_nsys.output.step_lines import kernels_of_a_step
 from taxbreak_nsys.output.units import show_share, show_time
 from taxbreak_nsys.verdict.device_word import beside_hdbi, bound_word
 
@@ -86,7 +87,7 @@ def card(entry: Phase, result: Result) -> Row:
         steps = f"1 step, {show_time(entry.wall_ns)}"
     kernels = "not measured"
     if entry.kernels is not None:
-        kernels = f"{entry.kernels / max(entry.instances, 1):,.0f} kernels per step"
+        kernels = f"{kernels_of_a_step(entry)} per step"
     if entry.launches.unmeasured_graph:
         kernels += f", {entry.launches.unmeasured_graph:,} graph launches not measured"
     return {
