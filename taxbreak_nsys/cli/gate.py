@@ -135,7 +135,7 @@ def _baseline_file(source: str | None) -> Path:
         raise TaxbreakError("--update-baseline writes the file that --baseline or the rules name; name one")
     path = Path(source)
     if is_store(source) or path.is_dir() or path.suffix in (".sqlite", ".nsys-rep"):
-        raise TaxbreakError(f"--update-baseline writes a JSON file, and {source} is none; use --baseline NAME.json")
+        raise TaxbreakError(f"--update-baseline writes a JSON file, and {source} is not one; use --baseline NAME.json")
     return path
 
 

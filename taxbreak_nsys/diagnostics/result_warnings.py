@@ -1,4 +1,4 @@
-"""Warnings about data that the report lacks, which makes figures null, a bound, an estimate or an assumption."""
+"""Warnings about data that the report lacks, which makes numbers null, a bound, an estimate or an assumption."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _lost(lost: LostRows) -> list[ReportWarning]:
         ReportWarning(
             "cuda_rows_lost",
             f"{'; '.join(causes)}: the importer lost the rest, so {count} instances are not measured and part of no "
-            "figure",
+            "sum",
             "import the .nsys-rep again with a newer nsys, or capture again for a shorter time",
         )
     ]
