@@ -129,12 +129,12 @@ def _bounds(result: Result, totals: Totals) -> list[ReportWarning]:
             "partial_library_ranges",
             f"{', '.join(silent)} launched kernels in {', '.join(phases)} and marked no range ({marking} did): "
             "delta_ct is a lower bound, and the rest of the library time counts as framework time",
-            _remedy_for(silent),
+            _silent_library_remedy(silent),
         )
     ]
 
 
-def _remedy_for(silent: Sequence[str]) -> str:
+def _silent_library_remedy(silent: Sequence[str]) -> str:
     """Return the remedy for libraries that marked no range: cuBLAS can mark ranges, cuDNN 9 cannot."""
     if "cuBLAS" in silent:
         return f"capture with '{_RANGES_FLAGS}'"
