@@ -108,9 +108,14 @@ class Reading:
                 instances, blocking = instances.keep(~lost.dropped), blocking.afresh()
 
     def _reader(self, database: Database, *, launches_only: bool = False) -> Reader:
-        batch = max(min(BATCH_ROWS, self._rows // 8), 16)
-        tables = self._assumptions.sorted_tables
-        return Reader(database, self.cuda_threads, self._domains, batch, tables, launches_only=launches_only)
+        return Reader(
+            database,
+            self.cuda_threads,
+            self._domains,
+            batch=max(min(BATCH_ROWS, self._rows // 8), 16),
+            sorted_tables=self._assumptions.sorted_tables,
+            launches_only=launches_only,
+        )
 
     def _pieces(
         self, reader: Reader, instances: Instances, evidence: LayerEvidence, blocking: BlockingLimits
