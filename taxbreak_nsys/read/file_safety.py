@@ -70,6 +70,23 @@ def check_file(path: Path, file: str) -> None:
     _check_companions(path, file)
 
 
+def check_folder(path: Path, folder: str) -> list[Path]:
+    """Return the files of a folder of tables; raises TaxbreakError for what is no file: a pipe would block a reader.
+
+    `folder` is the name for messages.
+    """
+    try:
+        files = sorted(path.iterdir())
+        for file in files:
+            if not stat.S_ISREG(file.stat().st_mode):
+                raise TaxbreakError(
+                    f"{folder}: {_shown(file.name)} in it is not a regular file; export the report again"
+                )
+    except OSError as error:
+        raise TaxbreakError(f"{folder}: cannot be read ({error.strerror}); check its files and permissions") from error
+    return files
+
+
 def _check_name(file: str) -> None:
     try:
         file.encode("utf-8")
