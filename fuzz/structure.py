@@ -125,7 +125,7 @@ def build_mutant(seed: int) -> tuple[bytes, str]:
             change = draw.choice(_ROW_CHANGES)
             try:
                 log.append(f"{change.__name__}: {change(draw, database, columns(report))}")
-            except (sqlite3.Error, sqlite3.Warning, OverflowError) as error:
+            except (sqlite3.Error, sqlite3.Warning, OverflowError, ValueError, TypeError) as error:
                 log.append(f"{change.__name__}: {error}")
         data = _bytes(database)
     if not rows or draw.random() < 0.1:

@@ -146,11 +146,6 @@ def step_table(records: Records) -> str:
     return table(head, rows)
 
 
-def off_by(records: Records) -> list[float]:
-    """Return how far the program's median step is from the workload's clock, of all captures, without its sign."""
-    return sorted(abs(step.off) for step in steps(records))
-
-
 def correction_table(records: Records) -> str:
     """HDBI as captured and corrected, against what follows from the bare step."""
     rows = []

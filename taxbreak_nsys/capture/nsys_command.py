@@ -147,7 +147,7 @@ def plan(
 
 
 def _traces(nsys: Nsys, settings: CaptureEvidence, notes: list[str]) -> list[str]:
-    known = nsys.values_of("--trace")
+    known = nsys.option_values("--trace")
     traces = []
     for name in settings.trace:
         trace = name if not known or name in known else _REPLACED_TRACES.get(name)

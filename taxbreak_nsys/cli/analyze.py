@@ -63,7 +63,7 @@ def analyze(
     from taxbreak_nsys.read.report_inspection import Opening
 
     first = Opening(reports[0])  # inspects the report while the modules below load
-    from taxbreak_nsys.output.detail_tables import tables_for
+    from taxbreak_nsys.output.detail_tables import needed_tables
     from taxbreak_nsys.output.result_tables import INTERVALS
     from taxbreak_nsys.output.shown_rows import RowOrder
     from taxbreak_nsys.pipeline.analysis import analyze_report
@@ -79,7 +79,7 @@ def analyze(
         raise TaxbreakError("--top and --sort choose rows of a table; name one with -r, as -r taxbreak_kern_sum")
     view = _View(format, tables, RowOrder(top, sort), written)
     targets = view.targets(names)
-    options = replace(analysis.options(), tables=tables_for(names), tree_depth=depth)
+    options = replace(analysis.options(), tables=needed_tables(names), tree_depth=depth)
 
     results: list[Result] = []
     failed = False

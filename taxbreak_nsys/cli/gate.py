@@ -70,7 +70,7 @@ def gate(
 
     Example: taxbreak-nsys gate run.sqlite --rule 'decode.wall_ns_per_step <= 1.05 * baseline' --baseline main.json
     """
-    from taxbreak_nsys.comparison.comparability import conditions_of, not_comparable
+    from taxbreak_nsys.comparison.comparability import capture_conditions, not_comparable
     from taxbreak_nsys.gating import gate_report
     from taxbreak_nsys.gating.all_rules import judge_rules
     from taxbreak_nsys.gating.judging import exit_code
@@ -100,7 +100,7 @@ def gate(
     side = side_of_results(results)
     different: list[str] = []
     if compared is not None and compared.report is not None and side.report is not None:
-        different = not_comparable(conditions_of(compared.report), conditions_of(side.report))
+        different = not_comparable(capture_conditions(compared.report), capture_conditions(side.report))
     if different and allow_different and not written.quiet:
         print(f"judged all the same, though the baseline differs: {'; '.join(different)}", file=sys.stderr)
     judgements = judge_rules(
@@ -135,7 +135,7 @@ def _baseline_file(source: str | None) -> Path:
         raise TaxbreakError("--update-baseline writes the file that --baseline or the rules name; name one")
     path = Path(source)
     if is_store(source) or path.is_dir() or path.suffix in (".sqlite", ".nsys-rep"):
-        raise TaxbreakError(f"--update-baseline writes a JSON file, and {source} is none; use --baseline NAME.json")
+        raise TaxbreakError(f"--update-baseline writes a JSON file, and {source} is not one; use --baseline NAME.json")
     return path
 
 

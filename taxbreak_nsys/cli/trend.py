@@ -50,7 +50,8 @@ def trend(
         check_keys(opened, keys, "--by")
         series, undated = trends(opened, metric, phase, keys)
     if not series:
-        raise TaxbreakError(f"{opened.shown}: holds no {phase or 'phase'} with a date")
+        wanted = f"the phase '{phase}'" if phase else "a phase"
+        raise TaxbreakError(f"{opened.shown}: no report with a date has {wanted}")
     if not written.quiet and undated:
         print(f"{undated} left out: their report has no date; give the tag 'date'", file=sys.stderr)
     if not written.quiet and series[0].changes is None:

@@ -30,7 +30,7 @@ class CaptureConditions:
     kernels: Mapping[tuple[str, str], float]
 
 
-def conditions_of(data: Mapping[str, Any]) -> CaptureConditions:
+def capture_conditions(data: Mapping[str, Any]) -> CaptureConditions:
     """Return the conditions of a capture from its JSON, or from the subset that a results store keeps."""
     report = data.get("report") or {}
     operators, traced = data.get("operators"), report.get("traced")

@@ -44,7 +44,7 @@ def _ranks(totals: Totals) -> list[ReportWarning]:
             "ranks_differ",
             "the ranks (processes "
             + ", ".join(str(pid(thread)) for thread in group.threads)
-            + f") have {', '.join(map(str, group.steps))} steps; the group's figures cover the {group.paired} "
+            + f") have {', '.join(map(str, group.steps))} steps; the group's numbers cover the {group.paired} "
             "steps that all ranks have",
             "let the capture begin and end on all ranks at the same step",
         )

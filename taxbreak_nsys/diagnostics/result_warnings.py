@@ -1,4 +1,4 @@
-"""Warnings about data that the report lacks, which makes figures null, a bound, an estimate or an assumption."""
+"""Warnings about data that the report lacks, which makes numbers null, a bound, an estimate or an assumption."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _lost(lost: LostRows) -> list[ReportWarning]:
         ReportWarning(
             "cuda_rows_lost",
             f"{'; '.join(causes)}: the importer lost the rest, so {count} instances are not measured and part of no "
-            "figure",
+            "sum",
             "import the .nsys-rep again with a newer nsys, or capture again for a shorter time",
         )
     ]
@@ -129,12 +129,12 @@ def _bounds(result: Result, totals: Totals) -> list[ReportWarning]:
             "partial_library_ranges",
             f"{', '.join(silent)} launched kernels in {', '.join(phases)} and marked no range ({marking} did): "
             "delta_ct is a lower bound, and the rest of the library time counts as framework time",
-            _remedy_for(silent),
+            _silent_library_remedy(silent),
         )
     ]
 
 
-def _remedy_for(silent: Sequence[str]) -> str:
+def _silent_library_remedy(silent: Sequence[str]) -> str:
     """Return the remedy for libraries that marked no range: cuBLAS can mark ranges, cuDNN 9 cannot."""
     if "cuBLAS" in silent:
         return f"capture with '{_RANGES_FLAGS}'"

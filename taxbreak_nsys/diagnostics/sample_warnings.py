@@ -1,4 +1,4 @@
-"""Warnings about figures based on CPU samples or a reference: few samples, unknown modules, the profiler's share."""
+"""Warnings about numbers based on CPU samples or a reference: few samples, unknown modules, the profiler's share."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _too_few(result: Result) -> Iterator[ReportWarning]:
         yield ReportWarning(
             "too_few_samples",
             f"too few CPU samples in {', '.join(sorted(few))} to distinguish library from framework time (the interval "
-            "is wider than the figure): weaker evidence is used",
+            "is wider than the time itself): weaker evidence is used",
             "sample more often (a smaller --sampling-period), capture more instances, or force --evidence samples",
         )
 
@@ -98,7 +98,7 @@ def _longer_reference(result: Result) -> Iterator[ReportWarning]:
         yield ReportWarning(
             "reference_longer",
             f"the reference of {', '.join(phases)} is longer than the captured wall time, so it is of other work: the "
-            "corrected figures leave out the profiler's own rows alone",
+            "corrected numbers leave out the profiler's own rows alone",
             "measure the reference with the same model, batch and lengths as the capture",
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.gating.noise_rules import NoiseRule, parse_noise_rule
 from taxbreak_nsys.gating.rules import Rule, parse_rule
-from taxbreak_nsys.read.input_files import read_user_text
+from taxbreak_nsys.read.input_files import read_user_toml
 
 PYPROJECT = "pyproject.toml"
 TABLE = "tool.taxbreak-nsys.gate"
@@ -49,12 +48,7 @@ def parse_any_rule(text: str) -> Rule | NoiseRule:
 
 def _table(file: Path) -> dict[str, Any]:
     """Return the table [tool.taxbreak-nsys.gate] if the file has it, else the file's top level."""
-    try:
-        data = tomllib.loads(read_user_text(file))
-    except OSError as error:
-        raise TaxbreakError(f"{file}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TaxbreakError(f"{file}: not TOML ({error})") from error
+    data = read_user_toml(file, "--rules", "docs/gate.md")
     table: Any = data
     for name in TABLE.split("."):
         table = table.get(name) if isinstance(table, dict) else None

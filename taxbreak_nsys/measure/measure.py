@@ -14,12 +14,13 @@ from taxbreak_nsys.measure.host_states import host_intervals
 from taxbreak_nsys.measure.library_launches import find_operators, library_signs, mediate
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.measure.sample_hits import locate, without_marks
-from taxbreak_nsys.model.kernel_classes import KernelClass, load_kernel_classes
+from taxbreak_nsys.model.kernel_classes import KernelClass
 from taxbreak_nsys.model.launches import Launches
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import Trace
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.read.call_chains import Chains
+from taxbreak_nsys.read.kernel_class_table import load_kernel_classes
 from taxbreak_nsys.read.sample_reader import CpuSamples
 
 

@@ -1,17 +1,12 @@
-"""Classes of kernels (GEMM, attention, communication …) by name: `data/kernel_classes.toml` and a user's table."""
+"""Classes of kernels (GEMM, attention, communication …) by name; `read/kernel_class_table.py` reads their tables."""
 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import translate
-from functools import cache, lru_cache
-from pathlib import Path
-from typing import Any
+from functools import lru_cache
 
-from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.kernel_names import base_name
 
 OTHER = "other"
@@ -21,9 +16,6 @@ COMMUNICATION = "communication"
 COPY = "copy"
 """The class of copy kernels, and of copies and sets of device memory."""
 
-_TABLE = Path(__file__).resolve().parent.parent / "data" / "kernel_classes.toml"
-_KEYS = frozenset({"name", "title", "kernels"})
-_ONLY_WORD = re.compile(r"\*[^*?\[\]]+\*")
 _LONGEST = 8192
 """The number of leading characters of a name that patterns are matched against."""
 
@@ -48,21 +40,6 @@ class KernelClass:
         return self.pattern is not None and bool(self.pattern.match(whole) or self.pattern.match(base))
 
 
-@cache
-def load_kernel_classes(extra: Path | None = None) -> tuple[KernelClass, ...]:
-    """Return the classes in matching order, the classes of the user's file `extra` first.
-
-    A class of `extra` without a title takes the shipped title of its name. Raises TaxbreakError, which names the file
-    and the class, where the file cannot be read or does not have the form of docs/tables.md.
-    """
-    shipped = _parse_file(_TABLE)
-    if extra is None:
-        return shipped
-    titles = {known.name: known.title for known in shipped}
-    given = _parse_file(extra)
-    return (*(KernelClass(k.name, k.title or titles.get(k.name, k.name), k.words, k.pattern) for k in given), *shipped)
-
-
 def classify(kernels: Sequence[str], classes: Sequence[KernelClass]) -> list[str]:
     """Return the class name of each kernel (by its demangled name); OTHER where no class matches."""
     chosen = tuple(classes)
@@ -80,38 +57,3 @@ def class_titles(classes: Sequence[KernelClass]) -> dict[str, str]:
     for known in classes:
         titles.setdefault(known.name, known.title or known.name)
     return titles | {OTHER: "Other"}
-
-
-def _parse_file(path: Path) -> tuple[KernelClass, ...]:
-    """Return the classes of a TOML file; raises TaxbreakError, which names the file and the fault."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TaxbreakError(f"{path}: cannot be read ({error.strerror}); give --kernel-classes a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TaxbreakError(f"{path}: not TOML ({error}); see docs/tables.md for the form") from error
-    entries = data.get("class")
-    if not isinstance(entries, list) or not entries:
-        raise TaxbreakError(f"{path}: no [[class]] in it; see docs/tables.md for the form of --kernel-classes")
-    return tuple(_class(path, entry) for entry in entries)
-
-
-def _class(path: Path, entry: Any) -> KernelClass:
-    name = entry.get("name") if isinstance(entry, dict) else None
-    if not isinstance(name, str) or not name:
-        raise TaxbreakError(f"{path}: a [[class]] without a name")
-    unknown = sorted(set(entry) - _KEYS)
-    if unknown:
-        raise TaxbreakError(
-            f"{path}: class {name!r}: unknown key {unknown[0]!r}; the keys are {', '.join(sorted(_KEYS))}"
-        )
-    kernels, title = entry.get("kernels"), entry.get("title", "")
-    if not isinstance(kernels, list) or not kernels or not all(isinstance(k, str) and k for k in kernels):
-        raise TaxbreakError(f"{path}: class {name!r}: kernels must be a list of globs, such as ['*gemm*']")
-    if not isinstance(title, str):
-        raise TaxbreakError(f"{path}: class {name!r}: title must be a string")
-    globs = [kernel.lower() for kernel in kernels]
-    # Compiling a regular expression for each of the many `*word*` would take longer than a small report's analysis.
-    words = tuple(glob[1:-1] for glob in globs if _ONLY_WORD.fullmatch(glob))
-    others = [translate(glob) for glob in globs if not _ONLY_WORD.fullmatch(glob)]
-    return KernelClass(name=name, title=title, words=words, pattern=re.compile("|".join(others)) if others else None)

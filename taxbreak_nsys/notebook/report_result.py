@@ -133,10 +133,10 @@ class ReportResult(Result):
         return Path(path)
 
     def _detailed(self, name: str) -> pd.DataFrame:
-        from taxbreak_nsys.output.detail_tables import tables_for
+        from taxbreak_nsys.output.detail_tables import needed_tables
         from taxbreak_nsys.pipeline.analysis import analyze_report
 
-        asked = dataclasses.replace(self.options, tables=tables_for([name]))
+        asked = dataclasses.replace(self.options, tables=needed_tables([name]))
         return table_frame(analyze_report(self.source, asked), name)
 
 

@@ -82,7 +82,7 @@ class Nsys:
         """The long options of `nsys profile`, such as `--trace`; empty if its help cannot be read."""
         return frozenset(_OPTION_LINE.findall(self._profile_help))
 
-    def values_of(self, option: str) -> frozenset[str]:
+    def option_values(self, option: str) -> frozenset[str]:
         """Return the values that the help of `nsys profile` quotes for an option, such as 'cuda' and 'nvtx'."""
         text = self._profile_help
         start = next((m for m in _OPTION_LINE.finditer(text) if m[1] == option), None)

@@ -26,7 +26,7 @@ TABLES: dict[str, frozenset[str]] = {
 """The tables of `detail_rows.DETAIL_TABLES` that each of these reports needs."""
 
 
-def tables_for(reports: list[str]) -> frozenset[str]:
+def needed_tables(reports: list[str]) -> frozenset[str]:
     """Return the tables of details that the analysis must compute for these named reports."""
     return frozenset().union(*(TABLES.get(name, frozenset()) for name in reports))
 

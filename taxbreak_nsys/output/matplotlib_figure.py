@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,7 @@ def draw_figure(results: Sequence[Result], *, per_step: bool, threads: bool) -> 
     phase that has an entry for all its threads. Raises TaxbreakError if matplotlib is not installed, or for more than
     `MOST_BARS` phases.
     """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it reports a home folder that cannot be written
     try:
         import matplotlib as mpl
         from matplotlib.backends.backend_agg import FigureCanvasAgg

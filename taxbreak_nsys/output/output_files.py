@@ -14,6 +14,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from taxbreak_nsys.errors import OutputError, TaxbreakError
@@ -36,9 +37,12 @@ def check_target(path: Path, force: bool) -> Path:
         return path
     mode = _mode(path)
     if mode is None:
-        folder = Path(os.path.realpath(path)).parent
+        target = Path(os.path.realpath(path))
+        folder = target.parent if path.is_symlink() else path.parent
         if not folder.is_dir():
-            raise TaxbreakError(f"{path}: the folder {folder if path.is_symlink() else path.parent} does not exist")
+            raise TaxbreakError(f"{path}: the folder {folder} does not exist")
+        if os.path.lexists(target):  # realpath resolves `missing/../name` as if `missing` existed
+            raise TaxbreakError(f"{path}: leads through a folder that does not exist")
         return path
     if stat.S_ISDIR(mode):
         raise TaxbreakError(f"{path}: is a folder; give a file name with -o")
@@ -90,7 +94,8 @@ def write_whole(path: Path, write: Callable[[Path], object], *, force: bool) -> 
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system has the error above already
+            unfinished.unlink(missing_ok=True)
 
 
 def _unwritable(path: Path, error: OSError) -> TaxbreakError:

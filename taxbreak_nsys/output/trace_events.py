@@ -11,18 +11,17 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import Coverage, Ints, begins, union
+from taxbreak_nsys.arrays.intervals import Ints, begins
 from taxbreak_nsys.measure.step_numbers import step_numbers
-from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
+from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid, tid
 from taxbreak_nsys.output.layer_stack import LAYER_OF_STATE, TITLES
 from taxbreak_nsys.output.timeline import lanes, row_title
-from taxbreak_nsys.output.trace_spool import MOST_LEVELS, PART, RANGE_KINDS, TraceSpool, busy_key, device_key, range_key
+from taxbreak_nsys.output.trace_counters import counters
+from taxbreak_nsys.output.trace_spool import MOST_LEVELS, PART, RANGE_KINDS, TraceSpool, device_key, range_key
 from taxbreak_nsys.result import Result
 
 WINDOW_NS = 10_000_000
-MOST_SAMPLES = 20_000
-"""Most values of one counter; longer captures are sampled at larger intervals."""
 _KINDS = ("kernel", "copy", "set", "graph")
 _LAYERS = tuple(dict.fromkeys(LAYER_OF_STATE[state] for state in STATES))
 
@@ -96,7 +95,10 @@ def walk(result: Result, spool: TraceSpool, window: int = WINDOW_NS) -> Iterator
         for thread in np.unique(instances.thread[(instances.thread & PROCESS_MASK) == process]).tolist():
             yield from _thread(result, spool, thread, top, keys)
         yield from _device(result, spool, process, top, keys)
-        yield from _counters(result, spool, process, top, keys, window)
+        for counter in counters(result, spool, process, window):
+            track = _child(top, keys, counter.title, counter.unit)
+            yield track
+            yield TraceSamples(track.key, counter.time, counter.value)
     yield from _omitted_ranges(spool, keys)
 
 
@@ -261,63 +263,3 @@ def _device(result: Result, spool: TraceSpool, process: int, top: Track, keys: I
                 numbers={"after_launch_ns": part["after_launch"], "bytes": part["bytes"]},
                 arrives=part["arrives"],
             )
-
-
-def _counters(
-    result: Result, spool: TraceSpool, process: int, top: Track, keys: Iterator[int], window: int
-) -> Iterator[Event]:
-    """Yield counters of each device's activity and of HDBI, over the window before each time.
-
-    There is no value for a window that overlaps a step without measured device time, and no HDBI for a window
-    without host and device time.
-    """
-    instances = result.instances
-    threads = (instances.thread & PROCESS_MASK) == process
-    if process not in spool.bounds or not threads.any():
-        return
-    low = min(spool.bounds[process][0], int(instances.start[threads].min()))
-    high = max(spool.bounds[process][1], int(instances.end[threads].max()))
-    distance = max(window // 4, (high - low) // MOST_SAMPLES, 1)
-    time = np.arange(low + window, high + distance, distance, dtype=np.int64)
-    unknown = threads & result.step_sums.unmeasured
-    missing = Coverage.of(union(instances.start[unknown], instances.end[unknown]))
-    time = time[missing.within(time - window, time) == 0]
-    if not len(time):
-        return
-    span = f"over {window / 1e6:g} ms"
-    in_phase = np.zeros(len(time), np.int64)
-    for device in sorted(device for owner, device in spool.devices if owner == process):
-        active = _covered(spool, busy_key(process, device), time, window)
-        track = _child(top, keys, f"GPU {device} active {span}", "%")
-        yield track
-        yield TraceSamples(track.key, time, 100 * active / window)
-        in_phase += _covered(spool, busy_key(process, device, in_phase=True), time, window)
-    host = _orchestration(result, spool, process, time, window)
-    known = in_phase + host > 0
-    track = _child(top, keys, f"HDBI {span}", "")
-    yield track
-    yield TraceSamples(track.key, time[known], in_phase[known] / (in_phase + host)[known])
-
-
-def _covered(spool: TraceSpool, key: str, time: Ints, window: int) -> Ints:
-    """Return the time that the intervals of `key` cover in the window before each time, ns; they do not overlap."""
-    total = np.zeros(len(time), np.int64)
-    for part in spool.files.parts(key):
-        total += Coverage.of((part["start"], part["end"])).within(time - window, time)
-    return total
-
-
-def _orchestration(result: Result, spool: TraceSpool, process: int, time: Ints, window: int) -> Ints:
-    """Return T_Orchestration of a process in the window before each time, ns."""
-    threads = result.instances.thread
-    counted = np.isin(np.arange(len(STATES)), [STATES.index(state) for state in (*FRAMEWORK_STATES, "library")])
-    total = np.zeros(len(time), np.int64)
-    for thread in np.unique(threads[(threads & PROCESS_MASK) == process]).tolist():
-        for part in spool.files.parts(f"states-{thread}"):
-            chosen = counted[part["state"]]
-            busy = union(part["start"][chosen], part["end"][chosen])
-            total += Coverage.of(busy).within(time - window, time)
-    for part in spool.files.parts(f"launches-{process}"):
-        begun = np.sort(part["start"])
-        total += result.t_sys_ns * (np.searchsorted(begun, time) - np.searchsorted(begun, time - window))
-    return total

@@ -109,7 +109,7 @@ def _next_step(start: Ints, idle: Flags) -> Ints:
 
 def _last_moment(phases: ProcessPhases, outline: LaunchOutline, row: int, low: int, high: int) -> int:
     """Return the end of the last device operation launched in [low, high) or, if later, of the host's last API call."""
-    members = np.array([thread for thread in phases.threads if row in phases.rows_for(thread)], np.int64)
+    members = np.array([thread for thread in phases.threads if row in phases.thread_rows(thread)], np.int64)
     last = outline.last_end(members, low, high)
     counts = [(_launch_count(outline, thread, low, high), thread) for thread in members.tolist()]
     if not counts:

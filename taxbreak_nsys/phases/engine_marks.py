@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,7 +16,7 @@ from taxbreak_nsys.model.step_counts import COUNTS, UNKNOWN, PhaseSource
 from taxbreak_nsys.model.trace_columns import Ranges, thread_slice
 from taxbreak_nsys.model.user_pattern import UserPattern
 from taxbreak_nsys.phases.process_phases import ProcessPhases, marked_ranges, phases_from_marks
-from taxbreak_nsys.read.input_files import read_user_text
+from taxbreak_nsys.read.input_files import read_user_toml
 
 if TYPE_CHECKING:
     import regex
@@ -56,7 +55,7 @@ def load_engines(extra: Path | None = None) -> tuple[Engine, ...]:
 
     Raises TaxbreakError where the file cannot be read or does not have the form of docs/phases.md.
     """
-    own = _parse_file(_RULES)
+    own = _shipped()
     if extra is None:
         return own
     given = _parse_file(extra)
@@ -65,14 +64,13 @@ def load_engines(extra: Path | None = None) -> tuple[Engine, ...]:
 
 
 @cache
+def _shipped() -> tuple[Engine, ...]:
+    return _parse_file(_RULES)
+
+
 def _parse_file(path: Path) -> tuple[Engine, ...]:
     """Return the engines of a TOML file; raises TaxbreakError, which names the file and the fault."""
-    try:
-        data = tomllib.loads(read_user_text(path))
-    except OSError as error:
-        raise TaxbreakError(f"{path}: cannot be read ({error.strerror}); give --phase-rules a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TaxbreakError(f"{path}: not TOML ({error}); see docs/phases.md for the form of --phase-rules") from error
+    data = read_user_toml(path, "--phase-rules", "docs/phases.md")
     entries = data.get("engine")
     if not isinstance(entries, list) or not entries:
         raise TaxbreakError(f"{path}: no [[engine]] in it; see docs/phases.md for the form of --phase-rules")

@@ -212,7 +212,7 @@ def _process_pieces(phases: ProcessPhases) -> list[tuple[Ints, Ints, Ints, Ints]
     """Return for each launching thread with instances the columns (thread, start, end, instance) of its pieces."""
     result = []
     for thread in phases.threads:
-        rows = phases.rows_for(thread)
+        rows = phases.thread_rows(thread)
         rows = rows[np.lexsort((-phases.end[rows], phases.start[rows]))]
         if len(rows):
             start, end, at = _pieces(phases.start[rows], phases.end[rows], 0)

@@ -45,7 +45,7 @@ class ProcessPhases:
     def __len__(self) -> int:
         return len(self.start)
 
-    def rows_for(self, thread: int) -> Ints:
+    def thread_rows(self, thread: int) -> Ints:
         """Return the rows of the instances for a thread's launches: the instances of its marks, or else the shared."""
         own = np.flatnonzero(self.own & (self.marked_by == thread))
         return own if len(own) else np.flatnonzero(self.shared)

@@ -14,7 +14,8 @@ from taxbreak_nsys.model.step_counts import PhaseSource
 from taxbreak_nsys.model.trace_columns import KERNEL, Trace, thread_slice
 from taxbreak_nsys.phases.engine_marks import STEP
 from taxbreak_nsys.phases.process_phases import ProcessPhases, thread_phases
-from taxbreak_nsys.phases.repetition import FoundSteps, Launched, Periods, find_periods, step_kinds
+from taxbreak_nsys.phases.repetition import FoundSteps, Periods, find_periods
+from taxbreak_nsys.phases.step_division import Launched, step_kinds
 from taxbreak_nsys.phases.step_kind import Kind, is_attention, name_kinds
 from taxbreak_nsys.read.op_shapes import OpShapes
 
@@ -145,7 +146,7 @@ def _named(
 
 def name_steps(trace: Trace, launches: Launches, phases: ProcessPhases, thread: int, shapes: OpShapes) -> ProcessPhases:
     """Return the phases with a thread's steps renamed by their kernels, where their marks do not say what they are."""
-    rows = phases.rows_for(thread)
+    rows = phases.thread_rows(thread)
     part = thread_slice(launches.thread, thread)
     launch_start = launches.start[part]
     first = np.searchsorted(launch_start, phases.start[rows], side="left")

@@ -33,6 +33,7 @@ from taxbreak_nsys.read.call_chains import read_chains
 from taxbreak_nsys.read.call_tree import CallTree
 from taxbreak_nsys.read.conversion import Domains
 from taxbreak_nsys.read.database import BATCH_ROWS, Database
+from taxbreak_nsys.read.kernel_class_table import load_kernel_classes
 from taxbreak_nsys.read.module_table import Pattern, read_patterns
 from taxbreak_nsys.read.op_shapes import read_op_shapes
 from taxbreak_nsys.read.prescan import CanMark, launching_threads, read_marks
@@ -70,7 +71,12 @@ class Reading:
         instances: Instances | None = None
         lost: LostRows | None = None
         chains = read_chains(database, self._patterns) if self._patterns else None
-        evidence = LayerEvidence(None, chains, options.evidence == "samples", read_map(options.library_map))
+        evidence = LayerEvidence(
+            chains=chains,
+            samples_alone=options.evidence == "samples",
+            learned=read_map(options.library_map),
+            kernel_classes=load_kernel_classes(options.kernel_classes),
+        )
         with (
             database.sibling(counted=False) as other,
             BackgroundTask(lambda: read_marks(other, self._domains, _may_mark(options, self._choice))) as marks,
@@ -102,9 +108,14 @@ class Reading:
                 instances, blocking = instances.keep(~lost.dropped), blocking.afresh()
 
     def _reader(self, database: Database, *, launches_only: bool = False) -> Reader:
-        batch = max(min(BATCH_ROWS, self._rows // 8), 16)
-        tables = self._assumptions.sorted_tables
-        return Reader(database, self.cuda_threads, self._domains, batch, tables, launches_only=launches_only)
+        return Reader(
+            database,
+            self.cuda_threads,
+            self._domains,
+            batch=max(min(BATCH_ROWS, self._rows // 8), 16),
+            sorted_tables=self._assumptions.sorted_tables,
+            launches_only=launches_only,
+        )
 
     def _pieces(
         self, reader: Reader, instances: Instances, evidence: LayerEvidence, blocking: BlockingLimits

@@ -70,6 +70,23 @@ def check_file(path: Path, file: str) -> None:
     _check_companions(path, file)
 
 
+def check_folder(path: Path, folder: str) -> list[Path]:
+    """Return the files of a folder of tables; raises TaxbreakError for what is no file: a pipe would block a reader.
+
+    `folder` is the name for messages.
+    """
+    try:
+        files = sorted(path.iterdir())
+        for file in files:
+            if not stat.S_ISREG(file.stat().st_mode):
+                raise TaxbreakError(
+                    f"{folder}: {_shown(file.name)} in it is not a regular file; export the report again"
+                )
+    except OSError as error:
+        raise TaxbreakError(f"{folder}: cannot be read ({error.strerror}); check its files and permissions") from error
+    return files
+
+
 def _check_name(file: str) -> None:
     try:
         file.encode("utf-8")
@@ -175,7 +192,7 @@ def time_limit(connection: sqlite3.Connection, seconds: float) -> Iterator[None]
 def known_tables(connection: sqlite3.Connection, known: Iterable[str], file: str) -> dict[str, frozenset[str]]:
     """Return {table: columns in lower case} of the known tables in a file, tables spelt as in `known`.
 
-    Raises TaxbreakError for views, triggers, and known tables that are no plain tables: nsys writes only plain tables.
+    Raises TaxbreakError for views, triggers, and known tables that are not plain tables: nsys writes only plain tables.
     """
     tables = {}
     for kind, name in connection.execute("SELECT type, name FROM sqlite_master WHERE type IN ('view', 'trigger')"):
@@ -188,7 +205,7 @@ def known_tables(connection: sqlite3.Connection, known: Iterable[str], file: str
         columns = connection.execute(f"PRAGMA main.table_xinfo({_quoted(name)})").fetchall()
         computed = any(column[6] for column in columns)
         if kind != "table" or without_rowid or computed:
-            raise TaxbreakError(f"{file}: {_shown(name)} is no plain table, as in an nsys export; export it again")
+            raise TaxbreakError(f"{file}: {_shown(name)} is not a plain table, as in an nsys export; export it again")
         for _, index, _, origin, partial in connection.execute(f"PRAGMA main.index_list({_quoted(name)})").fetchall():
             keys = connection.execute(f"PRAGMA main.index_xinfo({_quoted(index)})").fetchall()
             if partial or (origin == "c" and any(key[1] == -2 for key in keys)):

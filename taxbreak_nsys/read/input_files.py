@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from taxbreak_nsys.errors import TaxbreakError
 
 _noted: dict[tuple[int, int], str] | None = None
 """(device, inode) of each input to the name that the user gave; None outside `kept_inputs`."""
@@ -51,6 +55,17 @@ def read_user_text(path: Path) -> str:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     note_input(path)
     return content.decode("utf-8").replace("\r\n", "\n")
+
+
+def read_user_toml(path: Path, option: str, page: str) -> dict[str, Any]:
+    """Return the content of a TOML file; raises TaxbreakError, which names `option` and the page that says its form."""
+    try:
+        return tomllib.loads(read_user_text(path))
+    except OSError as error:
+        raise TaxbreakError(f"{path}: cannot be read ({error.strerror}); give {option} a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise TaxbreakError(f"{path}: not TOML ({reason}); see {page} for the form of {option}") from error
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:

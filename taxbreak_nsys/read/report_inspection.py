@@ -71,6 +71,8 @@ def checked(report: Path, *, sqlite: bool = False) -> tuple[Path, str]:
     if is_arrow_folder(report):
         if sqlite:
             raise TaxbreakError(f"{report}: is a folder of tables; give the .nsys-rep, or its .sqlite export")
+        for table in file_safety.check_folder(report, str(report)):
+            note_input(table)
         return report, str(report)
     file = as_export(report, sqlite=sqlite)
     shown = str(file if file.parent == report.parent else report)

@@ -120,9 +120,9 @@ def inspect_layout(connection: sqlite3.Connection, file: str, size: int) -> Layo
     return Layout(
         schema,
         rows,
-        only_process(schema, file, processes),
-        file_safety.names_are_keyed(connection),
-        tuple(sorted(threads)) if whole and len(threads) < _MOST_THREADS else None,
+        process=only_process(schema, file, processes),
+        keyed_names=file_safety.names_are_keyed(connection),
+        cuda_threads=tuple(sorted(threads)) if whole and len(threads) < _MOST_THREADS else None,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from taxbreak_nsys.output.detail_tables import tables_for
+from taxbreak_nsys.output.detail_tables import needed_tables
 from taxbreak_nsys.output.result_tables import result_table
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ RANK_TABLES: dict[str, tuple[str, tuple[str, ...], str]] = {
 }
 """Per table of the recipe's output: (named report, the columns that identify a row, the column of its time)."""
 
-RANK_DETAILS = tables_for([report for report, _, _ in RANK_TABLES.values()])
+RANK_DETAILS = needed_tables([report for report, _, _ in RANK_TABLES.values()])
 """The tables of details that the analysis of a rank must compute."""
 
 

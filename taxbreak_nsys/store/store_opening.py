@@ -150,7 +150,7 @@ def _version(url: URL, shown: str) -> str | None:
     foreign = present if url.drivername == "sqlite" else present & set(metadata.tables)
     if foreign:
         raise TaxbreakError(
-            f"{shown}: is no results store of taxbreak-nsys (it holds the table {min(foreign)}); name another with "
+            f"{shown}: is not a results store of taxbreak-nsys (it holds the table {min(foreign)}); name another with "
             "--store"
         )
     return None

@@ -64,7 +64,7 @@ def _check(folder: Path, force: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / MARK).is_file():
-        raise TaxbreakError(f"{folder}: exists and is no export of a store; name another folder")
+        raise TaxbreakError(f"{folder}: exists and is not an export of a store; name another folder")
     if not force:
         raise TaxbreakError(f"{folder}: exists; give --force-overwrite to replace it")
 

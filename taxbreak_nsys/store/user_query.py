@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.output.listing import table_of_rows
+from taxbreak_nsys.read.select_only import allow_select_only, refuses
 from taxbreak_nsys.store.store_opening import Store
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ _ONLY_SELECT = "'store query' runs one SELECT, which may not write, attach or se
 _ROWS_PER_FETCH = 10_000
 _LONGEST_VALUE = 64 << 20
 _STEPS_BETWEEN_CHECKS = 20_000  # virtual machine instructions of SQLite: under a millisecond
-_SELECT_ACTIONS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_FUNCTION}
-_FORBIDDEN_FUNCTIONS = {"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"}
 _HARMLESS_VOLATILE = ("random", "setseed", "clock_timestamp", "timeofday", "pg_sleep", "gen_random_uuid")
 _WORD = re.compile(r"[a-z_][\w$]*", re.IGNORECASE)
 
@@ -82,7 +81,7 @@ def _from_sqlite(raw: sqlite3.Connection, sql: str, deadline: float, timeout_s: 
             if time.monotonic() < deadline:
                 raise KeyboardInterrupt from error
             raise _too_long(shown, timeout_s) from error
-        if "not authorized" in str(error) or "one statement" in str(error) or "prohibited" in str(error):
+        if refuses(error) or "one statement" in str(error):
             raise TaxbreakError(f"{shown}: {_ONLY_SELECT} ({error})") from error
         raise TaxbreakError(f"{shown}: {error}") from error
 
@@ -96,7 +95,7 @@ def _confined(raw: sqlite3.Connection, deadline: float) -> Iterator[None]:
     """
     raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
     raw.text_factory = lambda content: content.decode("utf-8", "replace")
-    raw.set_authorizer(_authorize)
+    allow_select_only(raw)
     raw.set_progress_handler(lambda: int(time.monotonic() > deadline), _STEPS_BETWEEN_CHECKS)
     try:
         yield
@@ -104,11 +103,6 @@ def _confined(raw: sqlite3.Connection, deadline: float) -> Iterator[None]:
         raw.set_authorizer(None)
         raw.set_progress_handler(None, 0)
         raw.text_factory = str
-
-
-def _authorize(action: int, first: str | None, second: str | None, database: str | None, source: str | None) -> int:
-    allowed = action in _SELECT_ACTIONS and str(second).lower() not in _FORBIDDEN_FUNCTIONS
-    return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
 def _from_postgresql(raw: Any, sql: str, deadline: float, timeout_s: float, shown: str) -> Rows:

@@ -9,10 +9,10 @@ import numpy as np
 
 from taxbreak_nsys.arrays.intervals import FOREVER, Ints
 from taxbreak_nsys.model.detail_rows import DETAIL_TABLES, DetailRows
-from taxbreak_nsys.model.kernel_classes import load_kernel_classes
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
+from taxbreak_nsys.read.kernel_class_table import load_kernel_classes
 from taxbreak_nsys.totals.call_tree_totals import CallTreeTotals
 from taxbreak_nsys.totals.class_totals import ClassTotals
 from taxbreak_nsys.totals.exposed_piece import ExposedPiece

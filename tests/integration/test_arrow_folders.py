@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from taxbreak_nsys.read.database import Database, open_report
 from taxbreak_nsys.read.nsys_export import export_to
 from taxbreak_nsys.scrub.scrubbed_copy import write_clean
 from tests.support.arrow_export import write_folder
+from tests.support.program import one_line, run_program
 from tests.support.real_nsys import need_nsys
 from tests.support.reports import MORE
 
@@ -130,3 +132,24 @@ def test_exports_of_nsys_are_the_same(tmp_path: Path, kind: str) -> None:
         command = [str(nsys.program), "export", f"--type={kind}", f"--output={folder}", str(capture)]
         subprocess.run(command, check=True, capture_output=True)
         check_queries(sqlite, folder)
+
+
+def test_a_folder_holds_files_alone(report: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = write_folder(report("null-kernel"), tmp_path / "tables", ".arrow")
+    odd = folder / "TARGET_INFO_ODD.arrow"
+    for make in (lambda: os.mkfifo(odd), lambda: odd.symlink_to("/dev/zero"), odd.mkdir):
+        make()
+        line = one_line(run_program("analyze", folder, timeout=30))
+        assert f"{folder}: {odd.name} in it is not a regular file" in line
+        odd.rmdir() if odd.is_dir() else odd.unlink()
+    odd.symlink_to("nowhere")
+    assert "cannot be read" in one_line(run_program("analyze", folder))
+
+
+def test_no_output_replaces_a_table_of_its_input(report: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = write_folder(report("null-kernel"), tmp_path / "tables", ".arrow")
+    table = folder / "StringIds.arrow"
+    before = table.read_bytes()
+    line = one_line(run_program("analyze", folder, "-f", "json", "-o", table, "--force-overwrite"))
+    assert "would be overwritten" in line
+    assert table.read_bytes() == before

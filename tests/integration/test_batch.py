@@ -524,7 +524,7 @@ def test_wrong_calls_are_one_line(archive: Path, tmp_path: Path) -> None:
         ([archive, "--store", "mysql://x/y"], "SQLite or PostgreSQL"),
         ([archive, "--store", tmp_path / "no/folder.db"], "does not exist"),
         ([archive, "--store", archive], "is a folder"),
-        ([archive, "--store", find_report("llama-1b")], "no results store"),
+        ([archive, "--store", find_report("llama-1b")], "not a results store"),
     ):
         done = CliRunner().invoke(app, ["batch", *map(str, args)])
         assert isinstance(done.exception, TaxbreakError), (args, done.exception)

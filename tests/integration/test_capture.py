@@ -207,7 +207,7 @@ def test_option_list_of_2023_4_is_that_of_the_real_one() -> None:
         pytest.skip(f"nsys here is {nsys.release}")
     facts, options = read_options(LISTS / "2023.4.txt")
     assert nsys.profile_options == set(options)
-    assert nsys.values_of("--trace") == set(options["--trace"])
+    assert nsys.option_values("--trace") == set(options["--trace"])
     assert nsys.commands == set(facts["commands"].split())
 
 

@@ -18,6 +18,7 @@ import pytest
 from taxbreak_nsys import analyze
 from taxbreak_nsys.output.result_tables import REPORTS
 from taxbreak_nsys.output.step_lines import shown_entries
+from taxbreak_nsys.read.nsys_export import export_to, is_arrow_folder
 
 PROGRAM = Path(sys.executable).with_name("taxbreak-nsys")
 
@@ -296,6 +297,21 @@ def test_nsys_rep_is_exported_into_the_cache_once(tmp_path: Path, report) -> Non
     assert (tmp_path / "log").read_text() == "ran\n"
     assert list(folder.iterdir()) == [rep]
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_two_processes_may_export_one_nsys_rep_at_once(tmp_path: Path) -> None:
+    # the stand-in for nsys lets another process finish the same export just before its own is complete
+    target, nsys = tmp_path / "key.arrowdir", tmp_path / "nsys"
+    nsys.write_text(
+        "#!/bin/sh\nfor a; do case $a in --output=*)\n"
+        f"  for d in ${{a#--output=}} {target}; do mkdir $d; echo x > $d/StringIds.arrow; done;; esac; done\n"
+    )
+    nsys.chmod(0o755)
+    rep = tmp_path / "run.nsys-rep"
+    rep.write_bytes(b"not parsed by the stand-in")
+    export_to(str(nsys), rep, target)
+    assert is_arrow_folder(target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["key.arrowdir", "nsys", "run.nsys-rep"]
 
 
 def test_help_and_version() -> None:

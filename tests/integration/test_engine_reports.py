@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES
 from taxbreak_nsys.output.html.html_tables import card
 from taxbreak_nsys.output.step_lines import between_modules, between_ns
 from taxbreak_nsys.output.text_report import render_text
+from tests.support.engine_reports import build_scenario
 
 Analysed = Callable[[str], Result]
 
@@ -166,6 +169,26 @@ def test_a_rank_that_spins_waits(analysed: Analysed) -> None:
     assert "decode (2 ranks, tensor parallel)" in text
     assert "decode (process" not in text
     assert "decode (process" in render_text(result, "taxbreak_sum", None, ranks=True)
+
+
+def test_own_kernel_classes_say_what_communication_is(tmp_path: Path) -> None:
+    known = build_scenario(tmp_path / "known.sqlite", "two_ranks")
+    unknown = tmp_path / "unknown.sqlite"
+    shutil.copy(known, unknown)
+    with closing(sqlite3.connect(unknown)) as database:
+        database.execute("UPDATE StringIds SET value = 'mine_all' WHERE value LIKE '%reduce%'")
+        database.execute("UPDATE StringIds SET value = 'mine_gather' WHERE value LIKE '%gather%'")
+        database.commit()
+    own = tmp_path / "classes.toml"
+    own.write_text('[[class]]\nname = "communication"\nkernels = ["mine_*"]\n')
+
+    def communication(result: Result) -> list[object]:
+        return [(e.phase, e.process, e.communication) for e in result.entries]
+
+    expected = communication(analyze(known))
+    assert any(facts.comm_wait_ns for _, _, facts in expected)
+    assert communication(analyze(unknown, kernel_classes=own)) == expected
+    assert communication(analyze(unknown)) != expected
 
 
 def test_helpers_do_not_count_the_wall_again(analysed: Analysed) -> None:

@@ -235,7 +235,12 @@ def test_where_rules_come_from(tmp_path: Path) -> None:
     plain = tmp_path / "rules.toml"
     plain.write_text('rules = ["2 > 0"]\n')
     assert [rule.text for rule in find_rules(["1 > 0"], plain, tmp_path)[0]] == ["1 > 0", "2 > 0"]
-    for text, said in (("rules = 3", "a list of strings"), ("rules = [", "not TOML"), ("", "no rules")):
+    for text, said in (
+        ("rules = 3", "a list of strings"),
+        ("rules = [", "not TOML"),
+        ("", "no rules"),
+        ("a = " + "[" * 20_000, "nested too deeply"),
+    ):
         plain.write_text(text)
         with pytest.raises(TaxbreakError, match=said):
             find_rules([], plain, tmp_path)

@@ -56,11 +56,11 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "trigger": (["CREATE TRIGGER t AFTER INSERT ON StringIds BEGIN SELECT 1; END"], "holds a trigger"),
     "virtual table": (
         ["DROP TABLE StringIds", "CREATE VIRTUAL TABLE StringIds USING fts5(id, value)"],
-        "no plain table",
+        "not a plain table",
     ),
     "computed column": (
         [f"ALTER TABLE {RUNTIME} ADD COLUMN extra AS (hex(zeroblob(100000000))) VIRTUAL"],
-        "no plain table",
+        "not a plain table",
     ),
     "index on an expression": (["CREATE INDEX i ON StringIds(abs(id))"], "conditions or expressions"),
     "partial index": (["CREATE INDEX i ON StringIds(id) WHERE id > 12"], "conditions or expressions"),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -161,10 +162,28 @@ def test_queries_only_read(root: Path) -> None:
             assert "\n" not in await error_of(client, "query", report="llama-1b.sqlite", sql=statement), statement
         rows = json.loads(await ask(client, "query", report="llama-1b.sqlite", sql="SELECT id FROM StringIds", limit=7))
         assert (len(rows["rows"]), rows["more"]) == (7, True)
+        odd = await ask(client, "query", report="llama-1b.sqlite", sql="SELECT 9e999 AS a, x'00' AS b")
+        assert json.loads(odd, parse_constant=pytest.fail)["rows"] == [[None, "<1 bytes>"]]
 
     talk(root, conversation)
     assert report.read_bytes() == before
     assert [path.name for path in root.iterdir()] == ["llama-1b.sqlite"]
+
+
+def test_a_query_opens_a_report_with_the_same_care(root: Path) -> None:
+    with closing(sqlite3.connect(root / "view.sqlite")) as database:
+        database.executescript("CREATE TABLE StringIds(id, value); CREATE VIEW v AS SELECT 1")
+    (root / "log.sqlite").write_bytes((root / "llama-1b.sqlite").read_bytes())
+    (root / "log.sqlite-wal").write_bytes(b"changes")
+    (root / "short.sqlite").write_bytes((root / "llama-1b.sqlite").read_bytes()[:50_000])
+
+    async def conversation(client: Any) -> None:
+        for name, reason in (("view", "holds a view"), ("log", "left changes"), ("short", "cut short")):
+            said = await error_of(client, "query", report=f"{name}.sqlite", sql="SELECT 1")
+            assert f"{name}.sqlite" in said
+            assert reason in said
+
+    talk(root, conversation)
 
 
 def test_answers_are_bounded(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -11,12 +12,13 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from benchmarks.inflate import inflate
 from taxbreak_nsys import TaxbreakError
-from taxbreak_nsys.output.output_files import check_target, write_whole
+from taxbreak_nsys.output.output_files import check_target, put_text, write_whole
 from tests.support.program import COMMAND, one_line, run_program
 from tests.support.reports import find_report
 
@@ -76,10 +78,39 @@ def test_no_writer_overwrites_its_input(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.parametrize("spelling", ["missing/../r.sqlite", "lost.png"])
+@pytest.mark.parametrize("force", [(), ("--force-overwrite",)])
+def test_a_path_through_no_folder_is_refused(
+    spelling: str, force: tuple[str, ...], place: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "lost.png").symlink_to("missing/../r.sqlite")
+    before = (tmp_path / "r.sqlite").read_bytes()
+    for writer in ("analyze json", "html", "trace", "scrub"):
+        done = run_program(*place(writer, str(tmp_path / spelling))[:-1], *force)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done
+        assert "does not exist" in done.stderr
+        assert (tmp_path / "r.sqlite").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_is_named(place: Callable[..., list[str]], tmp_path: Path) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    target = tmp_path / "out.json"
+    with (
+        patch.object(Path, "unlink", refuse),
+        patch.object(os, "open", refuse),
+        pytest.raises(TaxbreakError, match=rf"^{target}: cannot be written \(Read-only file system\)$"),
+    ):
+        put_text("{}", target, force=False)
+
+
 def test_every_file_that_is_read_is_an_input(place: Callable[..., list[str]], tmp_path: Path) -> None:
     report = str(tmp_path / "r.sqlite")
     reference = tmp_path / "times.json"
     reference.write_text('{"decode": {"median_ms": 16.0}}')
+    classes = tmp_path / "classes.toml"
+    classes.write_text('[[class]]\nname = "mine"\nkernels = ["k*"]\n')
     store = str(tmp_path / "s.db")
     run_program("batch", report, "--store", store, check=True)
     force = "--force-overwrite"
@@ -88,6 +119,10 @@ def test_every_file_that_is_read_is_an_input(place: Callable[..., list[str]], tm
         (
             ["analyze", report, "--reference", str(reference), "-f", "json", "-o", str(reference), "--force-overwrite"],
             reference,
+        ),
+        (
+            ["analyze", report, "--kernel-classes", str(classes), "-f", "json", "-o", str(classes), force],
+            classes,
         ),
         (
             ["store", "query", "SELECT 1", "--store", store, "-f", "csv", "-o", store, force],

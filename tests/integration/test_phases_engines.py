@@ -216,6 +216,7 @@ def test_rules_from_a_file(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("not toml [", "not TOML"),
+        ("a = " + "[" * 20_000, r"not TOML \(nested too deeply\)"),
         ("a = 1", r"no \[\[engine\]\]"),
         ("[[engine]]\ntitle = 'x'", "without a name"),
         ("[[engine]]\nname = 'x'", r"has no \[\[engine.mark\]\]"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from taxbreak_nsys.cli.app import app
 from taxbreak_nsys.output.layer_stack import device_busy_ns, phase_title, stack_parts
+from tests.support.program import run_program
 
 pytest.importorskip("matplotlib", reason="no matplotlib (the extra dev)")
 
@@ -57,3 +59,9 @@ def test_wrong_use_is_one_line(report, tmp_path: Path) -> None:
         assert run.exit_code != 0
         assert re.fullmatch(r".*figure.*", str(run.exception))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_home_folder_that_cannot_be_written_is_no_news(report, tmp_path: Path) -> None:
+    target = tmp_path / "figure.svg"
+    done = run_program("plot", str(report("null-kernel")), "-o", str(target), env={**os.environ, "HOME": "/dev/null"})
+    assert (done.returncode, done.stderr) == (0, f"wrote {target}\n")

@@ -256,7 +256,7 @@ def test_foreign_database_is_left_alone(tmp_path: Path) -> None:
         database.execute("CREATE TABLE notes (text)")
         database.commit()
     before = path.read_bytes()
-    with pytest.raises(TaxbreakError, match="no results store"):
+    with pytest.raises(TaxbreakError, match="not a results store"):
         open_store(str(path), write=True)
     assert path.read_bytes() == before
     path.write_bytes(b"not a database at all, but long enough to be looked at" * 50)
@@ -304,7 +304,7 @@ def test_export_replaces_nothing_that_is_not_its_own(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "thesis.tex").write_text("years of work")
     with open_store(url) as store:
-        with pytest.raises(TaxbreakError, match="no export of a store"):
+        with pytest.raises(TaxbreakError, match="not an export of a store"):
             export_parquet(store, folder, [], force=True)
         (folder / "thesis.tex").unlink()
         assert export_parquet(store, folder, ["gpu", "nsys_version"], force=False)["reports"] == 1

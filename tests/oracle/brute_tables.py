@@ -11,9 +11,10 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import Any
 
-from taxbreak_nsys.model.kernel_classes import classify, load_kernel_classes
+from taxbreak_nsys.model.kernel_classes import classify
 from taxbreak_nsys.model.kernel_names import short_name
 from taxbreak_nsys.model.range_names import range_label
+from taxbreak_nsys.read.kernel_class_table import load_kernel_classes
 from tests.oracle import brute_force
 
 TID = 0xFFFFFF

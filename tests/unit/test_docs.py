@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(p for p in DOCS.rglob("*.md") if not p.name.endswith(".in.md") and DOCS / "data" not in p.parents)
-TEXTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *PAGES]
+TEXTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")), *PAGES]
 TEXTS += [ROOT / folder / "README.md" for folder in ("sample_reports", "examples")]
 GENERATED = {"validation-loop.md"}
 """Pages with logs of programs in them, as they were printed."""
@@ -105,6 +105,20 @@ def test_files_named_exist(page: Path) -> None:
     named = re.findall(rf"`(?:python )?((?:{folders})/[\w./-]+)", page.read_text(encoding="utf-8"))
     missing = [name for name in named if not (ROOT / name).exists()]
     assert page.name in GENERATED or not missing, f"no such file: {', '.join(missing)}"
+
+
+def test_architecture_has_one_sentence_for_each_folder() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)/` \| (\S.*?) \|$", (DOCS / "architecture.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    folders = {path.name for path in (ROOT / "taxbreak_nsys").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert sorted(name for name, _ in rows) == sorted(folders)
+
+
+def test_architecture_names_files_of_the_package() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    for name in re.findall(r"`([\w./]+/[\w.]*\w)`", text):
+        assert (ROOT / "taxbreak_nsys" / name).exists() or (ROOT / name).exists(), name
 
 
 def test_every_page_is_reached() -> None:

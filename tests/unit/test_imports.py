@@ -60,6 +60,19 @@ def test_files_and_classes_have_names_of_their_own() -> None:
     assert not [name for names in (files, classes) for name, count in names.items() if count > 1]
 
 
+def test_more_than_four_fields_are_named() -> None:
+    trees = {file.name: ast.parse(file.read_text(encoding="utf-8")) for file in PACKAGE.rglob("*.py")}
+    classes = {node.name for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    unnamed = [
+        f"{name}:{node.lineno}: {node.func.id}"
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        if node.func.id in {*classes, "cls"} and len(node.args) > 4
+    ]
+    assert not unnamed, "\n".join(unnamed)
+
+
 def test_no_module_is_much_over_300_lines() -> None:
     long = {p.name: len(p.read_text(encoding="utf-8").splitlines()) for p in PACKAGE.rglob("*.py")}
     assert not {name: lines for name, lines in long.items() if lines > 400}

@@ -166,3 +166,15 @@ def test_a_store_has_the_metrics_under_their_names() -> None:
 
 def test_reports_have_the_names_that_a_user_can_choose() -> None:
     assert list(REPORTS) == list(ReportName)
+
+
+def test_the_arrow_table_holds_the_phases_of_the_json(analysed) -> None:
+    for name in ("graph-graph", "vllm-tp2"):  # the one has null objects, the other ranks
+        result: Result = analysed(name)
+        table, phases = result.to_arrow(), result.to_dict()["phases"]
+        assert table.num_rows == len(phases)
+        for column in ("phase", "wall_ns", "taxbreak.hdbi", "states_ns.python", "device.active_ns"):
+            values = phases
+            for key in column.split("."):
+                values = [None if value is None else value[key] for value in values]
+            assert table.column(column).to_pylist() == values, column

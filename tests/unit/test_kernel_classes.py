@@ -1,10 +1,13 @@
 """Kernels are classified and named by what their names say; a user's table comes first."""
 
+from pathlib import Path
+
 import pytest
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.model.kernel_classes import class_titles, classify, load_kernel_classes
+from taxbreak_nsys.model.kernel_classes import class_titles, classify
 from taxbreak_nsys.model.kernel_names import base_name, short_name
+from taxbreak_nsys.read.kernel_class_table import load_kernel_classes
 
 FLASH = "void cutlass::device_kernel<flash::enable_sm90_or_later<flash::FlashAttnFwdSm90<flash::Mainloop<(int)2>>>>(T1)"
 MUL = (
@@ -102,6 +105,7 @@ def test_own_table_comes_first(tmp_path) -> None:
         ("[[class]]\nname = 'a'\nkernels = ['']", "kernels must be a list of globs"),
         ("[[class]]\nname = 'a'\nkernels = ['b']\npattern = 'c'", "unknown key 'pattern'"),
         ("[[class]", "not TOML"),
+        ("a = " + "[" * 20_000, r"not TOML \(nested too deeply\)"),
     ],
 )
 def test_errors_name_file_and_class(tmp_path, text: str, complaint: str) -> None:
@@ -112,3 +116,15 @@ def test_errors_name_file_and_class(tmp_path, text: str, complaint: str) -> None
     assert str(own) in str(error.value)
     with pytest.raises(TaxbreakError, match="cannot be read"):
         load_kernel_classes(tmp_path / "absent.toml")
+
+
+def test_a_table_without_end_is_refused() -> None:
+    with pytest.raises(TaxbreakError, match="File too large"):
+        load_kernel_classes(Path("/dev/zero"))
+
+
+def test_a_changed_table_is_read_again(tmp_path) -> None:
+    own = tmp_path / "mine.toml"
+    for name in ("first", "second"):
+        own.write_text(f'[[class]]\nname = "{name}"\nkernels = ["null_kernel"]\n')
+        assert classify(["null_kernel"], load_kernel_classes(own)) == [name]

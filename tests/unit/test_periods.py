@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taxbreak_nsys.phases.repetition import Launched, find_periods
+from taxbreak_nsys.phases.repetition import find_periods
+from taxbreak_nsys.phases.step_division import Launched
 
 HEAD, ATTENTION, TAIL, SYNC_INSIDE = 1, 2, 3, 4
 

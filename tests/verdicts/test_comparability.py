@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from taxbreak_nsys import analyze
-from taxbreak_nsys.comparison.comparability import LEAST_COMMON, common_kernel_share, conditions_of, not_comparable
+from taxbreak_nsys.comparison.comparability import LEAST_COMMON, capture_conditions, common_kernel_share, not_comparable
 from taxbreak_nsys.store.metric_history import MetricPoint, breaks
 from tests.support.in_process import Done, run
 from tests.support.report_builder import KERNEL, build
@@ -87,7 +87,7 @@ def test_the_same_program_is_judged(tmp_path: Path) -> None:
     ],
 )
 def test_one_model_is_known_by_its_kernels(report, one: str, other: str, same: bool) -> None:
-    sides = [conditions_of(analyze(report(name)).to_dict()) for name in (one, other)]
+    sides = [capture_conditions(analyze(report(name)).to_dict()) for name in (one, other)]
     share = common_kernel_share(*sides)
     assert share is not None
     assert (share >= LEAST_COMMON) == same
@@ -95,8 +95,8 @@ def test_one_model_is_known_by_its_kernels(report, one: str, other: str, same: b
 
 
 def test_what_a_side_does_not_say_is_no_difference(tmp_path: Path) -> None:
-    known = conditions_of(analyze(build(tmp_path / "r.sqlite")).to_dict())
-    silent = conditions_of({"phases": []})
+    known = capture_conditions(analyze(build(tmp_path / "r.sqlite")).to_dict())
+    silent = capture_conditions({"phases": []})
     assert not_comparable(known, silent) == not_comparable(silent, known) == []
 
 

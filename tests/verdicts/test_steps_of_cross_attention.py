@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from taxbreak_nsys.phases.repetition import LAYER_DOUBT, Launched, find_periods
+from taxbreak_nsys.phases.repetition import LAYER_DOUBT, find_periods
 from taxbreak_nsys.phases.step_detection import MIN_CONFIDENCE
+from taxbreak_nsys.phases.step_division import Launched
 
 EMBED, POSITION, FINAL_NORM, HEAD, SAMPLE = 1, 2, 3, 4, 5
 NORM, QKV, SELF, OUT, QUERY, CROSS, UP, GELU, DOWN, ADD = range(10, 20)

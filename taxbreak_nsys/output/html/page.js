@@ -644,5 +644,5 @@ function start() {
 }
 unpack().then(start, (error) => {
   document.documentElement.dataset.ready = "failed";
-  $("#layers").prepend(make("p", {class: "warn"}, `The charts need a browser of 2023 or later (${error.message}). The figures and tables do not.`));
+  $("#layers").prepend(make("p", {class: "warn"}, `The charts need a browser of 2023 or later (${error.message}). The numbers and tables do not.`));
 });
