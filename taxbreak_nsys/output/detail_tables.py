@@ -180,8 +180,10 @@ def _gap_sentence(row: Mapping[str, Any], unit: str | None) -> str:
         row["kind"], f" while the host is in `{row['name']}`" if row["kind"] == "state" else ""
     )
     share = show_share(row["total_ns"], row["idle_ns"])
-    host = "" if row["kind"] == "state" else f"; in {row['state_share']:.0%} of it the host is in `{row['state']}`"
+    host = (
+        "" if row["kind"] == "state" else f"; in {100 * row['state_share']:.0f} % of it the host is in `{row['state']}`"
+    )
     largest = ""
     if row["kind"] != "kernel" and row["kernel"] is not None:
-        largest = f", {row['kernel_share']:.0%} of that before {row['kernel']}"
+        largest = f", {100 * row['kernel_share']:.0f} % of that before {row['kernel']}"
     return f"{share} % of the device's idle time ({show_time(row['idle_ns'], unit)}) is {gaps}{where}{largest}{host}"
