@@ -145,8 +145,8 @@ def _flame(rows: Sequence[Row]) -> Row:
 
 def _put(flame: dict[str, list[Any]], label: str, parent: int, times: list[int], colour: str, module: str) -> int:
     values = {"label": label, "parent": parent, "ns": times[0], "exposed": times[1], "colour": colour, "module": module}
-    for key, value in values.items():
-        flame[key].append(value)
+    for column, value in values.items():
+        flame[column].append(value)
     return len(flame["label"]) - 1
 
 
