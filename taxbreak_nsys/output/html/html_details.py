@@ -25,7 +25,6 @@ PAGE_TABLES = frozenset({"gaps", "ranges", "classes", "fusion", "call_tree"})
 MOST_FRAMES = 600
 """Most frames of a phase's flame graph; the time of smaller frames stays visible in their callers."""
 _REPLAYED = "forecast by the replay"
-_CAPTURABLE = "possible where the launches between two waits do not depend on data"
 _LEVERS = {"launch_path": "launch path", "framework_library": "framework + library"}
 
 
@@ -79,7 +78,7 @@ def _phase_levers(entry: Phase, result: Result, graphs: Prediction) -> Iterator[
         if share is not None
     ]
     if graphs_pay(graphs) and graphs.saved_share is not None:
-        savings.append(("launch each step as CUDA graphs", graphs.saved_share, f"{_REPLAYED}; {_CAPTURABLE}"))
+        savings.append(("launch each step as CUDA graphs", graphs.saved_share, _REPLAYED))
     for lever, share, how in sorted(savings, key=lambda item: -item[1]):
         if share >= 0.001:
             yield {
