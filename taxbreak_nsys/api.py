@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.model.choices import InstanceSpan
+from taxbreak_nsys.model.choices import InstanceSpan, LibraryEvidence
 from taxbreak_nsys.model.detail_rows import DETAIL_TABLES
 from taxbreak_nsys.notebook.report_result import ReportResult
 from taxbreak_nsys.options import Options
@@ -76,6 +76,12 @@ def analyze(
     phases elsewhere; all times are integers in ns. Raises `TaxbreakError` (a ValueError) with a message of one line
     where the report or a choice cannot be used, and FileNotFoundError where there is no such report.
     """
+    if phases is not None and not isinstance(phases, Mapping):
+        raise TaxbreakError(f"phases {phases!r}: must map labels to regular expressions, as {{'decode': '^decode'}}")
+    if evidence not in (None, *LibraryEvidence):
+        raise TaxbreakError(f"evidence {evidence!r}: not one of {', '.join(LibraryEvidence)}")
+    if isinstance(tables, str):
+        raise TaxbreakError(f"tables {tables!r}: must be a collection of names, as ({tables!r},)")
     if phase_source not in SOURCES:
         raise TaxbreakError(f"phase_source {phase_source!r}: not one of {', '.join(SOURCES)}")
     if instances not in (None, *InstanceSpan):

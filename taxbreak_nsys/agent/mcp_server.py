@@ -76,13 +76,16 @@ class ReportTools:
         report: Report,
         table: Annotated[ReportName, Field(description="taxbreak_kern_sum: kernels; taxbreak_op_sum: operators; "
                                            "taxbreak_api_sum: CUDA calls; taxbreak_step_trace: one row per step; "
+                                           "taxbreak_nvtx_sum: NVTX ranges as a tree; taxbreak_class_sum: classes of "
+                                           "kernels (GEMM, attention, ...); taxbreak_fusion_sum: runs of short "
+                                           "kernels worth fusing; taxbreak_call_sum: the host's call tree; "
                                            "taxbreak_sample_sum, taxbreak_symbol_sum: CPU samples by module, symbol.")],
         phase: Phase = None,
         sort: Annotated[str | None, Field(description="Column to sort by, largest first, e.g. 'Total Time'.")] = None,
         limit: Limit = 20,
         phases: Phases = None,
     ) -> str:  # fmt: skip
-        """Show the rows of one table of a report: kernels, operators, CUDA calls, steps, samples.
+        """Show the rows of one table of a report: kernels, operators, CUDA calls, steps, ranges, samples.
 
         Rows are sorted by total time unless `sort` names a column. `left_out` counts the rows that are not shown.
         """
@@ -94,7 +97,7 @@ class ReportTools:
         """Show when the device idles: gaps grouped by host state and next kernel (`rows`), then the `longest` gaps.
 
         `state` is the state of the host thread (python, dispatch, library, launch, os_wait, ...), `range` the
-        innermost NVTX range, `before` the kernel that ended the gap.
+        path of NVTX ranges, `before` the kernel that ended the gap.
         """
         rows = await self._rows(
             report, [ReportName.GAP_SUM.value, ReportName.GAP_TRACE.value], phases, None, phase, None

@@ -13,12 +13,15 @@ from taxbreak_nsys.errors import NoCudaWorkError, TaxbreakError
 from taxbreak_nsys.model.choices import CaptureEngine, CaptureFor
 from taxbreak_nsys.model.current_work import working
 
+SERVER = "A server that runs"
+
 
 def capture(
     *,
     command: Annotated[
-        list[str], typer.Argument(metavar="COMMAND...", help="The program to profile, after --.", show_default=False)
-    ],
+        list[str] | None,
+        typer.Argument(metavar="COMMAND...", help="The program to profile, after --.", show_default=False),
+    ] = None,
     evidence: Annotated[
         CaptureFor,
         typer.Option("--evidence", metavar="NAME", help=f"What to record: {', '.join(CaptureFor)}."),
@@ -38,10 +41,25 @@ def capture(
         typer.Option("-c", "--capture-range", metavar="RANGE",
                      help="Where the program marks what to capture: cudaProfilerApi, or nvtx:RANGE[@DOMAIN]."),
     ] = None,
+    session: Annotated[
+        str | None,
+        typer.Option("--session", metavar="NAME", rich_help_panel=SERVER,
+                     help="Start the program under nsys without recording it; --attach records it."),
+    ] = None,
+    attach: Annotated[
+        str | None,
+        typer.Option("--attach", metavar="NAME", rich_help_panel=SERVER,
+                     help="Record a program that was started with --session, with the same --evidence."),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--seconds", min=0.1, rich_help_panel=SERVER,
+                     help="How long --attach records; default: until Ctrl-C."),
+    ] = None,
     nsys_option: Annotated[
         list[str] | None,
         typer.Option("--nsys", metavar="OPTION",
-                     help="One more option of 'nsys profile', as --nsys=--trace-fork-before-exec=true; repeatable."),
+                     help="One more option of nsys, as --nsys=--trace-fork-before-exec=true; repeatable."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the nsys command and run nothing.")] = False,
     phase: PhaseRules = None,
@@ -53,7 +71,12 @@ def capture(
     """
     import shlex
 
+    _check_use(command, session, attach, seconds)
+    in_session = session is not None or attach is not None
+    program, extra = command or [], nsys_option or []
+
     from taxbreak_nsys.capture import nsys_command as capturing
+    from taxbreak_nsys.capture import nsys_session
     from taxbreak_nsys.nsys.machine import sampling_problem
     from taxbreak_nsys.nsys.nsys_program import Nsys
     from taxbreak_nsys.options import Options
@@ -64,8 +87,8 @@ def capture(
     rules = parse_phase_rules(phase)
     nsys = Nsys.require()
     plan = capturing.plan(
-        nsys, evidence.value, output or Path(f"taxbreak_{evidence}"), command,
-        engine=engine.value if engine else None, capture_range=capture_range, extra=nsys_option or (),
+        nsys, evidence.value, output or Path(f"taxbreak_{evidence}"), [] if in_session else program,
+        engine=engine.value if engine else None, capture_range=capture_range, extra=[] if in_session else extra,
         force=written.force_overwrite,
     )  # fmt: skip
 
@@ -77,11 +100,29 @@ def capture(
         note(message)
     if capturing.EVIDENCES[evidence.value].samples and (problem := sampling_problem(nsys)):
         note(f"CPU sampling will not work here: {problem}")
-    if dry_run:
+    if session is not None:
+        launch = nsys_session.launch_command(plan, session, program, extra)
+        if dry_run:
+            print(shlex.join(launch))
+            return
+        note(f"record it with: taxbreak-nsys capture --attach {session} --evidence {evidence} --seconds 10 -o NAME")
+        raise typer.Exit(nsys_session.run_launch(launch))
+    if dry_run and attach is None:
         print(shlex.join(plan.command))
         return
-    capturing.check_targets(plan.report, written.force_overwrite)
-    status = capturing.run_plan(plan)
+    status = 0
+    if attach is not None:
+        running = nsys_session.ready_session(nsys, attach)
+        start = nsys_session.start_command(plan, running, extra)
+        if dry_run:
+            print(shlex.join(start))
+            return
+        capturing.check_targets(plan.report, written.force_overwrite)
+        note(f"recording {running.name}" + (f" for {seconds:g} s" if seconds else ": Ctrl-C ends the recording"))
+        nsys_session.record(start, plan.report, running, seconds)
+    else:
+        capturing.check_targets(plan.report, written.force_overwrite)
+        status = capturing.run_plan(plan)
     if status:
         note(f"the program ended with status {status}")
     with working(f"exporting {plan.report.name}"):
@@ -90,7 +131,19 @@ def capture(
     try:
         result = analyze_report(export, Options(rules=rules))
     except NoCudaWorkError as error:
+        if attach is not None:
+            raise TaxbreakError(nsys_session.no_cuda_message(attach, export)) from error
         raise TaxbreakError(capturing.no_cuda_message(plan, export)) from error
     sys.stdout.write(text_report.render_text(result, DEFAULT_REPORT, None))
     if status:
         raise typer.Exit(status)
+
+
+def _check_use(command: list[str] | None, session: str | None, attach: str | None, seconds: float | None) -> None:
+    """Raise TaxbreakError unless the options are those of one of: profile, start a session, record a session."""
+    if attach is None and not command:
+        raise TaxbreakError("Missing argument 'COMMAND...': the program to profile, after --")
+    if attach is not None and (command or session is not None):
+        raise TaxbreakError("--attach records a program that runs: give neither a COMMAND nor --session")
+    if attach is None and seconds is not None:
+        raise TaxbreakError("--seconds needs --attach")

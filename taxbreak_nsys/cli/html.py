@@ -30,6 +30,7 @@ def html(
 
     Example: taxbreak-nsys html before.sqlite after.sqlite -o report.html
     """
+    from taxbreak_nsys.comparison.shown_changes import page_differences
     from taxbreak_nsys.output.html.html_details import PAGE_TABLES
     from taxbreak_nsys.output.html.html_page import render_page
     from taxbreak_nsys.output.html.timelines import TimelineCollector
@@ -41,8 +42,10 @@ def html(
     options = replace(analysis.options(), tables=PAGE_TABLES)
     each = events // len(reports)
     collected = [collect_report(report, options, lambda steps: TimelineCollector(steps, each)) for report in reports]
+    results = [result for result, _ in collected]
     with working("building the page"):
-        page = render_page([result for result, _ in collected], [timelines for _, timelines in collected])
+        differences = page_differences(results) if len(results) == 2 else None
+        page = render_page(results, [timelines for _, timelines in collected], differences)
     write_whole(target, lambda path: path.write_text(page, encoding="utf-8"), force=written.force_overwrite)
     if not written.quiet:
         print(f"wrote {target} ({len(page.encode()) / 1e6:.1f} MB)", file=sys.stderr)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from taxbreak_nsys.cli.shared_options import AnalysisChoices, OneReport, TargetFile, WritingChoices
+from taxbreak_nsys.cli.shared_options import OUTPUT, AnalysisChoices, OneReport, TargetFile, WritingChoices
 from taxbreak_nsys.cli.target_file import target_path
 from taxbreak_nsys.cli.text_values import parse_time
 from taxbreak_nsys.errors import TaxbreakError
@@ -17,6 +17,11 @@ def trace(
     *,
     report: OneReport,
     output: TargetFile = None,
+    open: Annotated[
+        bool,
+        typer.Option("--open", rich_help_panel=OUTPUT,
+                     help="Open the trace in the viewer, which fetches it from this machine."),
+    ] = False,
     window: Annotated[
         str, typer.Option("--window", metavar="TIME", help="Averaging window of the counters.")
     ] = "10ms",
@@ -25,7 +30,7 @@ def trace(
 ) -> None:  # fmt: skip
     """Write a trace for the Perfetto viewer: phases, layers, host states, device streams, launches as arrows.
 
-    Example: taxbreak-nsys trace llama.sqlite -o llama.pftrace; open it at ui.perfetto.dev
+    Example: taxbreak-nsys trace llama.sqlite -o llama.pftrace --open
     """
     from taxbreak_nsys.output.output_files import check_target, write_whole
     from taxbreak_nsys.output.perfetto import write_perfetto
@@ -40,4 +45,8 @@ def trace(
     result, spool = collect_report(report, analysis.options(), TraceSpool)
     write_whole(target, lambda path: write_perfetto(result, spool, path, span), force=written.force_overwrite)
     if not written.quiet:
-        print(f"wrote {target}; open it at ui.perfetto.dev", file=sys.stderr)
+        print(f"wrote {target}" + ("" if open else "; open it at ui.perfetto.dev"), file=sys.stderr)
+    if open:
+        from taxbreak_nsys.cli.trace_viewer import show_trace
+
+        show_trace(target)

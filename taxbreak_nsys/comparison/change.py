@@ -17,6 +17,7 @@ BETTER, WORSE, MORE, LESS = "better", "worse", "more", "less"
 NO_DIFFERENCE = "no difference shown"
 NO_INTERVAL = "one instance: no interval"
 NOT_COMPARABLE = "not comparable"
+NOT_JUDGED = "not judged"
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -31,7 +32,7 @@ class Change:
 
     `word` is one of: better, worse; more, less (for metrics without a better direction); no difference shown; no
     interval, where a side has a single instance; not comparable, where the metric holds host time and the two sides
-    were traced differently.
+    were traced differently; not judged, where intervals were not asked for.
     """
 
     metric: str
@@ -53,13 +54,14 @@ class Change:
 
 
 def changes(
-    before: PhaseSamples, after: PhaseSamples, *, layers_comparable: bool, host_comparable: bool
+    before: PhaseSamples, after: PhaseSamples, *, layers_comparable: bool, host_comparable: bool, judged: bool = True
 ) -> list[Change]:
     """Return the change of every metric that both sides have.
 
     If the two sides use different evidence (`layers_comparable` is False), framework and library are compared as
     their sum only. Tracing the nodes of CUDA graphs slows the host, so host times are not comparable either where the
-    graphs of the two sides were traced differently.
+    graphs of the two sides were traced differently. Without `judged` there are no intervals,
+    which need scipy.
     """
     host_comparable = host_comparable and before.graphs_traced_as(after)
     compared = []
@@ -71,12 +73,13 @@ def changes(
         if metric.name in before.values and metric.name in after.values:
             old, new = before.values[metric.name], after.values[metric.name]
             if old.any() or new.any():
-                compared.append(_change(metric, old, new, host_comparable or not metric.of_host))
+                compared.append(_change(metric, old, new, host_comparable or not metric.of_host, judged))
     return compared
 
 
-def _change(metric: ComparedMetric, before: Floats, after: Floats, comparable: bool) -> Change:
-    bounds = possible_interval(before, after) if len(before) > 1 and len(after) > 1 else None
+def _change(metric: ComparedMetric, before: Floats, after: Floats, comparable: bool, judged: bool) -> Change:
+    several = len(before) > 1 and len(after) > 1
+    bounds = possible_interval(before, after) if several and judged else None
     low, high = bounds or (None, None)
     return Change(
         metric=metric.name,
@@ -85,7 +88,7 @@ def _change(metric: ComparedMetric, before: Floats, after: Floats, comparable: b
         after=float(_median(after)),
         low=low,
         high=high,
-        word=_word(metric, bounds, comparable),
+        word=NOT_JUDGED if comparable and several and not judged else _word(metric, bounds, comparable),
     )
 
 

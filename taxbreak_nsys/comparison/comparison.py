@@ -41,10 +41,13 @@ class Comparison:
     only_after: tuple[str, ...]
 
 
-def compare(before: Sequence[Result], after: Sequence[Result], mapped: Sequence[str] = ()) -> Comparison:
+def compare(
+    before: Sequence[Result], after: Sequence[Result], mapped: Sequence[str] = (), *, judged: bool = True
+) -> Comparison:
     """Compare two sides; each is one report, or several reports of the same kind.
 
-    Phases are paired by label, or as `mapped` (BEFORE=AFTER) says. Raises TaxbreakError where no phase is common.
+    Phases are paired by label, or as `mapped` (BEFORE=AFTER) says. Without `judged` no change has an interval.
+    Raises TaxbreakError where no phase is common.
     """
     samples_before, samples_after = phase_samples(before), phase_samples(after)
     conditions = differences(before, after)
@@ -53,7 +56,7 @@ def compare(before: Sequence[Result], after: Sequence[Result], mapped: Sequence[
     for old, new in pairs(samples_before, samples_after, mapped):
         evidence = evidence_condition(old, new)
         conditions += [condition for condition in (evidence, graph_condition(old, new)) if condition is not None]
-        compared = changes(old, new, layers_comparable=evidence is None, host_comparable=comparable)
+        compared = changes(old, new, layers_comparable=evidence is None, host_comparable=comparable, judged=judged)
         phases.append(
             PhaseChange(
                 before=old.label,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taxbreak_nsys.comparison.change import BETTER, NO_INTERVAL, NOT_COMPARABLE, WORSE, Change
+from taxbreak_nsys.comparison.change import BETTER, NO_INTERVAL, WORSE, Change
+from taxbreak_nsys.comparison.shown_changes import shown_bounds, shown_value
 from taxbreak_nsys.output.markdown import code, markdown_table, plain
 from taxbreak_nsys.output.plain_rows import percent
 from taxbreak_nsys.output.units import show_time
@@ -52,21 +53,11 @@ def _phase(phase: PhaseChange, unit: str | None) -> str:
 
 
 def _change(change: Change, unit: str | None) -> tuple[str, ...]:
-    bounds = "–"
-    if change.low is not None and change.high is not None and change.word != NOT_COMPARABLE:
-        low, high = (change.share(bound) for bound in (change.low, change.high))
-        bounds = f"{percent(low, signed=True)} … {percent(high, signed=True)}"
     return (
         plain(change.title),
         _SIGNS.get(change.word, "") + plain(change.word),
-        _value(change, change.before, unit),
-        _value(change, change.after, unit),
+        shown_value(change, change.before, unit),
+        shown_value(change, change.after, unit),
         percent(change.share(change.difference), signed=True),
-        bounds,
+        shown_bounds(change) or "–",
     )
-
-
-def _value(change: Change, value: float, unit: str | None) -> str:
-    if change.metric.endswith("_ns"):
-        return show_time(round(value), unit)
-    return f"{value:.3f}" if change.metric == "hdbi" else f"{value:g}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.comparison.change import BETTER, FEW, NO_DIFFERENCE, NO_INTERVAL, NOT_COMPARABLE, WORSE, Change
 from taxbreak_nsys.comparison.diff_markdown import diff_markdown
+from taxbreak_nsys.comparison.shown_changes import shown_value
 from taxbreak_nsys.output.csv_text import rows_to_csv
 from taxbreak_nsys.output.json_text import json_document
 from taxbreak_nsys.output.plain_rows import console_text, percent, plain_table
@@ -73,7 +74,7 @@ def _phase(console: Console, phase: PhaseChange, unit: str | None) -> None:
         if change.low is not None and change.high is not None:
             bounds = f"{_signed(change, change.low)}..{_signed(change, change.high)}"
         table.add_row(
-            change.title, _value(change, change.before, unit), _value(change, change.after, unit),
+            change.title, shown_value(change, change.before, unit), shown_value(change, change.after, unit),
             percent(change.share(change.difference), signed=True), bounds, _SHORT.get(change.word, change.word),
         )  # fmt: skip
     console.print(table)
@@ -102,12 +103,6 @@ def _largest_changes(console: Console, phase: PhaseChange, unit: str | None) -> 
             times = f"{show_time(round(row.before_ns), unit):>9} -> {show_time(round(row.after_ns), unit):<9}"
             head = f"  {row.what:<8} {times} {row.before_count:g} -> {row.after_count:g}  "
             console.print(head + printable(row.name), no_wrap=True, overflow="ellipsis", crop=True)
-
-
-def _value(change: Change, value: float, unit: str | None) -> str:
-    if change.metric.endswith("_ns"):
-        return show_time(round(value), unit)
-    return f"{value:.3f}" if change.metric == "hdbi" else f"{value:g}"
 
 
 def _signed(change: Change, value: float) -> str:

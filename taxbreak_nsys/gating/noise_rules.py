@@ -42,12 +42,14 @@ def parse_noise_rule(text: str) -> NoiseRule | None:
     if match is None:
         return None
     judged = [name for name, metric in _BY_NAME.items() if metric.better]
-    if match["metric"] not in judged:
+    # two captures are compared per step, whether the rule says so or not
+    metric = match["metric"] if match["metric"] in judged else match["metric"].removesuffix("_per_step")
+    if metric not in judged:
         raise TaxbreakError(
             f"rule {text.strip()!r}: {match['metric']!r} has no worse side; 'is not worse' takes {', '.join(judged)}"
         )
     phase = match["phase"].strip("'\"")
-    return NoiseRule(text.strip(), phase, match["metric"], float(match["tolerance"] or 0) / 100)
+    return NoiseRule(text.strip(), phase, metric, float(match["tolerance"] or 0) / 100)
 
 
 def judge_noise_rule(rule: NoiseRule, side: GateSide, baseline: GateSide | None) -> Judgement:

@@ -60,6 +60,9 @@ _OS_WAITS = frozenset(
     )
 )
 
+GIL_HELD, GIL_WAITED = "Holding GIL", "Waiting for GIL"
+"""Texts of the ranges that nsys adds with `-t python-gil`; they begin and end inside a program's own ranges."""
+
 LIBRARY_PREFIXES = ("nccl", "cublas", "cudnn", "cufft", "cusparse", "cusolver", "cutensor")
 """Text prefixes of library ranges in NVTX domains without a name (method section 4)."""
 
@@ -149,6 +152,11 @@ def is_os_wait(name: str) -> bool:
 def is_library_domain(domain: str) -> bool:
     """Return whether a named NVTX domain is a CUDA library's (method section 4, evidence ranges)."""
     return domain.lower().startswith(_LIBRARY_DOMAINS)
+
+
+def is_gil_range(text: str) -> bool:
+    """Return whether a range says who has Python's global lock, and marks nothing of the program (method section 2)."""
+    return text in (GIL_HELD, GIL_WAITED)
 
 
 def library_of_text(text: str) -> str | None:

@@ -99,6 +99,18 @@ class Ranges:
     def __len__(self) -> int:
         return len(self.start)
 
+    def take(self, which: Ints) -> Ranges:
+        """Return the ranges with the given indices, which ascend."""
+        return Ranges(
+            start=self.start[which],
+            end=self.end[which],
+            thread=self.thread[which],
+            name=self.name[which],
+            names=self.names,
+            is_operator=self.is_operator[which],
+            is_library=self.is_library[which],
+        )
+
 
 @dataclass(frozen=True)
 class HostCalls:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
-from taxbreak_nsys.model.name_rules import STATES
+from taxbreak_nsys.model.name_rules import GIL_WAITED, STATES
 from taxbreak_nsys.output.arrow_rows import HEAD_TITLES, dictionary_column, percent_share, rows_table, stats_titles
 from taxbreak_nsys.output.units import show_share, show_time
 
@@ -146,6 +146,8 @@ def table_notes(result: Result, report: str, unit: str | None = None) -> list[st
             "Saved: the exposed time of the launch calls that fusing the kernels of a run would remove; no replay. "
             "Saved at Most: all exposed time between the first and the last of these launches."
         ]
+    if report == "taxbreak_nvtx_sum":
+        return gil_sentences(result, unit)
     if report not in ("taxbreak_gap_sum", "taxbreak_gap_trace"):
         return []
     unknown = [
@@ -154,6 +156,30 @@ def table_notes(result: Result, report: str, unit: str | None = None) -> list[st
         if not entry.combined and entry.exposed_ns is None
     ]
     return [*(f"{sentence}." for sentence in gap_sentences(result, unit)), *dict.fromkeys(unknown)]
+
+
+def gil_sentences(result: Result, unit: str | None = None) -> list[str]:
+    """Return one sentence per phase and thread that waits for Python's global lock (`-t python-gil`)."""
+    rows = [row for row in result.details.ranges or () if row["range"] == GIL_WAITED]
+    waits: dict[tuple[str, int | None, int | None], list[int | None]] = {}
+    for row in rows:
+        sums = waits.setdefault((row["phase"], row["process"], row["thread"]), [0, 0, 0])
+        for place, column in enumerate(("total_ns", "exposed_ns", "instances")):
+            sums[place] = None if sums[place] is None or row[column] is None else sums[place] + row[column]
+    several = len({key[1:] for key in waits}) > 1
+    sentences = []
+    for entry in result.entries:
+        total, exposed, count = waits.get((entry.phase, entry.process, entry.thread), (0, 0, 0))
+        if not total or count is None:
+            continue
+        name = f"{entry.phase} ({entry.process}/{entry.thread})" if several else entry.phase
+        idle = "" if exposed is None else f", {show_time(exposed, unit)} of it with the device idle"
+        sentences.append(
+            f"{name}: {count:,} {'waits' if count != 1 else 'wait'} for the GIL (Python's global lock) "
+            f"{'take' if count != 1 else 'takes'} "
+            f"{show_time(total, unit)}, {show_share(total, entry.wall_ns)} % of the wall time{idle}."
+        )
+    return sentences
 
 
 def gap_sentences(result: Result, unit: str | None = None) -> list[str]:
@@ -180,8 +206,10 @@ def _gap_sentence(row: Mapping[str, Any], unit: str | None) -> str:
         row["kind"], f" while the host is in `{row['name']}`" if row["kind"] == "state" else ""
     )
     share = show_share(row["total_ns"], row["idle_ns"])
-    host = "" if row["kind"] == "state" else f"; in {row['state_share']:.0%} of it the host is in `{row['state']}`"
+    host = (
+        "" if row["kind"] == "state" else f"; in {100 * row['state_share']:.0f} % of it the host is in `{row['state']}`"
+    )
     largest = ""
     if row["kind"] != "kernel" and row["kernel"] is not None:
-        largest = f", {row['kernel_share']:.0%} of that before {row['kernel']}"
+        largest = f", {100 * row['kernel_share']:.0f} % of that before {row['kernel']}"
     return f"{share} % of the device's idle time ({show_time(row['idle_ns'], unit)}) is {gaps}{where}{largest}{host}"

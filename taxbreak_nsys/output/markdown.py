@@ -21,6 +21,8 @@ MOST_ROWS = 20
 """Rows of a table unless --top asks for more, because comments on pull requests are limited in size."""
 MOST_TEXT = 120
 _DASH = "–"
+_IDS = frozenset({"PID", "TID", "process", "thread"})
+"""Columns of ids, which are written without separators of thousands."""
 
 
 def plain(text: str) -> str:
@@ -88,13 +90,29 @@ def _share(part: int | None, whole: int) -> str:
 
 
 def _rows(result: Result, name: str, unit: str | None, order: RowOrder | None) -> str:
+    from taxbreak_nsys.output.detail_tables import table_notes
     from taxbreak_nsys.output.formats import in_unit
     from taxbreak_nsys.output.result_tables import result_table
 
     table = result_table(result, name)
     table = in_unit(table if order is None else order.apply(table), unit)
     top = order.top if order is not None else None
-    return f"`{name}`\n\n" + columns_markdown(table, MOST_ROWS if top is None else top)
+    notes = "".join(f"- {_spans(note)}\n" for note in table_notes(result, name, unit))
+    return (
+        f"`{name}`\n\n" + (f"{notes}\n" if notes else "") + columns_markdown(table, MOST_ROWS if top is None else top)
+    )
+
+
+def _spans(sentence: str) -> str:
+    """Return a sentence as Markdown; its words between backticks become code spans."""
+    parts = enumerate(sentence.split("`"))
+    return "".join(code(part) if number % 2 else _inner(part) for number, part in parts)
+
+
+def _inner(text: str) -> str:
+    """Return `plain` text that keeps a blank at its ends, where a code span follows or precedes."""
+    words = plain(text)
+    return f"{' ' if text[:1] == ' ' else ''}{words}{' ' if text[-1:] == ' ' and words else ''}"
 
 
 def rows_markdown(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str:
@@ -103,7 +121,7 @@ def rows_markdown(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) 
     texts = {key for key in kept if any(isinstance(row[key], str) for row in rows)}
     keys = [key for key in kept if key in texts] + [key for key in kept if key not in texts]
     return markdown_table(
-        [plain(kept[key]) for key in keys], ([_cell(row[key]) for key in keys] for row in rows), len(texts)
+        [plain(kept[key]) for key in keys], ([_cell(row[key], key) for key in keys] for row in rows), len(texts)
     )
 
 
@@ -117,18 +135,18 @@ def columns_markdown(table: pa.Table, most: int) -> str:
     texts = len(columns)
     columns += [index for index, number in enumerate(numbers) if number]
     shown = table.select(columns)
-    rows = ([_cell(value) for value in row.values()] for row in shown.slice(0, most).to_pylist())
+    rows = ([_cell(value, title) for title, value in row.items()] for row in shown.slice(0, most).to_pylist())
     text = markdown_table([plain(title) for title in shown.column_names], rows, texts)
     if len(table) > most:
         text += f"\n{len(table) - most} more rows; `--top` shows more of them.\n"
     return text
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, title: str) -> str:
     if value is None:
         return _DASH
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}"
+        return str(value) if title in _IDS else f"{value:,}"
     return f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else code(str(value))

@@ -270,8 +270,8 @@ _LISTED = {
         "Phase", "Layer", "Kind", "Time (%)", "Total Time (ns)", "Between (ns)", "Samples", "Module",
     ),
     "taxbreak_symbol_sum": ("Phase", "Layer", "Time (%)", "Total Time (ns)", "Between (ns)", "Module", "Symbol"),
-    "taxbreak_gap_sum": ("Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "State", "Before"),
-    "taxbreak_gap_trace": ("Start (ns)", "Duration (ns)", "Phase", "Instance", "State", "Before"),
+    "taxbreak_gap_sum": ("Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "State", "Range", "Before"),
+    "taxbreak_gap_trace": ("Start (ns)", "Duration (ns)", "Phase", "Instance", "State", "Range", "Before"),
     "taxbreak_nvtx_sum": (
         "Phase", "Time (%)", "Total Time (ns)", "Self Time (ns)", "Exposed (ns)", "Instances", "Kernels", "Range",
     ),
@@ -290,6 +290,8 @@ _LISTED = {
     "taxbreak_trace": ("Start (ns)", "Duration (ns)", "State", "Phase", "Instance", "TID", "Exposed (ns)"),
 }  # fmt: skip
 
+_LEAST_NAME = 20
+_PATH = "Range"
 _NAMES = ("Name", "Operator", "Symbol", "Before", "Range", "Pattern")
 
 _NO_SAMPLES = (
@@ -329,14 +331,17 @@ def _listing(console: Console, result: Result, report: str, unit: str | None, or
     if "Depth" in rows.column_names and order.sort is None:
         depths = rows.column("Depth").slice(0, most).to_pylist()
         cells = [[*row[:-1], "  " * max(depth - 1, 0) + row[-1]] for row, depth in zip(cells, depths, strict=True)]
-    heads = [title.replace(" (ns)", "") for title in titles]
-    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    widths = _widths(titles, cells)
     if sys.stdout is None or not sys.stdout.isatty():
         # a file or a pipe has no width: print whole names
         console.width = max(console.width, sum(widths) + len(widths))
     elif titles[-1] in _NAMES:
         # shorten names, never numbers
-        widths[-1] = min(widths[-1], max(20, console.width - sum(widths[:-1]) - len(widths) + 1))
+        if _PATH in titles[:-1]:
+            titles, cells = _fitted_paths(titles, cells, console.width)
+            widths = _widths(titles, cells)
+        widths[-1] = min(widths[-1], max(_LEAST_NAME, console.width - sum(widths[:-1]) - len(widths) + 1))
+    heads = [_column_head(title) for title in titles]
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for title, head, width in zip(titles, heads, widths, strict=True):
         side: Any = "left" if _is_text(rows, title) else "right"
@@ -346,6 +351,35 @@ def _listing(console: Console, result: Result, report: str, unit: str | None, or
     console.print(table)
     if len(rows) > most:
         console.print(f"{len(rows) - most} more rows; --top {len(rows)} shows them all")
+
+
+def _column_head(title: str) -> str:
+    return title.replace(" (ns)", "")
+
+
+def _widths(titles: list[str], cells: list[list[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(map(_column_head, titles), *cells, strict=True)]
+
+
+def _without(titles: list[str], cells: list[list[str]], title: str) -> tuple[list[str], list[list[str]]]:
+    at = titles.index(title)
+    return titles[:at] + titles[at + 1 :], [row[:at] + row[at + 1 :] for row in cells]
+
+
+def _fitted_paths(titles: list[str], cells: list[list[str]], width: int) -> tuple[list[str], list[list[str]]]:
+    """Return the columns with paths cut at their beginning, so that the last column has as much room as they have.
+
+    Without room for both, the column of paths is left out.
+    """
+    at, widths = titles.index(_PATH), _widths(titles, cells)
+    room = (width - sum(widths) + widths[at] + widths[-1] - len(widths) + 1) // 2
+    if room < _LEAST_NAME:
+        return _without(titles, cells, _PATH)
+    room = max(room, 2 * room - widths[-1])
+    for row in cells:
+        if len(row[at]) > room:
+            row[at] = f"\N{HORIZONTAL ELLIPSIS}{row[at][1 - room :]}"
+    return titles, cells
 
 
 def _is_text(rows: pa.Table, title: str) -> bool:

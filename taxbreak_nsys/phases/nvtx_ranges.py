@@ -51,9 +51,12 @@ def by_rules(ranges: Ranges, threads: Sequence[int], rules: Sequence[PhaseRule])
 
 
 def by_outermost(ranges: Ranges, threads: Sequence[int]) -> list[ProcessPhases]:
-    """Return the outermost ranges that are neither a library's nor an operator's, labelled by their text."""
+    """Return the outermost ranges that are no library's, no operator's and not the GIL's, labelled by their text."""
     labels: dict[str, int] = {}
-    code = [labels.setdefault(name_rules.phase_label(name), len(labels)) for name in ranges.names]
+    code = [
+        -1 if name_rules.is_gil_range(name) else labels.setdefault(name_rules.phase_label(name), len(labels))
+        for name in ranges.names
+    ]
     source = PhaseSource("marks", evidence="outermost NVTX ranges")
     return _marked_phases(ranges, threads, np.array(code, np.int64), tuple(labels), source, any_depth=False)
 
@@ -82,5 +85,6 @@ def _marked_phases(
 def examples(ranges: Ranges, most: int = 5) -> str:
     """Return up to `most` labels of the report's own ranges, joined for a message; empty where it has none."""
     plain = ~ranges.is_operator & ~ranges.is_library
-    names = sorted({name_rules.phase_label(ranges.names[code]) for code in np.unique(ranges.name[plain])})
+    texts = {ranges.names[code] for code in np.unique(ranges.name[plain])}
+    names = sorted({name_rules.phase_label(text) for text in texts if not name_rules.is_gil_range(text)})
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Ints
 from taxbreak_nsys.measure.host_cells import ExposedParts, HostCells, RangeNesting
 from taxbreak_nsys.measure.host_states import STATE
+from taxbreak_nsys.model.name_rules import GIL_HELD
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.totals.range_tree import RangeTree
 from taxbreak_nsys.totals.warning_facts import Piece
@@ -39,6 +40,7 @@ class ExposedPiece:
         cls, piece: Piece, entries: PhaseThreads, tree: RangeTree, launch_entry: Ints, *, ranges: bool, launches: bool
     ) -> ExposedPiece:
         """Return a piece with its host time cut; `ranges` and `launches` say whether to cut at these."""
+        piece = _without_held_gil(piece)
         columns = piece.columns
         nesting = RangeNesting.of(columns.trace.ranges) if ranges else None
         cells = HostCells.of(columns, nesting, CALL_STATES if launches else ())
@@ -53,6 +55,20 @@ class ExposedPiece:
             cell_entry=entries.of_held(cells.instance, piece.index),
             launch_entry=launch_entry,
         )
+
+
+def _without_held_gil(piece: Piece) -> Piece:
+    """Return a piece without the ranges in which the thread holds the GIL; the piece itself if it has none.
+
+    A thread holds the GIL whenever it runs Python, across the ends of the program's own ranges, so such ranges would
+    lie around some of these and inside others. Waits for the GIL lie inside one range, and stay.
+    """
+    trace = piece.columns.trace
+    names = trace.ranges.names
+    if GIL_HELD not in names:
+        return piece
+    kept = np.flatnonzero(trace.ranges.name != names.index(GIL_HELD))
+    return replace(piece, columns=replace(piece.columns, trace=replace(trace, ranges=trace.ranges.take(kept))))
 
 
 def range_nodes(node: Ints, range_index: Ints) -> Ints:

@@ -143,8 +143,7 @@ def _fewer_launches(entry: Phase, rows: PhaseRows, graphs: Prediction) -> str:
     refused = why_not_captured(breaks)
     if refused is not None:
         parts.append(refused)
-    elif _worth(graphs) and graphs.graphs_per_step is not None:
-        per_step = graphs.graphs_per_step
+    elif graphs_pay(graphs) and (per_step := graphs.graphs_per_step) is not None:
         more = " more" if there else ""
         parts.append(
             f"CUDA graphs ({_count(per_step)}{more} per step) would save {graphs.saved_share:.0%} where the launches "
@@ -177,6 +176,12 @@ def _evidence(entry: Phase) -> str | None:
     if not entry.taxbreak.ft_includes_library:
         return None
     return "capture cuBLAS and cuDNN ranges, or CPU samples, to tell framework from library"
+
+
+def graphs_pay(graphs: Prediction) -> bool:
+    """Return whether CUDA graphs are possible in a phase, by its waits, and save enough of it to be advised."""
+    breaks = (graphs.breaks or 0) / max(graphs.replayed_instances, 1)
+    return why_not_captured(breaks) is None and _worth(graphs) and graphs.graphs_per_step is not None
 
 
 def _worth(graphs: Prediction) -> bool:

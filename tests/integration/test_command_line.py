@@ -176,6 +176,28 @@ def test_instances_of_the_python_api() -> None:
         analyze("x.sqlite", instances="step")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"phases": "decode"}, "must map labels to regular expressions"),
+        ({"evidence": "guess"}, "'guess': not one of ranges, "),
+        ({"tables": "gaps"}, "must be a collection of names"),
+        ({"tables": ("gap",)}, "'gap': not one of gaps, "),
+        ({"phase_source": "guess"}, "not one of best, marks, auto, all"),
+    ],
+)
+def test_a_wrong_choice_of_the_python_api_is_a_value_error(report, wrong: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        analyze(report("null-kernel"), **wrong)
+
+
+def test_the_package_lists_its_public_names() -> None:
+    import taxbreak_nsys
+
+    assert sorted(dir(taxbreak_nsys)) == sorted(taxbreak_nsys.__all__)
+    assert all(getattr(taxbreak_nsys, name) for name in dir(taxbreak_nsys))
+
+
 # choices and completion
 
 

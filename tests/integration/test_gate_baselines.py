@@ -101,6 +101,12 @@ def test_noise_rules_are_read() -> None:
     assert parse_noise_rule("decode.hdbi >= 0.2") is None
     with pytest.raises(TaxbreakError, match="no worse side"):
         parse_noise_rule("decode.kernels is not worse")
+    per_step = parse_noise_rule("decode.wall_ns_per_step is not worse")
+    assert per_step is not None
+    assert per_step.metric == "wall_ns"
+    assert per_step.text == "decode.wall_ns_per_step is not worse"
+    with pytest.raises(TaxbreakError, match="no worse side"):
+        parse_noise_rule("decode.kernels_per_step is not worse")
 
 
 @pytest.mark.parametrize("target", ["run.sqlite", "store.db", None])

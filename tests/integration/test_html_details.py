@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from taxbreak_nsys.comparison.shown_changes import page_differences
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.output.html.html_details import PAGE_TABLES
 from taxbreak_nsys.pipeline.analysis import analyze_report
@@ -140,19 +142,59 @@ def test_flame_graph_adds_up_and_opens(report, written, browser: Browser) -> Non
     assert [address for address in asked if not address.startswith(("file:", "data:", "blob:"))] == []
 
 
-def test_two_reports_have_a_table_of_differences(report, written, browser: Browser) -> None:
+def test_two_reports_differ_as_diff_says(report, written, browser: Browser) -> None:
     one, other = report("llama-1b"), report("llama-1b-aten")
     browser.open(written(one, other))
-    results = [analyze_report(path) for path in (one, other)]
-    for phase in ("prefill", "decode"):
-        before, after = (result.phase(phase) for result in results)
-        cells = browser.run(
-            "const row = `#difference tr[data-phase=${arguments[0]}][data-figure='wall per step']`;"
-            "return [...document.querySelector(row).cells].map((cell) => cell.textContent)",
-            phase,
-        )
-        a, b = before.wall_ns // before.instances, after.wall_ns // after.instances
-        assert cells[-1] == f"{100 * (b - a) / a:+.1f}"
+    done = run("diff", one, other, "-f", "json")
+    compared = json.loads(done.stdout)
+    shown = browser.run(
+        "return [...document.querySelectorAll('#difference tbody tr')]"
+        ".map((row) => [...row.cells].map((cell) => cell.textContent))"
+    )
+    changes = [(phase["before"], change) for phase in compared["phases"] for change in phase["changes"]]
+    assert [(row[0], row[1], row[-1]) for row in shown] == [(p, c["title"], c["word"]) for p, c in changes]
+    for row, (_, change) in zip(shown, changes, strict=True):
+        percent = f"{100 * change['difference'] / change['before']:+.1f}" if change["before"] else "-"
+        assert row[4] == percent
+    cautions = browser.run(
+        "return [...document.querySelectorAll('#difference .warn')].map((one) => one.textContent.toLowerCase())"
+    )
+    assert len(cautions) == len(compared["conditions"]) > 0
+    for caution, condition in zip(cautions, compared["conditions"], strict=True):
+        assert condition["effect"].lower() in caution
+
+
+def test_differences_without_scipy_are_not_judged(analysed, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = [analysed("graph-node"), analysed("graph-node")]
+    judged = page_differences(results)
+    monkeypatch.setattr("taxbreak_nsys.comparison.shown_changes.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "scipy.stats", None)
+    plain = page_differences(results)
+    assert judged is not None
+    assert plain is not None
+    assert (judged["judged"], plain["judged"]) == (True, False)
+    assert {row["word"] for row in plain["rows"]} <= {"-", "not comparable", "one instance: no interval"}
+    for one, other in zip(judged["rows"], plain["rows"], strict=True):
+        assert (one["before"], one["after"], one["percent"]) == (other["before"], other["after"], other["percent"])
+
+
+def test_differences_need_a_phase_in_common(analysed) -> None:
+    assert page_differences([analysed("llama-1b"), analysed("inject")]) is None
+
+
+def test_levers_begin_with_the_one_that_saves_most(report, written, browser: Browser) -> None:
+    browser.open(written(report("llama-1b")))
+    rows = browser.run(
+        "return [...document.querySelectorAll('#levers tbody tr')].map((row) => [...row.cells]"
+        ".map((cell) => cell.textContent))"
+    )
+    told = json.loads(run("whatif", report("llama-1b"), "--graphs", "-f", "json").stdout)
+    for phase in told["phases"]:
+        mine = [row for row in rows if row[0] == phase["phase"]]
+        assert mine[0][1] == "launch each step as CUDA graphs"
+        assert mine[0][2] == f"{100 * phase['saved_share']:.1f}"
+        shares = [float(row[2]) for row in mine if row[1].startswith(("half", "launch"))]
+        assert shares == sorted(shares, reverse=True)
 
 
 @pytest.mark.parametrize("width", [1400, 400])

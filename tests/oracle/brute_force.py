@@ -304,7 +304,7 @@ def find_instances(ranges, launches, api_calls, rules):
         if not r["text"]:
             continue
         if rules is None:
-            if r["is_library"] or r["is_operator"]:
+            if r["is_library"] or r["is_operator"] or r["text"] in ("Holding GIL", "Waiting for GIL"):
                 continue
             label = strip_number(r["text"])
         else:

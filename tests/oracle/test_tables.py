@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
 from collections import defaultdict
 from functools import cache
 from itertools import groupby
@@ -20,6 +23,7 @@ from taxbreak_nsys.pipeline.analysis import analyze_report
 from taxbreak_nsys.result import Phase
 from tests.oracle.brute_tables import BruteTables
 from tests.support.in_process import run
+from tests.support.program import COMMAND
 from tests.support.reports import find_report
 
 ALL_TABLES = Options(tables=frozenset(DETAIL_TABLES))
@@ -194,6 +198,49 @@ def test_gap_sentence_names_the_kernels(report) -> None:
         assert f"is {row['instances']:,} gaps of" in text
         assert row["kernel"] in text
         assert f"`{row['state']}`" in text
+
+
+def test_gaps_in_markdown_begin_with_the_sentence(report) -> None:
+    text = run(report("vllm-sampled"), "-r", "taxbreak_gap_sum", "-f", "markdown").stdout
+    sentences = [line for line in text.splitlines() if line.startswith("- ")]
+    result = with_tables(find_report("vllm-sampled"))
+    assert len(sentences) == len(result.details.gap_summary or ()) == 2
+    for line, row in zip(sentences, result.details.gap_summary or (), strict=True):
+        assert line.startswith(f"- {row['phase']}: {100 * row['share']:.1f} % of the device's idle time")
+        assert f" while the host is in `{row['state']}`, " in line
+    ids = {str(value) for entry in result.entries for value in (entry.process, entry.thread) if value is not None}
+    cells = [line.split(" | ")[4:6] for line in text.splitlines() if line.startswith("| `")]
+    assert {cell for pair in cells for cell in pair} == ids
+
+
+@pytest.mark.parametrize(("columns", "titles"), [(80, ["State", "Before"]), (120, ["State", "Range", "Before"])])
+def test_gaps_on_a_terminal_show_the_end_of_the_range(report, columns: int, titles: list[str]) -> None:
+    shown = on_a_terminal(columns, str(report("llama-1b-aten")), "-r", "taxbreak_gap_sum", "--top", "20")
+    lines = shown.splitlines()
+    head = next(number for number, line in enumerate(lines) if line.startswith("Phase "))
+    assert lines[head].split()[-len(titles) :] == titles
+    assert all(len(line) <= columns for line in lines)
+    rows = lines[head + 1 : head + 21]
+    if "Range" in titles:
+        at = lines[head].index("Range")
+        assert any(row[at:].startswith("\N{HORIZONTAL ELLIPSIS}") and "aten::mm " in row for row in rows)
+
+
+def on_a_terminal(columns: int, *arguments: str) -> str:
+    """Return what the program writes on a terminal of so many columns."""
+    controller, terminal = pty.openpty()
+    environment = os.environ | {"COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "dumb"}
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=terminal, stderr=subprocess.DEVNULL, env=environment)
+    os.close(terminal)
+    written = b""
+    try:
+        while chunk := os.read(controller, 65536):
+            written += chunk
+    except OSError:
+        pass  # Linux ends the reading side of a terminal with EIO
+    os.close(controller)
+    assert process.wait(60) == 0
+    return written.decode().replace("\r\n", "\n")
 
 
 def test_tables_that_nobody_asked_for_say_so(analysed) -> None:

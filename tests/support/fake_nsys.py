@@ -7,6 +7,7 @@ It refuses what the real one refuses, an option that it does not have.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 
 REACHES_RANGE = "FAKE_NSYS_REACHES_RANGE"
 """Set where the program is to have come to the capture range."""
+SESSIONS, CALLS, RECORDS_NOTHING = "FAKE_NSYS_SESSIONS", "FAKE_NSYS_CALLS", "FAKE_NSYS_RECORDS_NOTHING"
+"""Lines of `nsys sessions list`; the file that is to get each launch, start and stop; set where no report comes."""
 
 
 def read_options(path: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
@@ -42,6 +45,18 @@ def main() -> int:
     elif arguments[0] == "export":
         target = next(a for a in arguments if a.startswith("--output=")).partition("=")[2]
         shutil.copy(export, target)
+    elif arguments == ["sessions", "list"]:
+        print("              ID         TIME                       STATE LAUNCH NAME")
+        print(os.environ.get(SESSIONS, ""))
+    elif arguments[0] in ("launch", "start", "stop"):
+        with Path(os.environ[CALLS]).open("a") as calls:
+            calls.write(shlex.join(arguments) + "\n")
+        if arguments[0] == "launch":
+            command = [a for a in arguments[1:] if not a.startswith("--")]
+            return subprocess.run(command, check=False).returncode
+        output = [a for a in arguments if a.startswith("--output=")]
+        if output and not os.environ.get(RECORDS_NOTHING):
+            Path(output[0].partition("=")[2]).write_bytes(b"a report")
     elif arguments[0] == "profile":
         given = {}
         rest = arguments[1:]

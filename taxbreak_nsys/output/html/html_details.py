@@ -1,4 +1,4 @@
-"""The page's headline numbers, levers, comparison of two reports, and call tree."""
+"""The page's headline numbers, levers and call tree."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from taxbreak_nsys.output.detail_tables import gap_sentences
 from taxbreak_nsys.output.flame_graph import frame_name
 from taxbreak_nsys.output.layer_stack import COLOURS, STATE_COLOURS, device_busy_ns, phase_title
 from taxbreak_nsys.output.units import show_share, show_time
+from taxbreak_nsys.replay.levers import GRAPHS
+from taxbreak_nsys.replay.predicted_phase import Prediction, key
+from taxbreak_nsys.replay.prediction import Replay
+from taxbreak_nsys.verdict.advice import graphs_pay
 
 if TYPE_CHECKING:
     from taxbreak_nsys.result import Phase, Result
@@ -20,6 +24,7 @@ PAGE_TABLES = frozenset({"gaps", "ranges", "classes", "fusion", "call_tree"})
 
 MOST_FRAMES = 600
 """Most frames of a phase's flame graph; the time of smaller frames stays visible in their callers."""
+_REPLAYED = "forecast by the replay"
 _LEVERS = {"launch_path": "launch path", "framework_library": "framework + library"}
 
 
@@ -51,33 +56,41 @@ def best_lever(entry: Phase) -> tuple[str, float] | None:
 
 
 def lever_rows(results: Sequence[Result], titles: Sequence[str]) -> list[Row]:
-    """Return rows with the saving from halving each layer, largest first per phase, then from the best fusion."""
+    """Return rows with the saving from CUDA graphs and from halving each layer, largest first per phase.
+
+    The best fusion follows, whose saving is measured otherwise.
+    """
     rows: list[Row] = []
     for result, title in zip(results, titles, strict=True):
+        graphs = {key(one): one for one in Replay(result).predict(GRAPHS.scenario, in_full=False)}
         for entry in result.entries:
             if entry.combined and any(other.phase == entry.phase and not other.combined for other in result.entries):
                 continue
-            rows += [{"report": title, **row} for row in _phase_levers(entry, result)]
+            rows += [{"report": title, **row} for row in _phase_levers(entry, result, graphs[key(entry)])]
     return rows
 
 
-def _phase_levers(entry: Phase, result: Result) -> Iterator[Row]:
+def _phase_levers(entry: Phase, result: Result, graphs: Prediction) -> Iterator[Row]:
     phase, steps = phase_title(entry, result.entries), max(entry.instances, 1)
-    savings = [(name, share) for name, share in entry.verdict.savings.items() if share is not None]
-    for name, share in sorted(savings, key=lambda item: -item[1]):
+    savings = [
+        (f"half the {_LEVERS.get(name, name.replace('_', ' '))}", share, _REPLAYED)
+        for name, share in entry.verdict.savings.items()
+        if share is not None
+    ]
+    if graphs_pay(graphs) and graphs.saved_share is not None:
+        savings.append(("launch each step as CUDA graphs", graphs.saved_share, _REPLAYED))
+    for lever, share, how in sorted(savings, key=lambda item: -item[1]):
         if share >= 0.001:
-            lever = _LEVERS.get(name, name.replace("_", " "))
             yield {
                 "phase": phase,
-                "lever": f"half the {lever}",
+                "lever": lever,
                 "share": f"{100 * share:.1f}",
                 "value": share,
                 "step": show_time(round(share * entry.wall_ns / steps)),
-                "how": "forecast by the replay",
+                "how": how,
             }
-    key = (entry.phase, entry.process, entry.thread)
     for row in result.details.fusion or ():
-        if (row["phase"], row["process"], row["thread"]) == key:
+        if (row["phase"], row["process"], row["thread"]) == key(entry):
             yield {
                 "phase": phase,
                 "lever": f"fuse {row['kernels']} kernels: {row['pattern']}",
@@ -89,75 +102,9 @@ def _phase_levers(entry: Phase, result: Result) -> Iterator[Row]:
             break
 
 
-def sentences(result: Result) -> list[str]:
-    """Return the sentences on idle gaps, with capital letter and full stop."""
-    return [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in gap_sentences(result)]
-
-
-def delta_rows(results: Sequence[Result]) -> list[Row]:
-    """Return rows (before, after, difference) per phase and metric of two reports; empty unless there are two."""
-    if len(results) != 2:
-        return []
-    before, after = ({entry.phase: entry for entry in reversed(result.entries)} for result in results)
-    rows: list[Row] = []
-    for phase in before:
-        if phase in after:
-            rows += [{"phase": phase, **row} for row in _deltas(before[phase], after[phase])]
-    return rows
-
-
-def _kernels_per_step(entry: Phase) -> float | None:
-    """Return the kernels per step; None where the report does not have all of them."""
-    if entry.kernels is None or (entry.graphs is not None and entry.graphs.whole):
-        return None
-    return entry.kernels / max(entry.instances, 1)
-
-
-def _deltas(before: Phase, after: Phase) -> Iterator[Row]:
-    def per_step(entry: Phase, ns: int | None) -> int | None:
-        return None if ns is None else ns // max(entry.instances, 1)
-
-    joint = before.taxbreak.ft_includes_library or after.taxbreak.ft_includes_library
-    framework = "framework + library" if joint else "framework (ΔFT)"
-    times = (
-        ("wall", before.wall_ns, after.wall_ns),
-        (framework, _framework_ns(before, joint), _framework_ns(after, joint)),
-        ("library (ΔCT)", before.taxbreak.delta_ct_ns, after.taxbreak.delta_ct_ns),
-        ("launch path (ΔKT)", before.taxbreak.delta_kt_ns, after.taxbreak.delta_kt_ns),
-        ("device active", before.device.active_ns, after.device.active_ns),
-        ("device idle", before.device.idle_ns, after.device.idle_ns),
-    )
-    for name, *values in times:
-        if joint and name == "library (ΔCT)":
-            continue
-        title = f"{name} per step"
-        old, new = per_step(before, values[0]), per_step(after, values[1])
-        yield _delta(title, old, new, show_time(old), show_time(new), time=True)
-    kernels = [_kernels_per_step(entry) for entry in (before, after)]
-    texts = ["not measured" if count is None else f"{count:,.0f}" for count in kernels]
-    yield _delta("kernels per step", kernels[0], kernels[1], texts[0], texts[1])
-    hdbi = before.taxbreak.hdbi, after.taxbreak.hdbi
-    yield _delta("HDBI", *hdbi, *("not measured" if value is None else f"{value:.3f}" for value in hdbi))
-
-
-def _framework_ns(entry: Phase, joint: bool) -> int | None:
-    """Return delta_ft, or with `joint` delta_ft + delta_ct; None if it is not measured."""
-    if entry.taxbreak.delta_ft_ns is None:
-        return None
-    return entry.taxbreak.delta_ft_ns + ((entry.taxbreak.delta_ct_ns or 0) if joint else 0)
-
-
-def _delta(title: str, old: float | None, new: float | None, before: str, after: str, *, time: bool = False) -> Row:
-    row = {"figure": title, "before": before, "after": after, "difference": "-", "percent": "-"}
-    if old is not None and new is not None:
-        change = new - old
-        row["difference"] = (
-            f"{'+' if change > 0 else ''}{show_time(round(change))}"
-            if time
-            else f"{change:+,.3f}".rstrip("0").rstrip(".")
-        )
-        row["percent"] = f"{100 * change / old:+.1f}" if old else "-"
-    return row
+def sentences(result: Result) -> list[list[str]]:
+    """Return the sentences on idle gaps, with capital letter and full stop; every second part is a name (code)."""
+    return [f"{sentence[:1].upper()}{sentence[1:]}.".split("`") for sentence in gap_sentences(result)]
 
 
 def flames(results: Sequence[Result]) -> list[Row]:
@@ -197,8 +144,8 @@ def _flame(rows: Sequence[Row]) -> Row:
 
 def _put(flame: dict[str, list[Any]], label: str, parent: int, times: list[int], colour: str, module: str) -> int:
     values = {"label": label, "parent": parent, "ns": times[0], "exposed": times[1], "colour": colour, "module": module}
-    for key, value in values.items():
-        flame[key].append(value)
+    for column, value in values.items():
+        flame[column].append(value)
     return len(flame["label"]) - 1
 
 

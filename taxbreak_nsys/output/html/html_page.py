@@ -6,7 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,9 +31,12 @@ EVENTS = 50_000
 """Default number of host intervals and device operations in all timelines of a page."""
 
 
-def render_page(results: Sequence[Result], timelines: Sequence[TimelineCollector]) -> str:
+def render_page(
+    results: Sequence[Result], timelines: Sequence[TimelineCollector], differences: Mapping[str, Any] | None = None
+) -> str:
     """Return the report as HTML, with a section on omitted data; `timelines` has the collector of each result.
 
+    `differences` is what `shown_changes.page_differences` says of two results.
     Raises TaxbreakError if plotly or jinja2 (the extra `html`) is not installed.
     """
     try:
@@ -67,7 +70,7 @@ def render_page(results: Sequence[Result], timelines: Sequence[TimelineCollector
         js=js,
         plotly=_packed(plotly_js),
         levers=html_details.lever_rows(results, titles),
-        deltas=html_details.delta_rows(results),
+        differences=differences,
         flames=data["flames"],
         data=embedded(data),
         reports=reports,

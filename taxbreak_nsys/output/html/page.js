@@ -180,7 +180,7 @@ class Panel {
     note.textContent = g.count < 2 ? "The phase has one step."
       : `${g.count.toLocaleString("en")} steps, median ${time(g.median)}; ` +
         (g.count < 5 ? "too few to say which stand out." :
-          g.outOf ? `${g.outOf.toLocaleString("en")} stand out (beyond Tukey's fences and 5 % from the median).` : "none stands out.") +
+          g.outOf ? `${g.outOf.toLocaleString("en")} stand out (beyond Tukey's fences and 5 % from the median).` : "none lies beyond Tukey's fences.") +
         " Click a step to see its timeline.";
     if (chart.hidden) return;
     const colour = g.step.map((s, i) => (out.has(i) ? DATA.colours.launch_path : DATA.colours.framework));
