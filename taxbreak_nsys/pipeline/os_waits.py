@@ -32,7 +32,7 @@ class OsWaits:
     def __init__(self, instances: Instances, activity: Callable[[], CpuActivity]) -> None:
         """`activity` waits for the CPU time of the processes, which another thread reads."""
         self._instances, self._activity = instances, activity
-        self._pending: list[tuple[int, Intervals]] = []
+        self._pending: dict[int, list[Intervals]] = {}
         self._pending_waits = 0
         self._wait_ns: dict[int, int] = {}
         self._in_wait: dict[int, dict[int, int]] = {}
@@ -45,19 +45,20 @@ class OsWaits:
         rows = np.flatnonzero(intervals.state == _OS_WAIT)
         thread, start, end = intervals.thread[rows], intervals.start[rows], intervals.end[rows]
         for low, high in runs(thread):
-            self._pending.append((int(thread[low]), (start[low:high], end[low:high])))
+            self._pending.setdefault(int(thread[low]), []).append((start[low:high], end[low:high]))
         self._pending_waits += len(rows)
         if self._pending_waits > _MOST_PENDING:
             self._settle()
 
     def _settle(self) -> None:
         """Add the pending waits to the sums."""
-        for thread, (start, end) in self._pending:
+        for thread, parts in self._pending.items():
+            start, end = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
             self._wait_ns[thread] = self._wait_ns.get(thread, 0) + int(np.sum(end - start))
             sums = self._in_wait.setdefault(thread, {})
             for process, coverage in self._coverage(thread).items():
                 sums[process] = sums.get(process, 0) + int(np.sum(coverage.within(start, end)))
-        self._pending, self._pending_waits = [], 0
+        self._pending, self._pending_waits = {}, 0
 
     def _coverage(self, host: int) -> dict[int, Coverage]:
         """Return the CPU time of each process by globalPid; of the host thread's process, that of its other threads."""

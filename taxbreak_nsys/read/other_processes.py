@@ -10,7 +10,7 @@ import numpy as np
 
 from taxbreak_nsys.arrays.arrow_codes import numbers
 from taxbreak_nsys.arrays.intervals import EMPTY, Intervals, union
-from taxbreak_nsys.model.trace_columns import PROCESS_MASK
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK, runs
 from taxbreak_nsys.read.database import Database
 
 _TABLES = {"OSRT_API", "COMPOSITE_EVENTS", "SCHED_EVENTS"}
@@ -120,7 +120,7 @@ def _on_cpu(database: Database, threads: list[int]) -> dict[int, Intervals]:
     thread, moment, switches_in = thread[order], moment[order], switches_in[order].astype(bool)
     stays = np.flatnonzero(switches_in[:-1] & (thread[1:] == thread[:-1]))
     on_cpu = {}
-    for identifier in np.unique(thread[stays]).tolist():
-        own = stays[thread[stays] == identifier]
-        on_cpu[identifier] = (moment[own].astype(np.int64), moment[own + 1].astype(np.int64))
+    for low, high in runs(thread[stays]):
+        own = stays[low:high]
+        on_cpu[int(thread[own[0]])] = (moment[own].astype(np.int64), moment[own + 1].astype(np.int64))
     return on_cpu
