@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.detail_rows import DetailRows
-from taxbreak_nsys.model.engine_figures import CommunicationTime, Idle, OtherProcessTime, Ranks
+from taxbreak_nsys.model.engine_figures import CommunicationTime, Idle, OsWait, OtherProcessTime, Ranks
 from taxbreak_nsys.model.phase_verdict import UNJUDGED, Verdict
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.step_counts import PhaseSource, StepCounts
@@ -246,6 +246,7 @@ class Result:
     outside: Outside
     idle: tuple[Idle, ...]
     processes: tuple[OtherProcessTime, ...]
+    os_waits: tuple[OsWait, ...]
     kernel_rows: tuple[dict[str, Any], ...]
     operator_rows: tuple[dict[str, Any], ...]
     api_rows: tuple[dict[str, Any], ...]
@@ -288,6 +289,7 @@ class Result:
             "phases": [phase_dict(entry) for entry in self.entries],
             "outside": dataclasses.asdict(self.outside),
             "processes": [_lists(dataclasses.asdict(process)) for process in self.processes],
+            "os_waits": [_lists(dataclasses.asdict(wait)) for wait in self.os_waits],
             "idle": [dataclasses.asdict(idle) for idle in self.idle],
             "kernels": list(self.kernel_rows),
             "operators": list(self.operator_rows),

@@ -73,3 +73,38 @@ class OtherProcessTime:
     samples: int
     on_cpu_ns: int | None
     on_cpu_between_ns: int | None
+
+
+@dataclass(frozen=True)
+class OnCpuInWait:
+    """A process that was on a CPU while a host thread waited in the OS.
+
+    `wait_ns` is its time on a CPU (at least one of its threads) in the waits, `rest_ns` that in the rest of the host
+    thread's phases, the shares are those of the waits and of the rest. `own` is the host thread's own process, of which
+    the other threads count.
+    """
+
+    process: int
+    own: bool
+    wait_ns: int
+    wait_share: float
+    rest_ns: int
+    rest_share: float | None
+
+
+@dataclass(frozen=True)
+class OsWait:
+    """The OS waits of a host thread in its phases (state `os_wait`), and who was on a CPU meanwhile.
+
+    `wait_ns` is None without OS calls, `on_cpu` also without context switches. `likely_process` is the one process
+    that was on a CPU for at least half of the waits, if it was so for less than half of the rest of the phases; None,
+    with the `reason`, where no process or several were. Being on a CPU is no proof that the thread waited for it.
+    """
+
+    process: int
+    thread: int
+    wait_ns: int | None
+    rest_ns: int | None
+    on_cpu: tuple[OnCpuInWait, ...] | None
+    likely_process: int | None
+    reason: str | None

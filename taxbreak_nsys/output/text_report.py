@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from taxbreak_nsys.attribution.exposed_layers import phase_exposed_layers
 from taxbreak_nsys.output import sample_lines
 from taxbreak_nsys.output.detail_tables import table_notes
+from taxbreak_nsys.output.os_wait_lines import os_wait_lines
 from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
 from taxbreak_nsys.output.shown_rows import RowOrder
 from taxbreak_nsys.output.step_lines import between_modules, between_ns, shown_entries, step_lines
@@ -93,6 +94,7 @@ def _summary(console: Console, result: Result, unit: str | None, *, ranks: bool)
         _phase(console, entry, result, unit)
     _idle(console, result, unit)
     _processes(console, result, unit)
+    _os_waits(console, result, unit)
     _outside(console, result, unit)
     _warnings(console, result)
 
@@ -234,6 +236,15 @@ def _processes(console: Console, result: Result, unit: str | None) -> None:
                 f"({show_time(process.on_cpu_ns, unit)} in all phases)"
             )
         )
+
+
+def _os_waits(console: Console, result: Result, unit: str | None) -> None:
+    """Print who was on a CPU while the host threads of an engine waited in the OS."""
+    lines = os_wait_lines(result, unit)
+    if lines:
+        console.print()
+    for line in lines:
+        console.print(printable(line))
 
 
 def _outside(console: Console, result: Result, unit: str | None) -> None:

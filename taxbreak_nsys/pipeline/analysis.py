@@ -21,12 +21,13 @@ from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.pipeline import limits
 from taxbreak_nsys.pipeline.collector import C, NoCollector, OnePiece
 from taxbreak_nsys.pipeline.interval_listing import IntervalListing
+from taxbreak_nsys.pipeline.os_waits import OsWaits, WithOsWaits
 from taxbreak_nsys.pipeline.reading import Reading, check_launches
 from taxbreak_nsys.pipeline.summary import summarise
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.read.database import Database, open_inspected, open_report
 from taxbreak_nsys.read.metadata import read_facts, read_thread_names, stated_period
-from taxbreak_nsys.read.other_processes import OtherProcess, read_other_processes
+from taxbreak_nsys.read.other_processes import CpuActivity, read_cpu_activity
 from taxbreak_nsys.read.report_inspection import Opening
 from taxbreak_nsys.read.report_reader import api_threads, read_trace
 from taxbreak_nsys.read.sample_reader import has_samples
@@ -90,13 +91,15 @@ def collect_report(
         names = read_thread_names(database)
         with (
             database.sibling(counted=False) as other,
-            BackgroundTask(lambda: read_other_processes(other, reading.cuda_threads, names)) as others,
+            BackgroundTask(lambda: read_cpu_activity(other, reading.cuda_threads, names)) as activity,
         ):
-            sums, lost, collected = reading.sums(collector)
-            result = _finished(database, facts, sums, lost, options, path, others.result)
+            sums, lost, both = reading.sums(
+                lambda instances: WithOsWaits(collector(instances), OsWaits(instances, activity.result))
+            )
+            result = _finished(database, facts, sums, lost, options, path, activity.result, both.waits)
     with working(f"hashing {path.name}"):
         facts = replace(result.report, sha256=opening.sha256())
-    return replace(result, report=facts, thread_names=names), collected
+    return replace(result, report=facts, thread_names=names), both.collected
 
 
 def _finished(
@@ -106,11 +109,12 @@ def _finished(
     lost: LostRows,
     options: Options,
     path: Path,
-    others: Callable[[], list[OtherProcess]],
+    activity: Callable[[], CpuActivity],
+    waits: OsWaits,
 ) -> Result:
     """Return the result of a report from its sums, without the file's hash and the threads' names.
 
-    `others` waits for the processes without CUDA calls.
+    `activity` waits for the CPU time of the processes.
     """
     totals = sums.totals
     check_launches(totals.facts.launches, path)
@@ -121,7 +125,7 @@ def _finished(
     facts = replace(facts, warnings=result_warnings.reading_warnings(database))
     t_sys = _t_sys(totals, options, facts)
     limits.check_t_sys(t_sys, totals.facts.launches, path)
-    return summarise(facts, sums, lost, t_sys, options, others())
+    return summarise(facts, sums, lost, t_sys, options, activity().others, waits)
 
 
 def _t_sys(totals: Totals, options: Options, facts: ReportFacts) -> TSys:

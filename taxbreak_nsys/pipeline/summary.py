@@ -18,6 +18,7 @@ from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.trace_columns import PROCESS_MASK, pid, tid
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
+from taxbreak_nsys.pipeline.os_waits import OsWaits
 from taxbreak_nsys.pipeline.phase_builder import PhaseBuilder
 from taxbreak_nsys.pipeline.process_times import process_times
 from taxbreak_nsys.pipeline.sums import Sums
@@ -36,7 +37,13 @@ _MUCH_OUTSIDE = 20
 
 
 def summarise(
-    facts: ReportFacts, sums: Sums, lost: LostRows, t_sys: TSys, options: Options, processes: Sequence[OtherProcess]
+    facts: ReportFacts,
+    sums: Sums,
+    lost: LostRows,
+    t_sys: TSys,
+    options: Options,
+    processes: Sequence[OtherProcess],
+    waits: OsWaits,
 ) -> Result:
     """Return the result of a report: evidence and layers of each phase, verdicts, warnings.
 
@@ -85,6 +92,7 @@ def summarise(
             for time in entries.instances.idle
         ),
         processes=process_times(processes, entries.instances),
+        os_waits=waits.rows(os_calls=counted.has_os_calls),
         kernel_rows=tuple(totals.kernels.rows(totals.names["ops"], listed, moved.by_kernel)),
         operator_rows=tuple(totals.operators.rows(totals.names["ranges"], listed, moved.by_operator)),
         api_rows=tuple(totals.calls.rows(totals.names["api"])),

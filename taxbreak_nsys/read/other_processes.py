@@ -1,4 +1,4 @@
-"""Activity of processes that call no CUDA, such as the front end and the scheduler of a serving engine."""
+"""CPU time of a report's processes: those that call no CUDA (front end, scheduler of an engine), and the others."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from taxbreak_nsys.arrays.arrow_codes import numbers
-from taxbreak_nsys.arrays.intervals import Intervals, union
-from taxbreak_nsys.model.trace_columns import PROCESS_MASK
+from taxbreak_nsys.arrays.intervals import EMPTY, Intervals, union
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK, runs
 from taxbreak_nsys.read.database import Database
 
 _TABLES = {"OSRT_API", "COMPOSITE_EVENTS", "SCHED_EVENTS"}
 
 _MOST_THREADS = 4096
+
+_MOST_SWITCHES = 2_000_000
+"""Context switches up to which those of the processes that call CUDA are read: all at once, 24 bytes each."""
+
+NO_SWITCHES = "the report has no context switches"
 
 
 @dataclass(frozen=True)
@@ -34,20 +39,51 @@ class OtherProcess:
     on_cpu: Intervals | None
 
 
-def read_other_processes(
-    database: Database, cuda_threads: Sequence[int], names: Mapping[int, str]
-) -> list[OtherProcess]:
-    """Return the processes without CUDA calls that have OS calls, CPU samples or context switches, by globalPid.
+@dataclass(frozen=True)
+class CpuActivity:
+    """Which processes of a report were on a CPU when.
+
+    `others` are the processes that call no CUDA, by globalPid. `on_cpu` has the intervals (ns) on a CPU of each thread
+    of the processes that call CUDA, by globalTid; None, with the `reason`, where they are not known.
+    """
+
+    others: Sequence[OtherProcess]
+    on_cpu: Mapping[int, Intervals] | None
+    reason: str | None = None
+
+
+def read_cpu_activity(database: Database, cuda_threads: Sequence[int], names: Mapping[int, str]) -> CpuActivity:
+    """Return the CPU time of the processes that have OS calls, CPU samples or context switches.
 
     `cuda_threads` are the globalTids of the threads that call CUDA, `names` the names of threads by globalTid.
     """
     if not _TABLES & set(database.schema):
-        return []
+        return CpuActivity([], None, NO_SWITCHES)
     cuda_processes = {thread & PROCESS_MASK for thread in cuda_threads}
     found = numbers(database.query("event_threads")["thread"]).tolist()
+    workers = [thread for thread in found if thread & PROCESS_MASK in cuda_processes][:_MOST_THREADS]
     others = [thread for thread in found if thread & PROCESS_MASK not in cuda_processes][:_MOST_THREADS]
-    if not others:
-        return []
+    other_processes = _other_processes(database, others, names) if others else []
+    rows = database.layout.rows
+    switches = rows.get("SCHED_EVENTS", 0)
+    if not rows.get("OSRT_API", 0):
+        return CpuActivity(other_processes, None, "the report has no OS calls")
+    if not switches:
+        return CpuActivity(other_processes, None, NO_SWITCHES)
+    if switches > _MOST_SWITCHES:
+        return CpuActivity(other_processes, None, f"the report has more than {_MOST_SWITCHES:,} context switches")
+    return CpuActivity(other_processes, _on_cpu(database, workers))
+
+
+def united(intervals: Sequence[Intervals]) -> Intervals:
+    """Return the union of the intervals of several threads."""
+    if not intervals:
+        return EMPTY
+    return union(np.concatenate([start for start, _ in intervals]), np.concatenate([end for _, end in intervals]))
+
+
+def _other_processes(database: Database, others: Sequence[int], names: Mapping[int, str]) -> list[OtherProcess]:
+    """Return the processes of some threads, which call no CUDA, by globalPid."""
     # Counted only where there are such threads: most reports have none, and counting sorts the rows into groups.
     rows = database.query("thread_events", threads=json.dumps(others)).to_pylist()
     by_process: dict[int, list[dict[str, int]]] = {}
@@ -58,9 +94,6 @@ def read_other_processes(
     processes = []
     for process, thread_rows in sorted(by_process.items()):
         intervals = [switched[row["thread"]] for row in thread_rows if row["thread"] in switched]
-        on_cpu = None
-        if intervals:
-            on_cpu = union(np.concatenate([s for s, _ in intervals]), np.concatenate([e for _, e in intervals]))
         # Nsight Systems injects its own threads; their names do not describe the process.
         own_names = (names.get(row["thread"]) for row in thread_rows)
         processes.append(
@@ -70,7 +103,7 @@ def read_other_processes(
                 threads=len(thread_rows),
                 os_calls=sum(row["os_calls"] for row in thread_rows),
                 samples=sum(row["samples"] for row in thread_rows),
-                on_cpu=on_cpu,
+                on_cpu=united(intervals) if intervals else None,
             )
         )
     return processes
@@ -87,7 +120,7 @@ def _on_cpu(database: Database, threads: list[int]) -> dict[int, Intervals]:
     thread, moment, switches_in = thread[order], moment[order], switches_in[order].astype(bool)
     stays = np.flatnonzero(switches_in[:-1] & (thread[1:] == thread[:-1]))
     on_cpu = {}
-    for identifier in np.unique(thread[stays]).tolist():
-        own = stays[thread[stays] == identifier]
-        on_cpu[identifier] = (moment[own].astype(np.int64), moment[own + 1].astype(np.int64))
+    for low, high in runs(thread[stays]):
+        own = stays[low:high]
+        on_cpu[int(thread[own[0]])] = (moment[own].astype(np.int64), moment[own + 1].astype(np.int64))
     return on_cpu

@@ -37,6 +37,11 @@ def figures(path: Path, **options: Any) -> Any:
     data = analyze(path, **options).to_dict()
     # the copy holds nothing of processes that call no CUDA
     data["processes"] = []
+    calling = {entry["process"] for entry in data["phases"]}
+    for wait in data["os_waits"]:
+        wait["on_cpu"] = [row for row in wait["on_cpu"] or () if row["process"] in calling]
+        # which of several it was may be told where the others are not in the copy
+        del wait["likely_process"], wait["reason"]
     for rows in ("kernels", "operators"):
         # rows of one total stand in the order of their names' first use
         data[rows] = sorted(json.dumps(numbers(row), sort_keys=True) for row in data[rows])
