@@ -131,6 +131,9 @@ def test_a_report_that_does_not_tell_says_why(tmp_path: Path) -> None:
     wide = engine_report([(5, [8])])
     wide.kernels = [(*row[:10], 2, *row[11:]) for row in wide.kernels]
     assert graphs_of(wide, tmp_path / "wide.sqlite").padding_reason == other.padding_reason
+    folder = analyze(write_folder(tmp_path / "wide.sqlite", tmp_path / "wide", ".arrow")).phase("decode").graphs
+    assert folder is not None
+    assert folder.padding_reason == other.padding_reason
 
     whole = engine_report([(5, [8])])
     whole.kernels = []
