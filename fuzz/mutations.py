@@ -15,7 +15,7 @@ _TIMES = ("start", "end")
 _DEVICE = (*_TIMES, "deviceId", "contextId", "streamId", "correlationId", "globalPid", "graphNodeId")
 COLUMNS = {
     "CUPTI_ACTIVITY_KIND_RUNTIME": (*_TIMES, "globalTid", "correlationId", "nameId", "eventClass", "callchainId"),
-    "CUPTI_ACTIVITY_KIND_KERNEL": (*_DEVICE, "demangledName", "shortName"),
+    "CUPTI_ACTIVITY_KIND_KERNEL": (*_DEVICE, "demangledName", "shortName", "gridX"),
     "NVTX_EVENTS": (*_TIMES, "globalTid", "eventType", "text", "textId", "domainId"),
     "StringIds": ("id", "value"),
     "OSRT_API": (*_TIMES, "globalTid", "nameId", "eventClass"),

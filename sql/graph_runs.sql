@@ -6,7 +6,7 @@
 -- device, context, stream
 -- correlation_id     joins the launching call in api_calls.sql, within the process; -1 where there is none
 -- name_id            -1: no kernel name
--- graph_node         0: a whole graph, not a node
+-- node_blocks        0: a whole graph, not a node
 SELECT
   start                          AS start_ns,
   end                            AS end_ns,
@@ -16,6 +16,6 @@ SELECT
   coalesce(streamId, 0)          AS stream,
   coalesce(correlationId, -1)    AS correlation_id,
   -1                             AS name_id,
-  0                              AS graph_node
+  0                              AS node_blocks
 FROM CUPTI_ACTIVITY_KIND_GRAPH_TRACE
 WHERE start IS NOT NULL AND end IS NOT NULL AND NOT (start = 0 AND end = 0);

@@ -5,7 +5,9 @@
 -- device, context, stream
 -- correlation_id     joins the launching call in api_calls.sql, within the process; -1 where there is none
 -- name_id            StringIds.id of the kernel's name; -1 without one
--- graph_node         1 if the operation is a node of a CUDA graph launch, else 0
+-- node_blocks        0 if the operation is no node of a CUDA graph launch; for a node the thread blocks of its grid, -1
+--                    where the grid has more than one dimension or is not known. The grid's columns are read for nodes
+--                    alone.
 SELECT
   start                          AS start_ns,
   end                            AS end_ns,
@@ -15,6 +17,8 @@ SELECT
   coalesce(streamId, 0)          AS stream,
   coalesce(correlationId, -1)    AS correlation_id,
   coalesce(demangledName, shortName, -1) AS name_id,
-  coalesce(graphNodeId, 0) <> 0 AS graph_node
+  CASE WHEN coalesce(graphNodeId, 0) = 0 THEN 0
+       WHEN gridX BETWEEN 1 AND 2147483647 AND gridY = 1 AND gridZ = 1 THEN CAST(gridX AS INTEGER)
+       ELSE -1 END               AS node_blocks
 FROM CUPTI_ACTIVITY_KIND_KERNEL
 WHERE start IS NOT NULL AND end IS NOT NULL;

@@ -5,7 +5,7 @@
 -- device, context, stream
 -- correlation_id     joins the launching call in api_calls.sql, within the process; -1 where there is none
 -- name_id            -1: no kernel name
--- graph_node         1 if the operation is a node of a CUDA graph launch, else 0
+-- node_blocks        as in kernels.sql: -1 if the operation is a node of a CUDA graph launch, else 0
 -- bytes              number of bytes set
 SELECT
   start                          AS start_ns,
@@ -16,7 +16,7 @@ SELECT
   coalesce(streamId, 0)          AS stream,
   coalesce(correlationId, -1)    AS correlation_id,
   -1                             AS name_id,
-  coalesce(graphNodeId, 0) <> 0 AS graph_node,
+  -(coalesce(graphNodeId, 0) <> 0) AS node_blocks,
   coalesce(bytes, 0)             AS bytes
 FROM CUPTI_ACTIVITY_KIND_MEMSET
 WHERE start IS NOT NULL AND end IS NOT NULL;

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.detail_rows import DetailRows
-from taxbreak_nsys.model.engine_figures import CommunicationTime, Idle, OsWait, OtherProcessTime, Ranks
+from taxbreak_nsys.model.engine_figures import (
+    CommunicationTime,
+    GraphPadding,
+    Idle,
+    OsWait,
+    OtherProcessTime,
+    Ranks,
+)
 from taxbreak_nsys.model.phase_verdict import UNJUDGED, Verdict
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.model.step_counts import PhaseSource, StepCounts
@@ -45,13 +52,16 @@ class GraphTime:
     """CUDA graphs of a phase: launches, time of the launching calls (ns), sum of the durations of their kernels (ns).
 
     `device_ns` is None where a graph launch was not measured. `whole` counts the launches whose kernels have no rows:
-    graphs traced as a whole, or not measured.
+    graphs traced as a whole, or not measured. `padding` is None where the report does not show the captured sizes, and
+    `padding_reason` says why.
     """
 
     launches: int
     launch_ns: int
     device_ns: int | None
     whole: int = 0
+    padding: GraphPadding | None = None
+    padding_reason: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ import runpy
 import sys
 import threading
 
+from taxbreak_nsys.arrays.thread_start import start_thread
+
 OUT_OF_MEMORY = 3
 """The exit code of a call that exceeded its memory limit."""
 
@@ -21,7 +23,7 @@ def main() -> None:
     most_bytes, kind, *arguments = sys.argv[1:]
     resource.setrlimit(resource.RLIMIT_DATA, (int(most_bytes), int(most_bytes)))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    threading.Thread(target=_end_with_server, daemon=True).start()
+    start_thread(threading.Thread(target=_end_with_server, daemon=True))
     try:
         if kind == "query":
             from taxbreak_nsys.agent.read_only_query import print_answer

@@ -8,7 +8,11 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+from taxbreak_nsys.arrays.thread_start import start_thread
+
 T = TypeVar("T")
+_LOOK_AFTER = 1.0
+"""Seconds after which a consumer that got nothing looks whether the thread is still there."""
 
 
 class Prefetcher(Generic[T]):
@@ -20,7 +24,7 @@ class Prefetcher(Generic[T]):
         self._stopped = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._run, args=(items,), daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def _run(self, items: Generator[T]) -> None:
         try:
@@ -47,12 +51,19 @@ class Prefetcher(Generic[T]):
         """Return the next item, or raise the error that ended the thread."""
         if self._ended:
             raise StopIteration
-        item = self._ready.get()
+        item = self._taken()
         if item is None or isinstance(item, BaseException):
             self._ended = True
             self._thread.join()
             raise item if item is not None else StopIteration
         return item
+
+    def _taken(self) -> T | BaseException | None:
+        while True:
+            with suppress(queue.Empty):
+                return self._ready.get(timeout=_LOOK_AFTER)
+            if not self._thread.is_alive() and self._ready.empty():
+                return MemoryError("a thread had no memory to report its error")
 
     def close(self) -> None:
         """Stop the thread and wait for its end; items that were not taken are lost."""
@@ -70,7 +81,7 @@ class BackgroundTask(Generic[T]):
         self._done: list[T] = []
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def _run(self, work: Callable[[], T]) -> None:
         try:
@@ -89,4 +100,6 @@ class BackgroundTask(Generic[T]):
         self._thread.join()
         if self._error is not None:
             raise self._error
+        if not self._done:
+            raise MemoryError("a thread had no memory to report its error")
         return self._done[0]

@@ -11,6 +11,7 @@ from taxbreak_nsys.arrays.grouped import group_sums
 from taxbreak_nsys.arrays.intervals import Flags, Ints
 from taxbreak_nsys.measure.communication import Communication
 from taxbreak_nsys.measure.device_time import active_ns, ops_instance, unmeasured
+from taxbreak_nsys.measure.graph_slots import graph_slots
 from taxbreak_nsys.measure.host_states import HostIntervals
 from taxbreak_nsys.measure.library_launches import Mediation, Operators
 from taxbreak_nsys.measure.sample_hits import Sampled
@@ -77,8 +78,9 @@ class InstanceSums:
     the report has no other rank. `kernel_sum` is the plain sum of kernels and graphs, `past_end` the time that devices
     work on an instance after its end, `graph_call` the time of the calls that launch CUDA graphs, `graph_device` the
     plain sum of the device time of these graphs, `whole_graphs` the number of graph launches without rows of their
-    kernels (traced as a whole, or not measured). `unmeasured` flags instances with a graph launch whose device time is
-    unknown.
+    kernels (traced as a whole, or not measured). `fewest_slots` and `most_slots` are the token slots of the smallest
+    and the largest graph whose kernels show them, 0 without one. `unmeasured` flags instances with a graph launch whose
+    device time is unknown.
     """
 
     wall: Ints
@@ -97,6 +99,8 @@ class InstanceSums:
     graph_call: Ints
     graph_device: Ints
     whole_graphs: Ints
+    fewest_slots: Ints
+    most_slots: Ints
     kernel_launches: Ints
     graph_launches: Ints
     memory_launches: Ints
@@ -125,6 +129,7 @@ class InstanceSums:
         runs_there = ops.computes & (columns.op_instance >= 0)
         talks = columns.communication.communicates & (columns.op_instance >= 0)
         mark_end = instances.mark_end[intervals.instance]
+        fewest_slots, most_slots = graph_slots(ops, columns.op_instance, count)
         inside = np.maximum(np.minimum(intervals.end, mark_end) - intervals.start, 0)
         return cls(
             wall=instances.wall,
@@ -143,6 +148,8 @@ class InstanceSums:
             graph_call=group_sums(graph_instance, (launches.end - launches.start)[graphs], count),
             graph_device=group_sums(graph_instance, launches.device_ns[graphs], count),
             whole_graphs=np.bincount(columns.launch_instance[graphs & whole], minlength=count).astype(np.int64),
+            fewest_slots=fewest_slots,
+            most_slots=most_slots,
             kernel_launches=launched(KERNEL_LAUNCH),
             graph_launches=launched(GRAPH_LAUNCH, UNMEASURED_GRAPH),
             memory_launches=launched(MEMORY_LAUNCH),

@@ -19,6 +19,21 @@ class CommunicationTime:
 
 
 @dataclass(frozen=True)
+class GraphPadding:
+    """Tokens of a phase's steps against the token slots of their CUDA graphs, which engines capture for a few sizes.
+
+    All are sums over the `steps` whose mark gives the tokens and whose graphs have a kernel with one block per slot;
+    `kernel` is its name. A padded step has more slots than tokens.
+    """
+
+    steps: int
+    padded_steps: int
+    tokens: int
+    slots: int
+    kernel: str
+
+
+@dataclass(frozen=True)
 class RankTime:
     """One rank of a group in a phase, ns; `slowest_steps` is the number of paired steps in which it is the slowest."""
 

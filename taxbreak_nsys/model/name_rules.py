@@ -194,6 +194,11 @@ def kernel_library(name: str) -> str | None:
     return next((library for library, pattern in _KERNEL_LIBRARIES if pattern.search(name)), None)
 
 
+def has_block_per_token(name: str) -> bool:
+    """Return whether a kernel with a one-dimensional grid runs one block per token: vLLM's write to the KV cache."""
+    return "reshape_and_cache" in name
+
+
 def kernel_is_mediated(name: str) -> bool:
     """Return whether a kernel's name looks like a library's kernel (method section 4, subtractive)."""
     return _MEDIATED_KERNEL.search(name) is not None

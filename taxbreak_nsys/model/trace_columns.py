@@ -59,7 +59,8 @@ class ApiCalls:
 class DeviceOps:
     """Device operations; `api` is the index of the launching call, -1 where the report has no such call.
 
-    `stream` is a code per (process, device, context, stream id).
+    `stream` is a code per (process, device, context, stream id). `node_blocks` has for kernels that are nodes of a CUDA
+    graph the thread blocks of their grid: -1 where it has more than one dimension or is not known.
     """
 
     kind: Ints
@@ -72,6 +73,7 @@ class DeviceOps:
     name: Ints
     names: tuple[str, ...]
     graph_node: Flags
+    node_blocks: Ints
     bytes: Ints
     api: Ints
 

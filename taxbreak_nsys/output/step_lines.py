@@ -9,7 +9,7 @@ from taxbreak_nsys.attribution.layers import layer_parts
 from taxbreak_nsys.output.units import show_share, show_time
 
 if TYPE_CHECKING:
-    from taxbreak_nsys.result import Phase, Result
+    from taxbreak_nsys.result import GraphTime, Phase, Result
 
 
 _HOST_LAYERS = {"framework": 0, "framework_library": 0, "library": 1}
@@ -149,10 +149,30 @@ def _graphs(entry: Phase, unit: str | None) -> list[str]:
         return []
     launch = show_time(graphs.launch_ns // graphs.launches, unit)
     if graphs.device_ns is None:
-        return [f"CUDA graphs: {launch} to launch each; their device time is not measured"]
+        return [f"CUDA graphs: {launch} to launch each; their device time is not measured", *_padding(entry, graphs)]
     device = show_time(graphs.device_ns // graphs.launches, unit)
     longer = "" if graphs.whole else " (tracing the nodes makes it longer)"
-    return [f"CUDA graphs: {launch} to launch each{longer}, {device} on the device"]
+    return [f"CUDA graphs: {launch} to launch each{longer}, {device} on the device", *_padding(entry, graphs)]
+
+
+def _padding(entry: Phase, graphs: GraphTime) -> list[str]:
+    """Return a line on the padding of the graphs; none where every known slot has a token."""
+    padding = graphs.padding
+    if padding is None or not padding.padded_steps:
+        return []
+    step = "step" if entry.cycles else "instance"
+    tokens = _average(padding.tokens, padding.steps)
+    line = f"CUDA graphs padded: {tokens} {'token' if tokens == '1' else 'tokens'} asked of "
+    line += (
+        f"{_average(padding.slots, padding.steps)} slots per {step} ({show_share(padding.tokens, padding.slots)} %), "
+    )
+    line += (
+        f"{padding.padded_steps} of {_counted(padding.steps, step, step + 's')} padded, by the grid of {padding.kernel}"
+    )
+    unknown = entry.instances - padding.steps
+    have = "has" if unknown == 1 else "have"
+    others = f"; {_counted(unknown, 'other ' + step, 'other ' + step + 's')} {have} no graph with known slots"
+    return [line + others if unknown else line]
 
 
 def _communication(entry: Phase, unit: str | None) -> list[str]:

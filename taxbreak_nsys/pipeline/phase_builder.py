@@ -17,6 +17,7 @@ from taxbreak_nsys.model.launches import TSys
 from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES, STATES
 from taxbreak_nsys.model.trace_columns import pid, tid
 from taxbreak_nsys.phases.step_sums import main_source, step_counts
+from taxbreak_nsys.pipeline.graph_padding import graph_padding
 from taxbreak_nsys.pipeline.rank_figures import communication_time, rank_figures
 from taxbreak_nsys.result import DeviceTime, GraphTime, LaunchCounts, Phase
 from taxbreak_nsys.totals.lost_rows import LostRows
@@ -199,14 +200,7 @@ class PhaseBuilder:
             communication=communication_time(steps, which),
             ranks=part.ranks,
             launches=launches,
-            graphs=GraphTime(
-                launches=launches.graph,
-                launch_ns=int(steps.graph_call[which].sum()),
-                device_ns=None if launches.unmeasured_graph else int(steps.graph_device[which].sum()),
-                whole=whole_graphs,
-            )
-            if launches.graph
-            else None,
+            graphs=self._graphs(which, launches, whole_graphs) if launches.graph else None,
             kernels=kernels,
             states_ns=states,
             in_os_ns=_by_state(steps.in_os[which]),
@@ -218,6 +212,19 @@ class PhaseBuilder:
             phase_source=main_source(instances, which),
             steps=step_counts(instances, which, figures_ns, counted, launches.kernel + launches.graph),
             unmeasured_instances=sum(self._lost.counts.get(phase, 0) for phase in phases),
+        )
+
+    def _graphs(self, which: Flags, launches: LaunchCounts, whole: int) -> GraphTime:
+        """Return the CUDA graphs of the flagged instances."""
+        steps = self._totals.steps
+        padding, reason = graph_padding(self._totals, which, has_nodes=whole < launches.graph)
+        return GraphTime(
+            launches=launches.graph,
+            launch_ns=int(steps.graph_call[which].sum()),
+            device_ns=None if launches.unmeasured_graph else int(steps.graph_device[which].sum()),
+            whole=whole,
+            padding=padding,
+            padding_reason=reason,
         )
 
 

@@ -15,6 +15,7 @@ KERNEL, COPY, SET, GRAPH = (f"CUPTI_ACTIVITY_KIND_{kind}" for kind in ("KERNEL",
 _RANGE_TYPES = pa.array([59, 60, 70, 71], pa.int64())
 _OS_CALL = 27
 _TO_HOST = 2
+_GRID = ("gridX", "gridY", "gridZ")
 _MOST_BLOCKS = (2147483647, 65535, 65535)
 
 Columns = Mapping[str, pa.Array]
@@ -109,19 +110,29 @@ _OP = ("start", "end", "globalPid", "deviceId", "contextId", "streamId", "correl
 
 def _kernels(c: Columns, _: Parameters) -> Columns:
     name = _fill_null(pc.coalesce(c["demangledName"], c["shortName"]), -1)
-    return _op_columns(c) | {"name_id": name, "graph_node": _is_set(c["graphNodeId"])}
+    return _op_columns(c) | {"name_id": name, "node_blocks": _node_blocks(c)}
+
+
+def _node_blocks(c: Columns) -> pa.Array:
+    node = pc.not_equal(_fill_null(c["graphNodeId"], 0), 0)
+    if not pc.any(node).as_py():
+        return _constant(c["start"], 0)
+    x, y, z = (_fill_null(c[name], 0) for name in _GRID)
+    known = pc.and_(pc.greater_equal(x, 1), pc.less_equal(x, _MOST_BLOCKS[0]))
+    known = pc.and_(known, pc.and_(pc.equal(y, 1), pc.equal(z, 1)))
+    return pc.if_else(node, pc.if_else(known, x, -1), 0)
 
 
 def _memory(c: Columns, _: Parameters) -> Columns:
     return _op_columns(c) | {
         "name_id": _constant(c["start"], -1),
-        "graph_node": _is_set(c["graphNodeId"]),
+        "node_blocks": pc.negate(_is_set(c["graphNodeId"])),
         "bytes": _fill_null(c["bytes"], 0),
     }
 
 
 def _graphs(c: Columns, _: Parameters) -> Columns:
-    return _op_columns(c) | {"name_id": _constant(c["start"], -1), "graph_node": _constant(c["start"], 0)}
+    return _op_columns(c) | {"name_id": _constant(c["start"], -1), "node_blocks": _constant(c["start"], 0)}
 
 
 def _measured(c: Columns, _: Parameters) -> pa.Array:
@@ -183,7 +194,7 @@ def _frames(c: Columns, _: Parameters) -> Columns:
 def _blocks(c: Columns, _: Parameters) -> Columns:
     total = _constant(c["start"], 1)
     known = pa.array(np.ones(len(c["start"]), bool))
-    for name, most in zip(("gridX", "gridY", "gridZ"), _MOST_BLOCKS, strict=True):
+    for name, most in zip(_GRID, _MOST_BLOCKS, strict=True):
         size = _fill_null(c[name], 0)
         known = pc.and_(known, pc.and_(pc.greater_equal(size, 1), pc.less_equal(size, most)))
         total = pc.multiply(total, pc.if_else(known, size, 0))
@@ -250,7 +261,10 @@ ARROW_QUERIES: dict[str, tuple[ArrowQuery, ...]] = {
     ),
     "kernels": (
         ArrowQuery(
-            table=KERNEL, columns=(*_OP, "demangledName", "shortName", "graphNodeId"), needed=_TIMES, select=_kernels
+            table=KERNEL,
+            columns=(*_OP, "demangledName", "shortName", "graphNodeId", *_GRID),
+            needed=_TIMES,
+            select=_kernels,
         ),
     ),
     "memory_copies": (ArrowQuery(table=COPY, columns=_SIZED_OP, needed=_TIMES, select=_memory),),
@@ -308,9 +322,7 @@ ARROW_QUERIES: dict[str, tuple[ArrowQuery, ...]] = {
         ),
     ),
     "op_shapes": (
-        ArrowQuery(
-            table=KERNEL, columns=(*_TIMES, "globalPid", "gridX", "gridY", "gridZ"), needed=_TIMES, select=_blocks
-        ),
+        ArrowQuery(table=KERNEL, columns=(*_TIMES, "globalPid", *_GRID), needed=_TIMES, select=_blocks),
         ArrowQuery(table=COPY, columns=(*_TIMES, "globalPid", "copyKind"), needed=_TIMES, select=_directions),
     ),
     "op_correlations": (

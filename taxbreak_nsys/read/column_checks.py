@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _INTEGER_SUFFIXES = ("_ns", "_id", "_row")
-_INTEGER_NAMES = frozenset({"thread", "process", "device", "device_global", "context", "stream", "bytes", "graph_node"})
+_INTEGER_NAMES = frozenset(
+    {"thread", "process", "device", "device_global", "context", "stream", "bytes", "node_blocks"}
+)
 _KEYS = frozenset({"thread", "process"})
 _EXACT_REAL = 2**53
 _FARTHEST_NS = 2**62

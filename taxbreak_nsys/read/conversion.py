@@ -70,7 +70,7 @@ def op_rows(database: Database, names: StringNames, kind: int) -> Convert:
             stream="stream", correlation_id="correlation_id",
         )  # fmt: skip
         rows["name"] = ids.codes(arrow_codes.numbers(table["name_id"]))
-        rows["graph_node"] = arrow_codes.numbers(table["graph_node"])
+        rows["node_blocks"] = arrow_codes.numbers(table["node_blocks"])
         sized = "bytes" in table.column_names
         rows["bytes"] = arrow_codes.numbers(table["bytes"]) if sized else np.zeros(len(table), np.int64)
         state = {"kind": np.full(len(table), kind, np.int64), "done": np.zeros(len(table), bool)}

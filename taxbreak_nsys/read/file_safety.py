@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+from taxbreak_nsys.arrays.thread_start import start_thread
 from taxbreak_nsys.errors import NoSuchFileError, TaxbreakError, is_memory_error
 
 _MAGIC = b"SQLite format 3\x00"
@@ -182,7 +183,7 @@ def time_limit(connection: sqlite3.Connection, seconds: float) -> Iterator[None]
     """Interrupt the connection's statement after some seconds; sqlite3 then raises OperationalError "interrupted"."""
     timer = threading.Timer(seconds, connection.interrupt)
     timer.daemon = True
-    timer.start()
+    start_thread(timer)
     try:
         yield
     finally:

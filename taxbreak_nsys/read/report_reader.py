@@ -239,7 +239,8 @@ class Reader:
             stream=stream[place] if len(place) else place,
             name=ops["name"],
             names=self.op_names.all,
-            graph_node=ops["graph_node"] != 0,
+            graph_node=ops["node_blocks"] != 0,
+            node_blocks=ops["node_blocks"],
             bytes=ops["bytes"],
             api=call,
         )

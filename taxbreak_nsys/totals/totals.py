@@ -6,6 +6,7 @@ import numpy as np
 
 from taxbreak_nsys.arrays.grouped import ValueCounts
 from taxbreak_nsys.arrays.intervals import Ints
+from taxbreak_nsys.measure.graph_slots import shows_slots
 from taxbreak_nsys.measure.library_launches import marking_libraries
 from taxbreak_nsys.measure.measured import InstanceSums, Measured
 from taxbreak_nsys.measure.self_time import host_time_before
@@ -50,6 +51,8 @@ class Totals:
         """Time from the arrival of a collective on the first rank to the last, ns, by (rank group, label)."""
         self.collectives: set[str] = set()
         """Names of the kernels that communicate in phases."""
+        self.slot_kernels: set[str] = set()
+        """Names of the kernels that show the token slots of CUDA graphs in phases."""
         self.names: dict[str, tuple[str, ...]] = {}
         self.libraries: frozenset[str] = frozenset()
         self.library_processes: set[int] = set()
@@ -79,6 +82,7 @@ class Totals:
         self._api_calls[index] = np.bincount(call_instance[call_instance >= 0], minlength=len(index))
         self.device.add(trace.ops, columns.communication.wait, op_entry, piece.settled)
         self._add_skew(columns, index)
+        self._add_slot_kernels(columns)
         self.kernels.add(columns, op_entry, launch_entry, framework, library)
         self.operators.add(columns, operator_instance, entry(operator_instance), launch_entry, framework)
         self.calls.add(columns, call_entry)
@@ -132,6 +136,11 @@ class Totals:
         names, ops = columns.trace.ops.names, columns.communication.communicates & (columns.op_instance >= 0)
         code = np.unique(columns.trace.ops.name[ops])
         self.collectives |= {names[k] for k in code.tolist()}
+
+    def _add_slot_kernels(self, columns: Measured) -> None:
+        ops = columns.trace.ops
+        code = np.unique(ops.name[shows_slots(ops) & (columns.op_instance >= 0)])
+        self.slot_kernels |= {ops.names[k] for k in code.tolist()}
 
     @property
     def steps(self) -> InstanceSums:
