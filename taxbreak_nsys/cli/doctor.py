@@ -51,7 +51,7 @@ def _table(name: str, findings: list[Check]) -> str:
     import shutil
     import textwrap
 
-    from taxbreak_nsys.output.text_report import printable
+    from taxbreak_nsys.output.console import printable
 
     width = max(60, min(shutil.get_terminal_size((80, 24)).columns, 120))
     subjects = max(len(finding.subject) for finding in findings)

@@ -88,8 +88,8 @@ def _is_change(line: Series, index: int) -> bool | None:
 
 def _drawn(series: list[Series], metric: str, keys: list[str]) -> str:
     """Return each series as a sparkline with its levels listed below."""
+    from taxbreak_nsys.output.console import printable
     from taxbreak_nsys.output.sparkline import BLOCKS, sparkline
-    from taxbreak_nsys.output.text_report import printable
 
     try:
         BLOCKS.encode(sys.stdout.encoding or "ascii")

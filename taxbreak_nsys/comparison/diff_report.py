@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from taxbreak_nsys.comparison.change import BETTER, FEW, NO_DIFFERENCE, NO_INTERVAL, NOT_COMPARABLE, WORSE, Change
 from taxbreak_nsys.comparison.diff_markdown import diff_markdown
 from taxbreak_nsys.comparison.shown_changes import shown_value
+from taxbreak_nsys.output.console import printable, text_console
 from taxbreak_nsys.output.csv_text import rows_to_csv
 from taxbreak_nsys.output.json_text import json_document
 from taxbreak_nsys.output.plain_rows import console_text, percent, plain_table
-from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.gating.judging import BROKEN, EXIT_CODES, HELD, NO_BASELINE, NOT_JUDGED, Judgement, exit_code
+from taxbreak_nsys.output.console import printable, text_console
 from taxbreak_nsys.output.csv_text import rows_to_csv
 from taxbreak_nsys.output.json_text import json_document
 from taxbreak_nsys.output.markdown import code, markdown_table, plain
 from taxbreak_nsys.output.plain_rows import console_text, plain_table
-from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
 
 if TYPE_CHECKING:

@@ -100,8 +100,8 @@ def _text(table: pa.Table) -> str:
     import pyarrow as pa
     from rich.table import Table
 
+    from taxbreak_nsys.output.console import printable, text_console
     from taxbreak_nsys.output.plain_rows import console_text
-    from taxbreak_nsys.output.text_report import printable, text_console
 
     console = text_console()
     grid = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
@@ -120,7 +120,7 @@ def _text(table: pa.Table) -> str:
 
 
 def _cell(name: str, value: Any) -> str:
-    from taxbreak_nsys.output.text_report import printable
+    from taxbreak_nsys.output.console import printable
     from taxbreak_nsys.output.units import show_time
 
     if value is None:

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import io
-import os
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from taxbreak_nsys.attribution.exposed_layers import phase_exposed_layers
 from taxbreak_nsys.output import sample_lines
-from taxbreak_nsys.output.detail_tables import table_notes
+from taxbreak_nsys.output.console import print_whole, printable, text_console
 from taxbreak_nsys.output.os_wait_lines import os_wait_lines
-from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
+from taxbreak_nsys.output.result_tables import DEFAULT_REPORT
 from taxbreak_nsys.output.shown_rows import RowOrder
 from taxbreak_nsys.output.step_lines import between_modules, between_ns, shown_entries, step_lines
+from taxbreak_nsys.output.text_listing import print_listing
 from taxbreak_nsys.output.units import show_share, show_time
 from taxbreak_nsys.verdict.device_word import beside_hdbi, bound_word
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from rich.console import Console
     from rich.table import Table
 
     from taxbreak_nsys.result import Phase, Result
 
-NARROW = 80
-WIDE = 120
-MOST_ROWS = 50
 _T_SYS_SOURCES = {
     "given": "given with --t-sys",
     "null_report": "the median of the null-kernel report",
@@ -54,31 +48,9 @@ def render_text(
     if report == DEFAULT_REPORT:
         _summary(console, result, unit, ranks=ranks)
     else:
-        _listing(console, result, report, unit, order or RowOrder())
+        print_listing(console, result, report, unit, order or RowOrder())
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
-
-
-def text_console() -> Console:
-    """Return a console that prints into memory, as wide as the terminal (80 columns without one).
-
-    Colour is used if standard output is a terminal and NO_COLOR is not set.
-    """
-    from rich.console import Console
-
-    terminal = sys.stdout is not None and sys.stdout.isatty()
-    columns = os.environ.get("COLUMNS", "")
-    width = int(columns) if columns.isdigit() else os.get_terminal_size().columns if terminal else NARROW
-    return Console(
-        file=io.StringIO(), width=max(40, min(width, WIDE)), force_terminal=terminal,
-        no_color=not terminal or bool(os.environ.get("NO_COLOR")), highlight=False, markup=False, emoji=False,
-        legacy_windows=False,
-    )  # fmt: skip
-
-
-def printable(text: str) -> str:
-    """Return text from a report with non-printable characters replaced, so that it cannot control the terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _summary(console: Console, result: Result, unit: str | None, *, ranks: bool) -> None:
@@ -121,7 +93,7 @@ def _phase(console: Console, entry: Phase, result: Result, unit: str | None) -> 
         console.print(printable(f"Not measured: {entry.taxbreak.hdbi_reason}."), style="bold")
         return
     _hdbi(console, entry)
-    _print_whole(console, _layer_table(entry, unit))
+    print_whole(console, _layer_table(entry, unit))
     console.print(f"evidence for the library layer: {_evidence(entry)}", style="dim")
     between = between_modules(entry, result.sample_rows, unit)
     for line in (*([between] if between else []), *sample_lines.lines(entry, unit)):
@@ -132,16 +104,6 @@ def _phase(console: Console, entry: Phase, result: Result, unit: str | None) -> 
         console.print(printable(f"Advice: {entry.verdict.advice}."))
     if entry.verdict.command:
         console.print(printable(f"Try: {entry.verdict.command}"), style="dim")
-
-
-def _print_whole(console: Console, table: Table) -> None:
-    """Print a table with all its numbers, also where it is a little wider than the console."""
-    from rich.measure import Measurement
-
-    width = console.width
-    console.width = max(width, Measurement.get(console, console.options.update(max_width=WIDE), table).maximum)
-    console.print(table)
-    console.width = width
 
 
 def _evidence(entry: Phase) -> str:
@@ -267,143 +229,3 @@ def _warnings(console: Console, result: Result) -> None:
         console.print()
         console.print(printable(f"Warning: {warning.message}."), style="yellow")
         console.print(Padding(printable(f"Remedy: {warning.remedy}"), (0, 0, 0, 2)))
-
-
-_LISTED = {
-    "taxbreak_kern_sum": (
-        "Phase", "Time (%)", "Total Time (ns)", "Instances", "delta_ft (ns)", "delta_ct (ns)", "Name",
-    ),
-    "taxbreak_op_sum": (
-        "Phase", "Time (%)", "Self Time (ns)", "Instances", "delta_ft (ns)", "delta_ct (ns)", "Operator",
-    ),
-    "taxbreak_api_sum": ("Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "Blocked (ns)", "Name"),
-    "taxbreak_sample_sum": (
-        "Phase", "Layer", "Kind", "Time (%)", "Total Time (ns)", "Between (ns)", "Samples", "Module",
-    ),
-    "taxbreak_symbol_sum": ("Phase", "Layer", "Time (%)", "Total Time (ns)", "Between (ns)", "Module", "Symbol"),
-    "taxbreak_gap_sum": ("Phase", "Time (%)", "Total Time (ns)", "Instances", "Med (ns)", "State", "Range", "Before"),
-    "taxbreak_gap_trace": ("Start (ns)", "Duration (ns)", "Phase", "Instance", "State", "Range", "Before"),
-    "taxbreak_nvtx_sum": (
-        "Phase", "Time (%)", "Total Time (ns)", "Self Time (ns)", "Exposed (ns)", "Instances", "Kernels", "Range",
-    ),
-    "taxbreak_class_sum": (
-        "Phase", "Class", "Time (%)", "Total Time (ns)", "Instances", "Launches", "Exposed Launch (ns)",
-    ),
-    "taxbreak_fusion_sum": (
-        "Phase", "Time (%)", "Saved (ns)", "Saved at Most (ns)", "Instances", "Kernels", "Pattern",
-    ),
-    "taxbreak_call_sum": (
-        "Phase", "Layer", "Time (%)", "Total Time (ns)", "Self Time (ns)", "Exposed (ns)", "Module", "Symbol",
-    ),
-    "taxbreak_step_trace": (
-        "Start (ns)", "Wall (ns)", "Phase", "Requests", "Tokens", "Kernels", "Device Active (ns)",
-    ),
-    "taxbreak_trace": ("Start (ns)", "Duration (ns)", "State", "Phase", "Instance", "TID", "Exposed (ns)"),
-}  # fmt: skip
-
-_LEAST_NAME = 20
-_PATH = "Range"
-_NAMES = ("Name", "Operator", "Symbol", "Before", "Range", "Pattern")
-
-_NO_SAMPLES = (
-    "the report has no CPU samples with call chains; capture with 'nsys profile -s process-tree "
-    "--sampling-period=125000 --samples-per-backtrace=1 --backtrace=fp'"
-)
-_WHY_EMPTY = {
-    "taxbreak_op_sum": "the report has no operator ranges; capture with -t cuda,nvtx and run the model inside "
-    "torch.autograd.profiler.emit_nvtx()",
-    "taxbreak_fusion_sum": "no short kernels follow each other with exposed launches between them",
-    "taxbreak_sample_sum": _NO_SAMPLES,
-    "taxbreak_call_sum": _NO_SAMPLES,
-    "taxbreak_symbol_sum": _NO_SAMPLES,
-}
-"""Why a listing can be empty, and how to capture a report in which it is not."""
-
-
-def _listing(console: Console, result: Result, report: str, unit: str | None, order: RowOrder) -> None:
-    from rich.table import Table
-
-    rows = order.apply(result_table(result, report))
-    titles = [title for title in _LISTED[report] if title in rows.column_names]
-    if "Between (ns)" in titles and rows.column("Between (ns)").null_count == len(rows):
-        titles.remove("Between (ns)")  # no engine's marks
-    threads = rows.column("TID").unique()
-    if len(threads) > 1 and "TID" not in titles:
-        titles.insert(1, "TID")
-    console.print(f"{printable(result.report.path)}: {report}", style="bold")
-    for sentence in table_notes(result, report, unit):
-        console.print(printable(sentence))
-    if not len(rows):
-        console.print(f"no rows: {_WHY_EMPTY.get(report, 'nothing of the kind lies in a phase')}")
-        return
-    most = MOST_ROWS if order.top is None else order.top
-    shown = rows.select(titles).slice(0, most).to_pylist()
-    cells = [[_cell(title, row[title], unit) for title in titles] for row in shown]
-    if "Depth" in rows.column_names and order.sort is None:
-        depths = rows.column("Depth").slice(0, most).to_pylist()
-        cells = [[*row[:-1], "  " * max(depth - 1, 0) + row[-1]] for row, depth in zip(cells, depths, strict=True)]
-    widths = _widths(titles, cells)
-    if sys.stdout is None or not sys.stdout.isatty():
-        # a file or a pipe has no width: print whole names
-        console.width = max(console.width, sum(widths) + len(widths))
-    elif titles[-1] in _NAMES:
-        # shorten names, never numbers
-        if _PATH in titles[:-1]:
-            titles, cells = _fitted_paths(titles, cells, console.width)
-            widths = _widths(titles, cells)
-        widths[-1] = min(widths[-1], max(_LEAST_NAME, console.width - sum(widths[:-1]) - len(widths) + 1))
-    heads = [_column_head(title) for title in titles]
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for title, head, width in zip(titles, heads, widths, strict=True):
-        side: Any = "left" if _is_text(rows, title) else "right"
-        table.add_column(head, justify=side, no_wrap=True, overflow="ellipsis", width=width)
-    for row in cells:
-        table.add_row(*row)
-    console.print(table)
-    if len(rows) > most:
-        console.print(f"{len(rows) - most} more rows; --top {len(rows)} shows them all")
-
-
-def _column_head(title: str) -> str:
-    return title.replace(" (ns)", "")
-
-
-def _widths(titles: list[str], cells: list[list[str]]) -> list[int]:
-    return [max(map(len, column)) for column in zip(map(_column_head, titles), *cells, strict=True)]
-
-
-def _without(titles: list[str], cells: list[list[str]], title: str) -> tuple[list[str], list[list[str]]]:
-    at = titles.index(title)
-    return titles[:at] + titles[at + 1 :], [row[:at] + row[at + 1 :] for row in cells]
-
-
-def _fitted_paths(titles: list[str], cells: list[list[str]], width: int) -> tuple[list[str], list[list[str]]]:
-    """Return the columns with paths cut at their beginning, so that the last column has as much room as they have.
-
-    Without room for both, the column of paths is left out.
-    """
-    at, widths = titles.index(_PATH), _widths(titles, cells)
-    room = (width - sum(widths) + widths[at] + widths[-1] - len(widths) + 1) // 2
-    if room < _LEAST_NAME:
-        return _without(titles, cells, _PATH)
-    room = max(room, 2 * room - widths[-1])
-    for row in cells:
-        if len(row[at]) > room:
-            row[at] = f"\N{HORIZONTAL ELLIPSIS}{row[at][1 - room :]}"
-    return titles, cells
-
-
-def _is_text(rows: pa.Table, title: str) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_string(rows.schema.field(title).type))
-
-
-def _cell(title: str, value: Any, unit: str | None) -> str:
-    if value is None:
-        return "-"
-    if title.endswith("(ns)") and title != "Start (ns)":
-        return show_time(value, unit)
-    if title == "Start (ns)" and unit:
-        return show_time(value, unit)
-    return printable(value) if isinstance(value, str) else f"{value}"

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taxbreak_nsys.output.console import printable, text_console
 from taxbreak_nsys.output.csv_text import rows_to_csv
 from taxbreak_nsys.output.json_text import json_document
 from taxbreak_nsys.output.markdown import code, markdown_table, plain, rows_markdown
 from taxbreak_nsys.output.plain_rows import console_text, number, percent, plain_table
-from taxbreak_nsys.output.text_report import printable, text_console
 from taxbreak_nsys.output.units import show_time
 from taxbreak_nsys.replay.levers import GRAPHS
 from taxbreak_nsys.replay.predicted_phase import Key, Prediction, key
