@@ -70,13 +70,12 @@ def _places(columns: ReplayColumns, model: ThreadModel, runs: KernelRuns) -> _Pl
     """Return the runs of the model's thread whose launches all lie in its window."""
     part = thread_slice(columns.launches.thread, model.thread)
     start, end = columns.launches.start[part], columns.launches.end[part]
-    own = runs.keep(
-        (runs.thread == model.thread)
-        & (runs.first >= model.origin)
-        & np.isin(runs.first, start)
-        & np.isin(runs.last, start)
-    )
+    own = runs.keep((runs.thread == model.thread) & (runs.first >= model.origin))
     first, last = np.searchsorted(start, own.first), np.searchsorted(start, own.last)
+    held = last < len(start)
+    first, last, own = first[held], last[held], own.keep(held)
+    held = (start[first] == own.first) & (start[last] == own.last)
+    first, last = first[held], last[held]
     whole = end[last] - model.origin <= model.knots[-1]
     first, last = first[whole], last[whole]
     return _Places(first + part.start, last + part.start, end[first] - model.origin, end[last] - model.origin)
