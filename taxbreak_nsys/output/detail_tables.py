@@ -159,7 +159,7 @@ def _not_replayed(result: Result) -> list[str]:
     for row in result.details.fusion or ():
         if row["replay_reason"] is not None and row["phase"] not in phases.setdefault(row["replay_reason"], []):
             phases[row["replay_reason"]].append(row["phase"])
-    return [f"Not all are replayed in {', '.join(labels)}: {reason}." for reason, labels in phases.items()]
+    return [f"Rows of {', '.join(labels)} without a forecast: {reason}." for reason, labels in phases.items()]
 
 
 def table_notes(result: Result, report: str, unit: str | None = None) -> list[str]:

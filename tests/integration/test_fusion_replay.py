@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from taxbreak_nsys import Result
 from taxbreak_nsys.measure.kernel_runs import KernelRuns
 from taxbreak_nsys.options import Options
+from taxbreak_nsys.output.detail_tables import table_notes
 from taxbreak_nsys.pipeline.analysis import analyze_report
 from taxbreak_nsys.replay import fusion_savings, stretches
 from taxbreak_nsys.replay.prediction import Replay
@@ -235,6 +236,9 @@ def test_an_unmeasured_phase_says_why(tmp_path: Path) -> None:
     assert rows
     assert {row["replay_reason"] for row in rows} == {result.entries[0].taxbreak.hdbi_reason}
     assert {row["replay_saved_ns"] for row in rows} == {None}
+    assert table_notes(result, "taxbreak_fusion_sum")[1:] == [
+        f"Rows of decode without a forecast: {result.entries[0].taxbreak.hdbi_reason}."
+    ]
 
 
 def test_nothing_is_replayed_for_other_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
