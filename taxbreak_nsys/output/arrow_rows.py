@@ -27,13 +27,14 @@ _TEXT_KEYS = frozenset(
     {
         *("phase", "name", "operator", "why", "target", "verdict", "evidence", "hdbi_reason", "state"),
         *("phase_source", "library_bound", "layer", "kind", "module", "file", "symbol"),
-        *("range", "path", "class", "title", "kernel_names", "pattern"),
+        *("range", "path", "class", "title", "kernel_names", "pattern", "replay_reason"),
     }
 )
 _REAL_KEYS = frozenset(
     {
         *("hdbi", "hdbi_without_profiler", "hdbi_corrected", "dilation"),
         *("phase_confidence", "time_percent", "exposed_percent", "device_busy_percent"),
+        "replay_percent",
         *("kernels_per_token", "launches_per_token"),
     }
 )

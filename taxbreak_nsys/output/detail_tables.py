@@ -108,11 +108,17 @@ def _fusion_sum(result: Result) -> pa.Table:
     titles = (
         HEAD_TITLES
         | {"time_percent": "Time (%)", "saved_ns": "Saved (ns)", "saved_per_step_ns": "Saved Per Step (ns)"}
-        | {"path_ns": "Saved at Most (ns)", "instances": "Instances", "kernels": "Kernels"}
-        | {"device_ns": "Device Time (ns)", "pattern": "Pattern"}
+        | {"path_ns": "Exposed Path (ns)"}
+        | {"replay_percent": "Replay (%)", "replay_saved_ns": "Replay Saved (ns)"}
+        | {"replay_saved_per_step_ns": "Replay Saved Per Step (ns)", "replayed_runs": "Replayed"}
+        | {"instances": "Instances", "kernels": "Kernels", "device_ns": "Device Time (ns)", "pattern": "Pattern"}
+        | {"replay_reason": "Not Replayed Because"}
     )
+    shares = {"time_percent": "share", "replay_percent": "replay_share"}
     rows = _requested(result, "fusion")
-    return rows_table((row | {"time_percent": percent_share(row["share"])} for row in rows), titles)
+    return rows_table(
+        (row | {title: percent_share(row[share]) for title, share in shares.items()} for row in rows), titles
+    )
 
 
 def _call_sum(result: Result) -> pa.Table:
@@ -139,13 +145,27 @@ DETAIL_REPORTS: dict[str, Callable[[Result], pa.Table]] = {
 """The named reports of details, beside `result_tables.REPORTS`."""
 
 
+_FUSION_COLUMNS = (
+    "Replay Saved: what the replay forecasts if each run becomes one kernel, so that the framework, library and launch "
+    "time between its first launch and the end of its last is gone. It also counts such time behind device work, where "
+    "the device waits for the host later. Saved and Exposed Path are measured: the exposed time of all launch calls "
+    "but the first, and all exposed time from the end of the first launch to the end of the last."
+)
+
+
+def _not_replayed(result: Result) -> list[str]:
+    """Return a sentence for each reason why the replay says nothing of fusion candidates, with the phases."""
+    phases: dict[str, list[str]] = {}
+    for row in result.details.fusion or ():
+        if row["replay_reason"] is not None and row["phase"] not in phases.setdefault(row["replay_reason"], []):
+            phases[row["replay_reason"]].append(row["phase"])
+    return [f"Rows of {', '.join(labels)} without a forecast: {reason}." for reason, labels in phases.items()]
+
+
 def table_notes(result: Result, report: str, unit: str | None = None) -> list[str]:
     """Return the sentences above a listing: its main finding, and phases for which it has no rows with the reason."""
     if report == "taxbreak_fusion_sum":
-        return [
-            "Saved: the exposed time of the launch calls that fusing the kernels of a run would remove; no replay. "
-            "Saved at Most: all exposed time between the first and the last of these launches."
-        ]
+        return [_FUSION_COLUMNS, *_not_replayed(result)]
     if report == "taxbreak_nvtx_sum":
         return gil_sentences(result, unit)
     if report not in ("taxbreak_gap_sum", "taxbreak_gap_trace"):

@@ -39,7 +39,8 @@ _LISTED = {
         "Phase", "Class", "Time (%)", "Total Time (ns)", "Instances", "Launches", "Exposed Launch (ns)",
     ),
     "taxbreak_fusion_sum": (
-        "Phase", "Time (%)", "Saved (ns)", "Saved at Most (ns)", "Instances", "Kernels", "Pattern",
+        "Phase", "Replay (%)", "Replay Saved (ns)", "Saved (ns)", "Exposed Path (ns)", "Instances", "Kernels",
+        "Pattern",
     ),
     "taxbreak_call_sum": (
         "Phase", "Layer", "Time (%)", "Total Time (ns)", "Self Time (ns)", "Exposed (ns)", "Module", "Symbol",

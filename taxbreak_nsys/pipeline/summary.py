@@ -23,6 +23,7 @@ from taxbreak_nsys.pipeline.phase_builder import PhaseBuilder
 from taxbreak_nsys.pipeline.process_times import process_times
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.read.other_processes import OtherProcess
+from taxbreak_nsys.replay.fusion_savings import with_replayed_savings
 from taxbreak_nsys.result import Phase, Result, TracedRanges
 from taxbreak_nsys.totals import sample_breakdown
 from taxbreak_nsys.totals.detail_totals import EntryFacts
@@ -110,6 +111,10 @@ def summarise(
         details=_details(totals, phases, splits),
     )
     result = with_verdicts(result)
+    runs = totals.details.runs
+    if runs is not None and result.details.fusion is not None:
+        fusion = tuple(with_replayed_savings(result, result.details.fusion, runs))
+        result = replace(result, details=replace(result.details, fusion=fusion))
     return replace(
         result,
         report=replace(facts, warnings=facts.warnings + result_warnings.result_warnings(result, totals, lost, t_sys)),

@@ -29,3 +29,5 @@ class Sums:
         """Add a piece of the report; pieces must come in the order of time."""
         self.totals.add(piece)
         self.stretches.add(piece)
+        if (spans := self.stretches.spans) is not None:
+            self.totals.details.keep_runs_within(spans)

@@ -15,7 +15,7 @@ from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model.launches import GRAPH_LAUNCH, KERNEL_LAUNCH, MEMORY_LAUNCH
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import thread_slice
-from taxbreak_nsys.replay.thread_model import ThreadModel, distinct_rising
+from taxbreak_nsys.replay.thread_model import ThreadModel
 from taxbreak_nsys.replay.typical_delays import GRAPH_LAUNCH_NS_PER_NODE
 from taxbreak_nsys.result import Phase
 
@@ -93,10 +93,8 @@ def with_graphs(
     if graph_launch_ns is not None:
         call = np.full(len(nodes), graph_launch_ns)
 
-    knots = distinct_rising(np.sort(np.r_[model.knots, spans.low, spans.high], kind="stable"))
-    piece = model.piece_interval[np.searchsorted(model.knots, knots[:-1], side="right") - 1]
-    span = np.searchsorted(spans.low, knots[:-1], side="right") - 1
-    inside = (span >= 0) & (knots[:-1] < spans.high[np.maximum(span, 0)])
+    cut, span = model.cut_at(spans.low, spans.high)
+    knots, piece, inside = cut.knots, cut.piece_interval, span >= 0
     length, stays = np.diff(knots), _staying_part(columns, piece, entries)
     traced = (piece >= 0) & (columns.intervals.state[np.maximum(piece, 0)] == STATE["profiler"])
     removable = np.bincount(span[inside], weights=(length * (1 - stays) * ~traced)[inside], minlength=len(nodes))
@@ -136,12 +134,8 @@ def _graphed(model: ThreadModel, spans: _Spans) -> ThreadModel:
     node = np.where(spans.index[position] == work.launch, by_launch[position], -1)
     inside = node >= 0
     follows = inside & ~work.first & (np.r_[-1, node[:-1]] == node)
-    waits = model.waits
-    at = np.searchsorted(spans.low, waits.start, side="right") - 1
-    removed = waits.full_queue & (at >= 0) & (waits.end <= spans.high[np.maximum(at, 0)])
     return replace(
-        model,
-        waits=waits.without(removed),
+        model.without_full_queue(spans.low, spans.high),
         anchor=np.where(inside, spans.high[node], model.anchor),
         latency=np.where(inside, 0, model.latency),
         gap=np.where(follows, model.typical.graph_gap, model.gap),

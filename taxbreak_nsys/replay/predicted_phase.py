@@ -69,6 +69,18 @@ class Prediction:
         return dataclasses.asdict(self)
 
 
+@dataclass(frozen=True)
+class FusedPrediction:
+    """What fusing the kernels of runs saves of one thread's phase, ns.
+
+    `runs` were replayed and save `saved_ns`; `completion_ns` is that of the whole phase, as in `Prediction`.
+    """
+
+    runs: int
+    saved_ns: int
+    completion_ns: int
+
+
 def key(entry: Phase | Prediction) -> Key:
     """Return the key that identifies an entry."""
     return entry.phase, entry.process, entry.thread

@@ -11,13 +11,23 @@ import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Ints, percentile
 from taxbreak_nsys.measure.device_time import device_sets
+from taxbreak_nsys.measure.kernel_runs import KernelRuns
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.measure.replay_columns import ReplayColumns, ReplayPart
 from taxbreak_nsys.measure.slowest_ranks import slowest_ranks
 from taxbreak_nsys.model.trace_columns import pid, tid
+from taxbreak_nsys.replay.fused_runs import with_fused_runs
 from taxbreak_nsys.replay.graphs import Changed, without_left_out
 from taxbreak_nsys.replay.outcome import Outcome, idle_ns, instances_within, outcome
-from taxbreak_nsys.replay.predicted_phase import Key, Prediction, key, why_not, why_not_asked, why_not_captured
+from taxbreak_nsys.replay.predicted_phase import (
+    FusedPrediction,
+    Key,
+    Prediction,
+    key,
+    why_not,
+    why_not_asked,
+    why_not_captured,
+)
 from taxbreak_nsys.replay.scenarios import Scenario, change, factor_table, layer_shares
 from taxbreak_nsys.replay.simulate import Floats, Replayed, replay
 from taxbreak_nsys.replay.thread_model import ThreadModel, build
@@ -172,6 +182,33 @@ class Replay:
                 for model, (changed, moments) in zip(self._models, replays, strict=True)
             ]
         return tuple(self._prediction(entry, scenario, outcomes, compared, idle) for entry in self.result.entries)
+
+    def predict_fused(self, entry: Phase, runs: KernelRuns) -> FusedPrediction:
+        """Predict one thread's phase with each of some runs of its kernels as one kernel.
+
+        What is saved counts over all phases of the thread: where the device goes on, a shorter step moves the begin of
+        the next one and saves nothing.
+        """
+        gone = Scenario(framework=0, library=0, launch=0)
+        fused, before, after = 0, [], []
+        for number, _ in self._parts[key(entry)]:
+            model = self._models[number]
+            table = factor_table(gone, model.entries, len(self.columns.instances.labels))
+            changed, replayed = with_fused_runs(self.columns, model.thread, runs, table)
+            if replayed:
+                fused += replayed
+                moments = replay(changed.model, changed.host, changed.scale)
+                every = np.arange(len(model.instances))
+                before.append((self._unchanged[number], every))
+                after.append((self._outcome(model, changed, moments), every))
+        own = self._entry_stretches(entry, self._unchanged)
+        base = _sums(own, own)
+        rate = entry.wall_ns / base.wall if self.sampled and base.wall else 1
+        return FusedPrediction(
+            runs=fused,
+            saved_ns=_sums(before, before).completion - _sums(before, after).completion,
+            completion_ns=round(base.completion * rate),
+        )
 
     def _without_left_out(self, replays: list[tuple[Changed, Replayed]]) -> list[Outcome]:
         """Return the outcomes without the change, and without the profiler's time that the change leaves out."""

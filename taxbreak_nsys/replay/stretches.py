@@ -75,7 +75,7 @@ class Stretches:
         if self._whole and self._launches <= WHOLE_LAUNCHES:
             self._parts.append(part)
             return
-        spans = self._spans()
+        spans = self._open_spans()
         if self._whole:
             self._whole = False
             self._parts = [earlier.within(spans) for earlier in self._parts]
@@ -107,7 +107,12 @@ class Stretches:
             stretch.launches += launches
             stretch.until = max(int(instances.end[instance]), stretch.until or 0)
 
-    def _spans(self) -> Intervals:
+    @property
+    def spans(self) -> Intervals | None:
+        """The spans of time that are replayed, as far as is known yet; None: the whole report."""
+        return None if self._whole else self._open_spans()
+
+    def _open_spans(self) -> Intervals:
         stretches = [stretch for of_thread in self._by_thread.values() for stretch in of_thread]
         low = np.array([stretch.low for stretch in stretches], np.int64)
         return union(low, np.array([FOREVER if s.high is None else s.high for s in stretches], np.int64))

@@ -52,6 +52,27 @@ class ThreadModel:
         gap = np.full(len(self.work), self.typical.gap)
         return replace(self, latency=latency, gap=gap, waits=replace(self.waits, need_lag=usual))
 
+    def cut_at(self, low: Ints, high: Ints) -> tuple[ThreadModel, Ints]:
+        """Return the model with knots at the ends of disjoint sorted spans too, and the span of each piece (-1: none).
+
+        The model's times stay the same.
+        """
+        knots = distinct_rising(np.sort(np.r_[self.knots, low, high], kind="stable"))
+        piece_interval = self.piece_interval[np.searchsorted(self.knots, knots[:-1], side="right") - 1]
+        span = np.searchsorted(low, knots[:-1], side="right") - 1
+        if len(high):
+            span = np.where(knots[:-1] < high[np.maximum(span, 0)], span, -1)
+        return replace(self, knots=knots, piece_interval=piece_interval), span
+
+    def without_full_queue(self, low: Ints, high: Ints) -> ThreadModel:
+        """Return the model without the waits for a full queue inside disjoint sorted spans."""
+        waits = self.waits
+        if not len(low):
+            return self
+        at = np.searchsorted(low, waits.start, side="right") - 1
+        removed = waits.full_queue & (at >= 0) & (waits.end <= high[np.maximum(at, 0)])
+        return replace(self, waits=waits.without(removed))
+
 
 def build(
     columns: ReplayColumns, index: OpIndex, thread: int, typical: Typical, window: tuple[int, int] | None = None

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import FOREVER, Ints
+from taxbreak_nsys.arrays.intervals import FOREVER, Intervals, Ints
+from taxbreak_nsys.measure.kernel_runs import KernelRuns
 from taxbreak_nsys.model.detail_rows import DETAIL_TABLES, DetailRows
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.options import Options
@@ -71,6 +72,16 @@ class DetailTotals:
             )  # fmt: skip
             for totals in tables:
                 totals.add(part)
+
+    def keep_runs_within(self, spans: Intervals) -> None:
+        """Drop the places of fusion candidates outside spans of time, which are disjoint and sorted."""
+        if self._fusion is not None:
+            self._fusion.keep_within(spans)
+
+    @property
+    def runs(self) -> KernelRuns | None:
+        """The places of fusion candidates by the `number` of their rows; None if they were not requested."""
+        return None if self._fusion is None else self._fusion.places()
 
     @property
     def _all(self) -> tuple[RangeTotals | GapTotals | ClassTotals | FusionTotals | CallTreeTotals | None, ...]:

@@ -8,8 +8,9 @@ from itertools import groupby
 import numpy as np
 
 from taxbreak_nsys.arrays.grouped import group_sums
-from taxbreak_nsys.arrays.intervals import Flags, Ints, count_at_or_before
+from taxbreak_nsys.arrays.intervals import Flags, Intervals, Ints, count_at_or_before
 from taxbreak_nsys.measure.host_states import STATE
+from taxbreak_nsys.measure.kernel_runs import KernelRuns
 from taxbreak_nsys.measure.library_launches import launch_kernel_names
 from taxbreak_nsys.model.kernel_classes import KernelClass, classify
 from taxbreak_nsys.model.kernel_names import short_name
@@ -35,6 +36,8 @@ class FusionTotals:
 
     The sums are the exposed time of its launch call, its exposed path and its device time, ns. The exposed path is all
     exposed time since the end of the previous launch.
+
+    The places of the runs are kept too, for the replay; `keep_within` drops those that no replay reaches.
     """
 
     def __init__(self, entries: PhaseThreads, classes: Sequence[KernelClass]) -> None:
@@ -43,6 +46,8 @@ class FusionTotals:
         self._names = LabelCodes(short_name)
         self._fused = np.empty(0, bool)
         self._runs: dict[tuple[int, tuple[int, ...]], Ints] = {}
+        self._numbers: dict[tuple[int, tuple[int, ...]], int] = {}
+        self._places: list[KernelRuns] = []
 
     def add(self, part: ExposedPiece) -> None:
         """Add a piece."""
@@ -73,14 +78,24 @@ class FusionTotals:
             path = _between(exposed.start[free], exposed.end[free], launches.end[low:high])
             breaks = (np.diff(columns.launch_instance[low:high]) != 0) | (np.diff(waited) != 0)
             figures = np.stack([in_launch[low:high], path, launches.device_ns[low:high]], axis=1)
-            self._add_runs(
+            found = self._add_runs(
                 chosen[low:high], breaks, part.launch_entry[low:high], names[kernel[low:high]], figures
             )  # fmt: skip
+            if found:
+                start = launches.start[low:high].tolist()
+                places = [(number, thread, start[first], start[past - 1]) for number, first, past in found]
+                self._places.append(KernelRuns.of_rows(places))
 
-    def _add_runs(self, chosen: Flags, breaks: Flags, entry: Ints, name: Ints, figures: Ints) -> None:
-        """Add the runs of `chosen` neighbours; `breaks[k]` separates launch k from launch k + 1."""
+    def _add_runs(
+        self, chosen: Flags, breaks: Flags, entry: Ints, name: Ints, figures: Ints
+    ) -> list[tuple[int, int, int]]:
+        """Add the runs of `chosen` neighbours; `breaks[k]` separates launch k from launch k + 1.
+
+        Returns (number of the pattern, first, past) of each run.
+        """
+        found: list[tuple[int, int, int]] = []
         if not chosen.any():
-            return
+            return found
         joined = chosen[1:] & chosen[:-1] & ~breaks
         edges = np.flatnonzero(np.diff(np.r_[False, joined, False].astype(np.int8)))
         codes, entries = name.tolist(), entry.tolist()
@@ -95,15 +110,29 @@ class FusionTotals:
                     if len(self._runs) >= MOST_PATTERNS:
                         continue
                     sums = self._runs[key] = np.zeros((high - low, 4), np.int64)
+                    self._numbers[key] = len(self._numbers)
                 sums[:, 0] += 1
                 sums[:, 1:] += figures[low:high]
+                found.append((self._numbers[key], low, high))
+        return found
+
+    def keep_within(self, spans: Intervals) -> None:
+        """Drop the places of runs that do not begin in one of the spans, which are disjoint and sorted."""
+        runs = self.places()
+        at = np.searchsorted(spans[0], runs.first, side="right") - 1
+        self._places = [runs.keep((at >= 0) & (runs.first < spans[1][np.maximum(at, 0)]))] if len(spans[0]) else []
+
+    def places(self) -> KernelRuns:
+        """Return the places of all runs; `pattern` is the number of the row with the same `number`."""
+        return KernelRuns.joined(self._places)
 
     def rows(self, walls: Ints, steps: Ints) -> list[Row]:
         """Return a row for each pattern of names and entry, the largest saving first.
 
         `saved_ns` is the exposed time of all launch calls of the run except the first: fusing the kernels leaves one
         launch. `path_ns` is all exposed time between the first launch and the last: an upper bound of the saving, which
-        includes the Python and dispatch time between them. `walls` (ns) and `steps` are columns over the entries.
+        includes the Python and dispatch time between them. `number` is the pattern's number in `places`. `walls` (ns)
+        and `steps` are columns over the entries.
         """
         labels = self._names.labels
         rows = [
@@ -117,6 +146,7 @@ class FusionTotals:
                 "path_ns": int(sums[1:, 2].sum()),
                 "device_ns": int(sums[:, 3].sum()),
                 "pattern": _pattern_text([labels[code] for code in pattern]),
+                "number": self._numbers[entry, pattern],
                 "entry": entry,
             }
             for (entry, pattern), sums in self._runs.items()

@@ -58,7 +58,7 @@ def best_lever(entry: Phase) -> tuple[str, float] | None:
 def lever_rows(results: Sequence[Result], titles: Sequence[str]) -> list[Row]:
     """Return rows with the saving from CUDA graphs and from halving each layer, largest first per phase.
 
-    The best fusion follows, whose saving is measured otherwise.
+    The fusion of kernels that saves most follows.
     """
     rows: list[Row] = []
     for result, title in zip(results, titles, strict=True):
@@ -90,14 +90,14 @@ def _phase_levers(entry: Phase, result: Result, graphs: Prediction) -> Iterator[
                 "how": how,
             }
     for row in result.details.fusion or ():
-        if (row["phase"], row["process"], row["thread"]) == key(entry):
+        if (row["phase"], row["process"], row["thread"]) == key(entry) and row["replay_share"] is not None:
             yield {
                 "phase": phase,
                 "lever": f"fuse {row['kernels']} kernels: {row['pattern']}",
-                "share": f"{100 * (row['share'] or 0):.1f}",
-                "value": row["share"] or 0,
-                "step": show_time(row["saved_per_step_ns"]),
-                "how": f"exposed launch time; at most {show_time(row['path_ns'] // steps)} per step",
+                "share": f"{100 * row['replay_share']:.1f}",
+                "value": row["replay_share"],
+                "step": show_time(row["replay_saved_per_step_ns"]),
+                "how": _REPLAYED,
             }
             break
 
