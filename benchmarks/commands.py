@@ -172,7 +172,7 @@ def main() -> None:
             "ordered": ordered,
             "unordered": least([run([str(PROGRAM), str(mixed), *answer]) for _ in range(RUNS)]),
         }
-        measured["tools"] = other_tools(larger, Path(place))
+        measured["tools"] = other_tools(made(small, options.copies * 3, folder), Path(place))
         measured["nsys_rep"] = [from_nsys_rep(report, Path(place)) for report in options.nsys_rep]
         if options.export_alone:
             measured["nsys_rep"].append(export_alone(options.export_alone, Path(place)))

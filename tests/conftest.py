@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,7 +16,9 @@ from tests.support.browser import browser  # noqa: F401
 from tests.support.reports import KNOWN, analysed_once, find_report
 
 settings.register_profile("shared machine", deadline=None)
-settings.load_profile("shared machine")
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+# `.ci/run` tries the same examples each time, so that a change is judged by itself; other runs look for new ones.
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "shared machine"))
 
 
 INTEGRATION = Path(__file__).parent / "integration"

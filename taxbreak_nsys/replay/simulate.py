@@ -109,7 +109,7 @@ def _chains(model: ThreadModel, own: Floats, before: Floats, length: Floats, met
     total = np.cumsum(gap + length)
     queued = total - np.r_[0.0, total][at][group]
     ready = np.interp(model.anchor, model.knots, own) - before[segment] + model.latency + length
-    ready, met_end = np.where(follows, NOT_BINDING, ready), np.where(follows, -1.0, met_end)
+    ready, met_end = np.where(follows, NOT_BINDING, ready), np.where(follows, NOT_BINDING, met_end)
     by_host = _running_maximum(ready - queued, at, group) + queued
     by_clock = _running_maximum(met_end - queued, at, group) + queued
     return _Chains(

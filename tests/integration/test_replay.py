@@ -116,6 +116,25 @@ def test_same_moments_as_the_slow_twin(data: st.DataObject) -> None:
     assert fast.op_end.tolist() == pytest.approx([end for _, end in items])
 
 
+def test_a_lane_that_begins_with_a_follower() -> None:
+    """The follower has no time of its own before the end: the gap of the next item does not count from it."""
+    lane, gap, flags, zeros = ints([0, 0, 1]), ints([0, 2, 0]), np.ones(3, bool), np.zeros(3, np.int64)
+    no_wait = ints([])
+    work = Work(
+        launch=np.arange(3), lane=lane, called=zeros, returned=zeros, start=zeros, end=zeros, busy=zeros,
+        busy_after=zeros, met=ints([NEVER] * 3), computes=flags, first=np.array([True, False, True]),
+        previous_end=ints([NEVER, 0, NEVER]), own=flags,
+    )  # fmt: skip
+    model = ThreadModel(
+        0, 0, ints([0, 9]), ints([0]), Waits(*[no_wait] * 6, np.zeros(0, bool)), work,
+        WorkOps(np.arange(3), np.arange(3), zeros, zeros, zeros, zeros), zeros, zeros, gap, flags,
+        Followers(ints([0]), ints([2]), ints([0])), Typical(5, 1, "", 1, ""),
+    )  # fmt: skip
+    fast = replay(model, np.ones(1), np.ones(3))
+    _, items = slow_replay.replay(model, [1.0], [1.0] * 3)
+    assert fast.op_start.tolist() == [start for start, _ in items] == [0, 0, 0]
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_less_time_anywhere_never_makes_anything_later(data: st.DataObject) -> None:
