@@ -229,7 +229,9 @@ def test_gaps_on_a_terminal_show_the_end_of_the_range(report, columns: int, titl
 def on_a_terminal(columns: int, *arguments: str) -> str:
     """Return what the program writes on a terminal of so many columns."""
     controller, terminal = pty.openpty()
-    environment = os.environ | {"COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "dumb"}
+    # Without LINES, rich takes a dumb terminal to be 80 columns wide.
+    size = {"COLUMNS": str(columns), "LINES": "50"}
+    environment = os.environ | size | {"NO_COLOR": "1", "TERM": "dumb"}
     process = subprocess.Popen([*COMMAND, *arguments], stdout=terminal, stderr=subprocess.DEVNULL, env=environment)
     os.close(terminal)
     written = b""
