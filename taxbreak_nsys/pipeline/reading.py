@@ -121,11 +121,10 @@ class Reading:
         self, reader: Reader, instances: Instances, evidence: LayerEvidence, blocking: BlockingLimits
     ) -> Iterator[Piece]:
         """Yield the pieces of one reading; a second thread measures the next piece while the caller uses one."""
-        assumptions = self._assumptions
         with ExitStack() as stack:
             samples = None
-            if self._patterns and has_samples(self._database) and assumptions.has_samples:
-                numbered = SAMPLES in assumptions.sorted_tables
+            if self._patterns and has_samples(self._database) and self._assumptions.has_samples:
+                numbered = SAMPLES in self._assumptions.sorted_tables
                 samples = stack.enter_context(
                     SampleReader(
                         self._database,
@@ -136,16 +135,22 @@ class Reading:
                         tree=self._tree(),
                     )
                 )
-            windows = Windows(
-                reader=reader,
-                samples=samples,
-                instances=instances,
-                threads=self._threads,
-                evidence=evidence,
-                rows=self._rows,
-                assumptions=assumptions,
-            )
+            windows = self._windows(reader, instances, evidence, samples)
             yield from stack.enter_context(closing(Prefetcher(windows.pieces(blocking), 1)))
+
+    def _windows(
+        self, reader: Reader, instances: Instances, evidence: LayerEvidence, samples: SampleReader | None = None
+    ) -> Windows:
+        """Return the windows of one reading, under the present assumptions."""
+        return Windows(
+            reader=reader,
+            samples=samples,
+            instances=instances,
+            threads=self._threads,
+            evidence=evidence,
+            rows=self._rows,
+            assumptions=self._assumptions,
+        )
 
     def _tree(self) -> CallTree | None:
         """Return an empty tree for the stacks of CPU samples if `call_tree` is requested, else None."""
@@ -169,20 +174,11 @@ class Reading:
 
     def outline(self, database: Database) -> LaunchOutline:
         """Return the outline of the launches; this reads the API calls and device operations once more."""
-        no_phases, evidence = no_instances(), LayerEvidence()
         while True:
             collected = OutlineCollector()
             try:
                 with self._reader(database, launches_only=True) as reader:
-                    windows = Windows(
-                        reader=reader,
-                        samples=None,
-                        instances=no_phases,
-                        threads=self._threads,
-                        evidence=evidence,
-                        rows=self._rows,
-                        assumptions=self._assumptions,
-                    )
+                    windows = self._windows(reader, no_instances(), LayerEvidence())
                     for piece in windows.pieces(BlockingLimits()):
                         collected.add(piece)
                 return collected.outline()

@@ -60,7 +60,7 @@ def _class(path: Path, entry: Any) -> KernelClass:
     if not isinstance(title, str):
         raise TaxbreakError(f"{path}: class {name!r}: title must be a string")
     globs = [kernel.lower() for kernel in kernels]
-    # Compiling a regular expression for each of the many `*word*` would take longer than a small report's analysis.
+    # Most globs are `*word*`, and a word is found several times as fast as a regular expression matches.
     words = tuple(glob[1:-1] for glob in globs if _ONLY_WORD.fullmatch(glob))
     others = [translate(glob) for glob in globs if not _ONLY_WORD.fullmatch(glob)]
     return KernelClass(name=name, title=title, words=words, pattern=re.compile("|".join(others)) if others else None)
