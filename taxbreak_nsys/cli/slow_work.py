@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from taxbreak_nsys.arrays.thread_start import start_thread
+
 PATIENCE = 2.0
 """Seconds after which the line appears."""
 
@@ -20,7 +22,7 @@ def shown_when_slow() -> Iterator[None]:
         return
     done = threading.Event()
     watcher = threading.Thread(target=_watch, args=(done,), daemon=True)
-    watcher.start()
+    start_thread(watcher)
     try:
         yield
     finally:

@@ -6,12 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from taxbreak_nsys.arrays.intervals import Floats
 from taxbreak_nsys.comparison.sample_changes import COMPARED, ComparedMetric, PhaseSamples
 from taxbreak_nsys.errors import TaxbreakError
-
-Floats = NDArray[np.float64]
 
 BETTER, WORSE, MORE, LESS = "better", "worse", "more", "less"
 NO_DIFFERENCE = "no difference shown"

@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from taxbreak_nsys.arrays.intervals import Ints
+from taxbreak_nsys.arrays.intervals import Floats, Ints
 from taxbreak_nsys.attribution.layers import layer_parts
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.measure.host_states import STATE
 from taxbreak_nsys.model.trace_columns import pid, tid
 from taxbreak_nsys.result import Phase, Result
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

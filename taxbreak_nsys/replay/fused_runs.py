@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from taxbreak_nsys.arrays.intervals import Ints
+from taxbreak_nsys.arrays.intervals import Floats, Ints
 from taxbreak_nsys.measure.kernel_runs import KernelRuns
 from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model.trace_columns import runs as equal_runs
 from taxbreak_nsys.model.trace_columns import thread_slice
 from taxbreak_nsys.replay.graphs import Changed
 from taxbreak_nsys.replay.thread_model import ThreadModel
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from taxbreak_nsys.arrays.intervals import Flags, Ints, begins
+from taxbreak_nsys.arrays.intervals import Flags, Floats, Ints, begins
 from taxbreak_nsys.attribution.layers import layer_parts
 from taxbreak_nsys.measure.host_states import STATE
 from taxbreak_nsys.measure.replay_columns import ReplayColumns
@@ -18,8 +17,6 @@ from taxbreak_nsys.model.trace_columns import thread_slice
 from taxbreak_nsys.replay.thread_model import ThreadModel
 from taxbreak_nsys.replay.typical_delays import GRAPH_LAUNCH_NS_PER_NODE
 from taxbreak_nsys.result import Phase
-
-Floats = NDArray[np.float64]
 
 STAYS = "os_wait"
 """The host state that launching a graph does not remove."""

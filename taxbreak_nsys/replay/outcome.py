@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import Coverage, Ints, union
+from taxbreak_nsys.arrays.intervals import Coverage, Floats, Ints, union
 from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import thread_slice
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.replay.graphs import Changed
-from taxbreak_nsys.replay.simulate import Floats, Replayed
+from taxbreak_nsys.replay.simulate import Replayed
 from taxbreak_nsys.replay.thread_model import ThreadModel
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import Ints, percentile
+from taxbreak_nsys.arrays.intervals import Floats, Ints, percentile
 from taxbreak_nsys.measure.device_time import device_sets
 from taxbreak_nsys.measure.kernel_runs import KernelRuns
 from taxbreak_nsys.measure.measured import Measured
@@ -29,7 +29,7 @@ from taxbreak_nsys.replay.predicted_phase import (
     why_not_captured,
 )
 from taxbreak_nsys.replay.scenarios import Scenario, change, factor_table, layer_shares
-from taxbreak_nsys.replay.simulate import Floats, Replayed, replay
+from taxbreak_nsys.replay.simulate import Replayed, replay
 from taxbreak_nsys.replay.thread_model import ThreadModel, build
 from taxbreak_nsys.replay.typical_delays import Typical
 from taxbreak_nsys.replay.work import NEVER, OpIndex

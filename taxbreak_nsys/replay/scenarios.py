@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from taxbreak_nsys.arrays.intervals import Ints
+from taxbreak_nsys.arrays.intervals import Floats, Ints
 from taxbreak_nsys.attribution.layers import layer_parts
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.measure.host_states import STATE
@@ -22,7 +21,6 @@ from taxbreak_nsys.replay.graphs import Changed, with_graphs
 from taxbreak_nsys.replay.thread_model import ThreadModel
 from taxbreak_nsys.result import Phase
 
-Floats = NDArray[np.float64]
 NOT_THE_CPUS = ("device_wait", "os_wait", "profiler")
 """Host states that a CPU factor leaves unchanged; `profiler` would be shorter, but is no part of the program."""
 FACTORS = ("framework", "library", "launch", "copy_calls", "module_load", "kernels", "copies")

@@ -10,13 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from taxbreak_nsys.arrays.intervals import Flags, Ints, begins
+from taxbreak_nsys.arrays.intervals import Flags, Floats, Ints, begins
 from taxbreak_nsys.replay.thread_model import ThreadModel
 from taxbreak_nsys.replay.work import NEVER
 
-Floats = NDArray[np.float64]
 NOT_BINDING = -1e9
 """A time before all others, small enough that float sums with it stay exact to the nanosecond."""
 
