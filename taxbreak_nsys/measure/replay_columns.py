@@ -8,12 +8,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from taxbreak_nsys.arrays.grouped import ValueStats
 from taxbreak_nsys.arrays.intervals import Flags, Intervals, Ints
 from taxbreak_nsys.measure.host_states import HostIntervals
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model.launches import Launches
+from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import ApiCalls, DeviceOps, runs, thread_slice
 from taxbreak_nsys.phases import Instances
 
@@ -51,6 +53,14 @@ class ReplayColumns:
     def launch_instance(self) -> Ints:
         """The instance that holds the start of each launch, -1 for none."""
         return self.instances.at(self.launches.thread, self.launches.start)
+
+    @cached_property
+    def interval_cell(self) -> NDArray[np.int32]:
+        """The place of each host interval in the rows of a table (labels + 1, states); the last one is no interval."""
+        cell = np.empty(len(self.intervals.start) + 1, np.int32)
+        cell[:-1] = self.instances.label[self.intervals.instance] * len(STATES) + self.intervals.state
+        cell[-1] = len(self.instances.labels) * len(STATES)
+        return cell
 
     def within(self, spans: Intervals) -> ReplayColumns:
         """Return the calls and launches that start in the spans, and the operations and intervals that overlap them."""

@@ -44,23 +44,13 @@ def with_fused_runs(
     """
     places = _places(columns, model, runs)
     cut, span = model.cut_at(places.low, places.high)
-    pieces, nothing = len(cut.piece_interval), np.zeros(len(columns.instances), np.int64)
-    host = np.ones(pieces)
+    host = np.ones(len(cut.piece_interval))
     inside = np.flatnonzero((span >= 0) & (cut.piece_interval >= 0))
     interval = cut.piece_interval[inside]
     label = columns.instances.label[columns.intervals.instance[interval]]
     host[inside] = removed[label, columns.intervals.state[interval]]
-    changed = Changed(
-        model=_joined(columns, cut.without_full_queue(places.low, places.high), places),
-        host=host,
-        scale=np.ones(len(model.work)),
-        in_graph=np.zeros(pieces, bool),
-        graphs=nothing,
-        in_graphs=nothing,
-        breaks=nothing,
-        left_out=nothing,
-    )
-    return changed, len(places.first)
+    joined = _joined(columns, cut.without_full_queue(places.low, places.high), places)
+    return Changed.of(columns, joined, host=host), len(places.first)
 
 
 def _places(columns: ReplayColumns, model: ThreadModel, runs: KernelRuns) -> _Places:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Flags, Floats, Ints, begins
-from taxbreak_nsys.attribution.layers import layer_parts
 from taxbreak_nsys.measure.host_states import STATE
 from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model.launches import GRAPH_LAUNCH, KERNEL_LAUNCH, MEMORY_LAUNCH
-from taxbreak_nsys.model.name_rules import STATES
-from taxbreak_nsys.model.trace_columns import thread_slice
 from taxbreak_nsys.replay.thread_model import ThreadModel
+from taxbreak_nsys.replay.thread_phases import ThreadPhases
 from taxbreak_nsys.replay.typical_delays import GRAPH_LAUNCH_NS_PER_NODE
-from taxbreak_nsys.result import Phase
-
-STAYS = "os_wait"
-"""The host state that launching a graph does not remove."""
+from taxbreak_nsys.replay.work import launches_within
 
 
 @dataclass(frozen=True)
@@ -40,6 +34,23 @@ class Changed:
     in_graphs: Ints
     breaks: Ints
     left_out: Ints
+
+    @classmethod
+    def of(
+        cls, columns: ReplayColumns, model: ThreadModel, *, host: Floats | None = None, scale: Floats | None = None
+    ) -> Changed:
+        """Return a model without graphs, with factors of 1 where none are given."""
+        nothing, pieces = np.zeros(len(columns.instances), np.int64), len(model.piece_interval)
+        return cls(
+            model=model,
+            host=np.ones(pieces) if host is None else host,
+            scale=np.ones(len(model.work)) if scale is None else scale,
+            in_graph=np.zeros(pieces, bool),
+            graphs=nothing,
+            in_graphs=nothing,
+            breaks=nothing,
+            left_out=nothing,
+        )
 
     @property
     def is_as_measured(self) -> bool:
@@ -69,7 +80,7 @@ class _Spans:
 
 
 def with_graphs(
-    columns: ReplayColumns, changed: Changed, graph_launch_ns: int | None, entries: Mapping[int, Phase]
+    columns: ReplayColumns, changed: Changed, graph_launch_ns: int | None, phases: ThreadPhases
 ) -> tuple[Changed, Floats]:
     """Launch each run of launches between two waits of an instance as one graph, if that is shorter for the host.
 
@@ -81,7 +92,7 @@ def with_graphs(
     host time.
     """
     model = changed.model
-    spans = _spans(columns, model, entries)
+    spans = _spans(columns, model, phases)
     changed = replace(changed, breaks=_breaks(columns, model))
     if not len(spans.low):
         return changed, np.ones(len(model.piece_interval))
@@ -92,7 +103,7 @@ def with_graphs(
 
     cut, span = model.cut_at(spans.low, spans.high)
     knots, piece, inside = cut.knots, cut.piece_interval, span >= 0
-    length, stays = np.diff(knots), _staying_part(columns, piece, entries)
+    length, stays = np.diff(knots), phases.staying.ravel()[columns.interval_cell[piece]]
     traced = (piece >= 0) & (columns.intervals.state[np.maximum(piece, 0)] == STATE["profiler"])
     removable = np.bincount(span[inside], weights=(length * (1 - stays) * ~traced)[inside], minlength=len(nodes))
     shorter = removable > call
@@ -150,12 +161,12 @@ def _counted(changed: Changed, columns: ReplayColumns, spans: _Spans) -> Changed
     )
 
 
-def _spans(columns: ReplayColumns, model: ThreadModel, entries: Mapping[int, Phase]) -> _Spans:
+def _spans(columns: ReplayColumns, model: ThreadModel, phases: ThreadPhases) -> _Spans:
     """Return the runs of at least two launches of an instance without a wait or a graph launch between them."""
     launches, waits = columns.launches, model.waits
-    index = _capturable(columns, model, entries)
+    index = _capturable(columns, model, phases)
     start, end = launches.start[index] - model.origin, launches.end[index] - model.origin
-    part = thread_slice(launches.thread, model.thread)
+    part = _launched(columns, model)
     graphs = launches.start[part][launches.kind[part] == GRAPH_LAUNCH] - model.origin
     keys = (
         columns.launch_instance[index],
@@ -168,15 +179,21 @@ def _spans(columns: ReplayColumns, model: ThreadModel, entries: Mapping[int, Pha
     return spans.keep(past - first > 1)
 
 
-def _capturable(columns: ReplayColumns, model: ThreadModel, entries: Mapping[int, Phase]) -> Ints:
+def _launched(columns: ReplayColumns, model: ThreadModel) -> slice:
+    """Return the launches that start in a model's window, its last moment included."""
+    return slice(*launches_within(columns, model.thread, model.origin, model.origin + int(model.knots[-1]) + 1))
+
+
+def _capturable(columns: ReplayColumns, model: ThreadModel, phases: ThreadPhases) -> Ints:
     """Return the indices of the launches in phases that do not make the host wait, so that a graph can hold them."""
     launches, waits = columns.launches, model.waits
-    part = thread_slice(launches.thread, model.thread)
-    index = np.flatnonzero(np.isin(launches.kind[part], (KERNEL_LAUNCH, MEMORY_LAUNCH))) + part.start
+    part = _launched(columns, model)
+    kind = launches.kind[part]
+    index = np.flatnonzero((kind == KERNEL_LAUNCH) | (kind == MEMORY_LAUNCH)) + part.start
     start, end = launches.start[index] - model.origin, launches.end[index] - model.origin
     instance = columns.launch_instance[index]
     label = np.where(instance >= 0, columns.instances.label[np.maximum(instance, 0)], -1)
-    keep = np.isin(label, list(entries)) & (start >= 0) & (end <= model.knots[-1])
+    keep = phases.known[label] & (end <= model.knots[-1])
     wait_start, wait_end = waits.start[~waits.full_queue], waits.end[~waits.full_queue]
     if len(wait_end):
         following = np.searchsorted(wait_end, start, side="right")
@@ -188,25 +205,12 @@ def _capturable(columns: ReplayColumns, model: ThreadModel, entries: Mapping[int
 def _breaks(columns: ReplayColumns, model: ThreadModel) -> Ints:
     """Return for each instance the number of waits between its first and its last kernel launch."""
     launches, count = columns.launches, len(columns.instances)
-    part = thread_slice(launches.thread, model.thread)
+    part = _launched(columns, model)
     kernel = np.flatnonzero(launches.kind[part] == KERNEL_LAUNCH) + part.start
     instance, start = columns.launch_instance[kernel], launches.start[kernel] - model.origin
-    inside = (instance >= 0) & (start >= 0) & (start < model.knots[-1])
+    inside = (instance >= 0) & (start < model.knots[-1])
     first, last = np.full(count, np.iinfo(np.int64).max), np.full(count, -1, np.int64)
     np.minimum.at(first, instance[inside], start[inside])
     np.maximum.at(last, instance[inside], start[inside])
     waits = model.waits.start[~model.waits.full_queue]
     return np.maximum(np.searchsorted(waits, last) - np.searchsorted(waits, first), 0)
-
-
-def _staying_part(columns: ReplayColumns, piece: Ints, entries: Mapping[int, Phase]) -> Floats:
-    """Return the share of each piece of host time that a graph does not remove, 0 to 1."""
-    part = np.ones((len(columns.instances.labels) + 1, len(STATES)))
-    for code, entry in entries.items():
-        part[code] = 0.0
-        for state, (framework, library) in layer_parts(entry).items():
-            part[code, STATE[state]] = 1 - framework - library
-        part[code, STATE[STAYS]] = 1.0
-    intervals, interval = columns.intervals, np.maximum(piece, 0)
-    label = np.where(piece >= 0, columns.instances.label[intervals.instance[interval]], len(columns.instances.labels))
-    return part[label, intervals.state[interval]]

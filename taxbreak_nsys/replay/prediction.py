@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import Floats, Ints, percentile
+from taxbreak_nsys.arrays.intervals import Flags, Floats, Ints, percentile
 from taxbreak_nsys.measure.device_time import device_sets
 from taxbreak_nsys.measure.kernel_runs import KernelRuns
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.measure.replay_columns import ReplayColumns, ReplayPart
 from taxbreak_nsys.measure.slowest_ranks import slowest_ranks
 from taxbreak_nsys.model.trace_columns import pid, tid
+from taxbreak_nsys.replay.entry_sums import EntrySums
 from taxbreak_nsys.replay.fused_runs import with_fused_runs
 from taxbreak_nsys.replay.graphs import Changed, without_left_out
-from taxbreak_nsys.replay.outcome import Outcome, idle_ns, instances_within, outcome
+from taxbreak_nsys.replay.outcome import Outcome, StretchParts, layer_time
 from taxbreak_nsys.replay.predicted_phase import (
     FusedPrediction,
     Key,
@@ -31,6 +32,7 @@ from taxbreak_nsys.replay.predicted_phase import (
 from taxbreak_nsys.replay.scenarios import Scenario, change, factor_table, layer_shares
 from taxbreak_nsys.replay.simulate import Replayed, replay
 from taxbreak_nsys.replay.thread_model import ThreadModel, build
+from taxbreak_nsys.replay.thread_phases import ThreadPhases
 from taxbreak_nsys.replay.typical_delays import Typical
 from taxbreak_nsys.replay.work import NEVER, OpIndex
 from taxbreak_nsys.result import Phase, Result
@@ -40,24 +42,19 @@ OfModel = TypeVar("OfModel")
 
 @dataclass(frozen=True)
 class _Model:
-    """The model of one stretch of a thread: the numbers of its instances, the thread's phase entries by label code."""
+    """The model of one stretch of a thread, the thread's phases, and the stretch's instances."""
 
     thread: ThreadModel
-    entries: Mapping[int, Phase]
-    instances: range
+    phases: ThreadPhases
+    parts: StretchParts
 
 
 @dataclass(frozen=True)
-class _Sums:
-    """The sums over the replays of one entry's stretches, ns.
+class _Details:
+    """What a full prediction needs of each model: the idle time of its instances, and its host time by layer, ns."""
 
-    `walls` has one row for each instance. No sum is below the busy time of the busiest stream, unless the measured sum
-    is below it too.
-    """
-
-    walls: Ints
-    wall: int
-    completion: int
+    idle: list[Ints]
+    layer_times: list[Floats]
 
 
 class Replay:
@@ -78,22 +75,27 @@ class Replay:
         for entry in result.entries:
             if entry.process is not None and entry.thread is not None and why_not(entry) is None:
                 entries.setdefault(threads[entry.process, entry.thread], {})[labels[entry.phase]] = entry
-        index = OpIndex.of(self.columns)
+        index, pinned = OpIndex.of(self.columns), self._pinned_instances()
+        self._sums_of_entries: dict[Key, EntrySums] = {}
         self._models: list[_Model] = []
         for thread, of_thread in entries.items():
+            phases = ThreadPhases(of_thread, len(labels))
             for window in part.windows[thread] if part.windows is not None else (None,):
-                model = self._pinned(build(self.columns, index, thread, self.typical, window))
-                self._models.append(_Model(model, of_thread, instances_within(self.columns.instances, model)))
+                model = self._pinned(build(self.columns, index, thread, self.typical, window), pinned)
+                self._models.append(_Model(model, phases, StretchParts(self.columns, model)))
 
-    def _pinned(self, model: ThreadModel) -> ThreadModel:
+    def _pinned_instances(self) -> Flags:
+        """Flag the instances in which the rank waits for slower ranks; the last flag is for no instance."""
+        instances = self.columns.instances
+        paired = instances.step >= 0
+        return np.append(paired & ~slowest_ranks(instances, self.result.step_sums, paired), False)
+
+    def _pinned(self, model: ThreadModel, pinned: Flags) -> ThreadModel:
         """Return a model in which a rank that waits for slower ranks keeps waiting until they arrived in the report.
 
         In these steps a scenario changes this rank alone. In the steps in which this rank is the slowest, its short
         waits in collectives move along with its own work.
         """
-        instances = self.columns.instances
-        paired = instances.step >= 0
-        pinned = np.append(paired & ~slowest_ranks(instances, self.result.step_sums, paired), False)
         instance = self.columns.launch_instance[model.work.launch]
         met = np.where(pinned[instance], model.work.met, NEVER)
         return replace(model, work=replace(model.work, met=met))
@@ -115,6 +117,21 @@ class Replay:
     @cached_property
     def _unchanged(self) -> list[Outcome]:
         return [self._outcome(model, *replayed) for model, replayed in zip(self._models, self._base, strict=True)]
+
+    @cached_property
+    def _base_layer_times(self) -> list[Floats]:
+        return self._layer_times(self._base)
+
+    def _layer_times(self, replays: list[tuple[Changed, Replayed]]) -> list[Floats]:
+        return [layer_time(self.columns, changed) for changed, _ in replays]
+
+    def _base_sums(self, entry: Phase) -> EntrySums:
+        """Return the sums of an entry without a change."""
+        where = key(entry)
+        if where not in self._sums_of_entries:
+            unchanged = self._entry_stretches(entry, self._unchanged)
+            self._sums_of_entries[where] = EntrySums.of(unchanged, unchanged)
+        return self._sums_of_entries[where]
 
     @cached_property
     def _errors(self) -> dict[Key, tuple[float, float]]:
@@ -148,7 +165,7 @@ class Replay:
         slowest = slowest_ranks(instances, self.result.step_sums, instances.step >= 0)
         by_label: dict[tuple[int, int], list[tuple[int, Ints]]] = {}
         for number, model in enumerate(self._models):
-            labels = instances.label[model.instances.start : model.instances.stop]
+            labels = instances.label[model.parts.numbers.start : model.parts.numbers.stop]
             for label in np.unique(labels).tolist():
                 part = (number, np.flatnonzero(labels == label))
                 by_label.setdefault((model.thread.thread, label), []).append(part)
@@ -162,7 +179,7 @@ class Replay:
                 for part in of_thread
             ]
             if entry.ranks is not None:
-                firsts = [self._models[number].instances.start for number, _ in parts]
+                firsts = [self._models[number].parts.numbers.start for number, _ in parts]
                 parts = [(n, which[slowest[first + which]]) for (n, which), first in zip(parts, firsts, strict=True)]
             by_entry[key(entry)] = parts
         return by_entry
@@ -175,13 +192,14 @@ class Replay:
         replays = self._run(scenario)
         outcomes = self._outcomes(replays)
         compared = self._without_left_out(replays)
-        idle = None
+        details = None
         if in_full:
             idle = [
-                idle_ns(self.columns, self._device_sets, changed.model, moments, model.instances)
-                for model, (changed, moments) in zip(self._models, replays, strict=True)
+                model.parts.idle_ns(self.columns, self._device_sets, moments)
+                for model, (_, moments) in zip(self._models, replays, strict=True)
             ]
-        return tuple(self._prediction(entry, scenario, outcomes, compared, idle) for entry in self.result.entries)
+            details = _Details(idle, self._layer_times(replays))
+        return tuple(self._prediction(entry, scenario, outcomes, compared, details) for entry in self.result.entries)
 
     def predict_fused(self, entry: Phase, runs: KernelRuns) -> FusedPrediction:
         """Predict one thread's phase with each of some runs of its kernels as one kernel.
@@ -193,20 +211,19 @@ class Replay:
         fused, before, after = 0, [], []
         for number, _ in self._parts[key(entry)]:
             model = self._models[number]
-            table = factor_table(gone, model.entries, len(self.columns.instances.labels))
+            table = factor_table(gone, model.phases)
             changed, replayed = with_fused_runs(self.columns, model.thread, runs, table)
             if replayed:
                 fused += replayed
                 moments = replay(changed.model, changed.host, changed.scale)
-                every = np.arange(len(model.instances))
+                every = np.arange(len(model.parts.numbers))
                 before.append((self._unchanged[number], every))
                 after.append((self._outcome(model, changed, moments), every))
-        own = self._entry_stretches(entry, self._unchanged)
-        base = _sums(own, own)
+        base = self._base_sums(entry)
         rate = entry.wall_ns / base.wall if self.sampled and base.wall else 1
         return FusedPrediction(
             runs=fused,
-            saved_ns=_sums(before, before).completion - _sums(before, after).completion,
+            saved_ns=EntrySums.of(before, before).completion - EntrySums.of(before, after).completion,
             completion_ns=round(base.completion * rate),
         )
 
@@ -229,38 +246,43 @@ class Replay:
         scenario: Scenario,
         outcomes: list[Outcome],
         compared: list[Outcome],
-        idle: list[Ints] | None,
+        details: _Details | None,
     ) -> Prediction:
+        reason = why_not(entry) or why_not_asked(entry, scenario)
+        before, after = self._entry_stretches(entry, self._unchanged), self._entry_stretches(entry, outcomes)
+        replayed = 0 if reason is not None else sum(len(which) for _, which in after)
+        breaks, graphs, left_out = None, None, None
+        if scenario.graphs and reason is None:
+            breaks, graphs, left_out = (
+                sum(int(getattr(of_model, name)[which].sum()) for of_model, which in after)
+                for name in ("breaks", "graphs", "left_out")
+            )
+            reason = why_not_captured(breaks / max(replayed, 1))
         measured = Prediction(
             phase=entry.phase,
             process=entry.process,
             thread=entry.thread,
             instances=entry.instances,
-            replayed_instances=0,
+            replayed_instances=replayed,
             wall_ns=entry.wall_ns,
             wall_median_ns=entry.wall_median_ns,
             completion_ns=None,
             idle_ns=entry.device.idle_ns,
             hdbi=entry.taxbreak.hdbi,
+            breaks=breaks,
+            reason=reason,
         )
-        reason = why_not(entry) or why_not_asked(entry, scenario)
         if reason is not None:
-            return replace(measured, reason=reason)
-        before, after = self._entry_stretches(entry, self._unchanged), self._entry_stretches(entry, outcomes)
-        replayed = sum(len(which) for _, which in after)
-        breaks = sum(int(of_model.breaks[which].sum()) for of_model, which in after)
-        measured = replace(measured, replayed_instances=replayed, breaks=breaks if scenario.graphs else None)
-        if scenario.graphs and (reason := why_not_captured(breaks / max(replayed, 1))):
-            return replace(measured, reason=reason)
-        base_sums, sums = _sums(before, before), _sums(before, after)
+            return measured
+        base_sums = self._base_sums(entry)
+        sums = base_sums if _same(before, after) else EntrySums.of(before, after)
         rate = entry.wall_ns / base_sums.wall if self.sampled and base_sums.wall else 1
-        graphs = sum(int(of_model.graphs[which].sum()) for of_model, which in after)
         median = percentile(sums.walls, 50)
         then_median = percentile(base_sums.walls, 50)
         if self.sampled and then_median and median is not None and entry.wall_median_ns is not None:
             median = round(entry.wall_median_ns * median / then_median)
-        left_out = sum(int(of_model.left_out[which].sum()) for of_model, which in after)
-        base = _sums(before, self._entry_stretches(entry, compared)).completion
+        least = self._entry_stretches(entry, compared)
+        base = (base_sums if _same(before, least) else EntrySums.of(before, least)).completion
         predicted = replace(
             measured,
             completion_ns=round(base_sums.completion * rate),
@@ -268,24 +290,24 @@ class Replay:
             predicted_wall_median_ns=median,
             predicted_completion_ns=round(sums.completion * rate),
             saved_share=1 - sums.completion / base if base > 0 else 0.0,
-            graphs=graphs if scenario.graphs else None,
-            left_out_ns=round(left_out * rate) if scenario.graphs else None,
+            graphs=graphs,
+            left_out_ns=round(left_out * rate) if left_out is not None else None,
         )
-        if idle is None:
+        if details is None:
             return predicted
         unchanged, loose = self._errors[key(entry)]
         return replace(
             predicted,
             predicted_idle_ns=round(
-                sum(int(ns[which].sum()) for ns, which in self._entry_stretches(entry, idle)) * rate
+                sum(int(ns[which].sum()) for ns, which in self._entry_stretches(entry, details.idle)) * rate
             ),
-            predicted_hdbi=self._hdbi(entry, scenario, before, after),
+            predicted_hdbi=self._hdbi(entry, scenario, after, details),
             unchanged_error=unchanged,
             loose_error=loose,
         )
 
     def _hdbi(
-        self, entry: Phase, scenario: Scenario, before: list[tuple[Outcome, Ints]], after: list[tuple[Outcome, Ints]]
+        self, entry: Phase, scenario: Scenario, after: list[tuple[Outcome, Ints]], details: _Details
     ) -> float | None:
         """Return HDBI with each layer's measured time changed as the scenario changed its host time.
 
@@ -296,8 +318,10 @@ class Replay:
         if layers.hdbi is None or layers.t_device_active_ns is None:
             return None
         code = self.columns.instances.labels.index(entry.phase)
-        time_before = _layer_time(before, code)
-        time_after = _layer_time(after, code)
+        time_before, time_after = (
+            np.asarray(sum(times[code] for times, _ in self._entry_stretches(entry, of_models)), np.float64)
+            for of_models in (self._base_layer_times, details.layer_times)
+        )
         framework, library = layer_shares(Scenario(), entry)
         framework_now, library_now = layer_shares(scenario, entry)
 
@@ -329,9 +353,8 @@ class Replay:
         for number, model in enumerate(self._models):
             thread = model.thread.loosened() if loose else model.thread
             if thread.thread not in tables:
-                labels = len(self.columns.instances.labels)
-                tables[thread.thread] = factor_table(scenario or Scenario(), model.entries, labels)
-            changed = change(self.columns, thread, scenario or Scenario(), model.entries, tables[thread.thread])
+                tables[thread.thread] = factor_table(scenario or Scenario(), model.phases)
+            changed = change(self.columns, thread, scenario or Scenario(), model.phases, tables[thread.thread])
             if scenario is not None and changed.is_as_measured and not scenario.graphs:
                 replays.append(self._base[number])
             else:
@@ -345,29 +368,9 @@ class Replay:
         ]
 
     def _outcome(self, model: _Model, changed: Changed, replayed: Replayed) -> Outcome:
-        return outcome(self.columns, changed, replayed, model.instances)
+        return model.parts.outcome(changed, replayed)
 
 
-def _layer_time(parts: list[tuple[Outcome, Ints]], label: int) -> Floats:
-    """Return the host time of a phase label by state, over all stretches, ns."""
-    return np.asarray(sum(of_model.layer_time[label] for of_model, _ in parts), np.float64)
-
-
-def _sums(before: list[tuple[Outcome, Ints]], after: list[tuple[Outcome, Ints]]) -> _Sums:
-    """Return the sums over an entry's instances under a scenario; `before` has the replays without a change."""
-    walls, wall, completion = [], 0, 0
-    least_wall, least_completion, busiest = 0, 0, 0.0
-    for (unchanged, which), (changed, _) in zip(before, after, strict=True):
-        busy = np.floor(changed.busiest[which]).astype(np.int64)
-        walls.append(np.maximum(changed.wall[which], np.minimum(unchanged.wall[which], busy)))
-        completion += int(changed.completion[which].sum())
-        least_wall += int(unchanged.wall[which].sum())
-        least_completion += int(unchanged.completion[which].sum())
-        busiest += float(changed.busy[which].sum(axis=0).max(initial=0.0))
-    joined = np.concatenate(walls) if walls else np.empty(0, np.int64)
-    wall = int(joined.sum())
-    return _Sums(
-        walls=joined,
-        wall=max(wall, min(least_wall, int(busiest))),
-        completion=max(completion, min(least_completion, int(busiest))),
-    )
+def _same(before: list[tuple[Outcome, Ints]], after: list[tuple[Outcome, Ints]]) -> bool:
+    """Return whether no stretch of an entry was replayed again."""
+    return all(one is other for (one, _), (other, _) in zip(before, after, strict=True))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import Floats, Ints
+from taxbreak_nsys.arrays.intervals import Flags, Floats, Ints
 from taxbreak_nsys.attribution.layers import layer_parts
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.measure.host_states import STATE
@@ -19,6 +18,7 @@ from taxbreak_nsys.model.trace_columns import thread_slice
 from taxbreak_nsys.model.user_pattern import UserPattern
 from taxbreak_nsys.replay.graphs import Changed, with_graphs
 from taxbreak_nsys.replay.thread_model import ThreadModel
+from taxbreak_nsys.replay.thread_phases import ThreadPhases
 from taxbreak_nsys.result import Phase
 
 NOT_THE_CPUS = ("device_wait", "os_wait", "profiler")
@@ -108,64 +108,58 @@ def layer_shares(scenario: Scenario, entry: Phase) -> tuple[Floats, Floats]:
     return shares[0], shares[1]
 
 
-def factor_table(scenario: Scenario, entries: Mapping[int, Phase], labels: int) -> Floats:
-    """Return the factor of each state, shape (labels + 1, states); the last row (no label) and labels without entry: 1.
+def factor_table(scenario: Scenario, phases: ThreadPhases) -> Floats:
+    """Return the factor of each state for a thread's phases, shape (labels + 1, states).
 
-    `entries` are a thread's phase entries by label code.
+    It is 1 in the last row (no label) and for labels without an entry.
     """
-    table = np.ones((labels + 1, len(STATES)))
-    for code, entry in entries.items():
+    table = np.ones((phases.labels + 1, len(STATES)))
+    for code, entry in phases.entries.items():
         table[code] = state_factors(scenario, entry)
     return table
 
 
 def change(
-    columns: ReplayColumns, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase], table: Floats
+    columns: ReplayColumns, model: ThreadModel, scenario: Scenario, phases: ThreadPhases, table: Floats
 ) -> Changed:
-    """Return a thread's model under a scenario; `entries` are the thread's phase entries by label code.
+    """Return a thread's model under a scenario; `phases` are the thread's phases, and `table` their `factor_table`.
 
-    `table` is their `factor_table`. Time outside these entries stays as measured.
+    Time outside these phases stays as measured.
     """
-    instances, intervals = columns.instances, columns.intervals
-    nothing = np.zeros(len(instances), np.int64)
-    pieces = len(model.piece_interval)
-    changed = Changed(
-        model=model,
-        host=np.ones(pieces),
-        scale=_scale(columns, model, scenario, entries),
-        in_graph=np.zeros(pieces, bool),
-        graphs=nothing,
-        in_graphs=nothing,
-        breaks=nothing,
-        left_out=nothing,
-    )
-    graph_host = None
-    if scenario.graphs:
-        changed, graph_host = with_graphs(columns, changed, scenario.graph_launch_ns, entries)
-    piece_interval = changed.model.piece_interval
-    label = np.where(
-        piece_interval >= 0, instances.label[intervals.instance[np.maximum(piece_interval, 0)]], len(instances.labels)
-    )
-    host = table[label, intervals.state[np.maximum(piece_interval, 0)]]
+    scale = _scale(columns, model, scenario, phases)
+    if not scenario.graphs:
+        return Changed.of(columns, model, host=_host(columns, model, scenario, phases, table), scale=scale)
+    changed = Changed.of(columns, model, scale=scale)
+    changed, graph_host = with_graphs(columns, changed, scenario.graph_launch_ns, phases)
+    host = _host(columns, changed.model, scenario, phases, table)
+    return replace(changed, host=np.where(changed.in_graph, graph_host, host * graph_host))
+
+
+def _host(
+    columns: ReplayColumns, model: ThreadModel, scenario: Scenario, phases: ThreadPhases, table: Floats
+) -> Floats:
+    """Return the factor on each piece of host time."""
+    cell = columns.interval_cell[model.piece_interval]
+    host = table.ravel()[cell]
     if scenario.framework_minus_ns:
-        host = host * _framework_cut(columns, changed.model, scenario, label, entries)
-    if graph_host is not None:
-        host = np.where(changed.in_graph, graph_host, host * graph_host)
-    return replace(changed, host=host)
+        host = host * _framework_cut(columns, model, scenario, phases.known[cell // len(STATES)])
+    return host
 
 
-def _scale(columns: ReplayColumns, model: ThreadModel, scenario: Scenario, entries: Mapping[int, Phase]) -> Floats:
-    """Return the factor on the device work of each item: 1 for items that the entries did not launch."""
+def _scale(columns: ReplayColumns, model: ThreadModel, scenario: Scenario, phases: ThreadPhases) -> Floats:
+    """Return the factor on the device work of each item: 1 for items that the phases did not launch."""
+    if scenario.kernels == scenario.copies == 1:
+        return np.ones(len(model.work))
     instance = columns.launch_instance[model.work.launch]
     label = np.where(instance >= 0, columns.instances.label[np.maximum(instance, 0)], -1)
     factor = np.where(model.work.computes, scenario.kernels, scenario.copies)
-    return np.where(np.isin(label, list(entries)), factor, 1.0)
+    return np.where(phases.known[label], factor, 1.0)
 
 
-def _framework_cut(
-    columns: ReplayColumns, model: ThreadModel, scenario: Scenario, label: Ints, entries: Mapping[int, Phase]
-) -> Floats:
+def _framework_cut(columns: ReplayColumns, model: ThreadModel, scenario: Scenario, in_phase: Flags) -> Floats:
     """Return the factor on each piece that subtracts `framework_minus_ns` before each chosen launch.
+
+    `in_phase` flags the pieces that lie in one of the thread's phases.
 
     It is subtracted from the framework time since the previous launch, down to 0 at most.
     """
@@ -177,7 +171,7 @@ def _framework_cut(
         chosen = np.isin(kernel, _matching_launches(columns, _before_pattern(scenario.before)))
     gap = np.searchsorted(launches.start[kernel] - model.origin, model.knots[:-1], side="right")
     states = columns.intervals.state[np.maximum(model.piece_interval, 0)]
-    framework = np.isin(states, [STATE[name] for name in FRAMEWORK_STATES]) & np.isin(label, list(entries))
+    framework = np.isin(states, [STATE[name] for name in FRAMEWORK_STATES]) & in_phase
     length = np.diff(model.knots)
     available = np.bincount(gap[framework], weights=length[framework], minlength=len(kernel) + 1)
     taken = np.where(np.r_[chosen, False], np.minimum(available, scenario.framework_minus_ns), 0.0)

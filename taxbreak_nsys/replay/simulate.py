@@ -2,36 +2,79 @@
 
 Between two waits the host only moves forward and each lane only queues. So all times of a segment between waits follow
 by maxima and sums from two numbers, the host's time and the lane's time at its start. These are computed over whole
-columns; one short step per wait and lane remains, in the order of time.
+columns; one short step per wait and lane remains, in the order of time. What no scenario changes is in `fixed_parts`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import Flags, Floats, Ints, begins
+from taxbreak_nsys.arrays.interpolation import Interpolation
+from taxbreak_nsys.arrays.intervals import Floats, Ints
+from taxbreak_nsys.replay.fixed_parts import NOT_BINDING, Queue
 from taxbreak_nsys.replay.thread_model import ThreadModel
 from taxbreak_nsys.replay.work import NEVER
-
-NOT_BINDING = -1e9
-"""A time before all others, small enough that float sums with it stay exact to the nanosecond."""
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """The times of a replay, ns since the model's origin: `knots` as measured, `times` the same knots replayed."""
+    """The times of a replay, ns since the model's origin.
 
-    knots: Ints
-    times: Floats
-    op_start: Floats
-    op_end: Floats
+    `own` is the changed host time before each knot, `before` that at the start of each segment, and `host` the replayed
+    time of each segment's start. `item_start` is the start of each item, whose work took `scale` times as long. The
+    times of knots and operations are computed from these when they are asked for: few of them are needed for the walls.
+    """
+
+    model: ThreadModel
+    own: Floats
+    before: Floats
+    host: Floats
+    scale: Floats
+    item_start: Floats
+
+    @cached_property
+    def times(self) -> Floats:
+        """The replayed time of each knot of the model."""
+        return self._knot_times(np.arange(len(self.own)))
+
+    @cached_property
+    def op_start(self) -> Floats:
+        """The replayed start of each operation of the model."""
+        ops = self.model.ops
+        return self.item_start[ops.item] + ops.busy_before * self.scale[ops.item] + ops.fixed_before
+
+    @cached_property
+    def op_end(self) -> Floats:
+        """The replayed end of each operation of the model."""
+        ops = self.model.ops
+        return self.item_start[ops.item] + ops.busy_until * self.scale[ops.item] + ops.fixed_until
 
     def at(self, moments: Ints) -> Floats:
         """Return the replayed times of measured times; times outside the model's span move with its ends."""
-        inside = np.clip(moments, self.knots[0], self.knots[-1])
-        return np.interp(inside, self.knots, self.times) + (moments - inside)
+        knots = self.model.knots
+        inside = np.minimum(np.maximum(moments, knots[0]), knots[-1])
+        return Interpolation(inside, knots).values(self._knot_times) + (moments - inside)
+
+    def _knot_times(self, index: Ints) -> Floats:
+        """Return the replayed times of knots; inside a wait, a knot keeps its distance from the wait's end if possible.
+
+        `index` are the numbers of the knots.
+        """
+        waits, times = self.model.waits, self.own[index]
+        if not len(waits):
+            return times
+        knots = self.model.knots[index]
+        segment = np.searchsorted(waits.end, knots, side="right")
+        inside = np.flatnonzero((segment < len(waits)) & (knots > waits.start[np.minimum(segment, len(waits) - 1)]))
+        wait = segment[inside]
+        times[inside] = self.model.fixed.wait_start.values(self.own.__getitem__)[wait]
+        times = self.host[segment] + times - self.before[segment]
+        from_end = waits.end[wait] - knots[inside]
+        times[inside] = np.maximum(times[inside], self.host[wait + 1] - from_end)
+        return times
 
 
 def replay(model: ThreadModel, host: Floats, scale: Floats) -> Replayed:
@@ -40,91 +83,37 @@ def replay(model: ThreadModel, host: Floats, scale: Floats) -> Replayed:
     The model alone decides the length of waits; `host` has no effect there. With factors of 1 the result is every
     measured time exactly.
     """
-    waits, work = model.waits, model.work
-    own = np.r_[0.0, np.cumsum(host * np.diff(model.knots))]
-    before = np.r_[0.0, np.interp(waits.end, model.knots, own)]
-    until_wait = np.interp(waits.start, model.knots, own) - before[:-1]
-    length = work.busy * scale + (work.end - work.start - work.busy)
-    item = _chains(model, own, before, length, _met_end(model, scale))
-    stands = _stand(model, until_wait, item)
+    fixed, followers = model.fixed, model.followers
+    own = np.zeros(len(model.knots))
+    np.cumsum(host * fixed.lengths, out=own[1:])
+    before = np.append(0.0, fixed.wait_end.values(own.__getitem__))
+    until_wait = fixed.wait_start.values(own.__getitem__) - before[:-1]
+    queue = fixed.queue(scale)
+    reached = fixed.anchor.values(own.__getitem__) - before[fixed.segment]
+    by_host = _by_host(model, reached, queue)
+    stands = _stand(model, until_wait, by_host, queue)
 
-    item_end = np.maximum(stands.host[item.segment] + item.by_host, stands.reach[item.group] + item.by_queue)
-    item_end = np.maximum(item_end, item.by_clock)
-    item_start = item_end - length
-    followers = model.followers
-    reached = np.interp(model.anchor[followers.item], model.knots, own) - before[item.segment[followers.item]]
-    item_start[followers.item] = np.maximum(
-        stands.host[item.segment[followers.item]] + reached, item_end[followers.leader] + followers.gap
-    )
-    ops = model.ops
-    return Replayed(
-        model.knots, _knot_times(model, own, before, stands.host),
-        item_start[ops.item] + ops.busy_before * scale[ops.item] + ops.fixed_before,
-        item_start[ops.item] + ops.busy_until * scale[ops.item] + ops.fixed_until,
-    )  # fmt: skip
+    item_end = np.maximum(stands.host[fixed.segment] + by_host, stands.reach[fixed.group] + queue.queued)
+    item_end = np.maximum(item_end, queue.by_clock)
+    item_start = item_end - queue.length
+    if len(followers.item):
+        launched = stands.host[fixed.segment[followers.item]] + reached[followers.item]
+        item_start[followers.item] = np.maximum(launched, item_end[followers.leader] + followers.gap)
+    return Replayed(model=model, own=own, before=before, host=stands.host, scale=scale, item_start=item_start)
 
 
-@dataclass(frozen=True)
-class _Chains:
-    """For each item its segment between waits, its group (neighbours of one lane and segment), and its end.
+def _by_host(model: ThreadModel, reached: Floats, queue: Queue) -> Floats:
+    """Return the end of each item after the host's time at the start of its segment, if its lane was free then.
 
-    An item ends at the latest of three times: `by_host` after the host's time at the start of the segment, `by_queue`
-    after the end of the work that was on its lane at that time, and `by_clock`. `last` are the last items of the
-    groups.
+    `reached` is the host's time from there to the item's anchor.
     """
-
-    segment: Ints
-    group: Ints
-    by_host: Floats
-    by_queue: Floats
-    by_clock: Floats
-    last: Ints
-
-
-def _met_end(model: ThreadModel, scale: Floats) -> Floats:
-    """Return the earliest end of each item: the slower rank it waits for arrives as measured; -1 for none."""
-    work = model.work
-    remaining = work.busy_after * scale + (work.end - work.met - work.busy_after)
-    # -1, before all times of the model: the item waits for no rank
-    return np.where(work.met > NEVER, work.met + remaining, -1.0)
-
-
-def _chains(model: ThreadModel, own: Floats, before: Floats, length: Floats, met_end: Floats) -> _Chains:
-    waits, work = model.waits, model.work
-    segment = np.searchsorted(waits.end, model.anchor, side="right")
-    if not len(segment):
-        empty = np.empty(0)
-        return _Chains(segment=segment, group=segment, by_host=empty, by_queue=empty, by_clock=empty, last=segment)
-    at = begins((np.diff(work.lane) != 0) | (np.diff(segment) != 0))
-    group = np.zeros(len(segment), np.int64)
-    group[at[1:]] = 1
-    group = np.cumsum(group)
-    # followers are placed at the end: here their lane continues as if they did not exist
-    follows = model.followers.flags(len(segment))
-    gap, length = np.where(follows, 0, model.gap), np.where(follows, 0.0, length)
-    # end_j = max(ready_j, end_(j-1) + gap_j) + length_j becomes a running maximum after subtracting the running
-    # sum of gap and length
-    total = np.cumsum(gap + length)
-    queued = total - np.r_[0.0, total][at][group]
-    ready = np.interp(model.anchor, model.knots, own) - before[segment] + model.latency + length
-    ready, met_end = np.where(follows, NOT_BINDING, ready), np.where(follows, NOT_BINDING, met_end)
-    by_host = _running_maximum(ready - queued, at, group) + queued
-    by_clock = _running_maximum(met_end - queued, at, group) + queued
-    return _Chains(
-        segment=segment,
-        group=group,
-        by_host=by_host,
-        by_queue=queued,
-        by_clock=by_clock,
-        last=np.r_[at[1:] - 1, len(segment) - 1],
-    )
-
-
-def _running_maximum(values: Floats, at: Ints, group: Ints) -> Floats:
-    """Return the running maximum within each group; `at` are the first indices of the groups."""
-    low, high = np.minimum.reduceat(values, at), np.maximum.reduceat(values, at)
-    lift = np.r_[0.0, np.cumsum(high[:-1] - low[1:] + 1.0)][group]
-    return np.maximum.accumulate(values + lift) - lift
+    fixed = model.fixed
+    if not len(reached):
+        return reached
+    ready = reached + model.latency + queue.length
+    if fixed.follows is not None:
+        ready = np.where(fixed.follows, NOT_BINDING, ready)
+    return fixed.running_maximum(ready - queue.queued) + queue.queued
 
 
 @dataclass(frozen=True)
@@ -135,30 +124,25 @@ class _Stands:
     reach: Floats
 
 
-def _stand(model: ThreadModel, until_wait: Floats, item: _Chains) -> _Stands:
+def _stand(model: ThreadModel, until_wait: Floats, item_by_host: Floats, queue: Queue) -> _Stands:
     """Return the times at the start of all segments: a loop over waits, as each depends on the one before."""
-    waits, work = model.waits, model.work
-    order = np.argsort(item.segment[item.last], kind="stable")
-    last = item.last[order]
-    lane_of, segment_of = work.lane[last].tolist(), item.segment[last].tolist()
-    last_by_host, last_by_queue = item.by_host[last].tolist(), item.by_queue[last].tolist()
-    last_by_clock = item.by_clock[last].tolist()
-    lanes = int(work.lane.max()) + 1 if len(work) else 0
-    lane_end = [float(NEVER)] * lanes
-    for lane, previous in zip(work.lane[work.first].tolist(), work.previous_end[work.first].tolist(), strict=True):
-        lane_end[lane] = float(previous)
-
-    need = waits.need_item
-    need_wait, lag = waits.need_wait.tolist(), waits.need_lag.tolist()
-    need_group = np.argsort(order)[item.group[need]].tolist() if len(need) else []
-    need_segment = item.segment[need].tolist()
-    need_by_host, need_by_queue = item.by_host[need].tolist(), item.by_queue[need].tolist()
-    need_by_clock = item.by_clock[need].tolist()
+    fixed, work = model.fixed, model.work
+    order = fixed.by_segment
+    last, need = fixed.last[order], model.waits.need_item
+    steps = fixed.steps
+    last_by_host, last_by_queue = item_by_host[last].tolist(), queue.queued[last].tolist()
+    last_by_clock = queue.by_clock[last].tolist()
+    need_by_host, need_by_queue = item_by_host[need].tolist(), queue.queued[need].tolist()
+    need_by_clock = queue.by_clock[need].tolist()
+    lane_end = [float(NEVER)] * (int(work.lane.max(initial=-1)) + 1)
+    for lane, previous in steps.previous:
+        lane_end[lane] = previous
+    lane_of, segment_of, need_wait, lag = steps.lane, steps.segment, steps.need_wait, steps.need_lag
 
     host, reach = [0.0], []
     group, pair, groups, pairs = 0, 0, len(last), len(need)
-    arrivals, floors = until_wait.tolist(), waits.floor.tolist()
-    for k in range(len(waits) + 1):
+    arrivals, floors = until_wait.tolist(), steps.floor
+    for k in range(len(floors) + 1):
         moment = host[k]
         while group < groups and segment_of[group] == k:
             lane = lane_of[group]
@@ -166,29 +150,15 @@ def _stand(model: ThreadModel, until_wait: Floats, item: _Chains) -> _Stands:
             reach.append(lane_before)
             lane_end[lane] = max(moment + last_by_host[group], lane_before + last_by_queue[group], last_by_clock[group])
             group += 1
-        if k == len(waits):
+        if k == len(floors):
             break
         moment += arrivals[k] + floors[k]
         while pair < pairs and need_wait[pair] == k:
-            by_host = host[need_segment[pair]] + need_by_host[pair]
-            by_queue = reach[need_group[pair]] + need_by_queue[pair]
+            by_host = host[steps.need_segment[pair]] + need_by_host[pair]
+            by_queue = reach[steps.need_group[pair]] + need_by_queue[pair]
             moment = max(moment, by_host + lag[pair], by_queue + lag[pair], need_by_clock[pair] + lag[pair])
             pair += 1
         host.append(moment)
     by_group = np.empty(groups)
     by_group[order] = reach
     return _Stands(np.array(host), by_group)
-
-
-def _knot_times(model: ThreadModel, own: Floats, before: Floats, host: Floats) -> Floats:
-    """Return the replayed time of each knot; inside a wait it keeps its distance from the wait's end if possible."""
-    waits, knots = model.waits, model.knots
-    segment = np.searchsorted(waits.end, knots, side="right")
-    if not len(waits):
-        return own.copy()
-    k = np.minimum(segment, len(waits) - 1)
-    inside: Flags = (segment < len(waits)) & (knots > waits.start[k])
-    reached = np.where(inside, waits.start[k], knots)
-    times = host[segment] + np.interp(reached, knots, own) - before[segment]
-    next_host = host[np.minimum(segment + 1, len(host) - 1)]
-    return np.where(inside, np.maximum(times, next_host - (waits.end[k] - knots)), times)

@@ -6,12 +6,14 @@ It is built once from the columns of a report; `simulate.py` replays it. docs/wh
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
 from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model.trace_columns import runs, thread_slice
+from taxbreak_nsys.replay.fixed_parts import FixedParts
 from taxbreak_nsys.replay.followers import Followers, find_followers, wait_for_leaders
 from taxbreak_nsys.replay.typical_delays import Typical
 from taxbreak_nsys.replay.waits import Waits, find_waits
@@ -41,6 +43,18 @@ class ThreadModel:
     host_bound: Flags
     followers: Followers
     typical: Typical
+
+    @cached_property
+    def fixed(self) -> FixedParts:
+        """What is the same in every replay of this model."""
+        return FixedParts(
+            knots=self.knots,
+            waits=self.waits,
+            work=self.work,
+            anchor=self.anchor,
+            gap=self.gap,
+            followers=self.followers,
+        )
 
     def loosened(self) -> ThreadModel:
         """Return the model with typical delays in place of the measured ones, to test the model itself."""

@@ -162,8 +162,8 @@ def _drains(columns: ReplayColumns, thread: int, low: int, high: int, work: Work
     end, marked = end[lasts], marked[lasts]
     calls = api.thread_slice(thread)
     # calls of one thread do not overlap, so the last one that starts before the end also ends last
-    before = np.searchsorted(api.start[calls] - low, end) - 1
-    called = (api.end[calls] - low)[np.maximum(before, 0)] if len(api.end[calls]) else end
+    before = np.searchsorted(api.start[calls], end + low) - 1
+    called = api.end[calls][np.maximum(before, 0)] - low if len(api.end[calls]) else end
     start = np.maximum(np.where(before >= 0, called, end), marked)
     return start[start < end], end[start < end]
 

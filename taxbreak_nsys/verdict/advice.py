@@ -36,20 +36,6 @@ class PhaseRows:
     operators: Rows
     modules: Rows
 
-    @classmethod
-    def of(cls, entry: Phase, result: Result) -> PhaseRows:
-        """Choose the rows of a phase."""
-
-        def own(rows: Rows) -> Rows:
-            return [
-                row
-                for row in rows
-                if row["phase"] == entry.phase
-                and (entry.combined or (row["process"], row["thread"]) == (entry.process, entry.thread))
-            ]
-
-        return cls(own(result.kernel_rows), own(result.operator_rows), own(result.sample_rows))
-
     @property
     def compiled(self) -> str | None:
         """What shows that the phase runs compiled code, None where nothing does."""
@@ -61,6 +47,30 @@ class PhaseRows:
         if sum(_XLA.search(name) is not None for name in kernels) * 2 > len(kernels) > 0:
             return "XLA fusions"
         return None
+
+
+class RowsByPhase:
+    """The listings' rows of a result by phase label, as every phase needs its own."""
+
+    def __init__(self, result: Result) -> None:
+        """Sort the rows by label; those of a label stay in their order."""
+        self._listings = [self._by_label(r) for r in (result.kernel_rows, result.operator_rows, result.sample_rows)]
+
+    @staticmethod
+    def _by_label(rows: Rows) -> dict[str, list[dict[str, Any]]]:
+        by_label: dict[str, list[dict[str, Any]]] = {}
+        for row in rows:
+            by_label.setdefault(row["phase"], []).append(row)
+        return by_label
+
+    def of(self, entry: Phase) -> PhaseRows:
+        """Return the rows of a phase entry."""
+
+        def own(rows: Rows) -> Rows:
+            thread = entry.process, entry.thread
+            return [row for row in rows if entry.combined or (row["process"], row["thread"]) == thread]
+
+        return PhaseRows(*(own(by_label.get(entry.phase, ())) for by_label in self._listings))
 
 
 def advise(entry: Phase, rows: PhaseRows, lever: Lever, graphs: Prediction) -> str:

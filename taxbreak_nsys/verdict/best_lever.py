@@ -29,20 +29,23 @@ class Forecasts:
 
     @classmethod
     def of(cls, replay: Replay) -> Forecasts:
-        """Replay every lever's half, and CUDA graphs."""
+        """Replay the half of every lever that applies to any phase, and CUDA graphs."""
+        levers = [lever for lever in LEVERS if any(lever.applies(entry) for entry in replay.result.entries)]
 
         def by_entry(predictions: tuple[Prediction, ...]) -> dict[Key, Prediction]:
             return {key(prediction): prediction for prediction in predictions}
 
         return cls(
-            {lever.name: by_entry(replay.predict(lever.half, in_full=False)) for lever in LEVERS},
+            {lever.name: by_entry(replay.predict(lever.half, in_full=False)) for lever in levers},
             by_entry(replay.predict(GRAPHS.scenario, in_full=False)),
         )
 
     def savings(self, entry: Phase) -> dict[str, float | None]:
         """Return the share of a phase that halving each lever saves; None where a lever does not apply to it."""
-        shares = {name: of_lever[key(entry)].saved_share for name, of_lever in self.halves.items()}
-        return {lever.name: shares[lever.name] if lever.applies(entry) else None for lever in LEVERS}
+        return {
+            lever.name: self.halves[lever.name][key(entry)].saved_share if lever.applies(entry) else None
+            for lever in LEVERS
+        }
 
     def saved_ns(self, entry: Phase, lever: Lever) -> int | None:
         """Return the time of a phase that halving a lever saves, ns."""

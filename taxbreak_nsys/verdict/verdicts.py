@@ -53,7 +53,10 @@ def with_verdicts(result: Result) -> Result:
     if all(why_not(entry) is not None for entry in result.entries):
         return replace(result, entries=tuple(replace(e, verdict=_unknown(e)) for e in result.entries))
     forecasts = Forecasts.of(Replay(result))
-    return replace(result, entries=tuple(replace(e, verdict=_judged(e, result, forecasts)) for e in result.entries))
+    rows = advice.RowsByPhase(result)
+    return replace(
+        result, entries=tuple(replace(e, verdict=_judged(e, result, rows, forecasts)) for e in result.entries)
+    )
 
 
 def _unknown(entry: Phase) -> Verdict:
@@ -62,7 +65,7 @@ def _unknown(entry: Phase) -> Verdict:
     return Verdict(None, None, reason, savings=dict.fromkeys(lever.name for lever in LEVERS), savings_reason=reason)
 
 
-def _judged(entry: Phase, result: Result, forecasts: Forecasts) -> Verdict:
+def _judged(entry: Phase, result: Result, by_phase: advice.RowsByPhase, forecasts: Forecasts) -> Verdict:
     if why_not(entry) is not None or entry.taxbreak.hdbi is None:
         return _unknown(entry)
     savings = forecasts.savings(entry)
@@ -72,7 +75,7 @@ def _judged(entry: Phase, result: Result, forecasts: Forecasts) -> Verdict:
         return _nothing_saves(entry, savings, wait, waited)
     target, graphs = best[0], forecasts.graphs[key(entry)]
     shown = _slowest_rank(entry, result)
-    rows = advice.PhaseRows.of(shown, result)
+    rows = by_phase.of(shown)
     saved_ns = forecasts.saved_ns(entry, target)
     completion = forecasts.halves[target.name][key(entry)].completion_ns or entry.wall_ns
     why = f"{_finding(entry, target, completion / entry.wall_ns - 1)}; {_saving(entry, best, savings, saved_ns)}"
