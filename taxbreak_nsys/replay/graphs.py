@@ -115,7 +115,10 @@ def with_graphs(
     graphed = spans.keep(shorter)
     model = replace(_graphed(model, graphed), knots=knots, piece_interval=piece)
     instance = columns.intervals.instance[np.maximum(piece, 0)]
-    removed = np.flatnonzero(traced & np.isin(instance, columns.launch_instance[graphed.index[graphed.first]]))
+    has_graph = np.zeros(len(columns.instances), bool)
+    has_graph[columns.launch_instance[graphed.index[graphed.first]]] = True
+    removed = np.flatnonzero(traced)
+    removed = removed[has_graph[instance[removed]]]
     factor[removed] = 0.0
     left_out = np.zeros(len(columns.instances), np.int64)
     np.add.at(left_out, instance[removed], length[removed])

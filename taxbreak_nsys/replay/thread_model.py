@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
+from taxbreak_nsys.arrays.intervals import Flags, Ints, count_at_or_before, percentile
 from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model.trace_columns import runs, thread_slice
 from taxbreak_nsys.replay.fixed_parts import FixedParts
@@ -71,9 +71,14 @@ class ThreadModel:
 
         The model's times stay the same.
         """
-        knots = distinct_rising(np.sort(np.r_[self.knots, low, high], kind="stable"))
-        piece_interval = self.piece_interval[np.searchsorted(self.knots, knots[:-1], side="right") - 1]
-        span = np.searchsorted(low, knots[:-1], side="right") - 1
+        cuts = np.sort(np.append(low, high), kind="stable")
+        cuts = cuts[_lasts_of_equals(cuts)]
+        at = np.searchsorted(self.knots, cuts)
+        new = self.knots[at] != cuts
+        at, cuts = at[new], cuts[new]
+        knots = np.insert(self.knots, at, cuts)
+        piece_interval = np.insert(self.piece_interval, at, self.piece_interval[at - 1])
+        span = count_at_or_before(low, knots[:-1]) - 1
         if len(high):
             span = np.where(knots[:-1] < high[np.maximum(span, 0)], span, -1)
         return replace(self, knots=knots, piece_interval=piece_interval), span
@@ -103,8 +108,12 @@ def build(
         part = slice(part.start + first, part.start + past)
     starts = np.maximum(intervals.start[part], low) - low
     ends = np.minimum(intervals.end[part], high) - low
-    knots = distinct_rising(np.r_[0, np.stack([starts, ends], axis=1).ravel(), high - low])
-    at = np.searchsorted(starts, knots[:-1], side="right") - 1
+    moments = np.zeros(2 * len(starts) + 2, np.int64)
+    moments[1:-1:2], moments[2:-1:2], moments[-1] = starts, ends, high - low
+    lasts = _lasts_of_equals(moments)
+    knots = moments[lasts]
+    # every second moment is a start, so the number of starts up to a knot follows from its place
+    at = (lasts[:-1] + 1) // 2 - 1
     inside = (at >= 0) & (knots[:-1] < ends[np.maximum(at, 0)])
     piece_interval = np.where(inside, at + part.start, -1)
 
@@ -134,11 +143,11 @@ def build(
     )
 
 
-def distinct_rising(rising: Ints) -> Ints:
-    """Return a sorted array without repetitions (faster than np.unique, which does not use the order)."""
-    keep = np.ones(len(rising), bool)
-    keep[1:] = rising[1:] != rising[:-1]
-    return rising[keep]
+def _lasts_of_equals(rising: Ints) -> Ints:
+    """Return the index of the last of each run of equal values in a sorted array."""
+    last = np.ones(len(rising), bool)
+    last[:-1] = rising[1:] != rising[:-1]
+    return np.flatnonzero(last)
 
 
 def _anchor(work: Work, waits: Waits, host_bound: Flags) -> Ints:

@@ -17,6 +17,9 @@ from taxbreak_nsys.phases.phase_threads import PhaseThreads
 from taxbreak_nsys.result import Phase
 from taxbreak_nsys.totals.listing_rows import NO_KERNEL, HostShare, Row, head, layer_rows, stats_row
 
+_NOT_SPLIT = {"delta_ft_ns": None, "delta_ct_ns": None}
+_NO_LAUNCHES = [0] * len(REASONS)
+
 
 class KernelTotals:
     """Device, launch and host time by kernel name and entry; groups are name * entries + entry."""
@@ -69,11 +72,11 @@ class KernelTotals:
         rest (`listing_rows.NO_KERNEL`), so that the rows add up to the phase.
         """
         device, launch, host = self._device.stats(), self._launch.stats(), self._host.table()
-        reasons = self._reasons.table()
-        operators = self._best_operators()
+        reasons = self._reasons_by_group()
+        operators, entries = self._best_operators(), len(self._entries)
         by_entry: dict[int, list[int]] = {}
         for group in device:
-            by_entry.setdefault(group % len(self._entries), []).append(group)
+            by_entry.setdefault(group % entries, []).append(group)
         rows: list[Row] = []
         for entry, phase in enumerate(phases):
             groups = by_entry.get(entry, [])
@@ -82,16 +85,20 @@ class KernelTotals:
             shares = [HostShare(host[g]["framework"], host[g]["library"], moved.get(g, 0)) for g in launched]
             *split, rest = layer_rows(phase, shares)
             layers = dict(zip(launched, split, strict=True))
+            where = head(self._entries, entry)
             entry_rows = [
-                head(self._entries, entry)
-                | {"name": names[group // len(self._entries)], "instances": device[group].count}
-                | {"launches": launch[group].count if group in launch else 0}
-                | {"device_share": device[group].total / total if total else None}
-                | stats_row("device", device[group])
-                | stats_row("launch", launch.get(group))
-                | layers.get(group, {"delta_ft_ns": None, "delta_ct_ns": None})
-                | _mediated([reasons.get(group * len(REASONS) + k, {}).get("launches", 0) for k in range(len(REASONS))])
-                | {"operator": operators.get(group)}
+                {
+                    **where,
+                    "name": names[group // entries],
+                    "instances": device[group].count,
+                    "launches": launch[group].count if group in launch else 0,
+                    "device_share": device[group].total / total if total else None,
+                    **stats_row("device", device[group]),
+                    **stats_row("launch", launch.get(group)),
+                    **layers.get(group, _NOT_SPLIT),
+                    **_mediated(reasons.get(group, _NO_LAUNCHES)),
+                    "operator": operators.get(group),
+                }
                 for group in groups
             ]
             rows += sorted(entry_rows, key=lambda row: (-row["device_ns"], row["name"]))
@@ -109,6 +116,14 @@ class KernelTotals:
             | stats_row("launch", None)
             | {"library_mediated": None, "why": "host time that led to no kernel launch", "operator": None}
         )
+
+    def _reasons_by_group(self) -> dict[int, list[int]]:
+        """Return for each group with launches the number of them by reason, in the order of REASONS."""
+        counts: dict[int, list[int]] = {}
+        for key, row in self._reasons.table().items():
+            group, reason = divmod(key, len(REASONS))
+            counts.setdefault(group, [0] * len(REASONS))[reason] = row["launches"]
+        return counts
 
     def _best_operators(self) -> dict[int, str]:
         """Return for each group the framework operator that launched it most often, from call chains."""

@@ -122,10 +122,10 @@ class OperatorTotals:
         `self` figures leave these out. A launch or kernel counts for its innermost operator. The last row of a phase is
         its rest (`listing_rows.NO_OPERATOR`), so that the rows add up to the phase.
         """
-        totals, sums = self._total.stats(), self._sums.table()
+        totals, sums, entries = self._total.stats(), self._sums.table(), len(self._entries)
         by_entry: dict[int, list[int]] = {}
         for group in totals:
-            by_entry.setdefault(group % len(self._entries), []).append(group)
+            by_entry.setdefault(group % entries, []).append(group)
         rows: list[Row] = []
         for entry, phase in enumerate(phases):
             groups = by_entry.get(entry, [])
@@ -133,13 +133,15 @@ class OperatorTotals:
                 continue
             shares = [HostShare(sums[g]["framework"], sums[g]["library"], moved.get(g, 0)) for g in groups]
             *split, rest = layer_rows(phase, shares)
+            where = head(self._entries, entry)
             entry_rows = [
-                head(self._entries, entry)
-                | {"operator": names[group // len(self._entries)], "instances": totals[group].count}
-                | stats_row("total", totals[group])
-                | {"self_ns": sums[group]["all"]}
-                | layers
-                | {
+                {
+                    **where,
+                    "operator": names[group // entries],
+                    "instances": totals[group].count,
+                    **stats_row("total", totals[group]),
+                    "self_ns": sums[group]["all"],
+                    **layers,
                     "launch_ns": sums[group]["launch"],
                     "launches": sums[group]["launches"],
                     "kernels": sums[group]["kernels"],
