@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -17,9 +17,7 @@ from taxbreak_nsys.measure.replay_columns import ReplayColumns, ReplayPart
 from taxbreak_nsys.measure.slowest_ranks import slowest_ranks
 from taxbreak_nsys.model.trace_columns import pid, tid
 from taxbreak_nsys.replay.entry_sums import EntrySums
-from taxbreak_nsys.replay.fused_runs import with_fused_runs
-from taxbreak_nsys.replay.graphs import Changed, without_left_out
-from taxbreak_nsys.replay.outcome import Outcome, StretchParts, layer_time
+from taxbreak_nsys.replay.outcome import Outcome
 from taxbreak_nsys.replay.predicted_phase import (
     FusedPrediction,
     Key,
@@ -29,8 +27,8 @@ from taxbreak_nsys.replay.predicted_phase import (
     why_not_asked,
     why_not_captured,
 )
-from taxbreak_nsys.replay.scenarios import Scenario, change, factor_table, layer_shares
-from taxbreak_nsys.replay.simulate import Replayed, replay
+from taxbreak_nsys.replay.scenarios import Scenario, layer_shares
+from taxbreak_nsys.replay.stretch_model import StretchForecast, StretchModel
 from taxbreak_nsys.replay.thread_model import ThreadModel, build
 from taxbreak_nsys.replay.thread_phases import ThreadPhases
 from taxbreak_nsys.replay.typical_delays import Typical
@@ -38,23 +36,6 @@ from taxbreak_nsys.replay.work import NEVER, OpIndex
 from taxbreak_nsys.result import Phase, Result
 
 OfModel = TypeVar("OfModel")
-
-
-@dataclass(frozen=True)
-class _Model:
-    """The model of one stretch of a thread, the thread's phases, and the stretch's instances."""
-
-    thread: ThreadModel
-    phases: ThreadPhases
-    parts: StretchParts
-
-
-@dataclass(frozen=True)
-class _Details:
-    """What a full prediction needs of each model: the idle time of its instances, and its host time by layer, ns."""
-
-    idle: list[Ints]
-    layer_times: list[Floats]
 
 
 class Replay:
@@ -77,12 +58,12 @@ class Replay:
                 entries.setdefault(threads[entry.process, entry.thread], {})[labels[entry.phase]] = entry
         index, pinned = OpIndex.of(self.columns), self._pinned_instances()
         self._sums_of_entries: dict[Key, EntrySums] = {}
-        self._models: list[_Model] = []
+        self._models: list[StretchModel] = []
         for thread, of_thread in entries.items():
             phases = ThreadPhases(of_thread, len(labels))
             for window in part.windows[thread] if part.windows is not None else (None,):
                 model = self._pinned(build(self.columns, index, thread, self.typical, window), pinned)
-                self._models.append(_Model(model, phases, StretchParts(self.columns, model)))
+                self._models.append(StretchModel(self.columns, model, phases))
 
     def _pinned_instances(self) -> Flags:
         """Flag the instances in which the rank waits for slower ranks; the last flag is for no instance."""
@@ -111,19 +92,12 @@ class Replay:
         return device_sets(columns.ops, columns.launches, len(columns.instances), columns.launch_instance)
 
     @cached_property
-    def _base(self) -> list[tuple[Changed, Replayed]]:
-        return self._run(None)
-
-    @cached_property
     def _unchanged(self) -> list[Outcome]:
-        return [self._outcome(model, *replayed) for model, replayed in zip(self._models, self._base, strict=True)]
+        return [model.unchanged for model in self._models]
 
     @cached_property
     def _base_layer_times(self) -> list[Floats]:
-        return self._layer_times(self._base)
-
-    def _layer_times(self, replays: list[tuple[Changed, Replayed]]) -> list[Floats]:
-        return [layer_time(self.columns, changed) for changed, _ in replays]
+        return [model.measured_layer_time() for model in self._models]
 
     def _base_sums(self, entry: Phase) -> EntrySums:
         """Return the sums of an entry without a change."""
@@ -136,7 +110,7 @@ class Replay:
     @cached_property
     def _errors(self) -> dict[Key, tuple[float, float]]:
         """Return (unchanged error, loose error) of each entry."""
-        loose = self._outcomes(self._run(None, loose=True))
+        loose = [model.loose() for model in self._models]
         return {
             key(entry): (self._wall_error(entry, self._unchanged), self._wall_error(entry, loose))
             for entry in self.result.entries
@@ -189,17 +163,9 @@ class Replay:
 
         Without `in_full` only the walls and completions are predicted, which is quicker.
         """
-        replays = self._run(scenario)
-        outcomes = self._outcomes(replays)
-        compared = self._without_left_out(replays)
-        details = None
-        if in_full:
-            idle = [
-                model.parts.idle_ns(self.columns, self._device_sets, moments)
-                for model, (_, moments) in zip(self._models, replays, strict=True)
-            ]
-            details = _Details(idle, self._layer_times(replays))
-        return tuple(self._prediction(entry, scenario, outcomes, compared, details) for entry in self.result.entries)
+        devices = self._device_sets if in_full else None
+        forecasts = [model.forecast(scenario, devices) for model in self._models]
+        return tuple(self._prediction(entry, scenario, forecasts, in_full=in_full) for entry in self.result.entries)
 
     def predict_fused(self, entry: Phase, runs: KernelRuns) -> FusedPrediction:
         """Predict one thread's phase with each of some runs of its kernels as one kernel.
@@ -207,18 +173,15 @@ class Replay:
         What is saved counts over all phases of the thread: where the device goes on, a shorter step moves the begin of
         the next one and saves nothing.
         """
-        gone = Scenario(framework=0, library=0, launch=0)
         fused, before, after = 0, [], []
         for number, _ in self._parts[key(entry)]:
             model = self._models[number]
-            table = factor_table(gone, model.phases)
-            changed, replayed = with_fused_runs(self.columns, model.thread, runs, table)
+            outcome, replayed = model.fused(runs)
             if replayed:
                 fused += replayed
-                moments = replay(changed.model, changed.host, changed.scale)
                 every = np.arange(len(model.parts.numbers))
-                before.append((self._unchanged[number], every))
-                after.append((self._outcome(model, changed, moments), every))
+                before.append((model.unchanged, every))
+                after.append((outcome, every))
         base = self._base_sums(entry)
         rate = entry.wall_ns / base.wall if self.sampled and base.wall else 1
         return FusedPrediction(
@@ -227,29 +190,13 @@ class Replay:
             completion_ns=round(base.completion * rate),
         )
 
-    def _without_left_out(self, replays: list[tuple[Changed, Replayed]]) -> list[Outcome]:
-        """Return the outcomes without the change, and without the profiler's time that the change leaves out."""
-        outcomes = []
-        for model, base, unchanged, (changed, _) in zip(
-            self._models, self._base, self._unchanged, replays, strict=True
-        ):
-            if changed.left_out.any():
-                without = without_left_out(self.columns, base[0], changed.left_out)
-                outcomes.append(self._outcome(model, without, replay(without.model, without.host, without.scale)))
-            else:
-                outcomes.append(unchanged)
-        return outcomes
-
     def _prediction(
-        self,
-        entry: Phase,
-        scenario: Scenario,
-        outcomes: list[Outcome],
-        compared: list[Outcome],
-        details: _Details | None,
+        self, entry: Phase, scenario: Scenario, forecasts: list[StretchForecast], *, in_full: bool
     ) -> Prediction:
         reason = why_not(entry) or why_not_asked(entry, scenario)
-        before, after = self._entry_stretches(entry, self._unchanged), self._entry_stretches(entry, outcomes)
+        own = self._entry_stretches(entry, forecasts)
+        before = self._entry_stretches(entry, self._unchanged)
+        after = [(forecast.outcome, which) for forecast, which in own]
         replayed = 0 if reason is not None else sum(len(which) for _, which in after)
         breaks, graphs, left_out = None, None, None
         if scenario.graphs and reason is None:
@@ -281,7 +228,7 @@ class Replay:
         then_median = percentile(base_sums.walls, 50)
         if self.sampled and then_median and median is not None and entry.wall_median_ns is not None:
             median = round(entry.wall_median_ns * median / then_median)
-        least = self._entry_stretches(entry, compared)
+        least = [(forecast.compared, which) for forecast, which in own]
         base = (base_sums if _same(before, least) else EntrySums.of(before, least)).completion
         predicted = replace(
             measured,
@@ -293,22 +240,18 @@ class Replay:
             graphs=graphs,
             left_out_ns=round(left_out * rate) if left_out is not None else None,
         )
-        if details is None:
+        if not in_full:
             return predicted
         unchanged, loose = self._errors[key(entry)]
         return replace(
             predicted,
-            predicted_idle_ns=round(
-                sum(int(ns[which].sum()) for ns, which in self._entry_stretches(entry, details.idle)) * rate
-            ),
-            predicted_hdbi=self._hdbi(entry, scenario, after, details),
+            predicted_idle_ns=round(sum(int(f.idle[which].sum()) for f, which in own if f.idle is not None) * rate),
+            predicted_hdbi=self._hdbi(entry, scenario, own),
             unchanged_error=unchanged,
             loose_error=loose,
         )
 
-    def _hdbi(
-        self, entry: Phase, scenario: Scenario, after: list[tuple[Outcome, Ints]], details: _Details
-    ) -> float | None:
+    def _hdbi(self, entry: Phase, scenario: Scenario, forecasts: list[tuple[StretchForecast, Ints]]) -> float | None:
         """Return HDBI with each layer's measured time changed as the scenario changed its host time.
 
         The floor of the launch path, T_sys per launch, counts as host work: it scales with the factor of the launch
@@ -318,9 +261,10 @@ class Replay:
         if layers.hdbi is None or layers.t_device_active_ns is None:
             return None
         code = self.columns.instances.labels.index(entry.phase)
+        base_times = [times for times, _ in self._entry_stretches(entry, self._base_layer_times)]
+        times_now = [forecast.layer_time for forecast, _ in forecasts if forecast.layer_time is not None]
         time_before, time_after = (
-            np.asarray(sum(times[code] for times, _ in self._entry_stretches(entry, of_models)), np.float64)
-            for of_models in (self._base_layer_times, details.layer_times)
+            np.asarray(sum(times[code] for times in of_models), np.float64) for of_models in (base_times, times_now)
         )
         framework, library = layer_shares(Scenario(), entry)
         framework_now, library_now = layer_shares(scenario, entry)
@@ -330,10 +274,10 @@ class Replay:
             return (time or 0) * float(time_after @ share_now) / base if base else 0.0
 
         launched: float = entry.launches.kernel + entry.launches.graph
-        replayed = sum(int(of_model.in_graphs[which].sum()) for of_model, which in after)
+        replayed = sum(int(forecast.outcome.in_graphs[which].sum()) for forecast, which in forecasts)
         if replayed:
-            graphs = sum(int(of_model.graphs[which].sum()) for of_model, which in after)
-            rate = entry.instances / max(sum(len(which) for _, which in after), 1)
+            graphs = sum(int(forecast.outcome.graphs[which].sum()) for forecast, which in forecasts)
+            rate = entry.instances / max(sum(len(which) for _, which in forecasts), 1)
             launched -= (replayed - graphs) * rate
         orchestration = (
             scaled(layers.delta_ft_ns, framework, framework_now)
@@ -342,33 +286,6 @@ class Replay:
         )
         active = layers.t_device_active_ns * scenario.kernels
         return active / (active + orchestration) if active + orchestration else None
-
-    def _run(self, scenario: Scenario | None, *, loose: bool = False) -> list[tuple[Changed, Replayed]]:
-        """Replay every stretch; with `loose`, typical delays replace the measured ones; None: without a change.
-
-        A stretch in which the scenario changes nothing (half of no copies) is not replayed again.
-        """
-        replays = []
-        tables: dict[int, Floats] = {}
-        for number, model in enumerate(self._models):
-            thread = model.thread.loosened() if loose else model.thread
-            if thread.thread not in tables:
-                tables[thread.thread] = factor_table(scenario or Scenario(), model.phases)
-            changed = change(self.columns, thread, scenario or Scenario(), model.phases, tables[thread.thread])
-            if scenario is not None and changed.is_as_measured and not scenario.graphs:
-                replays.append(self._base[number])
-            else:
-                replays.append((changed, replay(changed.model, changed.host, changed.scale)))
-        return replays
-
-    def _outcomes(self, replays: list[tuple[Changed, Replayed]]) -> list[Outcome]:
-        return [
-            self._unchanged[number] if replayed is self._base[number] else self._outcome(model, *replayed)
-            for number, (model, replayed) in enumerate(zip(self._models, replays, strict=True))
-        ]
-
-    def _outcome(self, model: _Model, changed: Changed, replayed: Replayed) -> Outcome:
-        return model.parts.outcome(changed, replayed)
 
 
 def _same(before: list[tuple[Outcome, Ints]], after: list[tuple[Outcome, Ints]]) -> bool:

@@ -113,34 +113,29 @@ def factor_table(scenario: Scenario, phases: ThreadPhases) -> Floats:
 
     It is 1 in the last row (no label) and for labels without an entry.
     """
-    table = np.ones((phases.labels + 1, len(STATES)))
-    for code, entry in phases.entries.items():
-        table[code] = state_factors(scenario, entry)
-    return table
+    if scenario not in phases.tables:
+        table = np.ones((phases.labels + 1, len(STATES)))
+        for code, entry in phases.entries.items():
+            table[code] = state_factors(scenario, entry)
+        phases.tables[scenario] = table
+    return phases.tables[scenario]
 
 
-def change(
-    columns: ReplayColumns, model: ThreadModel, scenario: Scenario, phases: ThreadPhases, table: Floats
-) -> Changed:
-    """Return a thread's model under a scenario; `phases` are the thread's phases, and `table` their `factor_table`.
-
-    Time outside these phases stays as measured.
-    """
+def change(columns: ReplayColumns, model: ThreadModel, scenario: Scenario, phases: ThreadPhases) -> Changed:
+    """Return a thread's model under a scenario; time outside the thread's phases stays as measured."""
     scale = _scale(columns, model, scenario, phases)
     if not scenario.graphs:
-        return Changed.of(columns, model, host=_host(columns, model, scenario, phases, table), scale=scale)
+        return Changed.of(columns, model, host=_host(columns, model, scenario, phases), scale=scale)
     changed = Changed.of(columns, model, scale=scale)
     changed, graph_host = with_graphs(columns, changed, scenario.graph_launch_ns, phases)
-    host = _host(columns, changed.model, scenario, phases, table)
+    host = _host(columns, changed.model, scenario, phases)
     return replace(changed, host=np.where(changed.in_graph, graph_host, host * graph_host))
 
 
-def _host(
-    columns: ReplayColumns, model: ThreadModel, scenario: Scenario, phases: ThreadPhases, table: Floats
-) -> Floats:
+def _host(columns: ReplayColumns, model: ThreadModel, scenario: Scenario, phases: ThreadPhases) -> Floats:
     """Return the factor on each piece of host time."""
     cell = columns.interval_cell[model.piece_interval]
-    host = table.ravel()[cell]
+    host = factor_table(scenario, phases).ravel()[cell]
     if scenario.framework_minus_ns:
         host = host * _framework_cut(columns, model, scenario, phases.known[cell // len(STATES)])
     return host

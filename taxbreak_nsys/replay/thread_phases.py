@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +26,8 @@ class ThreadPhases:
         self.known: Flags = np.zeros(labels + 1, bool)
         """A flag for each label code: whether the thread has an entry with this label."""
         self.known[list(entries)] = True
+        self.tables: dict[Hashable, Floats] = {}
+        """Tables that were computed for one stretch of the thread and serve the others too, by scenario."""
 
     @cached_property
     def staying(self) -> Floats:
