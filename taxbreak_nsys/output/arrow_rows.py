@@ -71,7 +71,18 @@ def stats_titles(prefix: str, lead: str = "") -> dict[str, str]:
 
 
 def dictionary_column(codes: Any, names: Sequence[str | None]) -> pa.Array:
-    """Return the names that codes stand for, as plain strings, because CSV cannot write dictionary columns."""
+    """Return the names that codes stand for, each kept once; `plain_texts` makes strings of them."""
     import pyarrow as pa
 
-    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string())).cast(pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string()))
+
+
+def plain_texts(table: pa.Table) -> pa.Table:
+    """Return a table with plain strings for names by code, because CSV cannot write dictionary columns."""
+    import pyarrow as pa
+
+    for index, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            column = table.column(index).cast(field.type.value_type)
+            table = table.set_column(index, field.with_type(field.type.value_type), column)
+    return table

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taxbreak_nsys.output.arrow_rows import plain_texts
 from taxbreak_nsys.output.csv_text import table_csv
 from taxbreak_nsys.output.json_text import json_document, json_text
-from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, result_table
+from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, coded_table, result_table
 from taxbreak_nsys.output.shown_rows import RowOrder
 from taxbreak_nsys.output.units import UNITS
 from taxbreak_nsys.result import json_head
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from taxbreak_nsys.result import Result
 
+ROW_GROUP = 1 << 18
+"""Rows that are written to a Parquet file at a time: a listing may have millions of rows, most of them on disk."""
 _HEAD_KEYS = frozenset(json_head())
 _KEYS = {"PID": "process", "TID": "thread"}
 
@@ -64,14 +67,24 @@ def write_parquet(results: Sequence[Result], name: str, path: Path, order: RowOr
     """Write one named report of all results as Parquet; times are integer ns."""
     import pyarrow.parquet
 
-    pyarrow.parquet.write_table(joined(results, name, order), path)
+    from taxbreak_nsys.arrays.mapped_files import release_mapped_pages
+
+    table = _joined(results, name, order, coded=True)
+    with pyarrow.parquet.ParquetWriter(path, plain_texts(table.slice(0, 0)).schema) as writer:
+        for first in range(0, max(len(table), 1), ROW_GROUP):
+            writer.write_table(plain_texts(table.slice(first, ROW_GROUP)))
+            release_mapped_pages()
 
 
 def joined(results: Sequence[Result], name: str, order: RowOrder | None = None) -> pa.Table:
     """Return the rows of one named report of all results; for several results, the column `Report` holds the path."""
+    return _joined(results, name, order, coded=False)
+
+
+def _joined(results: Sequence[Result], name: str, order: RowOrder | None, *, coded: bool) -> pa.Table:
     import pyarrow as pa
 
-    tables = [_table(result, name, order) for result in results]
+    tables = [_table(result, name, order, coded=coded) for result in results]
     if len(tables) == 1:
         return tables[0]
     tables_with_path = [
@@ -81,8 +94,10 @@ def joined(results: Sequence[Result], name: str, order: RowOrder | None = None) 
     return pa.concat_tables(tables_with_path)
 
 
-def _table(result: Result, name: str, order: RowOrder | None) -> pa.Table:
-    table = result_table(result, name)
+def _table(result: Result, name: str, order: RowOrder | None, *, coded: bool = False) -> pa.Table:
+    # texts are sorted by what they say, so a table that is sorted has no codes
+    by_code = coded and (order is None or order.sort is None)
+    table = coded_table(result, name) if by_code else result_table(result, name)
     return table if order is None else order.apply(table)
 
 

@@ -9,7 +9,14 @@ from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.choices import ReportName
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.step_counts import COUNTS, UNKNOWN
-from taxbreak_nsys.output.arrow_rows import HEAD_TITLES, dictionary_column, percent_share, rows_table, stats_titles
+from taxbreak_nsys.output.arrow_rows import (
+    HEAD_TITLES,
+    dictionary_column,
+    percent_share,
+    plain_texts,
+    rows_table,
+    stats_titles,
+)
 from taxbreak_nsys.output.detail_tables import DETAIL_REPORTS
 
 if TYPE_CHECKING:
@@ -24,6 +31,11 @@ _COUNTS = {name: name.replace("_", " ").title() for name in COUNTS}
 
 def result_table(result: Result, report: str) -> pa.Table:
     """Return one named report (`REPORTS`) as a table; times are integer ns, absent values null."""
+    return plain_texts(coded_table(result, report))
+
+
+def coded_table(result: Result, report: str) -> pa.Table:
+    """Return one named report with some columns of names by code: long listings take less memory."""
     return REPORTS[report](result)
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from taxbreak_nsys.arrays.arrow_codes import integers
 from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.arrays.mapped_files import mapped_table
 from taxbreak_nsys.measure.step_numbers import step_numbers
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import pid, runs, tid
@@ -75,7 +76,7 @@ class IntervalListing:
         parts = []
         for thread, writer in sorted(self._writers.items()):
             writer.close()
-            parts.append(pa.ipc.open_file(pa.memory_map(str(self._path(thread)))).read_all())
+            parts.append(mapped_table(self._path(thread)))
         self._folder.cleanup()  # deletes the files; their mapped pages stay readable
         return pa.concat_tables(parts) if parts else SCHEMA.empty_table()
 

@@ -124,15 +124,15 @@ class DetailTotals:
     def _gap_columns(self, gaps: GapTotals, measured: list[bool]) -> Mapping[str, object] | None:
         if not gaps.keeps:
             return None
-        single = gaps.single()
-        known = np.array(measured, bool)[self._entries.of_instance[single.instance]]
-        single = single.take(np.flatnonzero(known))
+        single = gaps.take_single(measured)
+        start, launch_start = single["start"], single["launch_start"]
+        launch_start[launch_start == FOREVER] = -1
         return {
-            "start_ns": single.start,
-            "duration_ns": single.end - single.start,
-            "instance": single.instance,
-            "state": (single.state, STATES),
-            "range": (single.node, tuple(self._tree.paths)),
-            "name": (single.op, gaps.op_names),
-            "launch_start_ns": np.where(single.launch_start == FOREVER, -1, single.launch_start),
+            "start_ns": start,
+            "duration_ns": np.subtract(single["end"], start, out=single["end"]),
+            "instance": single["instance"],
+            "state": (single["state"], STATES),
+            "range": (single["node"], tuple(self._tree.paths)),
+            "name": (single["op"], gaps.op_names),
+            "launch_start_ns": launch_start,
         }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from taxbreak_nsys.arrays.arrow_codes import distinct_values
 from taxbreak_nsys.arrays.grouped import ValueCounts, group_sums
@@ -26,6 +28,17 @@ NO_OP, _COPY, _SET, _GRAPH = range(4)
 _OP_NAMES = (None, "(memory copy)", "(memory set)", "(CUDA graph)")
 """Codes of gap ends that are no kernels: none (the capture ends), copies, sets, graphs traced as a whole."""
 _OF_KIND = {COPY: _COPY, SET: _SET, GRAPH: _GRAPH}
+
+_KEPT: dict[str, type] = {
+    "start": np.int64,
+    "end": np.int64,
+    "instance": np.int32,
+    "state": np.int8,
+    "node": np.int32,
+    "op": np.int32,
+    "launch_start": np.int64,
+}
+"""The columns of `IdleGaps` that are kept of single gaps, in types that hold their values in little memory."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +87,7 @@ class GapTotals:
         self._kernels = LabelCodes(short_name)
         self._causes: dict[int, int] = {}
         self._open: list[tuple[frozenset[int], IdleGaps]] = []
-        self._single: list[IdleGaps] = []
+        self._single: dict[str, list[NDArray[Any]]] = {name: [] for name in _KEPT}
         self._running: dict[tuple[int, int, int], int] = {}
 
     def add(self, part: ExposedPiece) -> None:
@@ -163,7 +176,8 @@ class GapTotals:
         numbers = np.array([self._causes.setdefault(key, len(self._causes)) for key in distinct.tolist()], np.int64)
         self._lengths.add(numbers[code], gaps.end - gaps.start)
         if self.keeps:
-            self._single.append(gaps)
+            for name, kind in _KEPT.items():
+                self._single[name].append(getattr(gaps, name).astype(kind))
 
     def finish(self) -> None:
         """Count the gaps that no operation ended."""
@@ -210,10 +224,21 @@ class GapTotals:
             if measured[row["entry"]]
         ]
 
-    def single(self) -> IdleGaps:
-        """Return the individual gaps, sorted by (instance, start); empty without `keep`."""
-        gaps = IdleGaps.joined(self._single)
-        return gaps.take(np.lexsort((gaps.start, gaps.instance)))
+    def take_single(self, measured: list[bool]) -> dict[str, NDArray[Any]]:
+        """Return the columns (`_KEPT`) of the individual gaps of measured entries, sorted by (instance, start).
+
+        There may be millions of gaps, so they are kept no longer: the columns are joined and sorted one by one.
+        """
+        instance, start = self._joined("instance"), self._joined("start")
+        order = np.lexsort((start, instance))
+        order = order[np.array(measured, bool)[self._entries.of_instance[instance[order]]]]
+        columns = {"instance": instance[order], "start": start[order]}
+        del instance, start
+        return columns | {name: self._joined(name)[order] for name in _KEPT if name not in columns}
+
+    def _joined(self, name: str) -> NDArray[Any]:
+        parts, self._single[name] = self._single[name], []
+        return np.concatenate([np.empty(0, _KEPT[name]), *parts])
 
 
 _OP_BITS, _NODE_BITS, _STATE_BITS = 28, 20, 4

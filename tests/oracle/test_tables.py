@@ -12,12 +12,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from taxbreak_nsys import Result
 from taxbreak_nsys.model.detail_rows import DETAIL_TABLES
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.options import Options
+from taxbreak_nsys.output import formats
 from taxbreak_nsys.output.result_tables import result_table
 from taxbreak_nsys.pipeline.analysis import analyze_report
 from taxbreak_nsys.result import Phase
@@ -123,6 +125,17 @@ def test_windows_make_the_same_tables(report, name: str) -> None:
     for table in ("gaps", "gap_summary", "ranges", "classes", "fusion"):
         assert getattr(in_windows.details, table) == getattr(whole.details, table)
     assert result_table(in_windows, "taxbreak_gap_trace") == result_table(whole, "taxbreak_gap_trace")
+
+
+@pytest.mark.parametrize("name", ["taxbreak_gap_trace", "taxbreak_trace", "taxbreak_kern_sum"])
+def test_a_parquet_file_in_many_parts_has_every_row(report, name: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(formats, "ROW_GROUP", 500)
+    path, options = report("inject"), Options(tables=frozenset({"gap_trace"}))
+    results = [analyze_report(path, options, intervals=True, window_rows=2000) for _ in range(2)]
+    for several in (results[:1], results):
+        formats.write_parquet(several, name, tmp_path / "rows.parquet")
+        expected = formats.joined(several, name)
+        assert pq.read_table(tmp_path / "rows.parquet").equals(expected, check_metadata=True)
 
 
 @pytest.mark.parametrize("name", TWINNED)

@@ -25,7 +25,22 @@ def test_indented_as_json_does(data: Any, indent: int) -> None:
     assert json_text(data, indent=indent) == json.dumps(data, indent=indent, ensure_ascii=False)
 
 
-@pytest.mark.parametrize("data", [[], {}, [[]], {"a": {}}, (1, (2, [])), {"a": [1, {"b": "{}[],:"}]}, "x", 1, None])
+@pytest.mark.parametrize(
+    "data",
+    [
+        [],
+        {},
+        [[]],
+        {"a": {}},
+        (1, (2, [])),
+        {"a": [1, {"b": "{}[],:"}]},
+        [{"a": 1, "b": "},\n  {"}, {"c": None}],
+        [{"a": 1}, {}],
+        "x",
+        1,
+        None,
+    ],
+)
 def test_containers_without_content(data: Any) -> None:
     assert json_document(data) == json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
