@@ -167,24 +167,32 @@ def parents(start: Ints, end: Ints) -> Ints:
     starts at or before it and has not ended by its start. Where intervals nest (as push/pop ranges do) it is the
     container.
     """
+    nested = nesting(start, end)
+    return nested[1] if nested is not None else _parents_by_stack(start, end)
+
+
+def nesting(start: Ints, end: Ints) -> tuple[Ints, Ints] | None:
+    """Return (depth, parent) of intervals that nest: the number of intervals around each, and the innermost of them.
+
+    The intervals are sorted as for `parents`, and so is the parent. None if intervals overlap without nesting, or if
+    one is empty.
+    """
     count = len(start)
-    if not count:
-        return np.empty(0, np.int64)
     depth = np.arange(count) - np.searchsorted(np.sort(end), start, side="right")
-    if count > 1 and (np.any(depth < 0) or np.any(end <= start)):
-        return _parents_by_stack(start, end)
+    if np.any(depth < 0) or np.any(end <= start):
+        return None
     # Depth grows by at most one from an interval to the next. Where it grows, the previous interval is the parent;
     # elsewhere the parent is the same as for the previous interval of equal depth.
-    order = np.argsort(depth.astype(np.uint16) if depth.max() < _RADIX else depth, kind="stable")
+    order = np.argsort(depth.astype(np.uint16) if depth.max(initial=0) < _RADIX else depth, kind="stable")
     inner = order[np.searchsorted(depth[order], 1) :]
     opens = depth[inner - 1] < depth[inner]
     parent = inner[opens] - 1
     parent = parent[np.cumsum(opens) - 1]
     if np.any(end[inner] > end[parent]):
-        return _parents_by_stack(start, end)
+        return None
     result = np.full(count, -1, np.int64)
     result[inner] = parent
-    return result
+    return depth, result
 
 
 def _parents_by_stack(start: Ints, end: Ints) -> Ints:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import NEVER, Flags, Ints, innermost, parents, percentile
+from taxbreak_nsys.arrays.intervals import NEVER, Flags, Ints, innermost, nesting, parents, percentile
 from taxbreak_nsys.measure.host_states import STATE
 from taxbreak_nsys.measure.library_launches import launch_kernel_names
 from taxbreak_nsys.measure.measured import Measured
@@ -100,14 +100,48 @@ class LaneAllocator:
                 free[:] = range(1, max(len(busy) + len(free), 1))
                 busy[:] = [(int(reach[-1]), 0)]
                 continue
-            times = zip(members.tolist(), start[members].tolist(), end[members].tolist(), strict=True)
-            for index, begin, stop in times:
-                while busy and busy[0][0] <= begin:
-                    heapq.heappush(free, heapq.heappop(busy)[1])
-                lane = heapq.heappop(free) if free else len(busy)
-                result[index] = lane
-                heapq.heappush(busy, (stop, lane))
+            result[members] = _lanes_in_order(busy, free, start[members], end[members])
         return result
+
+
+def _lanes_in_order(busy: list[tuple[int, int]], free: list[int], start: Ints, end: Ints) -> Ints:
+    """Return the lanes of intervals in their order; `busy` and `free` are heaps of (end, lane) and of free lanes."""
+    _free_until(busy, free, int(start[0]))
+    nested = _nested_lanes(busy, free, start, end)
+    if nested is not None:
+        return nested
+    result = np.empty(len(start), np.int64)
+    for index, (begin, stop) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
+        _free_until(busy, free, begin)
+        lane = heapq.heappop(free) if free else len(busy)
+        result[index] = lane
+        heapq.heappush(busy, (stop, lane))
+    return result
+
+
+def _free_until(busy: list[tuple[int, int]], free: list[int], moment: int) -> None:
+    while busy and busy[0][0] <= moment:
+        heapq.heappush(free, heapq.heappop(busy)[1])
+
+
+def _nested_lanes(busy: list[tuple[int, int]], free: list[int], start: Ints, end: Ints) -> Ints | None:
+    """Return the lanes of intervals that nest in each other and in the busy lanes; None (heaps unchanged) for others.
+
+    All open intervals are then around the one that starts, and its lane is their number: the nesting depth.
+    """
+    around = sorted(busy, key=lambda held: held[1])
+    if [lane for _, lane in around] != list(range(len(around))) or around != sorted(around, reverse=True):
+        return None
+    ends = np.concatenate([np.array([until for until, _ in around], np.int64), end])
+    found = nesting(np.concatenate([np.full(len(around), NEVER), start]), ends)
+    if found is None:
+        return None
+    depth = found[0]
+    open_at_last = np.flatnonzero(ends > start[-1])
+    count = max(len(busy) + len(free), int(depth.max()) + 1)
+    busy[:] = sorted(zip(ends[open_at_last].tolist(), depth[open_at_last].tolist(), strict=True))
+    free[:] = range(len(busy), count)
+    return depth[len(around) :]
 
 
 @dataclass(frozen=True)
