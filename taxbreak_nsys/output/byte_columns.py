@@ -67,5 +67,11 @@ def lengths(columns: Sequence[ByteColumn]) -> Ints:
 def joined(columns: Sequence[ByteColumn]) -> bytes:
     """Return all strings one after another: the first row's, column by column, then the second row's."""
     content = np.concatenate([column.content for column in columns], axis=1)
-    keep = np.concatenate([np.arange(column.content.shape[1]) < column.length[:, None] for column in columns], axis=1)
+    keep = np.ones(content.shape, bool)
+    past = 0
+    for column in columns:
+        width = column.content.shape[1]
+        if len(column.length) and column.length.min() < width:
+            np.less(np.arange(width), column.length[:, None], out=keep[:, past : past + width])
+        past += width
     return content[keep].tobytes()

@@ -134,7 +134,7 @@ class _Writer:
         known = self.interned.setdefault(field, {})
         number = np.zeros(len(names) + 1, np.int64)
         fresh = []
-        for code in np.unique(codes[codes >= 0]).tolist():
+        for code in np.flatnonzero(np.bincount(codes[codes >= 0])).tolist():
             text = _utf8(names[code])
             if text not in known:
                 known[text] = len(known) + 1

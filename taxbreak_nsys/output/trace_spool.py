@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from taxbreak_nsys.arrays.arrow_codes import row_codes
 from taxbreak_nsys.arrays.intervals import NEVER, Flags, Ints, union
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model.launches import GRAPH_LAUNCH, KERNEL_LAUNCH
@@ -139,16 +140,19 @@ class TraceSpool:
             # of ranges with equal start, the longest is the outermost
             level = self._levels[kind].lanes(thread, start, end, longest_first=True)
             self.deeper_ranges += int(np.sum(level >= MOST_LEVELS))
-            drawn = level < MOST_LEVELS
-            places = np.unique(np.stack([thread[drawn], level[drawn]]), axis=1).T.tolist()
-            for track_thread, track_level in places:
+            name = ranges.name[chosen]
+            track, sample = row_codes(thread, np.minimum(level, MOST_LEVELS))
+            for number, row in enumerate(sample.tolist()):
+                track_thread, track_level = int(thread[row]), int(level[row])
+                if track_level >= MOST_LEVELS:
+                    continue
                 self.range_tracks.setdefault(track_thread, {}).setdefault(kind, set()).add(track_level)
-                on_track = (thread == track_thread) & (level == track_level)
+                on_track = np.flatnonzero(track == number)
                 self.files.append(
                     range_key(track_thread, kind, track_level),
                     start=start[on_track],
                     end=end[on_track],
-                    name=ranges.name[chosen][on_track],
+                    name=name[on_track],
                 )
         self._ranges_until = int(ranges.start.max())
 
@@ -187,14 +191,14 @@ class TraceSpool:
             "arrives": arrives,
         }
         lane = self._lanes.lanes(ops.stream[own], ops.start[own], ops.end[own])
-        places = np.stack([ops.process[own], ops.device[own], ops.stream[own], lane])
-        rows, row = np.unique(places, axis=1, return_inverse=True)
-        row = np.asarray(row).reshape(-1)
-        for number_of_row, place in enumerate(rows.T.tolist()):
-            process, device, stream, lane_number = place
-            key = (process, device, stream, lane_number)
+        places = ops.process[own], ops.device[own], ops.stream[own], lane
+        row, sample = row_codes(*places)
+        # streams are numbered in the order of their codes
+        keys = zip(*(place[sample].tolist() for place in places), strict=True)
+        for key, code in sorted((key, code) for code, key in enumerate(keys)):
+            process, device, stream, _ = key
             self.rows[key] = self._streams.number(process, device, stream)
-            chosen = row == number_of_row
+            chosen = np.flatnonzero(row == code)
             self.files.append(device_key(key), **{name: column[chosen] for name, column in values.items()})
 
     def _add_launches(self, piece: Piece) -> None:
@@ -211,8 +215,9 @@ class TraceSpool:
         columns = piece.columns
         ops = columns.trace.ops
         computing = piece.own_ops & ops.computes
-        pairs = np.unique(np.stack([ops.process[computing], ops.device[computing]]), axis=1).T.tolist()
-        for process, device in pairs:
+        _, sample = row_codes(ops.process[computing], ops.device[computing])
+        pairs = zip(ops.process[computing][sample].tolist(), ops.device[computing][sample].tolist(), strict=True)
+        for process, device in sorted(pairs):
             on_device = computing & (ops.process == process) & (ops.device == device)
             self.devices.add((process, device))
             low, high = int(ops.start[on_device].min()), int(ops.end[on_device].max())
