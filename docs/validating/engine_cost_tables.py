@@ -16,7 +16,14 @@ COST_RUNS = {
     "e-inj-light": "eager, light",
     "g-inj-os": "graphs, OS calls",
     "g-inj-whole24": "graphs, light, nsys 2024",
+    "b/e-inj-ranges": "host B: eager, ranges",
+    "b/e-inj-light": "host B: eager, light",
+    "b/g-inj-whole24": "host B: graphs, light, nsys 2024",
 }
+OS_RUNS = ("e-inj-ranges", "g-inj-os", "b/e-inj-ranges")
+"""Captures with OS calls: only these show a sleep."""
+SAMPLES_RUN = "b/g-inj-samples"
+WINDOW_RUNS = (*COST_RUNS, "e-inj-samples", SAMPLES_RUN, "tp-rank")
 PLACES = {
     "scheduler": ("python between", "between the marks"),
     "output": ("python between", "between the marks"),
@@ -76,7 +83,7 @@ def cost_cells(records: Records) -> list[CostCell]:
     """Return every kind of cost pooled over the captures that can show it."""
     cells = []
     for place in PLACES:
-        runs = {"rank": ("tp-rank",), "sleep": ("e-inj-ranges", "g-inj-os")}.get(place, tuple(COST_RUNS))
+        runs = {"rank": ("tp-rank",), "sleep": OS_RUNS}.get(place, tuple(COST_RUNS))
         cells += [cost_cell(records, runs, place, size) for size in SIZES]
     return [cell for cell in cells if cell is not None]
 
@@ -100,7 +107,7 @@ def cost_details(records: Records) -> str:
     for run, title in COST_RUNS.items():
         for place in PLACES:
             for size in SIZES:
-                shown = place != "sleep" or run in ("e-inj-ranges", "g-inj-os")
+                shown = place != "sleep" or run in OS_RUNS
                 cell = cost_cell(records, (run,), place, size) if shown else None
                 if cell is not None:
                     rows.append((title, *_shown(cell)))
@@ -113,8 +120,8 @@ def window_table(records: Records) -> str:
     for place in PLACES:
         added = inside = 0
         states: dict[str, int] = {}
-        for run in (*COST_RUNS, "e-inj-samples", "tp-rank"):
-            if place == "sleep" and run not in ("e-inj-ranges", "g-inj-os"):
+        for run in WINDOW_RUNS:
+            if place == "sleep" and run not in OS_RUNS:
                 continue
             for name, window in records[run]["costs"]["windows"].items():
                 if name.split()[0] == place:
@@ -149,7 +156,7 @@ def extra_table(records: Records) -> str:
 
 def sampled_off(records: Records) -> tuple[float, float]:
     """Return how far framework time by samples is from what was added, and what chance alone would explain (95 %)."""
-    found = records["e-inj-samples"]["sampled"]
+    found = records[SAMPLES_RUN]["sampled"]
     base, cost = found["base"], found["cost"]
 
     def per_step(entry: Record) -> float:

@@ -12,6 +12,18 @@ Record = dict[str, Any]
 
 SHOWN = ("python", "os_wait", "library", "launch", "runtime", "memop", "device_wait")
 """Host states that a cost could be found in."""
+FIGURES = {
+    "scheduler": ("python between", "python inside", "wall"),
+    "output": ("python between", "python inside", "wall"),
+    "sampler": ("python between", "python inside", "wall"),
+    "forward": ("python inside", "python between", "wall"),
+    "sleep": ("os_wait", "wall"),
+    "rank": ("comm_wait", "wall"),
+    "front": ("wall",),
+    "kernels": ("python", "runtime", "launch", "library", "kernels"),
+    "device": ("active", "kernels"),
+}
+"""What cycles are compared by, by the place of the cost; the first is where the cost belongs."""
 FRONT = "front"
 """The place of a cost in the front-end process, which no thread of the engine must show."""
 NEAR = 3
@@ -81,9 +93,12 @@ def _pairs(result: Any, truth: Truth) -> Record:
             before, after = (_clean(costs, cycle, way) for way in (-1, 1))
             if len(names) != 1 or before is None or after is None:
                 continue
-            entry = pairs.setdefault(names.pop(), {"added": [], **{figure: [] for figure in figures}})
+            name = names.pop()
+            kept = FIGURES[name.split()[0]]
+            entry = pairs.setdefault(name, {"added": [], **{figure: [] for figure in kept}})
             entry["added"].append(sum(cost.end - cost.start for cost in inside))
-            for figure, values in figures.items():
+            for figure in kept:
+                values = figures[figure]
                 entry[figure].append(round(float(values[cycle] - (values[before] + values[after]) / 2)))
     return pairs
 

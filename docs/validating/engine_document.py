@@ -13,11 +13,17 @@ from validating.numbers import ms, us
 
 Records = dict[str, dict[str, Any]]
 BAR = 0.03
+HOSTS = {"a": "", "b": "b/"}
+"""Folders of docs/data/engine, and what is put before the names of their runs."""
 
 
 def load_engine(data: Path) -> Records:
-    """Return the engine's records by run."""
-    return {file.stem: json.loads(file.read_text()) for file in sorted((data / "engine").glob("*.json"))}
+    """Return the engine's records: of host A by run, of host B by `b/` and run."""
+    found = {}
+    for host, prefix in HOSTS.items():
+        for file in sorted((data / "engine" / host).glob("*.json")):
+            found[f"{prefix}{file.stem}"] = json.loads(file.read_text())
+    return found
 
 
 def span(values: Sequence[float], digits: int = 1) -> str:
@@ -58,7 +64,7 @@ def graphs_errors(records: Records) -> list[float]:
         records[run]["forecasts"]["graphs"][str(batch)]["predicted_wall_median_ns"]
         / engine_models.decode_of(records[like], batch)["wall_median_ns"]
         - 1
-        for run, like in engine_forecasts.GRAPHED
+        for _, run, like in engine_forecasts.GRAPHED
         for batch in engine_models.BATCHES
     ]
 
@@ -77,13 +83,16 @@ def empty_captures(records: Records) -> str:
 def sampled_text(records: Records) -> str:
     """Say what samples find of the costs, and what chance leaves open."""
     off, chance = engine_cost_tables.sampled_off(records)
-    windows = records["e-inj-samples"]["costs"]["windows"].values()
+    record = records[engine_cost_tables.SAMPLES_RUN]
+    windows = record["costs"]["windows"].values()
     python = sum(window["states"].get("python", 0) for window in windows) / sum(window["added"] for window in windows)
+    steps = record["sampled"]["cost"]["instances"]
     return (
-        "A capture with samples at 4 kHz and costs of 800 to 1000 us per step: framework time by samples of the steps "
-        f"with a cost, less framework time of the steps without one, is off by {100 * off:+.0f} % from what was added. "
-        f"The number of samples alone leaves ±{100 * chance:.0f} % open (95 %): this capture can neither confirm nor "
-        f"refute 10 %. Of the costs' own time, {100 * python:.1f} % is counted as `python`, as above."
+        f"A capture with graphs and samples at 4 kHz (host B), {steps:,} steps with a cost of 1000 us: framework time "
+        "by samples of the steps with a cost, less framework time of the steps without one, per step, is off by "
+        f"{100 * off:+.1f} % from what was added; to be reached were 10 %. The number of samples alone leaves "
+        f"±{100 * chance:.1f} % open (95 %). Of the costs' own time, {100 * python:.1f} % is counted as "
+        "`python`, as above."
     )
 
 
@@ -113,6 +122,9 @@ def engine_parts(data: Path) -> dict[str, Callable[[], str]]:
         "engine_cost_details": lambda: costs.cost_details(records),
         "engine_extra": lambda: costs.extra_table(records),
         "engine_sampled": lambda: sampled_text(records),
+        "engine_samples_off": lambda: "{:+.1f} % (±{:.1f} %)".format(
+            *(100 * part for part in costs.sampled_off(records))
+        ),
         "engine_correction": lambda: steps.correction_table(records),
         "engine_off_eager": lambda: span(steps.correction_offs(records, eager)),
         "engine_off_eager_within": lambda: within(steps.correction_offs(records, eager)),
@@ -122,14 +134,14 @@ def engine_parts(data: Path) -> dict[str, Callable[[], str]]:
         "engine_off_graphs_captured": lambda: span(steps.captured_offs(records, graphs)),
         "engine_active_eager": lambda: steps.active_spread(records, "e"),
         "engine_active_graphs": lambda: steps.active_spread(records, "g"),
-        "engine_left_out_eager": lambda: steps.left_out(records, eager),
-        "engine_left_out_graphs": lambda: steps.left_out(records, graphs),
+        "engine_left_out_eager": lambda: steps.left_out_span(records, eager),
+        "engine_left_out_graphs": lambda: steps.left_out_span(records, graphs),
         "engine_models": lambda: models.model_table(records),
         "engine_ratios": lambda: models.ratio_table(records),
-        "engine_ratio_loop": lambda: " / ".join(
-            f"{models.ratio(records, 'hf-olmoe', 'hf-llama', batch):.1f}" for batch in models.BATCHES
-        ),
-        "engine_ratio_fused": lambda: f"{models.ratio(records, 'olmoe-e-light', 'e-light', 1):.1f}",
+        "engine_ratio_loop": lambda: _ratios(records, "b/hf-olmoe", "b/hf-llama"),
+        "engine_ratio_loop_qwen": lambda: _ratios(records, "b/hf-qwen", "b/hf-l3b"),
+        "engine_ratio_fused": lambda: f"{models.ratio(records, 'b/olmoe-e-light', 'b/llama-e-light', 1):.1f}",
+        "engine_ratio_fused_qwen": lambda: f"{models.ratio(records, 'b/qwen-e-light', 'b/l3b-e-light', 1):.1f}",
         "engine_prefill": lambda: models.prefill_table(records),
         "engine_forecasts": lambda: forecasts.forecast_table(records),
         "engine_graphs_error": lambda: span(graphs_errors(records), 0),
@@ -139,7 +151,16 @@ def engine_parts(data: Path) -> dict[str, Callable[[], str]]:
         "engine_bare_compiled": lambda: f"{ms(median(records['c-bare']['bare_ns']['1']))} ms",
         "engine_verdicts": lambda: forecasts.verdict_table(records),
         "engine_advice": lambda: forecasts.advice_list(records),
-        "engine_busy": lambda: forecasts.busy_table(records),
+        "engine_stolen": lambda: forecasts.stolen_table(records),
+        "engine_stolen_speed": lambda: f"{records['b/e-stolen30']['speeds']['speed']:.2f}",
+        "engine_hosts": lambda: forecasts.hosts_table(records),
+        "engine_graphs": lambda: forecasts.graphs_table(records),
+        "engine_graphs_savings": lambda: _points(forecasts.graphs_savings(records)),
+        "engine_off_eager_layers": lambda: span(steps.layer_offs(records, eager)),
+        "engine_off_eager_layers_within": lambda: within(steps.layer_offs(records, eager)),
+        "engine_off_graphs_layers": lambda: span(steps.layer_offs(records, graphs)),
+        "engine_off_graphs_layers_within": lambda: within(steps.layer_offs(records, graphs)),
+        "engine_layers_longer": lambda: _longer(records),
         "engine_empty_captures": lambda: empty_captures(records),
         "engine_rank": lambda: _rank(records),
         "engine_host_processes": lambda: str(forecasts.host_processes(records)),
@@ -150,7 +171,8 @@ def engine_parts(data: Path) -> dict[str, Callable[[], str]]:
         "engine_unmarked": lambda: steps.without_marks_table(records),
         "engine_unmarked_same": lambda: str(sum(same for *_, same in steps.without_marks(records))),
         "engine_unmarked_all": lambda: str(len(steps.without_marks(records))),
-        "engine_log": lambda: (data / "capture-engine.md").read_text().partition("\n")[2].strip(),
+        "engine_log_a": lambda: (data / "engine" / "a.md").read_text().partition("\n")[2].strip(),
+        "engine_log_b": lambda: (data / "engine" / "b.md").read_text().partition("\n")[2].strip(),
     }
 
 
@@ -159,3 +181,25 @@ def _rank(records: Records) -> str:
     return (
         f"{us(median(pairs['added']), 0)} us on rank 0, {us(median(pairs['comm_wait']), 0)} us more waiting on rank 1"
     )
+
+
+def _ratios(records: Records, mixture: str, dense: str) -> str:
+    """Return the kernels per token of a mixture over those of a dense model, by number of requests."""
+    return " / ".join(f"{engine_models.ratio(records, mixture, dense, batch):.1f}" for batch in engine_models.BATCHES)
+
+
+def _points(values: Sequence[float]) -> str:
+    """Return the smallest, the median and the largest of differences of shares, in points."""
+    shown = [f"{100 * value:+.0f}" for value in (min(values), median(values), max(values))]
+    return f"{shown[0]} to {shown[2]} points, median {shown[1]}"
+
+
+def _longer(records: Records) -> str:
+    """Say how much longer the cycles with a cost in their layers are, and what the program found inside the marks."""
+    pairs = [
+        record["costs"]["pairs"]["forward 1000"]
+        for name, record in records.items()
+        if name in engine_cost_tables.COST_RUNS and "forward 1000" in record["costs"]["pairs"]
+    ]
+    wall, found, added = ([ns for pair in pairs for ns in pair[key]] for key in ("wall", "python inside", "added"))
+    return f"{us(median(wall), 0)} us longer, {us(median(found), 0)} us found, {us(median(added), 0)} us added"

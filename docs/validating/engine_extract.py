@@ -45,8 +45,16 @@ FORECASTS = {
 """Scenarios whose outcome was measured as well: CUDA graphs, a model of half the layers."""
 STEADY = tuple(f"decode[batch={batch}]" for batch in (1, 5, 8, 32))
 """Labels of decode steps in which all requests run."""
-SAMPLED = ("e-inj-samples",)
-FORECAST_RUNS = {"e-light": ("graphs", "half"), "e-ranges": ("graphs",), "olmoe-e-light": ("graphs",)}
+SAMPLED = ("e-inj-samples", "g-inj-samples")
+SPEED_RUN = "e-stolen30"
+FORECAST_RUNS = {
+    "e-light": ("graphs", "half"),
+    "e-ranges": ("graphs",),
+    "llama-e-light": ("graphs",),
+    "l3b-e-light": ("graphs",),
+    "olmoe-e-light": ("graphs",),
+    "qwen-e-light": ("graphs",),
+}
 
 
 def extract_engine(captures: Path, folder: Path) -> None:
@@ -63,11 +71,15 @@ def engine_record(path: Path, report: Path) -> Record:
     """Return what the document needs of a run of the engine."""
     truth = read_truth(path)
     batches = truth.arguments["batches"]
+    settings = {setting_name(truth, batch, prompt): (batch, prompt) for prompt in truth.prompts for batch in batches}
     record: Record = {
         "arguments": truth.arguments,
-        "bare_ns": {str(batch): truth.cycles("bare", batch) for batch in batches},
-        "captured_ns": {str(batch): truth.cycles("captured", batch) for batch in batches},
+        "bare_ns": {name: truth.cycles("bare", *setting) for name, setting in settings.items()},
+        "captured_ns": {name: truth.cycles("captured", *setting) for name, setting in settings.items()},
     }
+    if truth.arguments.get("stolen"):
+        record["stolen_ns"] = {str(batch): truth.runs("stolen", batch) for batch in batches}
+        record["alone_ns"] = {str(batch): truth.runs("bare", batch) for batch in batches}
     # a capture that came back without an event leaves nothing but the workload's own times
     record["captured_ns_without_report"] = not report.exists() and not path.stem.endswith("-bare")
     if not report.exists():
@@ -81,14 +93,58 @@ def engine_record(path: Path, report: Path) -> Record:
         if path.stem in SAMPLED:
             record["sampled"] = sampled(result, truth, report)
         return record | _facts(result)
-    references = {f"decode[batch={batch}]": _median_ms(record["bare_ns"][str(batch)]) for batch in batches}
-    record |= analysed(report, {label: ms for label, ms in references.items() if ms is not None})
+    for prompt, window in windows(report, truth).items():
+        bare = {batch: _median_ms(record["bare_ns"][setting_name(truth, batch, prompt)]) for batch in batches}
+        references = {f"decode[batch={batch}]": ms for batch, ms in bare.items() if ms is not None}
+        found = analysed(report, references, window=window)
+        suffix = "" if prompt == truth.prompts[0] else f" p{prompt}"
+        phases = {f"{label}{suffix}": entry for label, entry in found.pop("phases").items()}
+        record |= found | {"phases": record.get("phases", {}) | phases}
     record["cycles"] = step_differences(report, truth)
+    if truth.arguments.get("stolen"):
+        record["speeds"] = stolen_forecasts(report, truth)
     record["forecasts"] = {
-        name: {str(batch): forecast(report, name, *_span(report, batch)) for batch in batches}
+        name: {str(batch): forecast(report, FORECASTS[name], *_span(report, batch)) for batch in batches}
         for name in FORECAST_RUNS.get(path.stem, ())
     }
     return record
+
+
+def setting_name(truth: Truth, batch: int, prompt: int) -> str:
+    """Return the name of a number of requests and a prompt length: the latter only beside a first one."""
+    return str(batch) if prompt == truth.prompts[0] else f"{batch} p{prompt}"
+
+
+def windows(report: Path, truth: Truth) -> dict[int, tuple[int, int] | None]:
+    """Return the stretch of the report, ns, in which each prompt length was run; None for the whole report."""
+    if len(truth.prompts) == 1:
+        return {truth.prompts[0]: None}
+    from taxbreak_nsys import analyze
+
+    instances = analyze(report).instances
+    process = truth.processes[0]
+    offset = clock_offset(process, instances.start[cycles_of_process(instances, process.pid)])
+    captured = [segment for segment in truth.segments if segment["kind"] == "captured"]
+    found: dict[int, tuple[int, int] | None] = {}
+    for prompt in truth.prompts:
+        own = [segment for segment in captured if segment["prompt"] == prompt]
+        found[prompt] = (max(own[0]["t0"] + offset, 0), own[-1]["t1"] + offset)
+    return found
+
+
+def stolen_forecasts(report: Path, truth: Truth) -> Record:
+    """Return the host's speed while another program took a share of its core, and what `whatif --cpu` predicts of it.
+
+    The speed is that of bare eager steps with one request, in the run named in SPEED_RUN. A report that was captured at
+    that speed is asked the other way round. Forecasts are by number of requests.
+    """
+    eager = read_truth(report.parents[1] / "truth" / f"{SPEED_RUN}.json")
+    speed = median(eager.cycles("bare", 1)) / median(eager.cycles("stolen", 1))
+    factor = f"{1 / speed if truth.arguments['stolen_capture'] else speed:.4f}"
+    batches = truth.arguments["batches"]
+    return {"speed": speed} | {
+        str(batch): forecast(report, ("--cpu", factor), *_span(report, batch)) for batch in batches
+    }
 
 
 def step_differences(report: Path, truth: Truth) -> Record:
@@ -155,11 +211,20 @@ def loop_record(path: Path, report: Path) -> Record:
     return {"arguments": data["args"], "times_ns": times} | analysed(report, references, by_batch=False)
 
 
-def analysed(report: Path, references: dict[str, float | None], *, by_batch: bool = True) -> Record:
-    """Return the phases of a report, of an engine by number of requests, corrected by the bare times (ms, by label)."""
+def analysed(
+    report: Path,
+    references: dict[str, float | None],
+    *,
+    by_batch: bool = True,
+    window: tuple[int, int] | None = None,
+) -> Record:
+    """Return the phases of a report, of an engine by number of requests, corrected by the bare times (ms, by label).
+
+    `window` is a stretch of the report, ns; default: all of it.
+    """
     from taxbreak_nsys import analyze
 
-    plain = analyze(report, by_batch=by_batch)
+    plain = analyze(report, by_batch=by_batch, window_ns=window)
     labels = {entry.phase for entry in plain.entries}
     known = {label: {"median_ms": ms} for label, ms in references.items() if label in labels}
     if not known:
@@ -167,7 +232,7 @@ def analysed(report: Path, references: dict[str, float | None], *, by_batch: boo
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(known, file)
         file.flush()
-        result = analyze(report, by_batch=by_batch, reference=file.name)
+        result = analyze(report, by_batch=by_batch, reference=file.name, window_ns=window)
     return _facts(result) | {"phases": _phases(result)}
 
 
@@ -233,15 +298,17 @@ def sampled(result: Any, truth: Truth, report: Path) -> Record:
 
 
 def _span(report: Path, batch: int) -> tuple[int, int]:
-    """Return the start and end, ns, of the decode steps with so many requests."""
+    """Return the start and end, ns, of the first decode steps with so many requests (of the first prompt length)."""
     from taxbreak_nsys import analyze
 
-    instances = analyze(report, by_batch=True).instances
+    truth = read_truth(report.parents[1] / "truth" / f"{report.stem}.json")
+    window = windows(report, truth)[truth.prompts[0]]
+    instances = analyze(report, by_batch=True, window_ns=window).instances
     which = instances.label == instances.labels.index(f"decode[batch={batch}]")
     return int(instances.start[which].min()), int(instances.end[which].max())
 
 
-def forecast(report: Path, name: str, start: int, end: int) -> Record:
+def forecast(report: Path, change: tuple[str, ...], start: int, end: int) -> Record:
     """Return what `whatif` predicts for decode steps within a span of time."""
     command = [
         sys.executable,
@@ -249,7 +316,7 @@ def forecast(report: Path, name: str, start: int, end: int) -> Record:
         "taxbreak_nsys",
         "whatif",
         str(report),
-        *FORECASTS[name],
+        *change,
         "--start",
         str(start),
         "--end",

@@ -12,18 +12,24 @@ from validating.numbers import ms, share, table
 Record = dict[str, Any]
 Records = dict[str, Record]
 
-MODELS = (
-    ("Llama-3.2-1B", "transformers", "hf-llama"),
-    ("Llama-3.2-1B", "vLLM, eager", "e-light"),
-    ("Llama-3.2-1B", "vLLM, graphs", "g-light"),
-    ("Llama-3.2-1B, prompt 1024", "vLLM, eager", "e-p1024"),
-    ("Llama-3.2-1B, prompt 1024", "vLLM, graphs", "g-p1024"),
-    ("OLMoE-1B-7B", "transformers, loop over experts", "hf-olmoe"),
-    ("OLMoE-1B-7B", "vLLM, eager", "olmoe-e-light"),
-    ("OLMoE-1B-7B", "vLLM, graphs", "olmoe-g-light"),
-    ("Llama-3.2-3B", "vLLM, eager", "l3b-e-light"),
-    ("Qwen1.5-MoE-A2.7B", "vLLM, eager", "qwen-e-light"),
+TITLES = {
+    "llama": "Llama-3.2-1B",
+    "l3b": "Llama-3.2-3B",
+    "olmoe": "OLMoE-1B-7B",
+    "qwen": "Qwen1.5-MoE-A2.7B",
+}
+MODELS = tuple(
+    (title, program, prompt, run)
+    for model, title in TITLES.items()
+    for program, run in (
+        ("transformers" + (", loop over experts" if "MoE" in title else ""), f"b/hf-{model}"),
+        ("vLLM, eager", f"b/{model}-e-light"),
+        ("vLLM, graphs", f"b/{model}-g-light"),
+    )
+    for prompt in (128, 1024)
 )
+"""Model, program, prompt length and run; all of host B."""
+FIRST_PROMPT = 128
 BATCHES = (1, 8, 32)
 
 
@@ -33,6 +39,7 @@ class Setting:
 
     model: str
     program: str
+    prompt: int
     batch: int
     entry: Record
     bare_ns: float | None
@@ -49,27 +56,36 @@ class Setting:
         return float((launches["kernel"] + launches["graph"]) / self.entry["instances"] / self.batch)
 
 
-def bare_of(record: Record, batch: int) -> float | None:
+def bare_of(record: Record, batch: int, prompt: int = FIRST_PROMPT) -> float | None:
     """Return the median bare decode step, ns."""
     if "bare_ns" in record:
-        values = record["bare_ns"][str(batch)]
+        values = record["bare_ns"][str(batch) if prompt == FIRST_PROMPT else f"{batch} p{prompt}"]
     else:
-        values = record["times_ns"][f"bare {record['arguments']['experts']} decode b{batch} p128."]
+        values = record["times_ns"][f"bare {record['arguments']['experts']} decode b{batch} p{prompt}."]
     return median(values) if values else None
 
 
-def decode_of(record: Record, batch: int) -> Record:
+def phase_of(record: Record, phase: str, batch: int, prompt: int = FIRST_PROMPT) -> Record | None:
+    """Return a phase with so many requests and such prompts, of an engine or of the loop."""
+    phases: dict[str, Record] = record["phases"]
+    suffix = "" if prompt == FIRST_PROMPT else f" p{prompt}"
+    return phases.get(f"{phase}[batch={batch}]{suffix}") or phases.get(f"{phase} b{batch} p{prompt}.")
+
+
+def decode_of(record: Record, batch: int, prompt: int = FIRST_PROMPT) -> Record:
     """Return the phase of decode steps with so many requests."""
-    phases = record["phases"]
-    found: Record = phases.get(f"decode[batch={batch}]") or phases[f"decode b{batch} p128."]
+    found = phase_of(record, "decode", batch, prompt)
+    if found is None:
+        raise KeyError(f"no decode steps with {batch} requests and prompts of {prompt} tokens")
     return found
 
 
 def settings(records: Records) -> Iterator[Setting]:
-    """Yield decode of every model, program and number of requests."""
-    for model, program, run in MODELS:
+    """Yield decode of every model, program, prompt length and number of requests."""
+    for model, program, prompt, run in MODELS:
         for batch in BATCHES:
-            yield Setting(model, program, batch, decode_of(records[run], batch), bare_of(records[run], batch))
+            entry = decode_of(records[run], batch, prompt)
+            yield Setting(model, program, prompt, batch, entry, bare_of(records[run], batch, prompt))
 
 
 def model_table(records: Records) -> str:
@@ -82,10 +98,11 @@ def model_table(records: Records) -> str:
         busy = f"{100 * entry['device']['busy_share']:.0f} %"
         hdbi = (share(entry["taxbreak"]["hdbi"]), share((entry["corrected"] or {}).get("hdbi")))
         times = (ms(found.bare_ns), ms(entry["wall_median_ns"]), active)
-        rows.append((found.model, found.program, found.batch, *counts, *times, busy, *hdbi))
+        rows.append((found.model, found.program, found.prompt, found.batch, *counts, *times, busy, *hdbi))
     head = (
         "model",
         "program",
+        "prompt",
         "requests",
         "kernels per token",
         "launches per token",
@@ -99,25 +116,11 @@ def model_table(records: Records) -> str:
     return table(head, rows)
 
 
-PREFILLS = (
-    ("Llama-3.2-1B", "transformers", "hf-llama", "prefill b1 p128."),
-    ("Llama-3.2-1B", "vLLM, eager", "e-light", "prefill[batch=1]"),
-    ("Llama-3.2-1B", "vLLM, graphs", "g-light", "prefill[batch=1]"),
-    ("Llama-3.2-1B, prompt 1024", "vLLM, eager", "e-p1024", "prefill[batch=1]"),
-    ("Llama-3.2-1B, prompt 1024", "vLLM, graphs", "g-p1024", "prefill[batch=1]"),
-    ("OLMoE-1B-7B", "transformers, loop over experts", "hf-olmoe", "prefill b1 p128."),
-    ("OLMoE-1B-7B", "vLLM, eager", "olmoe-e-light", "prefill[batch=1]"),
-    ("OLMoE-1B-7B", "vLLM, graphs", "olmoe-g-light", "prefill[batch=1]"),
-    ("Llama-3.2-3B", "vLLM, eager", "l3b-e-light", "prefill[batch=1]"),
-    ("Qwen1.5-MoE-A2.7B", "vLLM, eager", "qwen-e-light", "prefill[batch=1]"),
-)
-
-
 def prefill_table(records: Records) -> str:
     """Prefill of one request."""
     rows = []
-    for model, program, run, label in PREFILLS:
-        entry = records[run]["phases"].get(label)
+    for model, program, prompt, run in MODELS:
+        entry = phase_of(records[run], "prefill", 1, prompt)
         if entry is None:
             continue
         per_step = entry["taxbreak"]["t_device_active_ns"] / entry["instances"]
@@ -125,6 +128,7 @@ def prefill_table(records: Records) -> str:
             (
                 model,
                 program,
+                prompt,
                 entry["instances"],
                 f"{entry['kernels'] / entry['instances']:,.0f}",
                 ms(entry["wall_median_ns"], 1),
@@ -132,7 +136,8 @@ def prefill_table(records: Records) -> str:
                 share(entry["taxbreak"]["hdbi"]),
             )
         )
-    head = ("model", "program", "steps", "kernels per step", "captured step, ms", "device active per step, ms", "HDBI")
+    head = ("model", "program", "prompt", "steps", "kernels per step", "captured step, ms",
+            "device active per step, ms", "HDBI")  # fmt: skip
     return table(head, rows)
 
 
@@ -142,16 +147,24 @@ def ratio(records: Records, mixture: str, dense: str, batch: int) -> float:
     return float(ours["kernels"] / ours["instances"] / (theirs["kernels"] / theirs["instances"]))
 
 
+PAIRS = tuple(
+    (title, program, f"b/{mixture}", f"b/{dense}")
+    for title, ours, theirs in (
+        ("OLMoE against Llama-1B (both 16 layers)", "olmoe", "llama"),
+        ("Qwen1.5-MoE (24 layers) against Llama-3B (28)", "qwen", "l3b"),
+    )
+    for program, mixture, dense in (
+        ("transformers, loop over experts", f"hf-{ours}", f"hf-{theirs}"),
+        ("vLLM, eager", f"{ours}-e-light", f"{theirs}-e-light"),
+        ("vLLM, graphs", f"{ours}-g-light", f"{theirs}-g-light"),
+    )
+)
+
+
 def ratio_table(records: Records) -> str:
     """Kernels per token of mixtures against dense models."""
-    pairs = (
-        ("OLMoE against Llama-1B (both 16 layers)", "transformers, loop over experts", "hf-olmoe", "hf-llama"),
-        ("OLMoE against Llama-1B (both 16 layers)", "vLLM, eager", "olmoe-e-light", "e-light"),
-        ("OLMoE against Llama-1B (both 16 layers)", "vLLM, graphs", "olmoe-g-light", "g-light"),
-        ("Qwen1.5-MoE (24 layers) against Llama-3B (28)", "vLLM, eager", "qwen-e-light", "l3b-e-light"),
-    )
     rows = [
         (title, program, *(f"{ratio(records, mixture, dense, batch):.1f}" for batch in BATCHES))
-        for title, program, mixture, dense in pairs
+        for title, program, mixture, dense in PAIRS
     ]
     return table(("models", "program", *(f"batch {batch}" for batch in BATCHES)), rows)

@@ -50,21 +50,34 @@ class Truth:
     segments: tuple[dict[str, Any], ...]
     processes: tuple[Process, ...]
 
-    def cycles(self, kind: str, batch: int) -> list[int]:
+    @property
+    def prompts(self) -> list[int]:
+        """The lengths of prompts that were run, one after the other."""
+        return list(dict.fromkeys(segment["prompt"] for segment in self.segments))
+
+    def cycles(self, kind: str, batch: int, prompt: int | None = None) -> list[int]:
         """Return the times from a decode step to the next, ns, of all runs of a kind (`bare`, `captured`) and batch.
+
+        `prompt` is the prompt's length, the first that was run by default.
+        """
+        return [ns for run in self.runs(kind, batch, prompt) for ns in run]
+
+    def runs(self, kind: str, batch: int, prompt: int | None = None) -> list[list[int]]:
+        """Return the same run by run.
 
         Only steps that decode one token of each of `batch` requests count (with speculation: up to five), so that
         neither a prefill nor the time between two runs is in them.
         """
         process = self.processes[0]
-        found: list[int] = []
+        found = []
         most = batch * (1 + int(self.arguments.get("ngram") or 0))
+        wanted = (kind, batch, prompt or (self.prompts or [0])[0])
         for segment in self.segments:
-            if segment["kind"] != kind or segment["batch"] != batch:
+            if (segment["kind"], segment["batch"], segment["prompt"]) != wanted:
                 continue
             inside = (process.times >= segment["t0"]) & (process.times <= segment["t1"])
             decodes = inside & (process.requests == batch) & (process.tokens >= batch) & (process.tokens <= most)
-            found += np.diff(process.times[decodes]).tolist()
+            found.append(np.diff(process.times[decodes]).tolist())
         return found
 
 

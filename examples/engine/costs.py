@@ -30,6 +30,8 @@ now = time.perf_counter_ns
 CONFIG = json.loads(os.environ.get("ENGINE_COSTS", "{}"))
 PLAN: list[tuple[str, int]] = [tuple(entry) for entry in CONFIG.get("plan", [])] or [("", 0)]
 TRUTH = os.environ.get("ENGINE_TRUTH", "")
+CORE = os.environ.get("ENGINE_CORE", "")
+"""The core that the thread which makes the marks is kept on."""
 Wrapper = Callable[[Any], Any]
 
 
@@ -187,6 +189,8 @@ def marking(original: Any) -> Any:
     """Wrap the function that makes a step's mark: note when, and what the step works on."""
 
     def wrapped(self: Any, scheduler_output: Any) -> Any:
+        if CORE and not STATE.steps:
+            os.sched_setaffinity(0, {int(CORE) + (getattr(self, "rank", 0) or 0)})
         if STATE.armed:
             STATE.current = planned("worker")
             STATE.rank = getattr(self, "rank", None)

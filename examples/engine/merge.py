@@ -18,6 +18,7 @@ def main() -> None:
             "segments": front["segments"],
             "front": front["front"],
             "front_rows": front["rows"],
+            "stolen": front["stolen"],
             "processes": processes,
         }
     (folder / "truth" / f"{name}.json").write_text(json.dumps(front, separators=(",", ":")))

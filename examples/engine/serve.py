@@ -7,9 +7,11 @@ The shapes are those of public checkpoints. Prompts are token ids, so no tokeniz
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import time
 from typing import Any
@@ -52,10 +54,18 @@ def options() -> argparse.Namespace:
     parser.add_argument("--eager", action="store_true")
     parser.add_argument("--no-graphs", action="store_true", help="compiled, but launched kernel by kernel")
     parser.add_argument("--batches", type=int, nargs="+", default=[1], help="requests at a time")
-    parser.add_argument("--prompt", type=int, default=128)
+    parser.add_argument("--prompts", type=int, nargs="+", default=[128], help="tokens of a prompt")
     parser.add_argument("--tokens", type=int, default=24)
     parser.add_argument("--bare", type=int, default=3, help="bare runs of each setting before the capture")
     parser.add_argument("--bare-tokens", type=int)
+    parser.add_argument(
+        "--stolen",
+        type=float,
+        default=0.0,
+        help="a second set of bare runs, in which a program of "
+        "higher priority takes this share of the core ENGINE_CORE",
+    )
+    parser.add_argument("--stolen-capture", action="store_true", help="capture while that share is taken")
     parser.add_argument("--staggered", action="store_true", help="prompts and outputs of unlike lengths")
     parser.add_argument("--tp", type=int, default=1, help="GPUs, tensor parallel")
     parser.add_argument("--sync", action="store_true", help="async scheduling off")
@@ -82,8 +92,9 @@ def engine(chosen: argparse.Namespace) -> Any:
         more["speculative_config"] = {
             "method": "ngram", "num_speculative_tokens": chosen.ngram, "prompt_lookup_max": 3,
         }  # fmt: skip
+    longest = max(2048, max(chosen.prompts) + max(chosen.tokens, chosen.bare_tokens or 0) + 64)
     return LLM(
-        model=str(path), load_format="dummy", skip_tokenizer_init=True, dtype="bfloat16", max_model_len=2048,
+        model=str(path), load_format="dummy", skip_tokenizer_init=True, dtype="bfloat16", max_model_len=longest,
         max_num_seqs=32, gpu_memory_utilization=0.6, enforce_eager=chosen.eager, enable_prefix_caching=False,
         tensor_parallel_size=chosen.tp, disable_log_stats=True, profiler_config={"profiler": "cuda"}, **more,
     )  # fmt: skip
@@ -97,26 +108,63 @@ class Runs:
         self.llm, self.chosen = llm, chosen
         self.segments: list[dict[str, Any]] = []
 
-    def run(self, kind: str, batch: int, seed: int, tokens: int) -> None:
+    def run_all(self, kind: str, seed: int, tokens: int) -> None:
+        """Run every prompt length and number of requests once."""
+        for prompt in self.chosen.prompts:
+            for batch in self.chosen.batches:
+                self.run(kind, batch, prompt, seed, tokens)
+
+    def run(self, kind: str, batch: int, prompt: int, seed: int, tokens: int) -> None:
         """Run `batch` requests at a time."""
         from vllm import SamplingParams
 
         prompts, params = [], []
         for number in range(batch):
-            length = self.chosen.prompt + (37 * number if self.chosen.staggered else 0)
+            length = prompt + (37 * number if self.chosen.staggered else 0)
             # for n-grams a text that repeats itself, so that there is something to look up
             period = 16 if self.chosen.ngram else length
             first = seed * 7919 + number * 104729
             prompts.append({"prompt_token_ids": [(first + at % period * 31) % 50000 + 10 for at in range(length)]})
             most = tokens + (3 * number if self.chosen.staggered else 0)
             params.append(SamplingParams(max_tokens=most, ignore_eos=True, detokenize=False, temperature=0.0))
+        taken = steal_ticks()
         began = time.perf_counter_ns()
         answers = self.llm.generate(prompts, params, use_tqdm=False)
         ended = time.perf_counter_ns()
         count = sum(len(answer.outputs[0].token_ids) for answer in answers)
-        self.segments.append({"kind": kind, "batch": batch, "prompt": self.chosen.prompt, "t0": began, "t1": ended,
-                              "tokens": count})  # fmt: skip
+        self.segments.append({"kind": kind, "batch": batch, "prompt": prompt, "t0": began, "t1": ended,
+                              "tokens": count, "steal_ticks": steal_ticks() - taken})  # fmt: skip
         print(f"{kind} batch {batch}: {(ended - began) / 1e6:.2f} ms, {count} tokens", flush=True)
+
+
+def steal_ticks() -> int:
+    """Return for how long the host has run others on this machine's cores: ticks of 10 ms, of all cores."""
+    return int(pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[8])
+
+
+class Thief:
+    """A program of real-time priority that takes a share of the engine's core, in turns of 0.5 ms."""
+
+    TURN = 500
+
+    def __init__(self, share: float) -> None:
+        """Keep the share."""
+        self.share = share
+        self.program: subprocess.Popen[str] | None = None
+        self.shares: list[float] = []
+
+    def __enter__(self) -> None:
+        """Begin to take."""
+        program = str(pathlib.Path(__file__).resolve().parent / "steal.py")
+        command = [sys.executable, program, os.environ["ENGINE_CORE"], str(self.share), str(self.TURN)]
+        self.program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.program.stdout is not None
+        self.program.stdout.readline()
+
+    def __exit__(self, *error: object) -> None:
+        """End; keep the share that was really taken."""
+        assert self.program is not None
+        self.shares.append(float(self.program.communicate("\n")[0]))
 
 
 def main() -> None:
@@ -125,19 +173,22 @@ def main() -> None:
     llm = engine(chosen)
     runs = Runs(llm, chosen)
     few = chosen.bare_tokens or chosen.tokens
+    thief = Thief(chosen.stolen)
     for seed in range(2):
-        for batch in chosen.batches:
-            runs.run("warm", batch, seed, min(few, 8))
+        runs.run_all("warm", seed, min(few, 8))
     for seed in range(chosen.bare):
-        for batch in chosen.batches:
-            runs.run("bare", batch, 3 + seed, few)
-    llm.start_profile()
-    costs.arm()
-    for batch in chosen.batches:
-        runs.run("captured", batch, 9, chosen.tokens)
-    llm.stop_profile()
+        runs.run_all("bare", 3 + seed, few)
+        if chosen.stolen:
+            with thief:
+                runs.run_all("stolen", 3 + seed, few)
+    with thief if chosen.stolen_capture else contextlib.nullcontext():
+        llm.start_profile()
+        costs.arm()
+        runs.run_all("captured", 9, chosen.tokens)
+        llm.stop_profile()
     if chosen.out:
-        text = {"args": vars(chosen), "segments": runs.segments, "front": costs.STATE.front, "rows": costs.STATE.rows}
+        text = {"args": vars(chosen), "segments": runs.segments, "front": costs.STATE.front, "rows": costs.STATE.rows,
+                "stolen": thief.shares}  # fmt: skip
         pathlib.Path(chosen.out).write_text(json.dumps(text, separators=(",", ":")))
     time.sleep(0.5)
 

@@ -71,7 +71,7 @@ def test_a_cost_is_compared_with_the_cycles_around_it(tmp_path: Path) -> None:
     between, inside = costs["pairs"]["scheduler 200"], costs["pairs"]["forward 200"]
     assert (between["added"], between["python between"], between["python inside"]) == ([200_000], [200_000], [0])
     assert (inside["added"], inside["python between"], inside["python inside"]) == ([200_000], [0], [200_000])
-    assert (inside["wall"], inside["kernels"], inside["active"]) == ([200_000], [0], [0])
+    assert inside["wall"] == [200_000]
 
 
 def test_the_time_of_a_cost_is_counted_where_it_lies(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def records() -> dict[str, Any]:
 
 def test_what_the_pages_say_holds_in_the_data(records: dict[str, Any]) -> None:
     # injected Python is Python, on its side of the mark, to the last per mille
-    for run in (*engine_cost_tables.COST_RUNS, "e-inj-samples", "tp-rank"):
+    for run in engine_cost_tables.WINDOW_RUNS:
         for name, window in records[run]["costs"]["windows"].items():
             place = name.split()[0]
             if place in ("scheduler", "output", "sampler", "forward", "rank"):
@@ -154,19 +154,32 @@ def test_what_the_pages_say_holds_in_the_data(records: dict[str, Any]) -> None:
     assert max(engine_document.cycle_differences(records)) < 0.03
     assert all(abs(off) <= 0.08 for off in engine_steps.correction_offs(records, "eager"))
     assert all(0 < off < 0.15 for off in engine_steps.correction_offs(records, "graphs"))
+    # of the layers' part of the un-profiled step
+    eager, graphs = (engine_steps.layer_offs(records, mode) for mode in ("eager", "graphs"))
+    assert all(abs(off) <= 0.05 for off in eager)
+    assert sum(abs(off) > 0.05 for off in graphs) <= 1
+    assert max(abs(off) for off in graphs) < 0.06
     assert all(step.paired for step in engine_steps.steps(records))
-    loop = [engine_models.ratio(records, "hf-olmoe", "hf-llama", batch) for batch in engine_models.BATCHES]
-    assert loop[0] < 8 < 11 < loop[1] < loop[2]
-    fused = [engine_models.ratio(records, "olmoe-e-light", "e-light", batch) for batch in engine_models.BATCHES]
-    assert max(fused) - min(fused) < 0.05
-    graphs, busy = (
-        records["olmoe-g-light"]["phases"][f"decode[batch={batch}]"]["taxbreak"]["hdbi"] for batch in (1, 8)
-    )
-    assert graphs < 0.5 < busy
+    ratios = {
+        pair[2].removeprefix("b/"): [engine_models.ratio(records, *pair[2:], batch) for batch in engine_models.BATCHES]
+        for pair in engine_models.PAIRS
+    }
+    assert ratios["hf-olmoe"][0] < 8 < 11 < ratios["hf-olmoe"][1] < ratios["hf-olmoe"][2]
+    assert ratios["hf-qwen"][0] < 7 < ratios["hf-qwen"][1] < 8 < 11 < ratios["hf-qwen"][2]
+    assert max(ratios["olmoe-e-light"]) - min(ratios["olmoe-e-light"]) < 0.05
+    assert max(ratios["qwen-e-light"]) - min(ratios["qwen-e-light"]) < 0.15
+    for prompt in (128, 1024):
+        one, eight = (
+            engine_models.decode_of(records["b/olmoe-g-light"], batch, prompt)["taxbreak"]["hdbi"] for batch in (1, 8)
+        )
+        assert one < 0.5 < eight
+        loop = [engine_models.decode_of(records["b/hf-olmoe"], batch, prompt) for batch in engine_models.BATCHES]
+        assert max(entry["taxbreak"]["hdbi"] for entry in loop) < 0.1
     assert {run for run, *_, same in engine_steps.without_marks(records) if not same} == {
-        "g-inj-whole24", "g-ngram", "g-whole24",
+        "g-inj-whole24", "g-ngram", "g-whole24", "b/g-inj-whole24",
     }  # fmt: skip
-    assert all(error < 0 for error in engine_document.graphs_errors(records))
+    off, chance = engine_cost_tables.sampled_off(records)
+    assert abs(off) + chance < 0.1
     for run in ("e-p1024", "g-p1024"):
         # the step that waits for the prefill's device work is not the reference's
         phase = records[run]["phases"]["decode[batch=32]"]
@@ -177,8 +190,12 @@ def test_what_the_pages_say_holds_in_the_data(records: dict[str, Any]) -> None:
 
 
 def test_every_capture_in_the_data_is_in_the_log(records: dict[str, Any]) -> None:
-    log = (DOCS / "data" / "capture-engine.md").read_text()
-    assert {name for name in records if not re.search(rf"\| {name} \|", log)} == set()
+    logs = {
+        prefix: (DOCS / "data" / "engine" / f"{host}.md").read_text() for host, prefix in engine_document.HOSTS.items()
+    }
+    for name in records:
+        prefix = "b/" if name.startswith("b/") else ""
+        assert re.search(rf"\| {name.removeprefix(prefix)} \|", logs[prefix]), name
 
 
 def test_the_engine_is_no_machine_of_the_loop() -> None:
