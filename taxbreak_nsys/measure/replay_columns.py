@@ -14,6 +14,7 @@ from taxbreak_nsys.arrays.grouped import ValueStats
 from taxbreak_nsys.arrays.intervals import Flags, Intervals, Ints
 from taxbreak_nsys.measure.host_states import HostIntervals
 from taxbreak_nsys.measure.measured import Measured
+from taxbreak_nsys.model.event_waits import EventWaits
 from taxbreak_nsys.model.launches import Launches
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.model.trace_columns import ApiCalls, DeviceOps, runs, thread_slice
@@ -26,7 +27,8 @@ class ReplayColumns:
 
     `instances` are the instances of the whole report: `intervals.instance` is an index into them, `launches.of_op` an
     index into `launches`. `comm_wait` is for each operation the time at its start that waits for a slower rank, ns
-    (method section 2.3).
+    (method section 2.3). `recorded` is for each call the time when the event that it waits for was recorded, ns
+    (FOREVER: not known or none); None as long as no one has asked.
     """
 
     api: ApiCalls
@@ -35,6 +37,7 @@ class ReplayColumns:
     launches: Launches
     intervals: HostIntervals
     instances: Instances
+    recorded: Ints | None = None
 
     @classmethod
     def whole(cls, columns: Measured) -> ReplayColumns:
@@ -96,13 +99,15 @@ class ReplayPart:
     """The part of a report to replay: its columns, and by thread the spans of time (ns; None: the whole report).
 
     `queued_gaps` and `node_gaps` are the gaps between kernels in one stream's queue and between the nodes of a CUDA
-    graph, ns, over the whole report; None without such a gap.
+    graph, ns, over the whole report; None without such a gap. `event_waits` are the synchronisations in the part; None
+    where the report has none.
     """
 
     columns: ReplayColumns
     windows: dict[int, tuple[tuple[int, int], ...]] | None
     queued_gaps: ValueStats | None
     node_gaps: ValueStats | None
+    event_waits: EventWaits | None = None
 
 
 def piece_columns(columns: Measured, instances: Instances, index: Ints, own: Flags, own_ops: Flags) -> ReplayColumns:

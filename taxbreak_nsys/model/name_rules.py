@@ -124,6 +124,26 @@ def waits_for_one_stream(api: str) -> bool:
     return api in ("cudaStreamSynchronize", "cuStreamSynchronize")
 
 
+def waits_for_event(api: str) -> bool:
+    """Return whether a call (by `api_name`) lets the host wait for a CUDA event."""
+    return api in ("cudaEventSynchronize", "cuEventSynchronize")
+
+
+def orders_stream_after_event(api: str) -> bool:
+    """Return whether a call (by `api_name`) lets a stream wait for a CUDA event."""
+    return api in ("cudaStreamWaitEvent", "cuStreamWaitEvent")
+
+
+def creates_event(api: str) -> bool:
+    """Return whether a call (by `api_name`) creates a CUDA event."""
+    return api in ("cudaEventCreate", "cudaEventCreateWithFlags", "cuEventCreate")
+
+
+def records_event(api: str) -> bool:
+    """Return whether a call (by `api_name`) records a CUDA event."""
+    return api.startswith(("cudaEventRecord", "cuEventRecord"))
+
+
 def is_graph_launch(api: str) -> bool:
     """Return whether a call (by `api_name`) launches a CUDA graph."""
     return api in _GRAPH_LAUNCHES

@@ -60,7 +60,8 @@ class DeviceOps:
     """Device operations; `api` is the index of the launching call, -1 where the report has no such call.
 
     `stream` is a code per (process, device, context, stream id). `node_blocks` has for kernels that are nodes of a CUDA
-    graph the thread blocks of their grid: -1 where it has more than one dimension or is not known.
+    graph the thread blocks of their grid: -1 where it has more than one dimension or is not known. `from_host` flags
+    copies from the host's memory.
     """
 
     kind: Ints
@@ -75,6 +76,7 @@ class DeviceOps:
     graph_node: Flags
     node_blocks: Ints
     bytes: Ints
+    from_host: Flags
     api: Ints
 
     def __len__(self) -> int:

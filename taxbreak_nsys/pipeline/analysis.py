@@ -26,6 +26,7 @@ from taxbreak_nsys.pipeline.reading import Reading, check_launches
 from taxbreak_nsys.pipeline.summary import summarise
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.read.database import Database, open_inspected, open_report
+from taxbreak_nsys.read.event_wait_reader import read_event_waits
 from taxbreak_nsys.read.metadata import read_facts, read_thread_names, stated_period
 from taxbreak_nsys.read.other_processes import CpuActivity, read_cpu_activity
 from taxbreak_nsys.read.report_inspection import Opening
@@ -125,7 +126,8 @@ def _finished(
     facts = replace(facts, warnings=result_warnings.reading_warnings(database))
     t_sys = _t_sys(totals, options, facts)
     limits.check_t_sys(t_sys, totals.facts.launches, path)
-    return summarise(facts, sums, lost, t_sys, options, activity().others, waits)
+    event_waits = read_event_waits(database, sums.stretches.spans)
+    return summarise(facts, sums, lost, t_sys, options, activity().others, waits, event_waits)
 
 
 def _t_sys(totals: Totals, options: Options, facts: ReportFacts) -> TSys:

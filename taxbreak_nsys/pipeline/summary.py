@@ -12,6 +12,7 @@ from taxbreak_nsys.attribution.reference import reference_times
 from taxbreak_nsys.diagnostics import result_warnings
 from taxbreak_nsys.model.detail_rows import DetailRows
 from taxbreak_nsys.model.engine_figures import Idle
+from taxbreak_nsys.model.event_waits import EventWaits
 from taxbreak_nsys.model.launches import TSys
 from taxbreak_nsys.model.name_rules import FRAMEWORK_STATES
 from taxbreak_nsys.model.report_facts import ReportFacts
@@ -45,10 +46,12 @@ def summarise(
     options: Options,
     processes: Sequence[OtherProcess],
     waits: OsWaits,
+    event_waits: EventWaits | None,
 ) -> Result:
     """Return the result of a report: evidence and layers of each phase, verdicts, warnings.
 
-    `lost` has the instances whose CUDA rows the report lost; instances that it drops are in no sum.
+    `lost` has the instances whose CUDA rows the report lost; instances that it drops are in no sum. `event_waits` are
+    the synchronisations in the part that is replayed.
     """
     totals = sums.totals
     entries, moved = totals.entries, totals.operators.moved()
@@ -98,7 +101,7 @@ def summarise(
         operator_rows=tuple(totals.operators.rows(totals.names["ranges"], listed, moved.by_operator)),
         api_rows=tuple(totals.calls.rows(totals.names["api"])),
         instances=entries.instances,
-        replay_part=sums.stretches.chosen(),
+        replay_part=sums.stretches.chosen(event_waits),
         step_sums=totals.steps,
         traced_ranges=TracedRanges(
             operator=counted.operator_ranges,

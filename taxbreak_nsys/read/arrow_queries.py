@@ -14,7 +14,7 @@ RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
 KERNEL, COPY, SET, GRAPH = (f"CUPTI_ACTIVITY_KIND_{kind}" for kind in ("KERNEL", "MEMCPY", "MEMSET", "GRAPH_TRACE"))
 _RANGE_TYPES = pa.array([59, 60, 70, 71], pa.int64())
 _OS_CALL = 27
-_TO_HOST = 2
+_FROM_HOST, _TO_HOST = 1, 2
 _GRID = ("gridX", "gridY", "gridZ")
 _MOST_BLOCKS = (2147483647, 65535, 65535)
 
@@ -129,6 +129,11 @@ def _memory(c: Columns, _: Parameters) -> Columns:
         "node_blocks": pc.negate(_is_set(c["graphNodeId"])),
         "bytes": _fill_null(c["bytes"], 0),
     }
+
+
+def _copies(c: Columns, parameters: Parameters) -> Columns:
+    from_host = pc.cast(pc.equal(_fill_null(c["copyKind"], 0), _FROM_HOST), pa.int64())
+    return dict(_memory(c, parameters)) | {"from_host": from_host}
 
 
 def _graphs(c: Columns, _: Parameters) -> Columns:
@@ -267,7 +272,7 @@ ARROW_QUERIES: dict[str, tuple[ArrowQuery, ...]] = {
             select=_kernels,
         ),
     ),
-    "memory_copies": (ArrowQuery(table=COPY, columns=_SIZED_OP, needed=_TIMES, select=_memory),),
+    "memory_copies": (ArrowQuery(table=COPY, columns=(*_SIZED_OP, "copyKind"), needed=_TIMES, select=_copies),),
     "memory_sets": (ArrowQuery(table=SET, columns=_SIZED_OP, needed=_TIMES, select=_memory),),
     "graph_runs": (ArrowQuery(table=GRAPH, columns=_OP, needed=_TIMES, select=_graphs, where=_measured),),
     "nvtx_ranges": (

@@ -39,6 +39,7 @@ _REQUIRED_WHERE_PRESENT: dict[str, tuple[str, ...]] = {
     "SAMPLING_CALLCHAINS": ("id", "stackDepth"),
     "CUDA_CALLCHAINS": ("id", "stackDepth"),
     "SCHED_EVENTS": ("start", "globalTid", "isSchedIn"),
+    "CUPTI_ACTIVITY_KIND_SYNCHRONIZATION": ("start",),
 }
 
 _DEVICE_TABLES = (KERNEL, *(f"CUPTI_ACTIVITY_KIND_{kind}" for kind in ("MEMCPY", "MEMSET", "GRAPH_TRACE")))
@@ -62,6 +63,7 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
     "SAMPLING_CALLCHAINS": ("symbol", "module", "kernelMode", "unresolved"),
     "CUDA_CALLCHAINS": ("symbol", "module", "unresolved"),
     "SCHED_EVENTS": (),
+    "CUPTI_ACTIVITY_KIND_SYNCHRONIZATION": (PROCESS, "eventId"),
     "ThreadNames": ("globalTid", "nameId"),
     "TARGET_INFO_GPU": ("name", "uuid"),
     "TARGET_INFO_SYSTEM_ENV": ("name", "value"),

@@ -165,16 +165,21 @@ def _counted(changed: Changed, columns: ReplayColumns, spans: _Spans) -> Changed
 
 
 def _spans(columns: ReplayColumns, model: ThreadModel, phases: ThreadPhases) -> _Spans:
-    """Return the runs of at least two launches of an instance without a wait or a graph launch between them."""
+    """Return the runs of at least two launches of an instance without a wait, graph launch or input copy between them.
+
+    The host must have written what is copied from its memory, so its work until then is not replaced by a graph.
+    """
     launches, waits = columns.launches, model.waits
     index = _capturable(columns, model, phases)
     start, end = launches.start[index] - model.origin, launches.end[index] - model.origin
     part = _launched(columns, model)
     graphs = launches.start[part][launches.kind[part] == GRAPH_LAUNCH] - model.origin
+    written = launches.start[_copies_from_host(columns, part)] - model.origin
     keys = (
         columns.launch_instance[index],
         np.searchsorted(waits.end[~waits.full_queue], start, side="right"),
         np.searchsorted(graphs, start),
+        np.searchsorted(written, start),
     )
     first = begins(np.logical_or.reduce([np.diff(key) != 0 for key in keys])) if len(index) else index
     past = np.r_[first[1:], len(index)] if len(index) else index
@@ -187,16 +192,26 @@ def _launched(columns: ReplayColumns, model: ThreadModel) -> slice:
     return slice(*launches_within(columns, model.thread, model.origin, model.origin + int(model.knots[-1]) + 1))
 
 
+def _copies_from_host(columns: ReplayColumns, part: slice) -> Ints:
+    """Return the indices of the launches in a part that copy from the host's memory."""
+    launched = columns.launches.of_op[columns.ops.from_host]
+    return np.unique(launched[(launched >= part.start) & (launched < part.stop)])
+
+
 def _capturable(columns: ReplayColumns, model: ThreadModel, phases: ThreadPhases) -> Ints:
-    """Return the indices of the launches in phases that do not make the host wait, so that a graph can hold them."""
+    """Return the indices of the launches in phases that a graph can hold: no wait of the host, no copy from it."""
     launches, waits = columns.launches, model.waits
     part = _launched(columns, model)
     kind = launches.kind[part]
     index = np.flatnonzero((kind == KERNEL_LAUNCH) | (kind == MEMORY_LAUNCH)) + part.start
+    index = index[~np.isin(index, _copies_from_host(columns, part))]
     start, end = launches.start[index] - model.origin, launches.end[index] - model.origin
     instance = columns.launch_instance[index]
     label = np.where(instance >= 0, columns.instances.label[np.maximum(instance, 0)], -1)
     keep = phases.known[label] & (end <= model.knots[-1])
+    # an engine's graphs hold its forward pass, which it marks; it samples and schedules between the marks
+    marked = columns.instances.cycle[np.maximum(instance, 0)]
+    keep &= ~marked | (launches.start[index] < columns.instances.mark_end[np.maximum(instance, 0)])
     wait_start, wait_end = waits.start[~waits.full_queue], waits.end[~waits.full_queue]
     if len(wait_end):
         following = np.searchsorted(wait_end, start, side="right")

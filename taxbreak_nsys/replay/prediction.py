@@ -17,6 +17,7 @@ from taxbreak_nsys.measure.replay_columns import ReplayColumns, ReplayPart
 from taxbreak_nsys.measure.slowest_ranks import slowest_ranks
 from taxbreak_nsys.model.trace_columns import pid, tid
 from taxbreak_nsys.replay.entry_sums import EntrySums
+from taxbreak_nsys.replay.event_records import with_records
 from taxbreak_nsys.replay.outcome import Outcome
 from taxbreak_nsys.replay.predicted_phase import (
     FusedPrediction,
@@ -84,7 +85,9 @@ class Replay:
     @classmethod
     def of_columns(cls, result: Result, columns: Measured) -> Replay:
         """Build models of a whole report, from the columns behind its result."""
-        return cls(result, replace(result.replay_part, columns=ReplayColumns.whole(columns), windows=None))
+        part = result.replay_part
+        whole = with_records(ReplayColumns.whole(columns), part.event_waits)
+        return cls(result, replace(part, columns=whole, windows=None))
 
     @cached_property
     def _device_sets(self) -> list[frozenset[int]]:

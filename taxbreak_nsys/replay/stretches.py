@@ -6,7 +6,7 @@ not depend on how the report was cut into pieces.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from taxbreak_nsys.arrays.intervals import FOREVER, Intervals, Ints, percentile,
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.measure.replay_columns import ReplayColumns, ReplayPart, join_columns, piece_columns
 from taxbreak_nsys.model.assumptions import Assumptions
+from taxbreak_nsys.model.event_waits import EventWaits
 from taxbreak_nsys.phases.phase_threads import PhaseThreads
+from taxbreak_nsys.replay.event_records import with_records
 from taxbreak_nsys.replay.typical_delays import Gaps
 from taxbreak_nsys.totals.warning_facts import Piece
 
@@ -117,14 +119,14 @@ class Stretches:
         low = np.array([stretch.low for stretch in stretches], np.int64)
         return union(low, np.array([FOREVER if s.high is None else s.high for s in stretches], np.int64))
 
-    def chosen(self) -> ReplayPart:
-        """Return the part to replay; call this after the last piece."""
-        columns = join_columns(self._parts)
+    def chosen(self, event_waits: EventWaits | None) -> ReplayPart:
+        """Return the part to replay; call this after the last piece. `event_waits` are the part's synchronisations."""
+        columns = with_records(join_columns(self._parts), event_waits)
         if self._whole:
-            return self._gaps.part(columns, None)
+            return replace(self._gaps.part(columns, None), event_waits=event_waits)
         windows = {}
         for thread, stretches in self._by_thread.items():
             begins = np.array([stretch.low for stretch in stretches], np.int64)
             ends = np.array([s.until if s.high is None else s.high for s in stretches], np.int64)
             windows[thread] = tuple(zip(*(side.tolist() for side in union(begins, ends)), strict=True))
-        return self._gaps.part(columns, windows)
+        return replace(self._gaps.part(columns, windows), event_waits=event_waits)

@@ -53,9 +53,13 @@ class Waits:
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Candidate waits: `launch` is the blocking launch (-1: a call without one), `own` whether it waits for itself."""
+    """Candidate waits: `launch` is the blocking launch (-1: a call without one), `own` whether it waits for itself.
+
+    A wait is for work launched before `until`: its start, or when the event that it waits for was recorded.
+    """
 
     start: Ints
+    until: Ints
     end: Ints
     launch: Ints
     sync: Flags
@@ -68,10 +72,11 @@ def find_waits(columns: ReplayColumns, thread: int, low: int, high: int, work: W
     """Return the waits of a thread within [low, high).
 
     A synchronisation waits for work launched before it: the last item of every lane if it is for the whole device, else
-    the item that ended last before the wait did. A copy that returns after its own operation waits for this operation.
-    Any other launch that blocks waits for the last item of its lane that ended before. A kernel launch call of more
-    than 50 us without a kernel in the report waits for the item that ended last; so does the end of an instance that
-    lasts until its device work is done.
+    the item that ended last before the wait did. Where the report tells when the event that it waits for was recorded
+    (`event_records`), the work was launched before that. A copy that returns after its own operation waits for this
+    operation. Any other launch that blocks waits for the last item of its lane that ended before. A kernel launch call
+    of more than 50 us without a kernel in the report waits for the item that ended last; so does the end of an instance
+    that lasts until its device work is done.
     """
     candidates = _candidates(columns, thread, low, high, work, host_bound)
     wait, item = _needs(candidates, work)
@@ -131,6 +136,9 @@ def _candidates(columns: ReplayColumns, thread: int, low: int, high: int, work: 
 
     alone = np.r_[sync, stuck]
     start = np.r_[api.start[alone] - low, drain_start, begin[index]]
+    until = start.copy()
+    if columns.recorded is not None:
+        until[: len(alone)] = np.minimum(start[: len(alone)], columns.recorded[alone] - low)
     end = np.r_[api.end[alone] - low, drain_end, np.where(own, end, blocked)[index]]
     without_launch = len(alone) + len(drain_start)
     launch = np.r_[np.full(without_launch, -1, np.int64), index + launched.start]
@@ -142,6 +150,7 @@ def _candidates(columns: ReplayColumns, thread: int, low: int, high: int, work: 
     order = np.flatnonzero(inside)[np.argsort(start[inside], kind="stable")]
     return _Candidates(
         start=start[order],
+        until=until[order],
         end=end[order],
         launch=launch[order],
         sync=is_sync[order],
@@ -196,7 +205,7 @@ def _needs(candidates: _Candidates, work: Work) -> tuple[Ints, Ints]:
     last = np.full((len(lanes), count), -1, np.int64)
     end = np.full((len(lanes), count), NEVER, np.int64)
     for number, (low, high) in enumerate(lanes):
-        launched = np.searchsorted(work.called[low:high], candidates.start, side="left")
+        launched = np.searchsorted(work.called[low:high], candidates.until, side="left")
         ended = np.searchsorted(np.maximum.accumulate(work.end[low:high]), candidates.end, side="right")
         index = np.minimum(launched, ended) - 1
         last[number] = np.where(index >= 0, index + low, -1)
