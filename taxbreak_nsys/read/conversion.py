@@ -73,10 +73,10 @@ def op_rows(database: Database, names: StringNames, kind: int) -> Convert:
         rows["node_blocks"] = arrow_codes.numbers(table["node_blocks"])
         sized = "bytes" in table.column_names
         rows["bytes"] = arrow_codes.numbers(table["bytes"]) if sized else np.zeros(len(table), np.int64)
-        from_host = "from_host" in table.column_names
-        rows["from_host"] = arrow_codes.numbers(table["from_host"]) > 0 if from_host else np.zeros(len(table), bool)
         state = {"kind": np.full(len(table), kind, np.int64), "done": np.zeros(len(table), bool)}
         state["wait"] = np.zeros(len(table), np.int64)
+        directed = "from_host" in table.column_names
+        state["from_host"] = arrow_codes.numbers(table["from_host"]) == 1 if directed else np.zeros(len(table), bool)
         return TableRows(state | rows)
 
     return convert

@@ -242,7 +242,7 @@ class Reader:
             graph_node=ops["node_blocks"] != 0,
             node_blocks=ops["node_blocks"],
             bytes=ops["bytes"],
-            from_host=ops["from_host"],
+            from_host=ops["from_host"] != 0,
             api=call,
         )
 
