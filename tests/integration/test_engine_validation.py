@@ -20,7 +20,14 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS, SAMPLES = ROOT / "docs", ROOT / "sample_reports"
 sys.path.insert(0, str(DOCS))
 
-from validating import document, engine_cost_tables, engine_document, engine_models, engine_steps  # noqa: E402
+from validating import (  # noqa: E402
+    document,
+    engine_cost_tables,
+    engine_document,
+    engine_forecasts,
+    engine_models,
+    engine_steps,
+)
 from validating.engine_costs import costs_of, cycles_of_process  # noqa: E402
 from validating.engine_truth import clock_offset, read_truth  # noqa: E402
 
@@ -178,6 +185,11 @@ def test_what_the_pages_say_holds_in_the_data(records: dict[str, Any]) -> None:
     assert {run for run, *_, same in engine_steps.without_marks(records) if not same} == {
         "g-inj-whole24", "g-ngram", "g-whole24", "b/g-inj-whole24",
     }  # fmt: skip
+    errors = engine_document.graphs_errors(records)
+    assert abs(median(errors)) < 0.05
+    assert "-35 to +22 %, median +2 %" in (DOCS / "whatif.md").read_text()
+    assert (round(100 * min(errors)), round(100 * max(errors)), round(100 * median(errors))) == (-35, 22, 2)
+    assert all(abs(off) < 0.15 for off in engine_forecasts.graphs_savings(records))
     off, chance = engine_cost_tables.sampled_off(records)
     assert abs(off) + chance < 0.1
     for run in ("e-p1024", "g-p1024"):
