@@ -66,7 +66,7 @@ def figures(result: Result) -> dict[str, Any]:
     data = result.to_dict()
     for entry in data["phases"]:
         entry["verdict"] = {key: value for key, value in entry["verdict"].items() if key != "command"}
-    data["report"] = {key: value for key, value in data["report"].items() if key not in ("path", "sha256")}
+    data["report"] = {key: value for key, value in data["report"].items() if key not in ("path", "fingerprint")}
     return data | {"api": result.api_rows, "samples": result.sample_rows, "symbols": result.symbol_rows}
 
 

@@ -22,7 +22,7 @@ from taxbreak_nsys.scrub.scrub_texts import Texts
 from tests.support.report_builder import KERNEL, build, thread_id
 
 TOKEN = "ZQXPLANTED7f3a"
-NAME_KEYS = {"phase", "name", "operator", "why", "advice", "command", "path", "sha256", "report", "traced"}
+NAME_KEYS = {"phase", "name", "operator", "why", "advice", "command", "path", "fingerprint", "report", "traced"}
 NAME_KEYS |= {"tool_version", "gpu", "cpu", "driver", "nsys_version"}
 
 
