@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gc
-import os
 from typing import Annotated
 
 import typer
 
 from taxbreak_nsys import __version__
+from taxbreak_nsys.arrays.numpy_environment import set_for_numpy
 from taxbreak_nsys.cli import recipe, store
 from taxbreak_nsys.cli.analyze import analyze
 from taxbreak_nsys.cli.batch import batch
@@ -74,8 +74,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; errors of input are one line on stderr and exit code 2."""
-    # numpy's linear algebra is not used, but its idle threads would spin for a tenth of a second.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    set_for_numpy()
     try:
         # With standalone_mode=False, app() returns the exit code of a typer.Exit, else None.
         with shown_when_slow():
