@@ -110,8 +110,8 @@ def piece_columns(
     if spans is not None:
         part = part.within(spans, own, own_ops)
     else:
-        calls, intervals = np.ones(len(part.api), bool), np.ones(len(part.intervals.start), bool)
-        part = part.rows(calls=calls, launched=own, ops=own_ops, intervals=intervals)
+        every_call, every_interval = np.ones(len(part.api), bool), np.ones(len(part.intervals.start), bool)
+        part = part.rows(calls=every_call, launched=own, ops=own_ops, intervals=every_interval)
     local = part.intervals.instance
     intervals = replace(part.intervals, instance=index[local] if len(local) else local)
     return replace(part, intervals=intervals, instances=instances)
