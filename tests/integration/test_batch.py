@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from taxbreak_nsys import TaxbreakError, analyze
 from taxbreak_nsys.batch.report_discovery import find
 from taxbreak_nsys.batch.tags import TagRules
-from taxbreak_nsys.cli.app import app
+from taxbreak_nsys.cli.all_commands import app
 from taxbreak_nsys.cli.batch import distinct_ends
 from taxbreak_nsys.store import models
 from taxbreak_nsys.store.store_opening import Store, open_store

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from taxbreak_nsys import TaxbreakError, analyze
-from taxbreak_nsys.cli.app import app
+from taxbreak_nsys.cli.all_commands import app
 from taxbreak_nsys.scrub import gives_away, write_clean
 from taxbreak_nsys.scrub.private_texts import without_secrets
 from taxbreak_nsys.scrub.scrub_texts import Texts
