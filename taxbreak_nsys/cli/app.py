@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def _application(words: list[str]) -> typer.Typer:
-    """Return the application; for `taxbreak-nsys REPORT...` with one command, since building all takes 0.06 s."""
+    """Return the application; for `taxbreak-nsys REPORT...` with one command, since building all takes 0.03 s."""
     if words and Path(words[0]).suffix in REPORT_NAMES:
         from taxbreak_nsys.cli.analyze import analyze
 

@@ -32,7 +32,7 @@ UNORDERED = (*SMALL, *OTHER)
 
 def parameters_of(subject: str, threads: list[int]) -> list[dict[str, str]]:
     """Return the parameters that a query is asked with."""
-    if subject.endswith("of_thread"):
+    if subject.endswith("of_thread") or subject == "event_threads":
         return [{"thread": str(thread)} for thread in threads]
     if subject in OF_THREADS:
         return [{"threads": json.dumps(threads)}]
