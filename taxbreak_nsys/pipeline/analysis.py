@@ -18,6 +18,7 @@ from taxbreak_nsys.model.launches import TSys, estimate_t_sys, find_launches, fl
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.phases.engine_marks import load_engines
 from taxbreak_nsys.pipeline import limits
 from taxbreak_nsys.pipeline.collector import C, NoCollector, OnePiece
 from taxbreak_nsys.pipeline.interval_listing import IntervalListing
@@ -26,6 +27,7 @@ from taxbreak_nsys.pipeline.reading import Reading, check_launches
 from taxbreak_nsys.pipeline.summary import summarise
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.read.database import Database, open_inspected, open_report
+from taxbreak_nsys.read.kernel_class_table import load_kernel_classes
 from taxbreak_nsys.read.metadata import read_facts, read_thread_names, stated_period
 from taxbreak_nsys.read.other_processes import CpuActivity, read_cpu_activity
 from taxbreak_nsys.read.report_inspection import Opening
@@ -92,6 +94,9 @@ def collect_report(
     options = options or Options()
     path = Path(report)
     opening = opening or Opening(path, hashed=hashed)
+    # Needed later: this thread would only wait for the inspection.
+    load_engines()
+    load_kernel_classes()
     with working(f"reading {path.name}"), open_inspected(opening.inspected()) as database:
         facts = read_facts(database, path)
         reading = Reading(database, path, options, window_rows)
