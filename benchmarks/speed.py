@@ -112,7 +112,8 @@ def best(times: int, *command: object) -> tuple[float, float]:
 def imports() -> float:
     """Return the seconds of the analysis' imports in a fresh interpreter, without the interpreter's start."""
     modules = (
-        "import taxbreak_nsys.cli.app, taxbreak_nsys.pipeline.analysis, taxbreak_nsys.output.text_report, rich.table"
+        "import taxbreak_nsys.cli.app, taxbreak_nsys.cli.analyze, taxbreak_nsys.pipeline.analysis, "
+        "taxbreak_nsys.output.text_report, rich.table"
     )
     return best(12, sys.executable, "-c", modules)[0] - best(12, sys.executable, "-c", "pass")[0]
 

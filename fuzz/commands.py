@@ -123,7 +123,7 @@ def _import_all() -> None:
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import_all()
-    for module in ("cli.app", "output.html.html_page", "output.matplotlib_figure", "output.perfetto", "scrub",
+    for module in ("cli.all_commands", "output.html.html_page", "output.matplotlib_figure", "output.perfetto", "scrub",
                    "comparison.diff_report", "replay.sweep", "store.writer"):  # fmt: skip
         with contextlib.suppress(ImportError):
             importlib.import_module(f"taxbreak_nsys.{module}")

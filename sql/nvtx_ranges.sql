@@ -21,8 +21,9 @@ SELECT
       || CASE WHEN textId >= 0 THEN CAST(textId AS INTEGER) ELSE ' ' || coalesce(CAST(text AS TEXT), '') END
   END       AS text
 FROM NVTX_EVENTS
-WHERE (eventType BETWEEN 59 AND 60 OR eventType BETWEEN 70 AND 71)
+-- The operators come first in the condition: they are most rows, and SQLite tests the terms in this order.
+WHERE (CAST(:all AS INTEGER) OR NOT (text >= 'aten::' AND text < 'aten:;' AND textId IS NULL))
+  AND (eventType BETWEEN 59 AND 60 OR eventType BETWEEN 70 AND 71)
   AND start IS NOT NULL AND end IS NOT NULL AND globalTid IS NOT NULL
   AND (CAST(:all AS INTEGER)
-    OR NOT (textId IS NULL AND text >= 'aten::' AND text < 'aten:;')
-      AND (domainId IS NULL OR domainId = 0 OR domainId NOT IN (SELECT value FROM json_each(:domains))));
+    OR domainId IS NULL OR domainId = 0 OR domainId NOT IN (SELECT value FROM json_each(:domains)));

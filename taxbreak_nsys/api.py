@@ -47,6 +47,7 @@ def analyze(
     tree_depth: int | None = None,
     kernel_classes: str | PathLike[str] | None = None,
     intervals: bool = False,
+    sha256: bool = False,
 ) -> ReportResult:
     """Analyse an Nsight Systems report.
 
@@ -70,6 +71,7 @@ def analyze(
 
     The report is read in windows of time, so that memory does not grow with it; `result.step_sums` has the sums of each
     instance in `result.instances`, and with `intervals` `result.intervals` has every host interval as an Arrow table.
+    `result.report.fingerprint` identifies the file by samples of it; `sha256` asks for its hash as well.
 
     Returns a `Result`: `.phases`, `.steps`, `.kernels`, `.operators`, `.gaps`, `.ranges` and `.warnings` are pandas
     frames, `.plot()`, `.html()` and `.trace()` make pictures, `.to_arrow()`, `.to_json()` and `.to_dict()` give the
@@ -110,7 +112,7 @@ def analyze(
         tree_depth=tree_depth,
         kernel_classes=_path(kernel_classes),
     )
-    return ReportResult.of_analysis(_analyze(Path(report), options, intervals=intervals), options)
+    return ReportResult.of_analysis(_analyze(Path(report), options, intervals=intervals, hashed=sha256), options)
 
 
 def compare(
@@ -165,7 +167,7 @@ def gate(report: Report | Sequence[Report], rules: str | Sequence[str], baseline
     if isinstance(baseline, Result):
         compared = side_of_results([baseline])
     elif baseline is not None:
-        compared = load_baseline(str(baseline), options, results[0].report.sha256)
+        compared = load_baseline(str(baseline), options, results[0].report)
     return GateOutcome(tuple(results), tuple(judge_rules(parsed, side_of_results(results), compared)))
 
 

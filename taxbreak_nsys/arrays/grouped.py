@@ -109,22 +109,21 @@ class ValueCounts:
         """Add values; `group` and `value` have one element per value."""
         if not len(group):
             return
-        fits = (value >> _VALUE_BITS == 0) & (group >> _GROUP_BITS == 0)
-        if not fits.all():
+        if min(value.min(), group.min()) < 0 or value.max() >> _VALUE_BITS or group.max() >> _GROUP_BITS:
+            fits = (value >> _VALUE_BITS == 0) & (group >> _GROUP_BITS == 0)
             self._large.append((group[~fits], value[~fits]))
             group, value = group[fits], value[fits]
-        keys = np.sort((group << _VALUE_BITS) | value)
-        self._hold(keys, np.ones(len(keys), np.int64))
+        self._hold(np.sort((group << _VALUE_BITS) | value))
         if self._held > 2 * self._merged + _DENSE // 8:
             self._merge()
 
-    def _hold(self, keys: Ints, counts: Ints) -> None:
-        """Append sorted keys, equal neighbours merged and their counts added."""
+    def _hold(self, keys: Ints, counts: Ints | None = None) -> None:
+        """Append sorted keys, equal neighbours merged and their counts added; None counts each key once."""
         if not len(keys):
             return
         first = begins(keys[1:] != keys[:-1])
         self._keys.append(keys[first])
-        self._counts.append(np.add.reduceat(counts, first))
+        self._counts.append(np.diff(first, append=len(keys)) if counts is None else np.add.reduceat(counts, first))
         self._held += len(first)
 
     def _merge(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.arrays.intervals import Flags, Ints, distinct
 
 Bits = NDArray[np.uint8]
 _LARGEST = 1 << 31
@@ -21,7 +21,7 @@ class IdSet:
 
     def add(self, process: Ints, number: Ints) -> None:
         """Add ids; `process` and `number` are columns of one length."""
-        for key in np.unique(process).tolist():
+        for key in distinct(process):
             ids = number[(process == key) & (number >= 0)]
             large = ids >= _LARGEST
             if large.any():

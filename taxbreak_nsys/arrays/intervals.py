@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,14 @@ def count_at_or_before(edges: Ints, moments: Ints) -> Ints:
 def among(which: Flags) -> Ints | slice:
     """Return an index of the flagged rows: a slice, which copies nothing, where every row is flagged."""
     return slice(None) if which.all() else np.flatnonzero(which)
+
+
+def distinct(values: Ints) -> list[int]:
+    """Return the distinct integers, sorted; most columns of threads, processes and streams hold one value only."""
+    if not len(values):
+        return []
+    low, high = int(values.min()), int(values.max())
+    return [low] if low == high else np.unique(values).tolist()
 
 
 def begins(differs: Flags) -> Ints:
@@ -131,18 +140,20 @@ def partition(pieces: Intervals, layers: list[Intervals]) -> tuple[Ints, Ints, I
     low, high = int(pieces[0][0]), int(pieces[1][-1])
     bounded = [clip(start, end, low, high) for start, end in layers]
     inside = 1 << len(layers)
+    # Narrow integers: less memory to move.
+    width = np.int16 if len(layers) < 15 else np.int64
     times, deltas = (
         [pieces[0], pieces[1]],
-        [np.full(len(pieces[0]), inside), np.full(len(pieces[0]), -inside)],
+        [np.full(len(pieces[0]), inside, width), np.full(len(pieces[0]), -inside, width)],
     )
     for k, (start, end) in enumerate(bounded):
         times += [start, end]
-        deltas += [np.full(len(start), 1 << k), np.full(len(start), -(1 << k))]
+        deltas += [np.full(len(start), 1 << k, width), np.full(len(start), -(1 << k), width)]
     time = np.concatenate(times)
     # Each column is already sorted; a stable sort merges such runs, four times as fast as one that ignores them.
     order = np.argsort(time, kind="stable")
     time = time[order]
-    mask = np.cumsum(np.concatenate(deltas)[order])
+    mask: NDArray[np.signedinteger[Any]] = np.cumsum(np.concatenate(deltas)[order], dtype=width)
     last = np.flatnonzero(np.r_[time[1:] != time[:-1], True])
     time, mask = time[last], mask[last]
     start, end, mask = time[:-1], time[1:], mask[:-1]

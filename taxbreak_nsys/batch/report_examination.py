@@ -61,7 +61,7 @@ def _examine(job: Job, settings: Settings, folder: Path, digest: list[str], bega
         return Unchanged(job.path, job.tags, content)
     plain = unpacked(file, folder, settings.unpacked)
     try:
-        result = analyze_report(plain, settings.options)
+        result = analyze_report(plain, settings.options, hashed=plain == file)
     except TaxbreakError as error:
         # A file that is still being written looks damaged.
         if _stamp(file, job.path) != before:

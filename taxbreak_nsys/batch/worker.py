@@ -17,12 +17,12 @@ from multiprocessing.reduction import send_handle
 from pathlib import Path
 from types import TracebackType
 
+from taxbreak_nsys.arrays.numpy_environment import numpy_settings
 from taxbreak_nsys.batch.job import Answer, End, Fork, Job, Settings
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.store.records import Failed, Outcome
 
-ENVIRONMENT = {
-    "OPENBLAS_NUM_THREADS": "1",
+ENVIRONMENT = numpy_settings() | {
     "OMP_NUM_THREADS": "1",
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "MALLOC_ARENA_MAX": "2",

@@ -52,6 +52,11 @@ def analyze(
         typer.Option("--sort", metavar="COLUMN", rich_help_panel=OUTPUT,
                      help="Order the rows of a table by a column, as 'Total Time'; numbers largest first."),
     ] = None,
+    sha256: Annotated[
+        bool,
+        typer.Option("--sha256", rich_help_panel=OUTPUT,
+                     help="The SHA-256 of each report as well (JSON: report.sha256); reads the whole file."),
+    ] = False,
     tables: RankChoices,
     written: OutputChoices,
     analysis: AnalysisChoices,
@@ -62,7 +67,7 @@ def analyze(
     """
     from taxbreak_nsys.read.report_inspection import Opening
 
-    first = Opening(reports[0])  # inspects the report while the modules below load
+    first = Opening(reports[0], hashed=sha256)  # inspects the report while the modules below load
     from taxbreak_nsys.output.detail_tables import needed_tables
     from taxbreak_nsys.output.result_tables import INTERVALS
     from taxbreak_nsys.output.shown_rows import RowOrder
@@ -86,7 +91,7 @@ def analyze(
     for number, path in enumerate(reports):
         try:
             opening = None if number else first
-            results.append(analyze_report(path, options, intervals=INTERVALS in names, opening=opening))
+            results.append(analyze_report(path, options, intervals=INTERVALS in names, opening=opening, hashed=sha256))
         except TaxbreakError as error:
             if len(reports) == 1:
                 raise

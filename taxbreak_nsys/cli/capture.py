@@ -75,6 +75,7 @@ def capture(
     in_session = session is not None or attach is not None
     program, extra = command or [], nsys_option or []
 
+    from taxbreak_nsys.arrays.numpy_environment import unset_for_children
     from taxbreak_nsys.capture import nsys_command as capturing
     from taxbreak_nsys.capture import nsys_session
     from taxbreak_nsys.nsys.machine import sampling_problem
@@ -84,6 +85,7 @@ def capture(
     from taxbreak_nsys.output.result_tables import DEFAULT_REPORT
     from taxbreak_nsys.pipeline.analysis import analyze_report
 
+    unset_for_children()  # the profiled program gets the user's environment
     rules = parse_phase_rules(phase)
     nsys = Nsys.require()
     plan = capturing.plan(

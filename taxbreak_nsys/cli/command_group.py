@@ -15,7 +15,8 @@ from taxbreak_nsys.cli.option_groups import with_option_groups
 from taxbreak_nsys.errors import TaxbreakError
 
 DEFAULT_COMMAND = "analyze"
-_SUFFIXES = (".sqlite", ".nsys-rep")
+REPORT_NAMES = (".sqlite", ".nsys-rep")
+"""Endings of a word that is a report and no command."""
 _SIMILARITY = 0.6
 
 # Since 0.25 Typer has its own copy of click; before, it uses the package click. This finds the base class in either.
@@ -60,7 +61,7 @@ class DefaultCommandGroup(TyperGroup):
 
     def _refuse_mistyped(self, word: str) -> None:
         """Raise TaxbreakError for a word that is no report, suggesting the nearest command."""
-        if word.startswith("-") or Path(word).suffix in _SUFFIXES or "/" in word or Path(word).exists():
+        if word.startswith("-") or Path(word).suffix in REPORT_NAMES or "/" in word or Path(word).exists():
             return
         close = nearest(word, self.commands)
         meant = f"did you mean {close!r}?" if close else "'taxbreak-nsys --help' lists the commands"

@@ -90,13 +90,13 @@ def gate(
     if target is not None and target in (written.output, junit):
         raise TaxbreakError(f"{target}: would be both the baseline and an output; name another file")
     first_run = source is not None and (update_baseline or missing_baseline_ok) and not _exists(source)
-    results = analyze_side(report, options)
+    results = analyze_side(report, options, hashed=True)
     needed = not first_run and any(one_rule.needs_baseline for one_rule in parsed)
     compared = None
     if source is not None and needed:
         # Only --update-baseline may overwrite the baseline that it read.
         with kept_inputs() if update_baseline else nullcontext():
-            compared = load_baseline(source, options, results[0].report.sha256)
+            compared = load_baseline(source, options, results[0].report)
     side = side_of_results(results)
     different: list[str] = []
     if compared is not None and compared.report is not None and side.report is not None:

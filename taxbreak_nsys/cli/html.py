@@ -41,7 +41,9 @@ def html(
     check_target(target, written.force_overwrite)
     options = replace(analysis.options(), tables=PAGE_TABLES)
     each = events // len(reports)
-    collected = [collect_report(report, options, lambda steps: TimelineCollector(steps, each)) for report in reports]
+    collected = [
+        collect_report(report, options, lambda steps: TimelineCollector(steps, each), hashed=True) for report in reports
+    ]
     results = [result for result, _ in collected]
     with working("building the page"):
         differences = page_differences(results) if len(results) == 2 else None

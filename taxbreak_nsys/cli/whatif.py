@@ -116,7 +116,10 @@ def whatif(
     if sweep and not scenario.unchanged:
         raise TaxbreakError("--sweep draws every lever by itself; leave the others out")
     options = analysis.options()
-    replay = Replay.of_columns(*measure_report(report, options)) if whole else Replay(analyze_report(report, options))
+    if whole:
+        replay = Replay.of_columns(*measure_report(report, options, hashed=True))
+    else:
+        replay = Replay(analyze_report(report, options, hashed=True))
     unit = tables.timeunit
     if sweep:
         text = whatif_report.sweep_report(replay, sweep_levers(replay), speeds_to_bound(replay), format, unit)

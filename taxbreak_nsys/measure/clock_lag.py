@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from taxbreak_nsys.arrays.intervals import NEVER, Flags, Ints
+from taxbreak_nsys.arrays.intervals import NEVER, Flags, Ints, distinct
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.launches import Launches
 from taxbreak_nsys.model.trace_columns import Trace, thread_slice
@@ -38,7 +38,7 @@ class ClockLag:
         syncs = whole | api.named(name_rules.waits_for_one_stream)
         joined = np.flatnonzero((launches.of_op >= 0) & own[np.maximum(launches.of_op, 0)]) if len(own) else own
         launch = launches.of_op[joined]
-        for thread in np.unique(api.thread).tolist():
+        for thread in distinct(api.thread):
             part = thread_slice(api.thread, thread)
             index = part.start + np.flatnonzero(syncs[part] & (api.start[part] > self._counted.get(thread, NEVER)))
             work = np.flatnonzero(launches.thread[launch] == thread)
@@ -48,7 +48,7 @@ class ClockLag:
                 self._counted[thread] = int(api.start[index[-1]])
                 self._count(thread, (api.start[index], api.end[index], whole[index]), (returned, stream, end))
             reach = self._reach.setdefault(thread, {})
-            for code in np.unique(stream).tolist():
+            for code in distinct(stream):
                 reach[code] = max(reach.get(code, NEVER), int(end[stream == code].max()))
 
     def _count(self, thread: int, syncs: tuple[Ints, Ints, Flags], work: tuple[Ints, Ints, Ints]) -> None:
@@ -58,7 +58,7 @@ class ClockLag:
         before = self._reach.get(thread, {})
         last = np.full(len(start), NEVER, np.int64)
         first = np.full(len(start), np.iinfo(np.int64).max, np.int64)
-        for code in sorted({*before, *np.unique(stream).tolist()}):
+        for code in sorted({*before, *distinct(stream)}):
             rows = np.flatnonzero(stream == code)
             order = rows[np.argsort(returned[rows], kind="stable")]
             reach = np.maximum.accumulate(np.r_[before.get(code, NEVER), work_end[order]])

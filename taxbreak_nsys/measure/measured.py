@@ -15,7 +15,14 @@ from taxbreak_nsys.measure.graph_slots import graph_slots
 from taxbreak_nsys.measure.host_states import HostIntervals
 from taxbreak_nsys.measure.library_launches import Mediation, Operators
 from taxbreak_nsys.measure.sample_hits import Sampled
-from taxbreak_nsys.model.launches import GRAPH_LAUNCH, KERNEL_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH, Launches
+from taxbreak_nsys.model.launches import (
+    GRAPH_LAUNCH,
+    KERNEL_LAUNCH,
+    LAUNCH_KINDS,
+    MEMORY_LAUNCH,
+    UNMEASURED_GRAPH,
+    Launches,
+)
 from taxbreak_nsys.model.trace_columns import KERNEL, Trace
 from taxbreak_nsys.phases import Instances
 from taxbreak_nsys.read.call_chains import Chains
@@ -116,13 +123,12 @@ class InstanceSums:
         count = len(instances)
         in_phase = columns.launch_instance >= 0
 
-        def launched(*kinds: int) -> Ints:
-            which = in_phase & np.isin(launches.kind, kinds)
-            return np.bincount(columns.launch_instance[which], minlength=count).astype(np.int64)
+        cell = len(LAUNCH_KINDS) * columns.launch_instance[in_phase] + launches.kind[in_phase]
+        by_kind = np.bincount(cell, minlength=len(LAUNCH_KINDS) * count).reshape(count, len(LAUNCH_KINDS))
 
         ops = columns.trace.ops
         kernel = (ops.kind == KERNEL) & (columns.op_instance >= 0)
-        graphs = in_phase & np.isin(launches.kind, (GRAPH_LAUNCH, UNMEASURED_GRAPH))
+        graphs = in_phase & ((launches.kind == GRAPH_LAUNCH) | (launches.kind == UNMEASURED_GRAPH))
         graph_instance = columns.launch_instance[graphs]
         # a graph of copies alone has rows too, but no device time of kernels
         whole = (launches.kernels == 0) & ((launches.kind == UNMEASURED_GRAPH) | (launches.device_ns > 0))
@@ -130,12 +136,15 @@ class InstanceSums:
         talks = columns.communication.communicates & (columns.op_instance >= 0)
         mark_end = instances.mark_end[intervals.instance]
         fewest_slots, most_slots = graph_slots(ops, columns.op_instance, count)
-        inside = np.maximum(np.minimum(intervals.end, mark_end) - intervals.start, 0)
+        states = marked = intervals.by_instance(intervals.duration, count)
+        if np.any(intervals.end > mark_end):
+            inside = np.maximum(np.minimum(intervals.end, mark_end) - intervals.start, 0)
+            marked = intervals.by_instance(inside, count)
         return cls(
             wall=instances.wall,
             mark=instances.mark_end - instances.start,
-            states=intervals.by_instance(intervals.duration, count),
-            marked=intervals.by_instance(inside, count),
+            states=states,
+            marked=marked,
             exposed=intervals.by_instance(intervals.exposed, count),
             in_os=intervals.by_instance(intervals.in_os, count),
             helpers=columns.helpers,
@@ -150,10 +159,10 @@ class InstanceSums:
             whole_graphs=np.bincount(columns.launch_instance[graphs & whole], minlength=count).astype(np.int64),
             fewest_slots=fewest_slots,
             most_slots=most_slots,
-            kernel_launches=launched(KERNEL_LAUNCH),
-            graph_launches=launched(GRAPH_LAUNCH, UNMEASURED_GRAPH),
-            memory_launches=launched(MEMORY_LAUNCH),
-            unmeasured_graphs=launched(UNMEASURED_GRAPH),
+            kernel_launches=by_kind[:, KERNEL_LAUNCH],
+            graph_launches=by_kind[:, GRAPH_LAUNCH] + by_kind[:, UNMEASURED_GRAPH],
+            memory_launches=by_kind[:, MEMORY_LAUNCH],
+            unmeasured_graphs=by_kind[:, UNMEASURED_GRAPH],
             kernels=np.bincount(columns.op_instance[kernel], minlength=count).astype(np.int64),
             active=columns.active,
             unmeasured=unmeasured(launches, columns.launch_instance, count),

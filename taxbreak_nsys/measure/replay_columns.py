@@ -65,16 +65,19 @@ class ReplayColumns:
         cell[-1] = len(self.instances.labels) * len(STATES)
         return cell
 
-    def within(self, spans: Intervals) -> ReplayColumns:
-        """Return the calls and launches that start in the spans, and the operations and intervals that overlap them."""
-        launched = _starts_within(spans, self.launches.start)
+    def within(self, spans: Intervals, own: Flags | bool = True, own_ops: Flags | bool = True) -> ReplayColumns:
+        """Return the calls and launches that start in the spans, and the operations and intervals that overlap them.
+
+        Launches and operations that are not flagged in `own` and `own_ops` are left out.
+        """
+        launched = _starts_within(spans, self.launches.start) & own
         of_op = self.launches.of_op
-        own = (of_op >= 0) & launched[of_op] if len(launched) else np.zeros(len(of_op), bool)
+        launched_there = (of_op >= 0) & launched[of_op] if len(launched) else np.zeros(len(of_op), bool)
         runs_there = _overlaps(spans, self.ops.start, self.ops.end)
         return self.rows(
             calls=_starts_within(spans, self.api.start),
             launched=launched,
-            ops=own | runs_there,
+            ops=(launched_there | runs_there) & own_ops,
             intervals=_overlaps(spans, self.intervals.start, self.intervals.end),
         )
 
@@ -110,19 +113,20 @@ class ReplayPart:
     event_waits: EventWaits | None = None
 
 
-def piece_columns(columns: Measured, instances: Instances, index: Ints, own: Flags, own_ops: Flags) -> ReplayColumns:
-    """Return the rows that one piece of a report contributes to the whole.
+def piece_columns(
+    columns: Measured, instances: Instances, index: Ints, own: Flags, own_ops: Flags, spans: Intervals | None = None
+) -> ReplayColumns:
+    """Return the rows that one piece of a report contributes to the whole, or to some `spans` of it.
 
     `instances` are the instances of the whole report and `index` the numbers of the piece's instances among them. `own`
     flags the launches and `own_ops` the operations that no other piece counts.
     """
     part = ReplayColumns.whole(columns)
-    part = part.rows(
-        calls=np.ones(len(part.api), bool),
-        launched=own,
-        ops=own_ops,
-        intervals=np.ones(len(part.intervals.start), bool),
-    )
+    if spans is not None:
+        part = part.within(spans, own, own_ops)
+    else:
+        every_call, every_interval = np.ones(len(part.api), bool), np.ones(len(part.intervals.start), bool)
+        part = part.rows(calls=every_call, launched=own, ops=own_ops, intervals=every_interval)
     local = part.intervals.instance
     intervals = replace(part.intervals, instance=index[local] if len(local) else local)
     return replace(part, intervals=intervals, instances=instances)

@@ -35,7 +35,7 @@ def host_time_before(columns: Measured) -> tuple[Ints, Ints]:
         # time after the thread's last launch: the appended -1 gives it no instance, so it is not counted
         following = count_at_or_before(launches.end[low:high], intervals.start[part])
         instance = np.append(columns.launch_instance[low:high], -1)[following]
-        counts = np.flatnonzero(np.isin(group, _LAYERS) & (instance == intervals.instance[part]))
+        counts = np.flatnonzero(((group == 0) | (group == 1)) & (instance == intervals.instance[part]))
         cell = len(_LAYERS) * following[counts] + group[counts]
         sums = group_sums(cell, intervals.duration[part][counts], len(_LAYERS) * (high - low)).reshape(-1, len(_LAYERS))
         framework[low:high], library[low:high] = sums[:, 0], sums[:, 1]
@@ -51,7 +51,8 @@ def _group_times(start: Ints, end: Ints, state: Ints, begin: Ints, until: Ints) 
     group, duration = _GROUP[state], end - start
     at = np.maximum(count_at_or_before(start, begin) - 1, 0)
     first = np.maximum(np.minimum(until, end[at]) - np.maximum(begin, start[at]), 0)
-    result = [np.where(group[at] == code, first, 0) for code in range(len(GROUPS) - 1)] + [first]
+    group_there = group[at]
+    result = [np.where(group_there == code, first, 0) for code in range(len(GROUPS) - 1)] + [first]
     beyond = np.flatnonzero(until > end[at])
     behind, last = at[beyond] + 1, np.maximum(count_at_or_before(start, until[beyond]) - 1, 0)
     rest = np.minimum(until[beyond], end[last]) - start[last]

@@ -14,7 +14,8 @@ from taxbreak_nsys.arrays.intervals import NEVER, Flags, Ints
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.trace_columns import GRAPH, KERNEL, Trace, runs
 
-KERNEL_LAUNCH, GRAPH_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH = range(4)
+LAUNCH_KINDS = range(4)
+KERNEL_LAUNCH, GRAPH_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH = LAUNCH_KINDS
 KIND_NAMES = ("kernel", "graph", "memory", "unmeasured_graph")
 
 BLOCKING_FACTOR = 10

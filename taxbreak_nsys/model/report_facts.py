@@ -18,11 +18,13 @@ class ReportWarning:
 class ReportFacts:
     """The report's file, versions and machine, and the kinds of events that nsys traced.
 
+    `fingerprint` identifies the file cheaply (`read.file_hash`); `sha256` is None unless the caller asked for it.
     `captured_utc_ns` is the start of the session in ns since 1970 (UTC).
     """
 
     path: str
-    sha256: str
+    fingerprint: str
+    sha256: str | None
     nsys_version: str | None
     schema_version: str | None
     gpu: str | None

@@ -117,7 +117,9 @@ class ReportResult(Result):
         from taxbreak_nsys.pipeline.analysis import collect_report
 
         options = dataclasses.replace(self.options, tables=PAGE_TABLES)
-        result, timelines = collect_report(self.source, options, lambda instances: TimelineCollector(instances, events))
+        result, timelines = collect_report(
+            self.source, options, lambda instances: TimelineCollector(instances, events), hashed=True
+        )
         put_text(render_page([result], [timelines]), Path(path), force=True)
         return Path(path)
 

@@ -18,6 +18,7 @@ from taxbreak_nsys.model.launches import TSys, estimate_t_sys, find_launches, fl
 from taxbreak_nsys.model.report_facts import ReportFacts
 from taxbreak_nsys.options import Options
 from taxbreak_nsys.phases import Instances
+from taxbreak_nsys.phases.engine_marks import load_engines
 from taxbreak_nsys.pipeline import limits
 from taxbreak_nsys.pipeline.collector import C, NoCollector, OnePiece
 from taxbreak_nsys.pipeline.interval_listing import IntervalListing
@@ -27,6 +28,7 @@ from taxbreak_nsys.pipeline.summary import summarise
 from taxbreak_nsys.pipeline.sums import Sums
 from taxbreak_nsys.read.database import Database, open_inspected, open_report
 from taxbreak_nsys.read.event_wait_reader import read_event_waits
+from taxbreak_nsys.read.kernel_class_table import load_kernel_classes
 from taxbreak_nsys.read.metadata import read_facts, read_thread_names, stated_period
 from taxbreak_nsys.read.other_processes import CpuActivity, read_cpu_activity
 from taxbreak_nsys.read.report_inspection import Opening
@@ -49,25 +51,31 @@ def analyze_report(
     intervals: bool = False,
     window_rows: int = WINDOW_ROWS,
     opening: Opening | None = None,
+    hashed: bool = False,
 ) -> Result:
     """Analyse one report, a `.sqlite` export or a `.nsys-rep` (exported through the nsys on PATH).
 
     Returns the result; raises TaxbreakError, whose message is one line, where the report or the options cannot be
     used. The report is opened read-only, and no file is written next to it. `intervals` keeps every host interval, in a
     temporary file. `window_rows` is for tests. `opening` is an inspection of the same report that has already started.
+    `hashed` asks for the SHA-256 of the report, which takes a second for every 1.5 GB.
     """
     if intervals:
-        result, listing = collect_report(report, options, IntervalListing, window_rows=window_rows, opening=opening)
+        result, listing = collect_report(
+            report, options, IntervalListing, window_rows=window_rows, opening=opening, hashed=hashed
+        )
         return replace(result, intervals=listing.table())
-    return collect_report(report, options, NoCollector, window_rows=window_rows, opening=opening)[0]
+    return collect_report(report, options, NoCollector, window_rows=window_rows, opening=opening, hashed=hashed)[0]
 
 
-def measure_report(report: str | Path, options: Options | None = None) -> tuple[Result, Measured]:
+def measure_report(
+    report: str | Path, options: Options | None = None, *, hashed: bool = False
+) -> tuple[Result, Measured]:
     """Analyse one report as `analyze_report` does, in one window; return its result and its columns.
 
     The columns (single intervals, launches, operations) take memory in proportion to the report.
     """
-    result, collected = collect_report(report, options, OnePiece, window_rows=FOREVER)
+    result, collected = collect_report(report, options, OnePiece, window_rows=FOREVER, hashed=hashed)
     return result, collected.measured
 
 
@@ -78,6 +86,7 @@ def collect_report(
     *,
     window_rows: int = WINDOW_ROWS,
     opening: Opening | None = None,
+    hashed: bool = False,
 ) -> tuple[Result, C]:
     """Analyse one report as `analyze_report` does; return its result and the collector that got its pieces.
 
@@ -85,7 +94,10 @@ def collect_report(
     """
     options = options or Options()
     path = Path(report)
-    opening = opening or Opening(path)
+    opening = opening or Opening(path, hashed=hashed)
+    # Needed later: this thread would only wait for the inspection.
+    load_engines()
+    load_kernel_classes()
     with working(f"reading {path.name}"), open_inspected(opening.inspected()) as database:
         facts = read_facts(database, path)
         reading = Reading(database, path, options, window_rows)
@@ -99,7 +111,8 @@ def collect_report(
             )
             result = _finished(database, facts, sums, lost, options, path, activity.result, both.waits)
     with working(f"hashing {path.name}"):
-        facts = replace(result.report, sha256=opening.sha256())
+        fingerprint, sha256 = opening.identity()
+        facts = replace(result.report, fingerprint=fingerprint, sha256=sha256)
     return replace(result, report=facts, thread_names=names), both.collected
 
 
@@ -113,7 +126,7 @@ def _finished(
     activity: Callable[[], CpuActivity],
     waits: OsWaits,
 ) -> Result:
-    """Return the result of a report from its sums, without the file's hash and the threads' names.
+    """Return the result of a report from its sums, without the file's identity and the threads' names.
 
     `activity` waits for the CPU time of the processes.
     """

@@ -57,7 +57,7 @@ class Reading:
         self._choice, self._domains = phase_choice(options), Domains(database)
         self._patterns = _patterns(database, options)
         self.cuda_threads, self._threads = launching_threads(database)
-        limits.check_threads(np.array(self._threads), path)
+        limits.check_threads(self._threads, path)
         if not self._threads:
             check_launches(0, path)
 

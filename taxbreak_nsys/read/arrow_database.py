@@ -86,7 +86,7 @@ class ArrowDatabase(Database):
         if subject == "nvtx_domains":
             return self._domains()
         if subject == "event_threads":
-            return self._event_threads()
+            return self._event_threads(int(parameters["thread"]))
         if subject == "thread_events":
             return self._thread_events(json.loads(parameters["threads"]))
         if subject in ARROW_QUERIES:
@@ -133,14 +133,14 @@ class ArrowDatabase(Database):
         filled = integers(np.full(len(arrays[place]), self.layout.process, np.int64))
         return [*arrays[:place], filled, *arrays[place + 1 :]]
 
-    def _event_threads(self) -> pa.Table:
+    def _event_threads(self, passed_over: int) -> pa.Table:
         """Return the threads with OS calls, samples or context switches, as `sql/event_threads.sql` does."""
         import pyarrow as pa
 
         threads: set[int] = set()
         for table in _COUNTED:
             for (thread,) in self._folder.parts(table, ("globalTid",), 1 << 20):
-                threads |= set(thread.unique().to_pylist())
+                threads |= set(thread.unique().to_pylist()) - ({passed_over} if table == "OSRT_API" else set())
         return pa.table({"thread": pa.array(sorted(threads - {None}), pa.int64())})
 
     def _thread_events(self, threads: list[int]) -> pa.Table:

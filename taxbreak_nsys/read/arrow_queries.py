@@ -162,12 +162,26 @@ def _ranges(c: Columns, _: Parameters) -> Columns:
     return {"start_ns": c["start"], "end_ns": c["end"], "thread": c["globalTid"], "text": text}
 
 
+def _ranges_of_thread(c: Columns, parameters: Parameters) -> Columns:
+    columns = dict(_ranges(c, parameters))
+    thread, text = columns.pop("thread"), columns["text"]
+    own = pc.equal(thread, int(parameters["thread"]))
+    if not pc.all(own).as_py():
+        named = pc.binary_join_element_wise("\x02", pc.cast(thread, pa.string()), "")
+        columns["text"] = pc.if_else(own, text, pc.binary_join_element_wise(named, text, " "))
+    return columns
+
+
 def _as_text(column: pa.Array) -> pa.Array:
     return column if column.type == pa.string() else pc.cast(column, pa.string())
 
 
+def _all_ranges(c: Columns, _: Parameters) -> pa.Array:
+    return pc.is_in(c["eventType"], value_set=_RANGE_TYPES)
+
+
 def _chosen_ranges(c: Columns, parameters: Parameters) -> pa.Array:
-    keep = pc.is_in(c["eventType"], value_set=_RANGE_TYPES)
+    keep = _all_ranges(c, parameters)
     if int(parameters["all"]):
         return keep
     text = _as_text(c["text"])
@@ -241,6 +255,7 @@ def _all_rows(_: Columns, __: Parameters) -> None:
 _TIMES = ("start", "end")
 _SIZED_OP = (*_OP, "graphNodeId", "bytes")
 _OS = ("start", "end", "globalTid", "nameId", "eventClass")
+_RANGE = ("start", "end", "globalTid", "eventType", "text", "textId", "domainId")
 _FRAME = ("id", "stackDepth", "module", "symbol")
 
 ARROW_QUERIES: dict[str, tuple[ArrowQuery, ...]] = {
@@ -278,10 +293,19 @@ ARROW_QUERIES: dict[str, tuple[ArrowQuery, ...]] = {
     "nvtx_ranges": (
         ArrowQuery(
             table="NVTX_EVENTS",
-            columns=("start", "end", "globalTid", "eventType", "text", "textId", "domainId"),
+            columns=_RANGE,
             needed=(*_TIMES, "globalTid"),
             select=_ranges,
             where=_chosen_ranges,
+        ),
+    ),
+    "nvtx_ranges_of_thread": (
+        ArrowQuery(
+            table="NVTX_EVENTS",
+            columns=_RANGE,
+            needed=(*_TIMES, "globalTid"),
+            select=_ranges_of_thread,
+            where=_all_ranges,
         ),
     ),
     "os_calls": (

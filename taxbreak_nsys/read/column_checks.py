@@ -7,6 +7,7 @@ refused. A row that can be left out is left out and counted, and a warning repor
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -63,6 +64,13 @@ class Cleaning:
         with self._lock:
             self.left_out.clear()
             self._durations.clear()
+
+    def integer(self, text: str, name: str, subject: str) -> int:
+        """Return the 64-bit integer that a text encodes; raises TaxbreakError where it encodes none."""
+        with suppress(ValueError):
+            if -(2**63) <= (number := int(text)) < 2**63:
+                return number
+        raise self._damaged(subject, f"text in '{name}', where integers are due")
 
     def _damaged(self, subject: str, what: str) -> TaxbreakError:
         where = subject.replace("_", " ")

@@ -22,6 +22,8 @@ Convert = Callable[[pa.Table], TableRows]
 
 _WITH_DOMAIN = "\x01"
 """First character of a text that also encodes the domain and the registered string (`sql/nvtx_ranges.sql`)."""
+_OF_OTHER_THREAD = "\x02"
+"""First character of a text that also encodes the thread (`sql/nvtx_ranges_of_thread.sql`)."""
 _MOST_TEXTS = 100_000
 
 RANGE_COLUMNS = ("start", "end", "thread", "name")
@@ -173,13 +175,17 @@ class Domains:
         return is_library
 
 
-def range_rows(database: Database, names: StringNames, domains: Domains) -> Convert:
-    """Return the converter for `nvtx_ranges` to rows of RANGE_COLUMNS and RANGE_FLAGS."""
-    texts = _Texts(database, names)
+def range_rows(database: Database, names: StringNames, domains: Domains, thread: int | None) -> Convert:
+    """Return the converter for `nvtx_ranges` to rows of RANGE_COLUMNS and RANGE_FLAGS.
+
+    With `thread`, it is the converter for `nvtx_ranges_of_thread`.
+    """
+    texts = _Texts(database, names, -1 if thread is None else thread)
 
     def convert(table: pa.Table) -> TableRows:
-        rows = _numbers(table, start="start_ns", end="end_ns", thread="thread")
-        name, operator, domain = texts.classified(table["text"])
+        rows = _numbers(table, start="start_ns", end="end_ns")
+        name, operator, domain, of_thread = texts.classified(table["text"])
+        rows["thread"] = of_thread if thread is not None else arrow_codes.numbers(table["thread"])
         is_library = domains.judge(rows["thread"], domain, name, names.all)
         return TableRows(rows | {"name": name, "is_operator": operator & ~is_library, "is_library": is_library})
 
@@ -187,23 +193,25 @@ def range_rows(database: Database, names: StringNames, domains: Domains) -> Conv
 
 
 class _Texts:
-    """Converts the texts of ranges to name codes, operator flags and domains.
+    """Converts the texts of ranges to name codes, operator flags, domains and threads.
 
     The sequence numbers in an operator's text are not part of its name. Known texts are looked up with Arrow's hashing.
     """
 
-    def __init__(self, database: Database, names: StringNames) -> None:
+    def __init__(self, database: Database, names: StringNames, thread: int) -> None:
+        """`thread` is that of texts that encode no other."""
+        self._database, self._thread = database, thread
         self._names, self._registered = names, StringNames()
         self._ids = NameIds(database, self._registered)
         self._forget()
 
     def _forget(self) -> None:
         self._known = arrow_codes.string_array([]).cast(pa.string())
-        self._name, self._domain = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._name, self._domain, self._of_thread = (np.empty(0, np.int64) for _ in range(3))
         self._operator = np.empty(0, bool)
 
-    def classified(self, column: pa.ChunkedArray) -> tuple[Ints, Flags, Ints]:
-        """Return for each text: the code of its name, whether it is an operator, and its domain id."""
+    def classified(self, column: pa.ChunkedArray) -> tuple[Ints, Flags, Ints, Ints]:
+        """Return for each text: the code of its name, whether it is an operator, its domain id and its thread."""
         column = arrow_codes.texts(column).cast(pa.string())
         index = pc.index_in(column, value_set=self._known)
         if index.null_count:
@@ -215,12 +223,18 @@ class _Texts:
             self._learn(arrow_codes.of_texts(fresh)[1])
             index = pc.index_in(column, value_set=self._known)
         at = arrow_codes.numbers(index)
-        return self._name[at], self._operator[at], self._domain[at]
+        return self._name[at], self._operator[at], self._domain[at], self._of_thread[at]
 
     def _learn(self, texts: Sequence[str]) -> None:
         own, domain = list(texts), np.zeros(len(texts), np.int64)
+        of_thread = np.full(len(texts), self._thread, np.int64)
         registered: dict[int, int] = {}
-        for place, text in enumerate(texts):
+        for place, whole in enumerate(texts):
+            text = whole
+            if text.startswith(_OF_OTHER_THREAD):
+                thread, _, text = text[1:].partition(" ")
+                of_thread[place] = self._database.cleaning.integer(thread, "thread", "nvtx_ranges")
+                own[place] = text
             if text.startswith(_WITH_DOMAIN):
                 domain_id, _, rest = text[1:].partition(" ")
                 domain[place] = int(domain_id)
@@ -235,7 +249,7 @@ class _Texts:
         name, operator = self._named(own)
         self._known = pa.concat_arrays([self._known, arrow_codes.string_array(texts).cast(pa.string())])
         self._name, self._operator = np.r_[self._name, name], np.r_[self._operator, operator]
-        self._domain = np.r_[self._domain, domain]
+        self._domain, self._of_thread = np.r_[self._domain, domain], np.r_[self._of_thread, of_thread]
 
     def _named(self, texts: Sequence[str]) -> tuple[Ints, Flags]:
         """Return the name code of each text and whether it is an operator; strips an operator's sequence numbers."""

@@ -19,7 +19,7 @@ _TRACED = {
 
 
 def read_facts(database: Database, shown: Path) -> ReportFacts:
-    """Return the facts of a report, with an empty `sha256`; `shown` is the path as the user gave it.
+    """Return the facts of a report, without its fingerprint and hash; `shown` is the path as the user gave it.
 
     `traced` lists what nsys was asked to trace, plus `samples` if the report has CPU samples.
     """
@@ -38,7 +38,8 @@ def read_facts(database: Database, shown: Path) -> ReportFacts:
     gpus = list(dict.fromkeys(facts.get(("gpu", "name"), [])))
     return ReportFacts(
         path=str(shown),
-        sha256="",
+        fingerprint="",
+        sha256=None,
         nsys_version=first_value("export", "EXPORT_PRODUCT_VERSION"),
         schema_version=first_value("export", "EXPORT_SCHEMA_VERSION"),
         gpu=", ".join(gpus) or None,

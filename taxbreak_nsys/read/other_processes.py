@@ -60,7 +60,7 @@ def read_cpu_activity(database: Database, cuda_threads: Sequence[int], names: Ma
     if not _TABLES & set(database.schema):
         return CpuActivity([], None, NO_SWITCHES)
     cuda_processes = {thread & PROCESS_MASK for thread in cuda_threads}
-    found = numbers(database.query("event_threads")["thread"]).tolist()
+    found = numbers(database.query("event_threads", thread=str(cuda_threads[0]))["thread"]).tolist()
     workers = [thread for thread in found if thread & PROCESS_MASK in cuda_processes][:_MOST_THREADS]
     others = [thread for thread in found if thread & PROCESS_MASK not in cuda_processes][:_MOST_THREADS]
     other_processes = _other_processes(database, others, names) if others else []

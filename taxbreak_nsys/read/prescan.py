@@ -64,7 +64,7 @@ def read_marks(database: Database, domains: conversion.Domains, can_mark: CanMar
     With `can_mark`, also the ranges of libraries and operators whose text satisfies it; then all texts are read.
     """
     names = StringNames()
-    convert = conversion.range_rows(database, names, domains)
+    convert = conversion.range_rows(database, names, domains, thread=None)
     parts: list[TableRows] | None = None
     while parts is None:
         parts = _marks(database, domains, convert, names, can_mark)

@@ -1,4 +1,4 @@
-"""Inspects a report before it is read: file type, schema, row counts, hash. Imports neither numpy nor Arrow.
+"""Inspects a report before it is read: file type, schema, row counts, identity. Imports neither numpy nor Arrow.
 
 The command line runs the inspection in background threads while it imports numpy and Arrow.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from taxbreak_nsys.arrays.background import BackgroundTask
 from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.read import file_safety
-from taxbreak_nsys.read.file_hash import sha256, stamp
+from taxbreak_nsys.read.file_hash import fingerprint, sha256, stamp
 from taxbreak_nsys.read.input_files import note_input
 from taxbreak_nsys.read.nsys_export import as_export, is_arrow_folder
 from taxbreak_nsys.read.schema import Layout, inspect_layout
@@ -33,13 +33,14 @@ class Inspected:
 
 
 class Opening:
-    """A report that is inspected and hashed in background threads."""
+    """A report that is inspected in a background thread, and hashed in another one if that is asked for."""
 
-    def __init__(self, report: Path) -> None:
-        """Start inspecting a report; a `.nsys-rep` is exported first."""
+    def __init__(self, report: Path, *, hashed: bool = False) -> None:
+        """Start inspecting a report; a `.nsys-rep` is exported first. `hashed` asks for its SHA-256."""
+        self._report = report
         self._file = BackgroundTask(lambda: checked(report))
         self._inspected = BackgroundTask(lambda: inspected(*self._file.result()))
-        self._sha256 = BackgroundTask(lambda: self._hashed(report))
+        self._sha256 = BackgroundTask(lambda: self._hashed(report)) if hashed else None
 
     def _hashed(self, report: Path) -> str:
         self._file.result()  # hash only checked files: a pipe or a device might never end
@@ -49,9 +50,9 @@ class Opening:
         """Return the finished inspection, waiting for it; raises TaxbreakError where the report cannot be read."""
         return self._inspected.result()
 
-    def sha256(self) -> str:
-        """Return the SHA-256 of the file that the user named, waiting for it."""
-        return self._sha256.result()
+    def identity(self) -> tuple[str, str | None]:
+        """Return the fingerprint and the SHA-256 (None: not asked for) of the file that the user named."""
+        return fingerprint(self._report), self._sha256.result() if self._sha256 is not None else None
 
 
 def inspect(report: Path, *, sqlite: bool = False) -> Inspected:

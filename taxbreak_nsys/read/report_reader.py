@@ -46,7 +46,8 @@ _TABLE = {
     "api_calls_with_chains": "CUPTI_ACTIVITY_KIND_RUNTIME",
     "kernels": "CUPTI_ACTIVITY_KIND_KERNEL",
     "memory_copies": "CUPTI_ACTIVITY_KIND_MEMCPY", "memory_sets": "CUPTI_ACTIVITY_KIND_MEMSET",
-    "graph_runs": "CUPTI_ACTIVITY_KIND_GRAPH_TRACE", "nvtx_ranges": "NVTX_EVENTS", "os_calls": "OSRT_API",
+    "graph_runs": "CUPTI_ACTIVITY_KIND_GRAPH_TRACE", "nvtx_ranges": "NVTX_EVENTS",
+    "nvtx_ranges_of_thread": "NVTX_EVENTS", "os_calls": "OSRT_API",
     "os_calls_of_thread": "OSRT_API",
 }  # fmt: skip
 
@@ -133,12 +134,13 @@ class Reader:
                 no_calls = TableRows.empty(("start", "end", "thread"), ("flag",))
                 self.os_calls = Stream("OSRT_API", (rows for rows in (no_calls,)), ahead=False)
                 return
-            ranges = partial(conversion.range_rows, names=self.range_names, domains=self.domains)
-            self.ranges = self._open("nvtx_ranges", ranges, all="1", domains="[]")
+            ranges = partial(conversion.range_rows, names=self.range_names, domains=self.domains, thread=only_thread)
             rows = partial(conversion.os_rows, thread=only_thread)
             if only_thread is None:
+                self.ranges = self._open("nvtx_ranges", ranges, all="1", domains="[]")
                 self.os_calls = self._open("os_calls", rows, threads=json.dumps(list(threads)))
             else:
+                self.ranges = self._open("nvtx_ranges_of_thread", ranges, thread=str(only_thread))
                 self.os_calls = self._open("os_calls_of_thread", rows, thread=str(only_thread))
         except BaseException:
             self._stack.close()

@@ -112,8 +112,10 @@ def inspect_layout(connection: sqlite3.Connection, file: str, size: int) -> Layo
     schema = inspect_schema(connection, file)
     rows = file_safety.count_rows(connection, schema, file, size)
 
-    distinct = f"SELECT DISTINCT globalTid FROM main.{RUNTIME} WHERE globalTid IS NOT NULL LIMIT {_MOST_THREADS}"
-    threads = [row[0] for row in connection.execute(distinct)]
+    # Most reports have one thread: comparing with the first is quicker than looking up whether a thread is new.
+    first = connection.execute(f"SELECT globalTid FROM main.{RUNTIME} WHERE globalTid IS NOT NULL LIMIT 1").fetchone()
+    others = f"SELECT DISTINCT globalTid FROM main.{RUNTIME} WHERE globalTid <> ? LIMIT {_MOST_THREADS}"
+    threads = [row[0] for row in (first, *connection.execute(others, first))] if first is not None else []
     whole = all(isinstance(thread, int) for thread in threads)
 
     def processes() -> list[int]:

@@ -73,15 +73,13 @@ class Stretches:
         self._gaps.add(columns, own_ops, piece.settled)
         self._grow(columns, index)
         self._launches += int(own.sum())
-        part = piece_columns(columns, self._instances, index, own, own_ops)
-        if self._whole and self._launches <= WHOLE_LAUNCHES:
-            self._parts.append(part)
-            return
-        spans = self._open_spans()
-        if self._whole:
-            self._whole = False
-            self._parts = [earlier.within(spans) for earlier in self._parts]
-        self._parts.append(part.within(spans))
+        spans = None
+        if self._launches > WHOLE_LAUNCHES:
+            spans = self._open_spans()
+            if self._whole:
+                self._whole = False
+                self._parts = [earlier.within(spans) for earlier in self._parts]
+        self._parts.append(piece_columns(columns, self._instances, index, own, own_ops, spans))
 
     def _grow(self, columns: Measured, index: Ints) -> None:
         """Extend the stretches by the instances of a piece, within their budget of launches."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from taxbreak_nsys.arrays.grouped import ExcessOverFloor, GroupSums, ValueCounts, group_sums
-from taxbreak_nsys.arrays.intervals import Ints, among, begins
+from taxbreak_nsys.arrays.intervals import Ints, among, begins, distinct
 from taxbreak_nsys.measure.library_launches import launch_kernel_names
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.measure.self_time import GROUPS, self_times
@@ -77,7 +77,7 @@ class OperatorTotals:
         )  # fmt: skip
 
         counted = columns.launched_by_host & mediation.has_dispatch & (launches.kind == KERNEL_LAUNCH)
-        self.with_dispatch |= set(np.unique(launch_entry[(launch_entry >= 0) & mediation.has_dispatch]).tolist())
+        self.with_dispatch |= set(distinct(launch_entry[(launch_entry >= 0) & mediation.has_dispatch]))
         native = counted & (mediation.reason == 0)
         self._native.add(np.zeros(int(native.sum()), np.int64), mediation.t_dispatch[native])
         asked = np.flatnonzero(counted & (mediation.reason > 0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from taxbreak_nsys.arrays.grouped import GroupSums
-from taxbreak_nsys.arrays.intervals import Flags, Ints
+from taxbreak_nsys.arrays.intervals import Flags, Ints, distinct
 from taxbreak_nsys.measure.clock_lag import ClockLag
 from taxbreak_nsys.measure.measured import Measured
 from taxbreak_nsys.model import name_rules
@@ -185,8 +185,7 @@ def _first_instances(instances: Instances) -> dict[int, tuple[int, int, int]]:
 
 
 def _by_process(process: Ints, values: Ints) -> list[tuple[int, Ints]]:
-    if not len(process):
-        return []
-    if process.min() == process.max():
-        return [(int(process[0]), values)]
-    return [(process_id, values[process == process_id]) for process_id in np.unique(process).tolist()]
+    processes = distinct(process)
+    if len(processes) == 1:
+        return [(processes[0], values)]
+    return [(process_id, values[process == process_id]) for process_id in processes]

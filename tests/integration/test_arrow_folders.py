@@ -32,7 +32,7 @@ UNORDERED = (*SMALL, *OTHER)
 
 def parameters_of(subject: str, threads: list[int]) -> list[dict[str, str]]:
     """Return the parameters that a query is asked with."""
-    if subject.endswith("of_thread"):
+    if subject.endswith("of_thread") or subject == "event_threads":
         return [{"thread": str(thread)} for thread in threads]
     if subject in OF_THREADS:
         return [{"threads": json.dumps(threads)}]
@@ -66,7 +66,7 @@ def figures(result: Result) -> dict[str, Any]:
     data = result.to_dict()
     for entry in data["phases"]:
         entry["verdict"] = {key: value for key, value in entry["verdict"].items() if key != "command"}
-    data["report"] = {key: value for key, value in data["report"].items() if key not in ("path", "sha256")}
+    data["report"] = {key: value for key, value in data["report"].items() if key not in ("path", "fingerprint")}
     return data | {"api": result.api_rows, "samples": result.sample_rows, "symbols": result.symbol_rows}
 
 

@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from taxbreak_nsys import TaxbreakError, analyze
 from taxbreak_nsys.batch.report_discovery import find
 from taxbreak_nsys.batch.tags import TagRules
-from taxbreak_nsys.cli.app import app
+from taxbreak_nsys.cli.all_commands import app
 from taxbreak_nsys.cli.batch import distinct_ends
 from taxbreak_nsys.store import models
 from taxbreak_nsys.store.store_opening import Store, open_store
@@ -102,7 +102,7 @@ def test_rows_are_the_results_of_single_analyses(archive: Path, store_url: str) 
         ]  # fmt: skip
         phases, states, kernels = (rows(store, t) for t in (models.phases, models.states, models.kernels))
         for report in reports:
-            result = analyze(report["path"]).to_dict()
+            result = analyze(report["path"], sha256=True).to_dict()
             assert report["sha256"] == result["report"]["sha256"]
             assert report["capture"] == str(result["report"]["captured_utc_ns"])
             mine = [row for row in phases if row["report_id"] == report["id"]]
@@ -410,8 +410,8 @@ def test_report_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytes
     shutil.copy(find_report("null-kernel"), path)
     whole = analysis.analyze_report
 
-    def slow(report: Path, options: Any) -> Any:
-        result = whole(report, options)
+    def slow(report: Path, options: Any, **more: Any) -> Any:
+        result = whole(report, options, **more)
         with path.open("ab") as file:
             file.write(b"more")
         return result

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from taxbreak_nsys import TaxbreakError
 from taxbreak_nsys.capture.engine_presets import ENGINE_PRESETS
 from taxbreak_nsys.capture.nsys_command import EVIDENCES
-from taxbreak_nsys.cli.app import app
+from taxbreak_nsys.cli.all_commands import app
 from taxbreak_nsys.model.choices import CaptureEngine
 from taxbreak_nsys.nsys.nsys_program import Nsys
 from taxbreak_nsys.phases.engine_marks import load_engines

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from taxbreak_nsys import TaxbreakError
 from taxbreak_nsys.capture.nsys_command import EVIDENCES
 from taxbreak_nsys.capture.nsys_session import sessions
-from taxbreak_nsys.cli.app import app
+from taxbreak_nsys.cli.all_commands import app
 from tests.support.fake_nsys import CALLS, RECORDS_NOTHING, SESSIONS
 from tests.support.program import COMMAND, run_program
 from tests.support.real_nsys import need_nsys

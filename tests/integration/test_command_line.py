@@ -25,7 +25,7 @@ import typer.main
 from taxbreak_nsys import analyze
 from taxbreak_nsys.attribution.layers import EVIDENCES
 from taxbreak_nsys.capture.nsys_command import EVIDENCES as CAPTURES
-from taxbreak_nsys.cli.app import app
+from taxbreak_nsys.cli.all_commands import app
 from taxbreak_nsys.cli.option_groups import add_arguments, read_arguments
 from taxbreak_nsys.cli.shared_options import AnalysisChoices
 from taxbreak_nsys.model.choices import CaptureFor, LibraryEvidence, PhasesFrom, ReportFormat, TimeUnit

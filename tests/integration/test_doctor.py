@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from taxbreak_nsys.cli.app import app
+from taxbreak_nsys.cli.all_commands import app
 from taxbreak_nsys.nsys import machine
 from taxbreak_nsys.nsys.nsys_program import Nsys
 

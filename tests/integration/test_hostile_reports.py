@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from taxbreak_nsys import TaxbreakError, analyze
-from taxbreak_nsys.cli.app import app
+from taxbreak_nsys.cli.all_commands import app
 from taxbreak_nsys.model.name_rules import api_name, phase_label
 from taxbreak_nsys.read.column_checks import LONGEST_TEXT
 from taxbreak_nsys.read.database import open_report

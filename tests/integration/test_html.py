@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from taxbreak_nsys import Result, analyze
-from taxbreak_nsys.cli.app import app
+from taxbreak_nsys.cli.all_commands import app
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.output.html.html_page import EVENTS, render_page
 from taxbreak_nsys.output.html.thinning import thin

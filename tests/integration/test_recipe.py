@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from taxbreak_nsys import TaxbreakError, analyze
-from taxbreak_nsys.cli.app import app
+from taxbreak_nsys.cli.all_commands import app
 from taxbreak_nsys.model.name_rules import STATES
 from taxbreak_nsys.output.result_tables import result_table
 from taxbreak_nsys.pipeline.analysis import Options, analyze_report

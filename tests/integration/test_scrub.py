@@ -15,14 +15,14 @@ import pytest
 from typer.testing import CliRunner
 
 from taxbreak_nsys import TaxbreakError, analyze
-from taxbreak_nsys.cli.app import app
+from taxbreak_nsys.cli.all_commands import app
 from taxbreak_nsys.scrub import gives_away, write_clean
 from taxbreak_nsys.scrub.private_texts import without_secrets
 from taxbreak_nsys.scrub.scrub_texts import Texts
 from tests.support.report_builder import KERNEL, build, thread_id
 
 TOKEN = "ZQXPLANTED7f3a"
-NAME_KEYS = {"phase", "name", "operator", "why", "advice", "command", "path", "sha256", "report", "traced"}
+NAME_KEYS = {"phase", "name", "operator", "why", "advice", "command", "path", "fingerprint", "report", "traced"}
 NAME_KEYS |= {"tool_version", "gpu", "cpu", "driver", "nsys_version"}
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from taxbreak_nsys import Result, analyze
-from taxbreak_nsys.cli.app import app
+from taxbreak_nsys.cli.all_commands import app
 from taxbreak_nsys.output.perfetto import write_perfetto
 from taxbreak_nsys.output.timeline import lanes, stands_out
 from taxbreak_nsys.output.trace_spool import TraceSpool

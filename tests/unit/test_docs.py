@@ -159,7 +159,7 @@ def options_by_command() -> dict[str, set[str]]:
     """Return the options of each command of the program, sub-commands as `store query`."""
     import typer.main
 
-    from taxbreak_nsys.cli.app import app
+    from taxbreak_nsys.cli.all_commands import app
 
     def walk(command: object, name: str) -> Iterator[tuple[str, set[str]]]:
         yield name, {text for p in command.params for text in (*p.opts, *p.secondary_opts)} | {"-h", "--help"}  # type: ignore[attr-defined]

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from taxbreak_nsys.errors import TaxbreakError
 from taxbreak_nsys.model.trace_columns import Ranges
 from taxbreak_nsys.read.database import open_report
 from taxbreak_nsys.read.report_reader import read_trace
 from tests.support.tiny_report import PROCESS, TinyReport
 
-THREAD = PROCESS | 77
+THREAD, OTHER = PROCESS | 77, PROCESS | 78
 MARK = "\x01"
 
 
@@ -55,3 +56,39 @@ def test_registered_texts_and_domains(tmp_path: Path) -> None:
                      "aten::mm", "aten::mm", "aten::mm", "own"]  # fmt: skip
     assert found.is_library.tolist() == [True, True, *[False] * 7]
     assert found.is_operator.tolist() == [*[False] * 5, True, True, True, False]
+
+
+@pytest.mark.parametrize("cuda_threads", [[THREAD], [THREAD, OTHER]])
+def test_threads_of_ranges(cuda_threads: list[int], tmp_path: Path) -> None:
+    """With one CUDA thread the query has no column `thread`; the ranges must be the same."""
+    report = TinyReport()
+    kernel = report.text("a_kernel")
+    report.kernel("a_kernel")
+    report.ranges.append((0, None, 75, "app", OTHER, 2, None))
+    rows = [
+        ("step", None, None),
+        ("aten::mm", None, None),
+        ("in a domain", 2, None),
+        (None, None, kernel),
+        (17, 0, None),
+    ]
+    for place, (text, domain, code) in enumerate(rows):
+        for thread in (THREAD, OTHER):
+            start = 10 * place + (thread == OTHER)
+            report.ranges.append((start, start + 5, 59, text, thread, domain, code))
+    with open_report(report.write(tmp_path / "threads.sqlite")) as database:
+        found = read_trace(database, cuda_threads).ranges
+    for thread in (THREAD, OTHER):
+        own = found.thread == thread
+        assert [found.names[code] for code in found.name[own]] == ["step", "aten::mm", "in a domain", "a_kernel", "17"]
+        assert found.is_operator[own].tolist() == [False, True, False, False, False]
+
+
+def test_a_thread_that_is_no_number_is_damage(tmp_path: Path) -> None:
+    report = TinyReport()
+    report.kernel("a_kernel")
+    report.ranges.append((0, 5, 59, "step", "a thread", None, None))
+    with open_report(report.write(tmp_path / "text.sqlite")) as database:
+        for threads in ([THREAD], [THREAD, OTHER]):
+            with pytest.raises(TaxbreakError, match="text in 'thread', where integers are due"):
+                read_trace(database, threads)

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from taxbreak_nsys import Result, TaxbreakError, analyze
-from taxbreak_nsys.cli.app import app
+from taxbreak_nsys.cli.all_commands import app
 from taxbreak_nsys.model.report_facts import ReportWarning
 from tests.support.report_builder import KERNEL, RUNTIME, VERSIONS, build, thread_id
 
