@@ -71,14 +71,14 @@ def stats_titles(prefix: str, lead: str = "") -> dict[str, str]:
 
 
 def dictionary_column(codes: Any, names: Sequence[str | None]) -> pa.Array:
-    """Return the names that codes stand for, each kept once; `plain_texts` makes strings of them."""
+    """Return the names that codes stand for, each kept once; `plain_columns` makes strings of them."""
     import pyarrow as pa
 
     return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string()))
 
 
-def plain_texts(table: pa.Table) -> pa.Table:
-    """Return a table with plain strings for names by code, because CSV cannot write dictionary columns."""
+def plain_columns(table: pa.Table) -> pa.Table:
+    """Return a table with plain texts and numbers for values by code, because CSV cannot write dictionary columns."""
     import pyarrow as pa
 
     for index, field in enumerate(table.schema):

@@ -57,16 +57,20 @@ def _gap_trace(result: Result) -> pa.Table:
     from taxbreak_nsys.measure.step_numbers import step_numbers
 
     columns: Mapping[str, Any] = _requested(result, "gap_trace")
-    instances, instance = result.instances, columns["instance"]
-    launch_start = columns["launch_start_ns"]
+    instances, launch_start = result.instances, columns["launch_start_ns"]
+    instance = pa.array(columns["instance"], pa.int32())
+
+    def of_instance(values: pa.Array) -> pa.DictionaryArray:
+        return pa.DictionaryArray.from_arrays(instance, values)
+
     return pa.table(
         {
             "Start (ns)": columns["start_ns"],
             "Duration (ns)": columns["duration_ns"],
-            "Phase": dictionary_column(instances.label[instance], instances.labels),
-            "Instance": step_numbers(instances)[instance],
-            "PID": (instances.thread[instance] >> 24) & 0xFFFFFF,
-            "TID": instances.thread[instance] & 0xFFFFFF,
+            "Phase": of_instance(dictionary_column(instances.label, instances.labels).cast(pa.string())),
+            "Instance": of_instance(pa.array(step_numbers(instances))),
+            "PID": of_instance(pa.array((instances.thread >> 24) & 0xFFFFFF)),
+            "TID": of_instance(pa.array(instances.thread & 0xFFFFFF)),
             "State": dictionary_column(*columns["state"]),
             "Range": dictionary_column(*columns["range"]),
             "Launch Start (ns)": pa.array(launch_start, mask=launch_start < 0),

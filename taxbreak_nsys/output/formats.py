@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taxbreak_nsys.output.arrow_rows import plain_texts
+from taxbreak_nsys.output.arrow_rows import plain_columns
 from taxbreak_nsys.output.csv_text import table_csv
 from taxbreak_nsys.output.json_text import json_document, json_text
 from taxbreak_nsys.output.result_tables import DEFAULT_REPORT, coded_table, result_table
@@ -70,9 +70,9 @@ def write_parquet(results: Sequence[Result], name: str, path: Path, order: RowOr
     from taxbreak_nsys.arrays.mapped_files import release_mapped_pages
 
     table = _joined(results, name, order, coded=True)
-    with pyarrow.parquet.ParquetWriter(path, plain_texts(table.slice(0, 0)).schema) as writer:
+    with pyarrow.parquet.ParquetWriter(path, plain_columns(table.slice(0, 0)).schema) as writer:
         for first in range(0, max(len(table), 1), ROW_GROUP):
-            writer.write_table(plain_texts(table.slice(first, ROW_GROUP)))
+            writer.write_table(plain_columns(table.slice(first, ROW_GROUP)))
             release_mapped_pages()
 
 

@@ -13,7 +13,7 @@ from taxbreak_nsys.output.arrow_rows import (
     HEAD_TITLES,
     dictionary_column,
     percent_share,
-    plain_texts,
+    plain_columns,
     rows_table,
     stats_titles,
 )
@@ -31,11 +31,11 @@ _COUNTS = {name: name.replace("_", " ").title() for name in COUNTS}
 
 def result_table(result: Result, report: str) -> pa.Table:
     """Return one named report (`REPORTS`) as a table; times are integer ns, absent values null."""
-    return plain_texts(coded_table(result, report))
+    return plain_columns(coded_table(result, report))
 
 
 def coded_table(result: Result, report: str) -> pa.Table:
-    """Return one named report with some columns of names by code: long listings take less memory."""
+    """Return one named report with some columns of values by code: long listings take less memory."""
     return REPORTS[report](result)
 
 

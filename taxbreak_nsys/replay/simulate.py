@@ -137,28 +137,36 @@ def _stand(model: ThreadModel, until_wait: Floats, item_by_host: Floats, queue: 
     lane_end = [float(NEVER)] * (int(work.lane.max(initial=-1)) + 1)
     for lane, previous in steps.previous:
         lane_end[lane] = previous
-    lane_of, segment_of, need_wait, lag = steps.lane, steps.segment, steps.need_wait, steps.need_lag
+    lane_of, lag, need_segment, need_group = steps.lane, steps.need_lag, steps.need_segment, steps.need_group
+    # what comes after the last wait ends both loops
+    segment_of, need_wait = [*steps.segment, len(steps.floor) + 1], [*steps.need_wait, -1]
 
+    # comparisons instead of max(), which takes longer than all other arithmetic here
     host, reach = [0.0], []
-    group, pair, groups, pairs = 0, 0, len(last), len(need)
-    arrivals, floors = until_wait.tolist(), steps.floor
-    for k in range(len(floors) + 1):
-        moment = host[k]
-        while group < groups and segment_of[group] == k:
+    group, pair, moment = 0, 0, 0.0
+    for k, spent in enumerate([*(until_wait + steps.floor).tolist(), 0.0]):
+        while segment_of[group] == k:
             lane = lane_of[group]
             lane_before = lane_end[lane]
             reach.append(lane_before)
-            lane_end[lane] = max(moment + last_by_host[group], lane_before + last_by_queue[group], last_by_clock[group])
+            end, queued, clock = moment + last_by_host[group], lane_before + last_by_queue[group], last_by_clock[group]
+            if queued > end:
+                end = queued
+            lane_end[lane] = clock if clock > end else end
             group += 1
-        if k == len(floors):
-            break
-        moment += arrivals[k] + floors[k]
-        while pair < pairs and need_wait[pair] == k:
-            by_host = host[steps.need_segment[pair]] + need_by_host[pair]
-            by_queue = reach[steps.need_group[pair]] + need_by_queue[pair]
-            moment = max(moment, by_host + lag[pair], by_queue + lag[pair], need_by_clock[pair] + lag[pair])
+        moment += spent
+        while need_wait[pair] == k:
+            end, queued = host[need_segment[pair]] + need_by_host[pair], reach[need_group[pair]] + need_by_queue[pair]
+            if queued > end:
+                end = queued
+            if need_by_clock[pair] > end:
+                end = need_by_clock[pair]
+            end += lag[pair]
+            if end > moment:
+                moment = end
             pair += 1
         host.append(moment)
-    by_group = np.empty(groups)
+    del host[-1]  # no wait ends after the last segment
+    by_group = np.empty(len(last))
     by_group[order] = reach
     return _Stands(np.array(host), by_group)
