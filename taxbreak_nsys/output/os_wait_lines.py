@@ -30,7 +30,7 @@ def _line(wait: OsWait, names: dict[int, str], unit: str | None) -> str:
     waited = show_time(wait.wait_ns, unit)
     line = f"thread {wait.thread} of process {wait.process} waited in the OS for {waited} of its steps"
     if not wait.on_cpu:
-        return f"{line}; no other thread was on a CPU meanwhile"
+        return f"{line}; no other thread was on a CPU meanwhile."
     shown = []
     for number, row in enumerate(wait.on_cpu[:_MOST_PROCESSES]):
         of_wait, of_rest = ("", "") if number else (" of the wait", " of the rest")
@@ -53,6 +53,6 @@ def _name(row: OnCpuInWait, names: dict[int, str]) -> str:
 
 def _likely(wait: OsWait) -> str:
     if wait.likely_process is None:
-        return f"Which of them it waited for cannot be told: {wait.reason}"
+        return f"Which of them it waited for cannot be told: {wait.reason}."
     who = "other threads of its process" if wait.likely_process == wait.process else f"process {wait.likely_process}"
-    return f"It likely waited for {who}: no other process of the report was on a CPU for half of it"
+    return f"It likely waited for {who}: no other process of the report was on a CPU for half of it."
