@@ -15,6 +15,7 @@ def test_what_was_set_is_taken_back_and_what_the_user_set_stays(monkeypatch: pyt
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     monkeypatch.setenv("NPY_DISABLE_CPU_FEATURES", "X86_V3")
     monkeypatch.setattr(numpy_environment, "_is_zen_4", lambda: True)
+    monkeypatch.setattr(numpy_environment, "_OWN", [])  # an earlier test may have run the program in this process
     numpy_environment.set_for_numpy()
     assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
     assert os.environ["NPY_DISABLE_CPU_FEATURES"] == "X86_V3"
