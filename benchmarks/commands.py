@@ -4,10 +4,9 @@
 
 CPU seconds and peak memory of each command; of `-f json` also with rows out of the order of time. With nsys on PATH,
 `nsys stats` with one report and with its default ones; with nsys-ai on PATH, some of its skills. `--nsys-rep` names a
-capture (it may be repeated): the answer from it, with nothing in the cache, over its export to SQLite alone.
-`--export-alone` names a capture without CUDA work: its export, and the analysis of an Arrow folder with as many rows,
-are measured one after the other. Each number is the least of three runs (of the larger report: one run); the runs of
-different programs alternate. Writes into the JSON file of `benchmarks/speed.py`, if there is one.
+capture (it may be repeated): the answer from it, with nothing in the cache, over its export to SQLite alone. Each
+number is the least of three runs (of the larger report: one run); the runs of different programs alternate. Writes into
+the JSON file of `benchmarks/speed.py`, if there is one.
 """
 
 from __future__ import annotations
@@ -136,24 +135,11 @@ def from_nsys_rep(report: Path, folder: Path) -> dict[str, Any]:
     }
 
 
-def export_alone(capture: Path, folder: Path) -> dict[str, Any]:
-    """Return the times of exporting a capture without CUDA work, and of analysing as many rows of an Arrow folder."""
-    from tests.support.arrow_export import write_folder
-
-    times = from_nsys_rep(capture, folder)
-    small = SAMPLES / "llama-1b-aten.sqlite"
-    events = made(small, round(times["rows"] / sum(row_counts(small).values())), folder)
-    tables = write_folder(events, folder / "events", ".arrow")
-    analysis = least([run([str(PROGRAM), str(tables), "-f", "json"]) for _ in range(RUNS)])["wall_s"]
-    return times | {"what": f"{capture.stem}, put together", "answer_s": times["arrowdir_s"] + analysis}
-
-
 def main() -> None:
     """Measure; write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--copies", type=int, default=100, help="copies of the small report; ten times as many as well")
     parser.add_argument("--nsys-rep", type=Path, action="append", default=[])
-    parser.add_argument("--export-alone", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--keep", type=Path, help="folder in which the large reports are kept")
     options = parser.parse_args()
@@ -174,8 +160,6 @@ def main() -> None:
         }
         measured["tools"] = other_tools(made(small, options.copies * 3, folder), Path(place))
         measured["nsys_rep"] = [from_nsys_rep(report, Path(place)) for report in options.nsys_rep]
-        if options.export_alone:
-            measured["nsys_rep"].append(export_alone(options.export_alone, Path(place)))
         measured["command_rows"] = [sum(row_counts(report).values()) for report in (once, larger)]
     print(json.dumps(measured, indent=1))
     if options.json:
