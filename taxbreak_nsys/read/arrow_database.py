@@ -27,7 +27,7 @@ from taxbreak_nsys.read.stack_frames import DEPTH_BITS, symbol_texts
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from taxbreak_nsys.read.arrow_queries import ArrowQuery
+    from taxbreak_nsys.read.arrow_query import ArrowQuery
 
 _SECONDS = 60.0
 """Time limit of a query over small tables."""

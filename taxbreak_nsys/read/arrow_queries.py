@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from taxbreak_nsys.read.arrow_query import ArrowQuery, Columns, Parameters, among, constant, fill_null, is_set
 
 RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
 KERNEL, COPY, SET, GRAPH = (f"CUPTI_ACTIVITY_KIND_{kind}" for kind in ("KERNEL", "MEMCPY", "MEMSET", "GRAPH_TRACE"))
@@ -18,54 +18,6 @@ _FROM_HOST, _TO_HOST = 1, 2
 _GRID = ("gridX", "gridY", "gridZ")
 _MOST_BLOCKS = (2147483647, 65535, 65535)
 
-Columns = Mapping[str, pa.Array]
-"""Columns of a batch of a table, by their names in the report."""
-Parameters = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class ArrowQuery:
-    """One SELECT over `table`: reads `columns`, keeps the rows that satisfy `where`, and returns `select` of them.
-
-    Rows with a null in a `needed` column are left out, as in the SQL.
-    """
-
-    table: str
-    columns: tuple[str, ...]
-    needed: tuple[str, ...]
-    select: Callable[[Columns, Parameters], Columns]
-    where: Callable[[Columns, Parameters], pa.Array | None] = lambda columns, parameters: None
-
-    def rows(self, arrays: Sequence[pa.Array], parameters: Parameters) -> pa.Table:
-        """Return the query's result for a batch of its table; `arrays` are its `columns`."""
-        columns = dict(zip(self.columns, arrays, strict=True))
-        keep = self.where(columns, parameters)
-        for name in self.needed:
-            if columns[name].null_count:
-                valid = pc.is_valid(columns[name])
-                keep = valid if keep is None else pc.and_(keep, valid)
-        if keep is not None and not pc.all(pc.fill_null(keep, False)).as_py():
-            columns = {name: column.filter(keep) for name, column in columns.items()}
-        return pa.table(dict(self.select(columns, parameters)))
-
-
-def _fill_null(column: pa.Array, value: int) -> pa.Array:
-    return pc.fill_null(column, value) if column.null_count else column
-
-
-def _is_set(column: pa.Array) -> pa.Array:
-    """Return 1 where a column is neither null nor 0, else 0."""
-    return pc.cast(pc.not_equal(_fill_null(column, 0), 0), pa.int64())
-
-
-def _constant(column: pa.Array, value: int) -> pa.Array:
-    return pa.array(np.full(len(column), value, np.int64))
-
-
-def _among(column: pa.Array, values: str) -> pa.Array:
-    return pc.is_in(column, value_set=pa.array(json.loads(values), pa.int64()))
-
-
 _API = ("start", "end", "globalTid", "correlationId", "nameId")
 
 
@@ -74,8 +26,8 @@ def _api(c: Columns, _: Parameters) -> Columns:
         "start_ns": c["start"],
         "end_ns": c["end"],
         "thread": c["globalTid"],
-        "correlation_id": _fill_null(c["correlationId"], -2),
-        "name_id": _fill_null(c["nameId"], -1),
+        "correlation_id": fill_null(c["correlationId"], -2),
+        "name_id": fill_null(c["nameId"], -1),
     }
 
 
@@ -90,7 +42,7 @@ def _same_thread(c: Columns, parameters: Parameters) -> pa.Array:
 
 
 def _listed_threads(c: Columns, parameters: Parameters) -> pa.Array:
-    return _among(c["globalTid"], parameters["threads"])
+    return among(c["globalTid"], parameters["threads"])
 
 
 def _op_columns(c: Columns) -> dict[str, pa.Array]:
@@ -98,10 +50,10 @@ def _op_columns(c: Columns) -> dict[str, pa.Array]:
         "start_ns": c["start"],
         "end_ns": c["end"],
         "process": c["globalPid"],
-        "device": _fill_null(c["deviceId"], 0),
-        "context": _fill_null(c["contextId"], 0),
-        "stream": _fill_null(c["streamId"], 0),
-        "correlation_id": _fill_null(c["correlationId"], -1),
+        "device": fill_null(c["deviceId"], 0),
+        "context": fill_null(c["contextId"], 0),
+        "stream": fill_null(c["streamId"], 0),
+        "correlation_id": fill_null(c["correlationId"], -1),
     }
 
 
@@ -109,15 +61,15 @@ _OP = ("start", "end", "globalPid", "deviceId", "contextId", "streamId", "correl
 
 
 def _kernels(c: Columns, _: Parameters) -> Columns:
-    name = _fill_null(pc.coalesce(c["demangledName"], c["shortName"]), -1)
+    name = fill_null(pc.coalesce(c["demangledName"], c["shortName"]), -1)
     return _op_columns(c) | {"name_id": name, "node_blocks": _node_blocks(c)}
 
 
 def _node_blocks(c: Columns) -> pa.Array:
-    node = pc.not_equal(_fill_null(c["graphNodeId"], 0), 0)
+    node = pc.not_equal(fill_null(c["graphNodeId"], 0), 0)
     if not pc.any(node).as_py():
-        return _constant(c["start"], 0)
-    x, y, z = (_fill_null(c[name], 0) for name in _GRID)
+        return constant(c["start"], 0)
+    x, y, z = (fill_null(c[name], 0) for name in _GRID)
     known = pc.and_(pc.greater_equal(x, 1), pc.less_equal(x, _MOST_BLOCKS[0]))
     known = pc.and_(known, pc.and_(pc.equal(y, 1), pc.equal(z, 1)))
     return pc.if_else(node, pc.if_else(known, x, -1), 0)
@@ -125,19 +77,19 @@ def _node_blocks(c: Columns) -> pa.Array:
 
 def _memory(c: Columns, _: Parameters) -> Columns:
     return _op_columns(c) | {
-        "name_id": _constant(c["start"], -1),
-        "node_blocks": pc.negate(_is_set(c["graphNodeId"])),
-        "bytes": _fill_null(c["bytes"], 0),
+        "name_id": constant(c["start"], -1),
+        "node_blocks": pc.negate(is_set(c["graphNodeId"])),
+        "bytes": fill_null(c["bytes"], 0),
     }
 
 
 def _copies(c: Columns, parameters: Parameters) -> Columns:
-    from_host = pc.cast(pc.equal(_fill_null(c["copyKind"], 0), _FROM_HOST), pa.int64())
+    from_host = pc.cast(pc.equal(fill_null(c["copyKind"], 0), _FROM_HOST), pa.int64())
     return dict(_memory(c, parameters)) | {"from_host": from_host}
 
 
 def _graphs(c: Columns, _: Parameters) -> Columns:
-    return _op_columns(c) | {"name_id": _constant(c["start"], -1), "node_blocks": _constant(c["start"], 0)}
+    return _op_columns(c) | {"name_id": constant(c["start"], -1), "node_blocks": constant(c["start"], 0)}
 
 
 def _measured(c: Columns, _: Parameters) -> pa.Array:
@@ -146,7 +98,7 @@ def _measured(c: Columns, _: Parameters) -> pa.Array:
 
 def _ranges(c: Columns, _: Parameters) -> Columns:
     text = _as_text(c["text"])
-    domain = _fill_null(c["domainId"], 0)
+    domain = fill_null(c["domainId"], 0)
     plain = pc.and_(pc.is_null(c["textId"]), pc.equal(domain, 0))
     plain = pc.and_(plain, pc.fill_null(pc.greater_equal(text, " "), False))
     if not pc.all(plain).as_py():
@@ -154,7 +106,7 @@ def _ranges(c: Columns, _: Parameters) -> Columns:
         other, number = domain.filter(rest), c["textId"].filter(rest)
         own = pc.binary_join_element_wise("", pc.fill_null(text.filter(rest), ""), " ")
         registered = pc.fill_null(pc.greater_equal(number, 0), False)
-        content = pc.if_else(registered, pc.cast(_fill_null(number, 0), pa.string()), own)
+        content = pc.if_else(registered, pc.cast(fill_null(number, 0), pa.string()), own)
         marked = pc.binary_join_element_wise(
             pc.binary_join_element_wise("\x01", pc.cast(other, pa.string()), ""), content, " "
         )
@@ -188,53 +140,53 @@ def _chosen_ranges(c: Columns, parameters: Parameters) -> pa.Array:
     operator = pc.and_(pc.greater_equal(text, "aten::"), pc.less(text, "aten:;"))
     # A range without text marks no phase, but its text may be a registered string (textId).
     keep = pc.and_(keep, pc.or_(pc.is_valid(c["textId"]), pc.fill_null(pc.invert(operator), False)))
-    domain = _fill_null(c["domainId"], 0)
-    return pc.and_(keep, pc.or_(pc.equal(domain, 0), pc.invert(_among(domain, parameters["domains"]))))
+    domain = fill_null(c["domainId"], 0)
+    return pc.and_(keep, pc.or_(pc.equal(domain, 0), pc.invert(among(domain, parameters["domains"]))))
 
 
 def is_os_call(event_class: pa.Array) -> pa.Array:
     """Flag the rows of OSRT_API that are calls; other classes mark the begin and end of the tracing."""
-    return pc.equal(_fill_null(event_class, _OS_CALL), _OS_CALL)
+    return pc.equal(fill_null(event_class, _OS_CALL), _OS_CALL)
 
 
 def _os_columns(c: Columns) -> dict[str, pa.Array]:
-    return {"start_ns": c["start"], "end_ns": c["end"], "name_id": _fill_null(c["nameId"], -1)}
+    return {"start_ns": c["start"], "end_ns": c["end"], "name_id": fill_null(c["nameId"], -1)}
 
 
 def _frames(c: Columns, _: Parameters) -> Columns:
     depth = pc.bit_wise_and(c["stackDepth"], 4095)
-    symbol = pc.bit_wise_and(_fill_null(c["symbol"], 0), 0xFFFFFFFF)
+    symbol = pc.bit_wise_and(fill_null(c["symbol"], 0), 0xFFFFFFFF)
     return {
         "sample_depth": pc.bit_wise_or(pc.shift_left(c["id"], 12), depth),
-        "module_symbol": pc.bit_wise_or(pc.shift_left(_fill_null(c["module"], 0), 32), symbol),
+        "module_symbol": pc.bit_wise_or(pc.shift_left(fill_null(c["module"], 0), 32), symbol),
     }
 
 
 def _blocks(c: Columns, _: Parameters) -> Columns:
-    total = _constant(c["start"], 1)
+    total = constant(c["start"], 1)
     known = pa.array(np.ones(len(c["start"]), bool))
     for name, most in zip(_GRID, _MOST_BLOCKS, strict=True):
-        size = _fill_null(c[name], 0)
+        size = fill_null(c[name], 0)
         known = pc.and_(known, pc.and_(pc.greater_equal(size, 1), pc.less_equal(size, most)))
         total = pc.multiply(total, pc.if_else(known, size, 0))
     return {
-        "kind": _constant(c["start"], 0),
+        "kind": constant(c["start"], 0),
         "start_ns": c["start"],
         "end_ns": c["end"],
         "process": c["globalPid"],
         "blocks": pc.if_else(known, total, 0),
-        "to_host": _constant(c["start"], 0),
+        "to_host": constant(c["start"], 0),
     }
 
 
 def _directions(c: Columns, _: Parameters) -> Columns:
     return {
-        "kind": _constant(c["start"], 1),
+        "kind": constant(c["start"], 1),
         "start_ns": c["start"],
         "end_ns": c["end"],
         "process": c["globalPid"],
-        "blocks": _constant(c["start"], 0),
-        "to_host": pc.cast(pc.equal(_fill_null(c["copyKind"], 0), _TO_HOST), pa.int64()),
+        "blocks": constant(c["start"], 0),
+        "to_host": pc.cast(pc.equal(fill_null(c["copyKind"], 0), _TO_HOST), pa.int64()),
     }
 
 
@@ -346,7 +298,7 @@ ARROW_QUERIES: dict[str, tuple[ArrowQuery, ...]] = {
             table="SCHED_EVENTS",
             columns=("start", "globalTid", "isSchedIn"),
             needed=("start",),
-            select=lambda c, _: {"start_ns": c["start"], "thread": c["globalTid"], "is_in": _is_set(c["isSchedIn"])},
+            select=lambda c, _: {"start_ns": c["start"], "thread": c["globalTid"], "is_in": is_set(c["isSchedIn"])},
             where=_listed_threads,
         ),
     ),
