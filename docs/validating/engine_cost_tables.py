@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from validating.engine_costs import FIGURES
 from validating.numbers import Measured, measured, ms, table, us
 
 Record = dict[str, Any]
@@ -25,16 +26,16 @@ OS_RUNS = ("e-inj-ranges", "g-inj-os", "b/e-inj-ranges")
 SAMPLES_RUN = "b/g-inj-samples"
 WINDOW_RUNS = (*COST_RUNS, "e-inj-samples", SAMPLES_RUN, "tp-rank")
 PLACES = {
-    "scheduler": ("python between", "between the marks"),
-    "output": ("python between", "between the marks"),
-    "sampler": ("python between", "between the marks"),
-    "forward": ("python inside", "inside the marks, 4 layers"),
-    "sleep": ("os_wait", "between the marks"),
-    "rank": ("comm_wait", "waiting on the other rank"),
+    "scheduler": "between the marks",
+    "output": "between the marks",
+    "sampler": "between the marks",
+    "forward": "inside the marks, 4 layers",
+    "sleep": "between the marks",
+    "rank": "waiting on the other rank",
 }
-"""Where a cost belongs: the figure that must show it, and in words."""
+"""Where a cost belongs, in words; `FIGURES` has the figure that must show it."""
 SIZES = (50, 200, 1000)
-LAUNCHING = ("python", "runtime", "launch", "library")
+LAUNCHING = tuple(figure for figure in FIGURES["kernels"] if figure != "kernels")
 """Host states that launching a kernel from Python takes time in."""
 
 
@@ -58,7 +59,7 @@ class CostCell:
 
 def cost_cell(records: Records, runs: tuple[str, ...], place: str, size: int) -> CostCell | None:
     """Return a kind of cost, pooled over captures; None where no capture has it."""
-    figure, _ = PLACES[place]
+    figure = FIGURES[place][0]
     added: list[int] = []
     found: list[int] = []
     for run in runs:
@@ -93,7 +94,7 @@ def cost_table(records: Records) -> str:
     rows = []
     for cell in cost_cells(records):
         name, *figures = _shown(cell)
-        rows.append((name, PLACES[cell.place][1], *figures))
+        rows.append((name, PLACES[cell.place], *figures))
     return table(("injected", "belongs", "pairs", "added per step, us", "found, us", "off by (95 %)"), rows)
 
 

@@ -103,10 +103,7 @@ def engine_record(path: Path, report: Path) -> Record:
     record["cycles"] = step_differences(report, truth)
     if truth.arguments.get("stolen"):
         record["speeds"] = stolen_forecasts(report, truth)
-    record["forecasts"] = {
-        name: {str(batch): forecast(report, FORECASTS[name], *_span(report, batch)) for batch in batches}
-        for name in FORECAST_RUNS.get(path.stem, ())
-    }
+    record["forecasts"] = {name: forecasts(report, truth, FORECASTS[name]) for name in FORECAST_RUNS.get(path.stem, ())}
     return record
 
 
@@ -141,10 +138,7 @@ def stolen_forecasts(report: Path, truth: Truth) -> Record:
     eager = read_truth(report.parents[1] / "truth" / f"{SPEED_RUN}.json")
     speed = median(eager.cycles("bare", 1)) / median(eager.cycles("stolen", 1))
     factor = f"{1 / speed if truth.arguments['stolen_capture'] else speed:.4f}"
-    batches = truth.arguments["batches"]
-    return {"speed": speed} | {
-        str(batch): forecast(report, ("--cpu", factor), *_span(report, batch)) for batch in batches
-    }
+    return {"speed": speed} | forecasts(report, truth, ("--cpu", factor))
 
 
 def step_differences(report: Path, truth: Truth) -> Record:
@@ -297,15 +291,18 @@ def sampled(result: Any, truth: Truth, report: Path) -> Record:
     }
 
 
-def _span(report: Path, batch: int) -> tuple[int, int]:
-    """Return the start and end, ns, of the first decode steps with so many requests (of the first prompt length)."""
+def forecasts(report: Path, truth: Truth, change: tuple[str, ...]) -> Record:
+    """Return what `whatif` predicts for decode steps of the first prompt length, by number of requests."""
     from taxbreak_nsys import analyze
 
-    truth = read_truth(report.parents[1] / "truth" / f"{report.stem}.json")
     window = windows(report, truth)[truth.prompts[0]]
     instances = analyze(report, by_batch=True, window_ns=window).instances
-    which = instances.label == instances.labels.index(f"decode[batch={batch}]")
-    return int(instances.start[which].min()), int(instances.end[which].max())
+    found = {}
+    for batch in truth.arguments["batches"]:
+        which = instances.label == instances.labels.index(f"decode[batch={batch}]")
+        span = int(instances.start[which].min()), int(instances.end[which].max())
+        found[str(batch)] = forecast(report, change, *span)
+    return found
 
 
 def forecast(report: Path, change: tuple[str, ...], start: int, end: int) -> Record:

@@ -11,7 +11,7 @@ from taxbreak_nsys.arrays.grouped import group_sums
 from taxbreak_nsys.arrays.intervals import EMPTY, Coverage, Flags, Intervals, Ints, partition, union
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.launches import GRAPH_LAUNCH, KERNEL_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH, Launches
-from taxbreak_nsys.model.trace_columns import PROCESS_MASK, HostCalls, Trace, runs, thread_slice
+from taxbreak_nsys.model.trace_columns import PROCESS_MASK, HostCalls, Trace, name_flags, runs, thread_slice
 from taxbreak_nsys.phases import Instances
 
 STATE = {name: code for code, name in enumerate(name_rules.STATES)}
@@ -85,8 +85,8 @@ def _layers(trace: Trace, launches: Launches, thread: int) -> tuple[list[Interva
     api, calls = trace.api, trace.api.thread_slice(thread)
     start, end, name = api.start[calls], api.end[calls], api.name[calls]
     names = api.names
-    sync = np.array([name_rules.is_synchronisation(n) for n in names], bool)[name]
-    load = np.array([name_rules.is_module_load(n) for n in names], bool)[name]
+    sync = name_flags(name_rules.is_synchronisation, names)[name]
+    load = name_flags(name_rules.is_module_load, names)[name]
 
     launched = thread_slice(launches.thread, thread)
     launch_start, launch_end, kind = launches.start[launched], launches.end[launched], launches.kind[launched]

@@ -58,6 +58,12 @@ class ReplayColumns:
         return self.instances.at(self.launches.thread, self.launches.start)
 
     @cached_property
+    def input_copies(self) -> Ints:
+        """The launches that copy from the host's memory, sorted."""
+        launched = self.launches.of_op[self.ops.from_host]
+        return np.unique(launched[launched >= 0])
+
+    @cached_property
     def interval_cell(self) -> NDArray[np.int32]:
         """The place of each host interval in the rows of a table (labels + 1, states); the last one is no interval."""
         cell = np.empty(len(self.intervals.start) + 1, np.int32)

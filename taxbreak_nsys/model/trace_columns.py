@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -31,6 +31,14 @@ def tid(thread: int) -> int:
     return thread & 0xFFFFFF
 
 
+@lru_cache(maxsize=32)
+def name_flags(predicate: Callable[[str], bool], names: tuple[str, ...]) -> Flags:
+    """Return a flag for each name: whether the predicate is true of it. The array is shared and cannot be written."""
+    flags = np.array([predicate(name) for name in names], bool)
+    flags.setflags(write=False)
+    return flags
+
+
 @dataclass(frozen=True)
 class ApiCalls:
     """CUDA API calls, sorted by (thread, start); a call inside another call of its thread is merged into that call."""
@@ -47,7 +55,7 @@ class ApiCalls:
 
     def named(self, predicate: Callable[[str], bool]) -> Flags:
         """Return a flag per call: whether the predicate is true of its name; it is called once per distinct name."""
-        verdicts = np.array([predicate(name) for name in self.names], bool)
+        verdicts = name_flags(predicate, self.names)
         return verdicts[self.name] if len(verdicts) else np.zeros(len(self), bool)
 
     def thread_slice(self, thread: int) -> slice:

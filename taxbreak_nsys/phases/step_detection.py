@@ -11,7 +11,7 @@ from taxbreak_nsys.arrays.intervals import Flags, Ints, percentile
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.launches import GRAPH_LAUNCH, MEMORY_LAUNCH, UNMEASURED_GRAPH, Launches
 from taxbreak_nsys.model.step_counts import PhaseSource
-from taxbreak_nsys.model.trace_columns import KERNEL, Trace, thread_slice
+from taxbreak_nsys.model.trace_columns import KERNEL, Trace, name_flags, thread_slice
 from taxbreak_nsys.phases.engine_marks import STEP
 from taxbreak_nsys.phases.process_phases import ProcessPhases, thread_phases
 from taxbreak_nsys.phases.repetition import FoundSteps, Periods, find_periods
@@ -96,7 +96,7 @@ def _synchronised(trace: Trace, thread: int, start: Ints) -> Flags:
     """Return a flag per launch (by its start): whether the thread synchronised before its next launch."""
     api = trace.api
     part = api.thread_slice(thread)
-    waits = np.array([name_rules.is_synchronisation(name) for name in api.names], bool)
+    waits = name_flags(name_rules.is_synchronisation, api.names)
     moments = api.start[part][waits[api.name[part]]]
     after = np.searchsorted(start, moments, side="right") - 1
     result = np.zeros(len(start), bool)
@@ -182,7 +182,7 @@ def _times(trace: Trace, launches: Launches, span: slice, thread: int, periods: 
     launch_start = launches.start[span]
     first = launch_start[periods.first]
     # Waits between a step's last launch and the next launch still belong to the step.
-    waits = np.array([name_rules.is_synchronisation(name) for name in api.names], bool)[api.name[part]]
+    waits = name_flags(name_rules.is_synchronisation, api.names)[api.name[part]]
     wait_start, wait_end = api.start[part][waits], api.end[part][waits]
     after = np.searchsorted(launch_start, wait_start, side="right") - 1
     ended = launches.end[span].copy()

@@ -174,12 +174,11 @@ def _spans(columns: ReplayColumns, model: ThreadModel, phases: ThreadPhases) -> 
     start, end = launches.start[index] - model.origin, launches.end[index] - model.origin
     part = _launched(columns, model)
     graphs = launches.start[part][launches.kind[part] == GRAPH_LAUNCH] - model.origin
-    written = launches.start[_copies_from_host(columns, part)] - model.origin
     keys = (
         columns.launch_instance[index],
         np.searchsorted(waits.end[~waits.full_queue], start, side="right"),
         np.searchsorted(graphs, start),
-        np.searchsorted(written, start),
+        np.searchsorted(columns.input_copies, index),
     )
     first = begins(np.logical_or.reduce([np.diff(key) != 0 for key in keys])) if len(index) else index
     past = np.r_[first[1:], len(index)] if len(index) else index
@@ -192,19 +191,13 @@ def _launched(columns: ReplayColumns, model: ThreadModel) -> slice:
     return slice(*launches_within(columns, model.thread, model.origin, model.origin + int(model.knots[-1]) + 1))
 
 
-def _copies_from_host(columns: ReplayColumns, part: slice) -> Ints:
-    """Return the indices of the launches in a part that copy from the host's memory."""
-    launched = columns.launches.of_op[columns.ops.from_host]
-    return np.unique(launched[(launched >= part.start) & (launched < part.stop)])
-
-
 def _capturable(columns: ReplayColumns, model: ThreadModel, phases: ThreadPhases) -> Ints:
     """Return the indices of the launches in phases that a graph can hold: no wait of the host, no copy from it."""
     launches, waits = columns.launches, model.waits
     part = _launched(columns, model)
     kind = launches.kind[part]
     index = np.flatnonzero((kind == KERNEL_LAUNCH) | (kind == MEMORY_LAUNCH)) + part.start
-    index = index[~np.isin(index, _copies_from_host(columns, part))]
+    index = index[~np.isin(index, columns.input_copies)]
     start, end = launches.start[index] - model.origin, launches.end[index] - model.origin
     instance = columns.launch_instance[index]
     label = np.where(instance >= 0, columns.instances.label[np.maximum(instance, 0)], -1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -12,7 +10,7 @@ from taxbreak_nsys.arrays.intervals import EMPTY, Flags, Intervals, Ints, percen
 from taxbreak_nsys.measure.replay_columns import ReplayColumns
 from taxbreak_nsys.model import name_rules
 from taxbreak_nsys.model.launches import BLOCKING_DEFAULT_NS, MEMORY_LAUNCH
-from taxbreak_nsys.model.trace_columns import ApiCalls, runs
+from taxbreak_nsys.model.trace_columns import ApiCalls, name_flags, runs
 from taxbreak_nsys.replay.work import NEVER, Work, launches_within
 
 
@@ -108,8 +106,8 @@ def _candidates(columns: ReplayColumns, thread: int, low: int, high: int, work: 
     launched = slice(*launches_within(columns, thread, low, high))
     calls = api.thread_slice(thread)
     part = np.searchsorted(api.start[calls], [low, high]) + calls.start
-    sync_name = _name_flags(name_rules.is_synchronisation, api.names)
-    wide_name = _name_flags(name_rules.waits_for_whole_device, api.names)
+    sync_name = name_flags(name_rules.is_synchronisation, api.names)
+    wide_name = name_flags(name_rules.waits_for_whole_device, api.names)
     sync = np.flatnonzero(sync_name[api.name[part[0] : part[1]]]) + part[0]
     sync = sync[~np.isin(sync, launches.api[launched])]
     stuck = _stuck(api, part, launches.api[launched])
@@ -160,12 +158,6 @@ def _candidates(columns: ReplayColumns, thread: int, low: int, high: int, work: 
     )
 
 
-@lru_cache(maxsize=8)
-def _name_flags(predicate: Callable[[str], bool], names: tuple[str, ...]) -> Flags:
-    """Return a flag for each name: whether the predicate is true of it; every model of a report asks for the same."""
-    return np.array([predicate(name) for name in names], bool)
-
-
 def _drains(columns: ReplayColumns, thread: int, low: int, high: int, work: Work) -> Intervals:
     """Return (start, end) of the waits at the ends of instances that last until their device work is done.
 
@@ -192,7 +184,7 @@ def _stuck(api: ApiCalls, part: Ints, launching: Ints) -> Ints:
 
     The limit is the default limit for launches that block (method section 3, fewer than five calls on an idle stream).
     """
-    named = _name_flags(name_rules.is_kernel_launch, api.names)
+    named = name_flags(name_rules.is_kernel_launch, api.names)
     calls = np.flatnonzero(named[api.name[part[0] : part[1]]]) + part[0]
     calls = calls[api.end[calls] - api.start[calls] > BLOCKING_DEFAULT_NS]
     return calls[~np.isin(calls, launching)]
